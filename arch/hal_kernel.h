@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What only kernel/ needs of a machine: boot information, trap frames, kernel contexts, user
+ * entry, signal frames, FP state, timer, interrupts. The memory manager never includes this.
+ * The encodings are the machine's (Linux's per architecture where user programs see them); every
+ * decision is the kernel's.
+ */
+#ifndef ARCH_HAL_KERNEL_H
+#define ARCH_HAL_KERNEL_H
+
+#include "hal.h"
+
+/* ---- boot ----------------------------------------------------------------------------------- */
+
+struct boot_info {
+	const char *cmdline;	     /* NUL-terminated, kernel address */
+	const void *initrd;	     /* kernel address, NULL if there is none */
+	size_t initrd_size;
+	void *trace_ring;	     /* reserved RAM the host reads, NULL if none was asked for */
+	size_t trace_ring_size;
+	phys_addr_t trace_ring_phys;
+};
+
+/* Called by the machine once it can run C with its direct map up. Interrupts off. */
+_Noreturn void kernel_main(const struct boot_info *bi);
+
+/* ---- trap frames ---------------------------------------------------------------------------- */
+
+/*
+ * The registers of an interrupted context. struct trap_frame is completed by the machine's
+ * "trapframe.h" (found on the include path), which defines these as static inline:
+ *
+ *   unsigned long tf_syscall_nr(const struct trap_frame *);
+ *   unsigned long tf_syscall_arg(const struct trap_frame *, unsigned i);      i = 0 .. 5
+ *   void tf_set_syscall_ret(struct trap_frame *, long ret);
+ *   void tf_syscall_restart(struct trap_frame *);      run the system call again on return
+ *   unsigned long tf_ip(const struct trap_frame *);    void tf_set_ip(tf, unsigned long);
+ *   unsigned long tf_sp(const struct trap_frame *);    void tf_set_sp(tf, unsigned long);
+ *   bool tf_user(const struct trap_frame *);
+ *   void tf_init_user(struct trap_frame *, unsigned long entry, unsigned long sp);
+ *
+ * and struct hal_fpu (FP and vector state of one task, with its alignment) and
+ * struct hal_context (a suspended kernel thread: a stack pointer, say).
+ */
+#include "trapframe.h"
+
+/* Calls the kernel gets from the machine's trap entry. Interrupts are off on entry. */
+void kernel_syscall(struct trap_frame *tf);
+/* Returns true: resume tf (the machine applies fi->fixup itself when this returns false for a
+ * kernel-mode fault with fixup != 0; false without fix-up means kernel_oops was not survivable). */
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi);
+
+enum trap_kind {
+	TRAP_ILLEGAL,	 /* SIGILL  ILL_ILLOPC */
+	TRAP_BREAKPOINT, /* SIGTRAP TRAP_BRKPT */
+	TRAP_DIVIDE,	 /* SIGFPE  FPE_INTDIV */
+	TRAP_FPE,	 /* SIGFPE, code in addr's place is the machine's si_code */
+	TRAP_ALIGN,	 /* SIGBUS  BUS_ADRALN */
+	TRAP_PROTECTION, /* x86 #GP: SIGSEGV SI_KERNEL, address 0 */
+	TRAP_OTHER,
+};
+/* Any other trap from user mode. From kernel mode the machine calls kernel_oops(). */
+void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code);
+_Noreturn void kernel_oops(struct trap_frame *tf, const char *what);
+/* The periodic timer fired; tf is what it interrupted. */
+void kernel_timer_tick(struct trap_frame *tf);
+/* Called last before every return to user mode, interrupts off: deliver signals, reschedule. */
+void kernel_return_to_user(struct trap_frame *tf);
+
+/* ---- kernel contexts ------------------------------------------------------------------------ */
+
+/* Prepares a context that starts fn(arg) on the stack [stack, stack + size). */
+void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn)(void *),
+		      void *arg);
+/* Saves the running context in prev and continues next. Interrupts off. */
+void hal_context_switch(struct hal_context *prev, struct hal_context *next);
+/* The context ended and will never run again; frees what the machine keeps for it. Not called
+ * for the running one. */
+void hal_context_destroy(struct hal_context *c);
+/* The stack the next trap from user mode starts on (its top). */
+void hal_set_kernel_stack(void *top);
+/* Leaves for user mode with tf. Calls kernel_return_to_user() first. Never returns. */
+_Noreturn void hal_user_enter(struct trap_frame *tf);
+
+/* FP and vector state: of a fresh program, saved from and loaded into the processor. */
+void hal_fpu_init(struct hal_fpu *f);
+void hal_fpu_save(struct hal_fpu *f);
+void hal_fpu_restore(const struct hal_fpu *f);
+
+/* Thread pointer of the user program (FS base on x86-64, tp on RISC-V), kept per task. */
+unsigned long hal_tls_get(const struct trap_frame *tf);
+void hal_tls_set(struct trap_frame *tf, unsigned long tls);
+/* Saves and loads what of it lives in the processor and not in tf, at a task switch. */
+unsigned long hal_tls_save(void);
+void hal_tls_restore(unsigned long tls);
+
+/* ---- signal frames -------------------------------------------------------------------------- */
+
+struct hal_siginfo {
+	int signo, errno_, code;
+	unsigned long addr; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP */
+	int pid, uid;	    /* kill() and SIGCHLD */
+	int status;	    /* SIGCHLD */
+};
+
+struct hal_sigaction {
+	unsigned long handler, flags, restorer, mask; /* as the user's rt_sigaction gave them */
+};
+
+/*
+ * Builds Linux's rt_sigframe of this architecture (siginfo, ucontext with all registers and FP
+ * state) below sp and points tf at the handler. fault: the derived error code for the frame's
+ * own trap fields. fpu: the task's saved FP state. sp: where the stack for it ends (the
+ * kernel chose: alternate or the running one; the red zone is the machine's to leave).
+ * Returns 0 or -EFAULT.
+ */
+int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct hal_sigaction *sa,
+		      const struct hal_siginfo *si, unsigned long oldmask, unsigned long sp,
+		      const unsigned long altstack[3], uint32_t fault_code);
+/* rt_sigreturn: loads everything back; tells the mask to restore. 0 or -EFAULT. */
+int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *mask,
+		     unsigned long altstack[3]);
+
+/* ---- system-call numbers --------------------------------------------------------------------- */
+
+/*
+ * "syscall_table.h", on the machine's include path: lines  SYS(number, name)  with Linux's
+ * numbers and the neutral handler's name; kernel/ builds its dispatch table from it. A few calls
+ * of one machine only (arch_prctl, riscv_flush_icache) end in:
+ */
+long hal_arch_syscall(struct trap_frame *tf, const char *name);
+/* AT_HWCAP, AT_PLATFORM (may be NULL) and uname's machine for a new program. */
+unsigned long hal_elf_hwcap(void);
+const char *hal_elf_platform(void);
+const char *hal_machine_name(void);
+/* EM_X86_64 or EM_RISCV. 0: this machine loads no ELF (the fake). */
+unsigned hal_elf_machine(void);
+/* Where mmap's search starts from, as this architecture's Linux places it (bytes). */
+uintptr_t hal_stack_top(void);
+
+/* ---- timer and idling ------------------------------------------------------------------------ */
+
+void hal_timer_start(uint64_t period_ns);
+uint64_t hal_clock_ns(void);  /* since boot */
+uint64_t hal_entropy(void);   /* whatever the machine has; never blocks */
+void hal_irq_enable(void);
+void hal_irq_disable(void);
+void hal_idle(void);	      /* interrupts off: wait for one, handle it, return */
+/* One byte typed on the console, or -1. */
+int hal_console_getc(void);
+
+/*
+ * Walks the live hardware tables of the running space from their root register and calls fn for
+ * every present user leaf, lowest address first, as the machine itself sees it: for the dump that
+ * is compared with the emulator's monitor. Needs no core.
+ */
+void hal_dump_user(void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d,
+			      void *ctx),
+		   void *ctx);
+
+#endif

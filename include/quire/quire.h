@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Quire's public surface: what a kernel that embeds the memory manager calls. Names are quire_*
+ * and QUIRE_*, nothing else. The machine stands below (arch/hal.h), the kernel itself above
+ * (mm/os.h). docs/porting.md walks through a port.
+ *
+ * Return values: 0 or a negative errno (Linux's numbers), unless stated. "Context" tells from
+ * where a function may be called: early (before quire_init), any, nosleep (interrupts off
+ * allowed), sleep (a thread that may sleep, no spinlock held).
+ */
+#ifndef QUIRE_QUIRE_H
+#define QUIRE_QUIRE_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct fault_info;      /* arch/hal_types.h */
+struct quire_mm;        /* one address space */
+struct quire_inode;     /* a file's contents: page cache and size */
+struct quire_file;      /* an open file: what a mapping holds on to */
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+struct quire_config {
+	void *trace_ring;	/* memory for trace records, or NULL: no trace */
+	size_t trace_ring_size; /* bytes, a whole number of pages */
+	bool aslr;		/* randomise mmap base, stack and brk of new spaces */
+	bool thp;		/* reserved: transparent huge pages */
+};
+
+/* Takes over the memory that hal_memory_ranges() tells of. Context: early. -ENOMEM, -EINVAL. */
+int quire_init(const struct quire_config *cfg);
+/* Gives everything back to the state before quire_init(). All spaces and files must be gone.
+ * Returns the number of pages that somebody still holds (0: nothing leaked). Context: sleep. */
+long quire_exit(void);
+/* Boot data (initramfs) is no longer needed: its pages join the free ones. Context: sleep. */
+void quire_free_boot_data(const void *start, size_t n);
+
+/* ---- memory for the kernel itself ------------------------------------------------------------ */
+
+#define QUIRE_GFP_KERNEL 0x0u /* may sleep */
+#define QUIRE_GFP_ATOMIC 0x1u /* must not */
+#define QUIRE_GFP_ZERO	 0x2u /* zeroed */
+
+void *quire_kmalloc(size_t n, unsigned gfp);	/* NULL if there is none */
+void quire_kfree(const void *p);		/* NULL allowed */
+void *quire_alloc_pages(unsigned order, unsigned gfp); /* direct-map address of 2^order pages */
+void quire_free_pages(void *p, unsigned order);
+/* A kernel stack of npages with an unmapped guard page below it. Context: sleep. */
+void *quire_stack_alloc(unsigned npages);
+void quire_stack_free(void *stack);
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+struct quire_inode_ops {
+	/* Fills page index of the file at dst (a whole page). NULL: such pages read as zeros. */
+	int (*readpage)(struct quire_inode *inode, uint64_t index, void *dst);
+	/* The last reference is gone. NULL: nothing to do. */
+	void (*release)(struct quire_inode *inode, void *priv);
+};
+
+#define QUIRE_S_SHMEM 0x1u /* memory only: shared memory's rules (holes, no write-back) */
+
+struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *priv, uint64_t ino,
+				       uint32_t dev, unsigned flags); /* NULL: no memory */
+void quire_inode_get(struct quire_inode *inode);
+void quire_inode_put(struct quire_inode *inode);
+void *quire_inode_private(struct quire_inode *inode);
+uint64_t quire_inode_size(struct quire_inode *inode);
+uint64_t quire_inode_cached_pages(struct quire_inode *inode);
+int quire_inode_truncate(struct quire_inode *inode, uint64_t size);
+/* FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE and plain allocation. */
+int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uint64_t len);
+/* Reads and writes through the page cache. buf is a user address (fix-up on fault, -EFAULT if
+ * nothing was copied) or a kernel address. Returns bytes. Context: sleep. */
+long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user);
+long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user);
+/* Brings the pages of a range into the cache (readahead). */
+int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len);
+
+#define QUIRE_FMODE_READ  0x1u
+#define QUIRE_FMODE_WRITE 0x2u
+#define QUIRE_FMODE_EXEC  0x4u
+#define QUIRE_FMODE_NOMMAP 0x8u /* a directory, a pipe: mmap answers ENODEV */
+#define QUIRE_FMODE_PATH  0x10u /* O_PATH: mmap answers EBADF */
+#define QUIRE_FMODE_ZERO  0x20u /* /dev/zero: private is anonymous, shared is fresh memory */
+
+/* An open file over inode (takes a reference of its own). path: for maps, copied. NULL: no memory. */
+struct quire_file *quire_file_open(struct quire_inode *inode, unsigned fmode, const char *path);
+void quire_file_get(struct quire_file *file);
+void quire_file_put(struct quire_file *file);
+struct quire_inode *quire_file_inode(struct quire_file *file);
+const char *quire_file_path(struct quire_file *file);
+unsigned quire_file_seals(struct quire_file *file);
+int quire_file_add_seals(struct quire_file *file, unsigned seals);
+
+/* ---- address spaces -------------------------------------------------------------------------- */
+
+struct quire_mm_params {
+	void *owner;		/* handed back in os_rlimit(), os_capable(), os_kill() */
+	bool supervisor;	/* a kernel-mode space (unikernel): no U bit */
+	uintptr_t start, end;	/* its range; 0, 0: the machine's whole user range */
+	uintptr_t stack_top;	/* where the stack ends, for the mmap base; 0: end */
+};
+
+struct quire_mm *quire_mm_create(const struct quire_mm_params *p); /* NULL: no memory */
+/* A copy-on-write copy for a new owner; the caller's space is parent. -ENOMEM undoes everything. */
+int quire_mm_fork(struct quire_mm *parent, void *owner, struct quire_mm **child);
+/* References: the last put tears the space down and returns every page. Context: sleep. */
+void quire_mm_get(struct quire_mm *mm);
+void quire_mm_put(struct quire_mm *mm);
+void quire_mm_set_owner(struct quire_mm *mm, void *owner);
+/* Makes mm the running CPU's space; NULL: none. Interrupts off. */
+void quire_mm_switch(struct quire_mm *mm);
+
+/* Layout facts that an ELF loader sets and /proc shows (all addresses in bytes). */
+struct quire_mm_layout {
+	uintptr_t start_code, end_code, start_data, end_data;
+	uintptr_t start_brk, brk, start_stack, arg_start, arg_end, env_start, env_end;
+};
+void quire_mm_set_layout(struct quire_mm *mm, const struct quire_mm_layout *l);
+void quire_mm_get_layout(struct quire_mm *mm, struct quire_mm_layout *l);
+/* The stack VMA [end - size, end) of a new program, growing down. */
+int quire_mm_setup_stack(struct quire_mm *mm, uintptr_t end, size_t size, bool exec);
+/* A special mapping of kernel-owned pages (the vdso's kind), named in maps. */
+int quire_mm_install_special(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned prot,
+			     const void *const *pages, const char *name);
+
+/* ---- the memory system calls; mm is the caller's space, results as Linux's ------------------- */
+
+long quire_mmap(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
+		unsigned long flags, struct quire_file *file, uint64_t off);
+long quire_munmap(struct quire_mm *mm, uintptr_t addr, size_t len);
+long quire_mprotect(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot);
+long quire_mremap(struct quire_mm *mm, uintptr_t addr, size_t old_len, size_t new_len,
+		  unsigned long flags, uintptr_t new_addr);
+uintptr_t quire_brk(struct quire_mm *mm, uintptr_t brk); /* the break that holds now */
+long quire_madvise(struct quire_mm *mm, uintptr_t addr, size_t len, int advice);
+long quire_mlock(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned flags);
+long quire_munlock(struct quire_mm *mm, uintptr_t addr, size_t len);
+long quire_mlockall(struct quire_mm *mm, unsigned flags);
+long quire_munlockall(struct quire_mm *mm);
+long quire_msync(struct quire_mm *mm, uintptr_t addr, size_t len, int flags);
+long quire_mincore(struct quire_mm *mm, uintptr_t addr, size_t len, uintptr_t vec);
+long quire_remap_file_pages(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
+			    size_t pgoff, unsigned long flags);
+long quire_membarrier_pagetables(struct quire_mm *mm); /* nothing but a full flush of mm */
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+enum quire_fault_outcome {
+	QUIRE_FAULT_DONE = 0, /* resume the access */
+	QUIRE_FAULT_SIGNAL,   /* user mode: send sig/code/addr */
+	QUIRE_FAULT_FIXUP,    /* kernel mode: resume at fi->fixup */
+	QUIRE_FAULT_OOPS,     /* kernel mode, no fix-up: a bug of the kernel's */
+	QUIRE_FAULT_KILL,     /* out of memory: kill the process */
+};
+
+struct quire_fault_result {
+	enum quire_fault_outcome outcome;
+	int sig, code;	    /* Linux's numbers: SIGSEGV 11, SIGBUS 7; SEGV_MAPERR 1 ... */
+	uintptr_t addr;
+	uint32_t error_code; /* derived, x86 layout */
+	bool counted;	    /* counts as a page fault of the task (getrusage) */
+	bool major;
+};
+
+/* Resolves one fault in mm (NULL: no space is active). Context: sleep if the fault came with
+ * interrupts on; a fault in atomic context gets FIXUP or OOPS. */
+void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
+		      struct quire_fault_result *res);
+/* Faults a user page in for write or read without touching it. 0, -EFAULT, -ENOMEM. */
+int quire_fault_in(struct quire_mm *mm, uintptr_t addr, bool write);
+/* Copies to or from a space that is not the running one (loader, debugger). Bytes copied. */
+size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n);
+size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n);
+
+/* ---- looking ---------------------------------------------------------------------------------- */
+
+/* Text sink for everything that is shown to people: called with pieces in order. */
+typedef void (*quire_emit_fn)(void *ctx, const char *s, size_t n);
+
+void quire_show_maps(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
+void quire_show_smaps(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
+/* The Vm* and Rss* lines of /proc/PID/status. */
+void quire_show_status(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
+void quire_show_meminfo(quire_emit_fn emit, void *ctx);
+void quire_show_vmstat(quire_emit_fn emit, void *ctx);
+void quire_show_buddyinfo(quire_emit_fn emit, void *ctx);
+void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx);
+void quire_show_zoneinfo(quire_emit_fn emit, void *ctx);
+void quire_show_slabinfo(quire_emit_fn emit, void *ctx);
+/* /proc/PID/statm's seven numbers, in pages. */
+void quire_statm(struct quire_mm *mm, unsigned long out[7]);
+/* The /proc/PID/pagemap word of addr, in Linux's layout. */
+uint64_t quire_pagemap(struct quire_mm *mm, uintptr_t addr);
+/* /proc/PID/clear_refs: 1..5 as Linux; 4 clears soft-dirty. */
+int quire_clear_refs(struct quire_mm *mm, int what);
+/* /proc/sys/vm: names as Linux's. get and set; -ENOENT, -EINVAL, -EPERM. */
+int quire_sysctl_get(const char *name, long *value);
+int quire_sysctl_set(const char *name, long value);
+/* One leaf of a space's tables as the core's own walk sees it; in order of address. */
+struct quire_leaf {
+	uintptr_t va;
+	uint64_t pa;
+	size_t size;
+	bool r, w, x, user, accessed, dirty;
+};
+void quire_dump_tables(struct quire_mm *mm, void (*fn)(const struct quire_leaf *l, void *ctx),
+		       void *ctx);
+/* How addr translates, level by level, as text ("walk" of the monitor). */
+void quire_show_walk(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
+/* Checks every invariant of docs/invariants.md; says the first broken one through os_log().
+ * Returns how many are broken. mm NULL: the global ones only. Context: sleep. */
+long quire_check(struct quire_mm *mm);
+
+struct quire_counts {
+	uint64_t free_pages;	/* buddy and per-CPU lists together */
+	uint64_t managed_pages; /* all the core ever got */
+	uint64_t reserved_pages;
+	uint64_t cache_pages;	/* page cache */
+	uint64_t table_pages;	/* page tables */
+	uint64_t slab_pages;
+	uint64_t minor_faults, major_faults;
+	uint64_t code_disagreements; /* derived fault codes that the CPU contradicted */
+};
+void quire_get_counts(struct quire_counts *c);
+/* Empties per-CPU lists and empty slabs, so that free_pages is exact. Context: sleep. */
+void quire_drain(void);
+/* Drops clean page cache that nobody maps. */
+void quire_drop_caches(void);
+
+/* ---- fault injection -------------------------------------------------------------------------- */
+
+enum quire_inject { QUIRE_INJECT_PAGE, QUIRE_INJECT_SLAB, QUIRE_INJECT_KINDS };
+/* The nth next allocation of that kind fails, once (1: the very next; 0: off). */
+void quire_inject_set(enum quire_inject kind, uint64_t nth);
+/* Allocations of that kind seen since quire_init(). */
+uint64_t quire_inject_seen(enum quire_inject kind);
+
+/* ---- traces ----------------------------------------------------------------------------------- */
+
+/* The format of ring and records is docs/trace.md and include/quire/trace.h. */
+void quire_trace_enable(bool on);
+bool quire_trace_enabled(void);
+/* tracefs' trace_marker: up to 40 bytes of text in one record. */
+void quire_trace_marker(const char *text, size_t n);
+/* A record of any type with up to six words. */
+void quire_trace_words(unsigned type, const uint64_t *w, unsigned n);
+
+#endif
