@@ -26,6 +26,10 @@ struct quire_trace_ring {
 	uint64_t reader;        /* set by a reader that attached: the writer waits when full;
 				   without one, writing stops when full and `stalled` counts */
 	uint64_t stalled;
+	/* After the records of a table dump and its QUIRE_TR_TABLE_END the writer sets this to 1
+	 * and waits, the dumped space still live, until the reader, having compared, sets 0.
+	 * Without a reader nobody waits. */
+	uint64_t dump_wait;
 };
 
 enum quire_trace_type {
