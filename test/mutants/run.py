@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Breaks one thing at a time and asks whether a test notices.
+
+Each NAME.patch here opens with
+    What: one line that says what is broken
+    Tests: the meson tests (of the host build) that must fail, by name
+and then holds a unified diff. The tree is copied once; each patch is applied to the copy, the
+copy is built, the named tests run, at least one has to fail, and the patch is taken back. A patch
+that does not apply, does not build, or passes its tests is a failure of this suite. Before the
+first patch the named tests must pass on the unchanged copy.
+
+usage: run.py [--list] [--work DIR] [--jobs N] [NAME ...]    exit 0: all caught, 1: not, 2: unusable
+"""
+import argparse
+import glob
+import os
+import shutil
+import subprocess
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+LIMIT = 120  # seconds; a hang is noticed, not waited for
+
+
+class Mutant:
+    def __init__(self, path):
+        self.path, self.name = path, os.path.basename(path)[:-len('.patch')]
+        self.what, self.tests = '', []
+        for line in open(path, encoding='utf-8'):
+            if line.startswith('--- '):
+                break
+            key, _, value = line.partition(':')
+            if key == 'What':
+                self.what = value.strip()
+            elif key == 'Tests':
+                self.tests = value.split()
+        if not self.what or not self.tests:
+            raise ValueError(f'{path}: needs a "What:" and a "Tests:" line before the diff')
+
+
+def run(cmd, cwd, limit=None):
+    """(exit status, output); a run over its limit counts as failed."""
+    try:
+        p = subprocess.run(cmd, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, timeout=limit, text=True, errors='replace')
+        return p.returncode, p.stdout
+    except subprocess.TimeoutExpired as e:
+        return 124, f'no end within {limit} s'
+
+
+def copy_tree(work):
+    """Lays the tracked files into work, keeping the times of unchanged ones for quick builds."""
+    names = subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, stdout=subprocess.PIPE,
+                           check=True).stdout.decode().split('\0')
+    for name in filter(None, names):
+        src, dst = os.path.join(ROOT, name), os.path.join(work, name)
+        if not os.path.exists(src):
+            continue
+        old = open(dst, 'rb').read() if os.path.exists(dst) else None
+        if old != open(src, 'rb').read():
+            os.makedirs(os.path.dirname(dst), exist_ok=True)
+            shutil.copy(src, dst)
+
+
+def build(work):
+    if not os.path.exists(os.path.join(work, 'build/host/build.ninja')):
+        status, out = run(['meson', 'setup', 'build/host'], work)
+        if status:
+            return status, out
+    return run(['ninja', '-C', 'build/host'], work)
+
+
+def test(work, tests):
+    return run(['meson', 'test', '-C', 'build/host', '--no-rebuild', '-t', '0.5'] + tests, work, LIMIT)
+
+
+def try_mutant(m, work):
+    """None if the mutant was caught, else why not."""
+    status, out = run(['patch', '-p1', '--no-backup-if-mismatch', '-i', m.path], work)
+    if status:
+        return 'the patch does not apply:\n' + out
+    try:
+        status, out = build(work)
+        if status:
+            return 'it does not build, so nothing was tested:\n' + out[-2000:]
+        status, out = test(work, m.tests)
+        return None if status else f'NOT CAUGHT by {" ".join(m.tests)}'
+    finally:
+        status, out = run(['patch', '-R', '-p1', '--no-backup-if-mismatch', '-i', m.path], work)
+        if status:
+            sys.exit(f'{m.name}: cannot be taken back:\n{out}')
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    ap.add_argument('--list', action='store_true', help='list the mutants and end')
+    ap.add_argument('--work', default=os.path.join(ROOT, 'build/mutants'),
+                    help='folder of the copy (default: build/mutants)')
+    ap.add_argument('names', nargs='*', help='only these')
+    args = ap.parse_args()
+    try:
+        mutants = [Mutant(p) for p in sorted(glob.glob(os.path.join(HERE, '*.patch')))]
+    except ValueError as e:
+        sys.exit(f'run.py: {e}')
+    if args.names:
+        mutants = [m for m in mutants if m.name in args.names]
+    if not mutants:
+        print('run.py: no mutant of that name', file=sys.stderr)
+        return 2
+    if args.list:
+        for m in mutants:
+            print(f'{m.name}: {m.what}  [{" ".join(m.tests)}]')
+        return 0
+    work = os.path.abspath(args.work)
+    copy_tree(work)
+    status, out = build(work)
+    if status:
+        print('Bail out! the unchanged tree does not build:\n' + out[-3000:])
+        return 2
+    tests = sorted({t for m in mutants for t in m.tests})
+    status, out = test(work, tests)
+    if status:
+        print('Bail out! the tests fail on the unchanged tree:\n' + out[-3000:])
+        return 2
+    print(f'1..{len(mutants)}')
+    failed = 0
+    for n, m in enumerate(mutants, 1):
+        why = try_mutant(m, work)
+        print(f'{"not " if why else ""}ok {n} - {m.name}: {m.what}', flush=True)
+        if why:
+            failed += 1
+            print('\n'.join('# ' + line for line in why.splitlines()), flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
