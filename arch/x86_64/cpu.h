@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The live part of x86-64 that is worth inlining: address-space state, the direct map, interrupt
+ * flag, page-table entry atomics, page clear and copy. Everything else of the contract is linked
+ * (mmu.c, cpu.c, trap.c ...). Needs ring 0.
+ */
+#ifndef ARCH_X86_64_CPU_H
+#define ARCH_X86_64_CPU_H
+
+#include "arch/hal_types.h"
+#include "pte.h"
+
+/* One address space: its top table, and who may hold translations of it. */
+struct arch_space {
+	pfn_t root;
+	uint64_t cpus; /* CPUs that ran it since their last full flush of it */
+	bool user;
+};
+
+/* ---- direct map ------------------------------------------------------------------------------ */
+
+extern uintptr_t x86_direct_base; /* set once at boot: 4- and 5-level tables differ */
+
+#define HAL_INLINE_direct_map
+static inline void *hal_phys_to_virt(phys_addr_t pa)
+{
+	return (void *)(x86_direct_base + pa);
+}
+
+/* The image is linked apart from the direct map; both translate. */
+#define X86_IMAGE_BASE 0xffffffff80000000ull
+static inline phys_addr_t hal_virt_to_phys(const void *va)
+{
+	uintptr_t v = (uintptr_t)va;
+
+	return v >= X86_IMAGE_BASE ? v - X86_IMAGE_BASE : v - x86_direct_base;
+}
+
+/* ---- processor ------------------------------------------------------------------------------- */
+
+#define X86_RFLAGS_IF (1ul << 9)
+
+#define HAL_INLINE_irq
+static inline irqflags_t hal_irq_save(void)
+{
+	irqflags_t f;
+
+	__asm__ volatile("pushfq; popq %0; cli" : "=r"(f) : : "memory");
+	return f & X86_RFLAGS_IF;
+}
+
+static inline void hal_irq_restore(irqflags_t flags)
+{
+	if (flags & X86_RFLAGS_IF)
+		__asm__ volatile("sti" : : : "memory");
+	else
+		__asm__ volatile("cli" : : : "memory");
+}
+
+static inline bool hal_irqs_off(void)
+{
+	irqflags_t f;
+
+	__asm__ volatile("pushfq; popq %0" : "=r"(f));
+	return !(f & X86_RFLAGS_IF);
+}
+
+/*
+ * What one CPU keeps of its own, reached through GS in kernel mode. trap.S knows the offsets.
+ */
+struct x86_percpu {
+	uint64_t kernel_stack; /* 0: where a system call's stack starts */
+	uint64_t user_rsp;     /* 8: scratch of the system-call entry */
+	uint32_t cpu_id;       /* 16 */
+};
+
+#define HAL_INLINE_cpu
+static inline unsigned hal_cpu_id(void)
+{
+	uint32_t id;
+
+	__asm__("movl %%gs:16, %0" : "=r"(id));
+	return id;
+}
+
+static inline unsigned hal_cpu_count(void)
+{
+	return 1;
+}
+
+static inline void hal_cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+#define HAL_INLINE_page
+static inline void hal_clear_page(void *page)
+{
+	uint64_t n = (1ul << ARCH_PAGE_SHIFT) / 8;
+
+	__asm__ volatile("rep stosq" : "+D"(page), "+c"(n) : "a"(0ul) : "memory");
+}
+
+static inline void hal_copy_page(void *dst, const void *src)
+{
+	uint64_t n = (1ul << ARCH_PAGE_SHIFT) / 8;
+
+	__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
+}
+
+#define HAL_INLINE_poison
+static inline void hal_poison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+static inline void hal_unpoison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+/* ---- live entries ---------------------------------------------------------------------------- */
+
+#define HAL_INLINE_pte
+static inline pteval_t hal_pte_get(const pteval_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void hal_pte_set(pteval_t *p, pteval_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
+{
+	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+
+static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
+{
+	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return old;
+}
+
+static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
+{
+	(void)level;
+	return __atomic_fetch_and(p, ~X86_PTE_A, __ATOMIC_SEQ_CST);
+}
+
+static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
+{
+	(void)level;
+	return __atomic_fetch_and(p, ~X86_PTE_RW, __ATOMIC_SEQ_CST);
+}
+
+/* The processor walks the tables anew after a fault and caches no absent entry. */
+#define HAL_INLINE_published
+static inline void hal_pt_published(struct arch_space *s, uintptr_t va)
+{
+	(void)s;
+	(void)va;
+}
+
+#endif
