@@ -156,11 +156,11 @@ int kmap_reserve(const struct kmap *k, uintptr_t va, uint64_t size)
 struct pte_desc kmap_lookup(const struct kmap *k, uintptr_t va, unsigned *level)
 {
 	unsigned l;
-	struct pte_desc d = arch_pte_decode(hal_pte_get(walk(k, va, &l)), l);
+	const pteval_t *e = walk(k, va, &l);
 
 	if (level)
 		*level = l;
-	return d;
+	return arch_pte_decode(hal_pte_get(e), l);
 }
 
 struct pte_desc kmap_prot(unsigned prot, enum mem_type mt)
