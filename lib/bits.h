@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* Bit arithmetic over the compiler's builtins. Positions count from 0 unless stated. */
+#ifndef LIB_BITS_H
+#define LIB_BITS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BIT(n) (1ul << (n))
+
+/* Position of the highest set bit; x is not 0. */
+static inline unsigned ilog2(uint64_t x)
+{
+	return 63u - (unsigned)__builtin_clzll(x);
+}
+
+/* Position of the lowest set bit; x is not 0. */
+static inline unsigned lowest_bit(uint64_t x)
+{
+	return (unsigned)__builtin_ctzll(x);
+}
+
+/* 1 + position of the highest set bit, 0 for 0. */
+static inline unsigned fls64(uint64_t x)
+{
+	return x ? ilog2(x) + 1 : 0;
+}
+
+/* 1 + position of the lowest set bit, 0 for 0. */
+static inline unsigned ffs64(uint64_t x)
+{
+	return x ? lowest_bit(x) + 1 : 0;
+}
+
+static inline unsigned hweight64(uint64_t x)
+{
+	x -= x >> 1 & 0x5555555555555555ull;
+	x = (x & 0x3333333333333333ull) + (x >> 2 & 0x3333333333333333ull);
+	x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0full;
+	return (unsigned)(x * 0x0101010101010101ull >> 56);
+}
+
+static inline bool is_power_of_2(uint64_t x)
+{
+	return x && !(x & (x - 1));
+}
+
+/* The least power of two >= x; x is at least 1 and at most 1 << 63. */
+static inline uint64_t roundup_pow_of_two(uint64_t x)
+{
+	return x <= 1 ? 1 : 1ull << (ilog2(x - 1) + 1);
+}
+
+/* The least order with 1 << order >= x; x is at least 1. */
+static inline unsigned order_base_2(uint64_t x)
+{
+	return x <= 1 ? 0 : ilog2(x - 1) + 1;
+}
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The three-state mutex: 0 -> 1 without a word to anybody; whoever must wait first makes it 2, and
+ * whoever lets go of a 2 wakes one sleeper. A sleeper that gets it takes it as 2, for it cannot
+ * know whether others sleep.
+ */
+#include "lib/mutex.h"
+
+#include "lib/bug.h"
+#include "lib/lockdep.h"
+#include "mm/os.h"
+
+bool mutex_trylock(struct mutex *m)
+{
+	uint32_t free = 0;
+
+	if (!__atomic_compare_exchange_n(&m->state, &free, 1, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	m->owner = os_thread_id();
+	return true;
+}
+
+void mutex_lock(struct mutex *m)
+{
+	might_sleep();
+	if (mutex_trylock(m))
+		return;
+	ASSERT(m->owner != os_thread_id());
+	while (__atomic_exchange_n(&m->state, 2, __ATOMIC_ACQUIRE) != 0)
+		os_wait(m, &m->state, 2);
+	m->owner = os_thread_id();
+}
+
+void mutex_unlock(struct mutex *m)
+{
+	ASSERT(m->owner == os_thread_id());
+	m->owner = 0;
+	if (__atomic_exchange_n(&m->state, 0, __ATOMIC_RELEASE) == 2)
+		os_wake(m, 1);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sleeping mutual exclusion on os_wait()/os_wake(): one atomic when nobody contends. Context:
+ * sleep. The owner is kept for asserts.
+ */
+#ifndef LIB_MUTEX_H
+#define LIB_MUTEX_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mutex {
+	uint32_t state; /* 0 free, 1 held, 2 held and somebody may be asleep; atomic */
+	uintptr_t owner;
+	const char *name;
+};
+
+#define MUTEX_INIT(n)	  { 0, 0, (n) }
+#define DEFINE_MUTEX(var) struct mutex var = MUTEX_INIT(#var)
+
+static inline void mutex_init_named(struct mutex *m, const char *name)
+{
+	*m = (struct mutex)MUTEX_INIT(name);
+}
+#define mutex_init(m) mutex_init_named(m, #m)
+
+void mutex_lock(struct mutex *m);
+bool mutex_trylock(struct mutex *m);
+void mutex_unlock(struct mutex *m);
+static inline bool mutex_is_locked(const struct mutex *m)
+{
+	return __atomic_load_n(&m->state, __ATOMIC_RELAXED) != 0;
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A map from uint64_t to pointers (never NULL), sparse, sorted: a tree of 64-slot nodes that grows
+ * in height with the greatest index. Three tags per entry, summed up in the nodes above, make
+ * "the next entry with tag t" quick. The caller locks; nodes come from the callbacks given at init.
+ */
+#ifndef LIB_RADIX_H
+#define LIB_RADIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RADIX_SHIFT 6
+#define RADIX_SLOTS (1u << RADIX_SHIFT)
+#define RADIX_TAGS  3
+
+struct radix_node {
+	uint8_t shift;			/* index bits below this node's own */
+	uint8_t count;			/* slots in use */
+	uint8_t offset;			/* our slot in parent */
+	struct radix_node *parent;
+	uint64_t tags[RADIX_TAGS];	/* bit per slot */
+	void *slots[RADIX_SLOTS];
+};
+
+/* A zeroed or raw node, or NULL; called under the caller's lock, so it must not sleep there. */
+typedef struct radix_node *(*radix_alloc_fn)(void *ctx);
+typedef void (*radix_free_fn)(struct radix_node *node, void *ctx);
+
+struct radix_tree {
+	struct radix_node *root;
+	uint64_t nr_entries;
+	radix_alloc_fn alloc;
+	radix_free_fn free;
+	void *ctx;
+};
+
+void radix_init(struct radix_tree *t, radix_alloc_fn alloc, radix_free_fn free, void *ctx);
+/* -EEXIST if the index is taken, -ENOMEM (nothing changed). */
+int radix_insert(struct radix_tree *t, uint64_t index, void *item);
+void *radix_lookup(const struct radix_tree *t, uint64_t index); /* NULL: none */
+/* Where the item of an existing index lies, NULL if there is none. */
+void **radix_lookup_slot(const struct radix_tree *t, uint64_t index);
+/* Takes the item out and returns it, NULL if there was none. Empty nodes are freed. */
+void *radix_delete(struct radix_tree *t, uint64_t index);
+/* Puts item in the place of what is there (which it returns); tags stay. */
+void *radix_replace(struct radix_tree *t, uint64_t index, void *item);
+/* The first entry with index >= *index; *index becomes its index. NULL: none. */
+void *radix_next(const struct radix_tree *t, uint64_t *index);
+void *radix_next_tagged(const struct radix_tree *t, uint64_t *index, unsigned tag);
+/* Up to max entries from first on; returns how many. indices may be NULL. */
+unsigned radix_gang_lookup(const struct radix_tree *t, void **items, uint64_t *indices,
+			   uint64_t first, unsigned max);
+/* The index has an entry. */
+void radix_tag_set(struct radix_tree *t, uint64_t index, unsigned tag);
+void radix_tag_clear(struct radix_tree *t, uint64_t index, unsigned tag);
+bool radix_tag_get(const struct radix_tree *t, uint64_t index, unsigned tag);
+bool radix_tagged(const struct radix_tree *t, unsigned tag);
+
+static inline bool radix_empty(const struct radix_tree *t)
+{
+	return t->nr_entries == 0;
+}
+
+#define radix_for_each(t, item, idx)                                        \
+	for ((idx) = 0; ((item) = radix_next(t, &(idx))) != NULL;           \
+	     (idx) == UINT64_MAX ? (void)0 : (void)(idx)++)
+
+#endif

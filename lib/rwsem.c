@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One word: the number of readers, a bit for the writer, a bit "somebody sleeps". The last holder
+ * to leave clears the sleepers' bit and wakes them all; they start over. A sleeper commits to
+ * sleep only while the word is what it saw, bit included, so no wake-up is lost.
+ */
+#include "lib/rwsem.h"
+
+#include "lib/bug.h"
+#include "lib/lockdep.h"
+#include "mm/os.h"
+
+static bool change(struct rw_semaphore *s, uint32_t *seen, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&s->state, seen, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+/* Says that we sleep, then sleeps; returns what the word is afterwards. */
+static uint32_t wait_for_change(struct rw_semaphore *s, uint32_t seen)
+{
+	if (seen & RWSEM_WAIT || change(s, &seen, seen | RWSEM_WAIT))
+		os_wait(s, &s->state, seen | RWSEM_WAIT);
+	return __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
+}
+
+bool down_read_trylock(struct rw_semaphore *s)
+{
+	uint32_t v = __atomic_load_n(&s->state, __ATOMIC_RELAXED);
+
+	while (!(v & (RWSEM_WRITER | RWSEM_WAIT)))
+		if (change(s, &v, v + 1))
+			return true;
+	return false;
+}
+
+void down_read(struct rw_semaphore *s)
+{
+	uint32_t v = 0;
+
+	might_sleep();
+	for (;;) {
+		/* With nobody inside, a left-over sleepers' bit must not keep us out. */
+		if (!(v & RWSEM_WRITER) && (!(v & RWSEM_WAIT) || !(v & RWSEM_READERS))) {
+			if (change(s, &v, v + 1))
+				return;
+			continue;
+		}
+		ASSERT(!(v & RWSEM_WRITER) || s->owner != os_thread_id());
+		v = wait_for_change(s, v);
+	}
+}
+
+/* Nobody is inside any more: if somebody sleeps, let them all start over. */
+static void wake_sleepers(struct rw_semaphore *s, uint32_t v)
+{
+	while ((v & RWSEM_WAIT) && !(v & (RWSEM_READERS | RWSEM_WRITER))) {
+		if (change(s, &v, v & ~RWSEM_WAIT)) {
+			os_wake(s, ~0u);
+			return;
+		}
+	}
+}
+
+void up_read(struct rw_semaphore *s)
+{
+	uint32_t v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
+
+	ASSERT((v & RWSEM_READERS) != RWSEM_READERS);
+	wake_sleepers(s, v);
+}
+
+bool down_write_trylock(struct rw_semaphore *s)
+{
+	uint32_t v = 0;
+
+	if (!change(s, &v, RWSEM_WRITER))
+		return false;
+	s->owner = os_thread_id();
+	return true;
+}
+
+void down_write(struct rw_semaphore *s)
+{
+	uint32_t v = 0;
+
+	might_sleep();
+	for (;;) {
+		if (!(v & (RWSEM_READERS | RWSEM_WRITER))) {
+			if (change(s, &v, v | RWSEM_WRITER))
+				break;
+			continue;
+		}
+		ASSERT(!(v & RWSEM_WRITER) || s->owner != os_thread_id());
+		v = wait_for_change(s, v);
+	}
+	s->owner = os_thread_id();
+}
+
+void up_write(struct rw_semaphore *s)
+{
+	ASSERT(s->owner == os_thread_id());
+	s->owner = 0;
+	wake_sleepers(s, __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE));
+}
+
+void downgrade_write(struct rw_semaphore *s)
+{
+	uint32_t old;
+
+	ASSERT(s->owner == os_thread_id());
+	s->owner = 0;
+	/* Readers that sleep may come in now; writers among them go to sleep again. */
+	old = __atomic_exchange_n(&s->state, 1, __ATOMIC_ACQ_REL);
+	if (old & RWSEM_WAIT)
+		os_wake(s, ~0u);
+}

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ticket spinlocks: first come, first served. Each has a name and a rank in the lock order
+ * (lib/lockdep.h). Whoever takes a lock in an interrupt handler takes it with *_irqsave everywhere.
+ */
+#ifndef LIB_SPINLOCK_H
+#define LIB_SPINLOCK_H
+
+#include "arch/hal.h"
+#include "lib/lockdep.h"
+#include "mm/os.h"
+
+typedef struct spinlock {
+	uint16_t next, owner; /* tickets; atomic */
+	uint32_t rank;
+	const char *name;
+} spinlock_t;
+
+#define SPINLOCK_INIT_RANK(n, r)  { 0, 0, (r), (n) }
+#define SPINLOCK_INIT(n)	  SPINLOCK_INIT_RANK(n, 0)
+#define DEFINE_SPINLOCK(var)	  spinlock_t var = SPINLOCK_INIT(#var)
+
+static inline void spin_lock_init_rank(spinlock_t *l, const char *name, unsigned rank)
+{
+	*l = (spinlock_t)SPINLOCK_INIT_RANK(name, rank);
+}
+#define spin_lock_init(l) spin_lock_init_rank(l, #l, 0)
+
+static inline bool spin_is_locked(const spinlock_t *l)
+{
+	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) !=
+	       __atomic_load_n(&l->next, __ATOMIC_RELAXED);
+}
+
+static inline void spin_lock_order(spinlock_t *l, bool nested)
+{
+	uint16_t t;
+
+	os_preempt(1);
+	lockdep_acquire(l, l->name ? l->name : "?", l->rank, nested);
+	t = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t)
+		hal_cpu_relax();
+}
+
+static inline void spin_lock(spinlock_t *l)
+{
+	spin_lock_order(l, false);
+}
+
+/* A second lock of the same rank; the caller keeps to an order of its own (addresses). */
+static inline void spin_lock_nested(spinlock_t *l)
+{
+	spin_lock_order(l, true);
+}
+
+static inline bool spin_trylock(spinlock_t *l)
+{
+	uint16_t t = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
+
+	os_preempt(1);
+	if (!__atomic_compare_exchange_n(&l->next, &t, (uint16_t)(t + 1), false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED)) {
+		os_preempt(-1);
+		return false;
+	}
+	/* It cannot dead-lock, so its rank is not checked: rank 0. */
+	lockdep_acquire(l, l->name ? l->name : "?", 0, true);
+	return true;
+}
+
+static inline void spin_unlock(spinlock_t *l)
+{
+	lockdep_release(l);
+	__atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+	os_preempt(-1);
+}
+
+/* Usable as a statement with Linux's spelling: spin_lock_irqsave(&lock, flags). */
+#define spin_lock_irqsave(l, flags)       \
+	do {                              \
+		(flags) = hal_irq_save(); \
+		spin_lock(l);             \
+	} while (0)
+
+static inline void spin_unlock_irqrestore(spinlock_t *l, irqflags_t flags)
+{
+	spin_unlock(l);
+	hal_irq_restore(flags);
+}
+
+#endif
