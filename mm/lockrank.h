@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The lock order of mm/'s spinning locks as numbers for lib/lockdep.h: who holds one may only take
+ * a higher one. The whole order, sleeping locks included, is drawn in docs/locking.md.
+ */
+#ifndef MM_LOCKRANK_H
+#define MM_LOCKRANK_H
+
+#define RANK_MMLIST	10 /* the list of all spaces */
+#define RANK_PTL_UPPER	20 /* mm->page_table_lock: tables above level 0 */
+#define RANK_PTL	30 /* one table of level 0; of two the lower address first */
+#define RANK_LRU	40
+#define RANK_SWAP	42
+#define RANK_I_PAGES	44 /* page-cache tree of one file */
+#define RANK_INODES	46 /* the list of all inodes */
+#define RANK_VMALLOC	48 /* the kernel's own ranges */
+#define RANK_SLAB	50 /* slab lists of one cache */
+#define RANK_ZONE	60 /* buddy of one zone */
+#define RANK_TRACE	90 /* trace ring: records may be written under any lock */
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Trace records from inside mm/. Off, each costs one load and a branch. Formats:
+ * include/quire/trace.h. Context: any; a full ring with a reader makes the caller wait.
+ */
+#ifndef MM_TRACE_H
+#define MM_TRACE_H
+
+#include "lib/bug.h"
+#include <quire/trace.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+extern bool trace_on;	    /* records are written */
+extern bool trace_pages_on; /* page_alloc and page_free too: sysctl trace_pages */
+
+/* Writes one record of n words (at most 6). */
+void trace_write(unsigned type, const uint64_t *w, unsigned n);
+
+static inline void trace_page_fault(bool user, uintptr_t addr, uintptr_t ip, uint32_t code)
+{
+	if (unlikely(trace_on))
+		trace_write(user ? QUIRE_TR_PAGE_FAULT_USER : QUIRE_TR_PAGE_FAULT_KERNEL,
+			    (uint64_t[]){addr, ip, code}, 3);
+}
+
+/* outcome: enum quire_fault_outcome; page: the page's address. */
+static inline void trace_mm_fault(uintptr_t page, unsigned row, unsigned access, bool major,
+				  unsigned outcome, uintptr_t vm_start, uintptr_t vm_end,
+				  unsigned long vm_flags, uintptr_t ip)
+{
+	if (unlikely(trace_on))
+		trace_write(QUIRE_TR_MM_FAULT,
+			    (uint64_t[]){page,
+					 row | access << 8 | (uint64_t)major << 16 |
+						 (uint64_t)outcome << 24,
+					 vm_start, vm_end, vm_flags, ip},
+			    6);
+}
+
+static inline void trace_fault_mismatch(uintptr_t addr, uint32_t derived, uint32_t raw,
+					uint32_t mask)
+{
+	if (unlikely(trace_on))
+		trace_write(QUIRE_TR_FAULT_MISMATCH, (uint64_t[]){addr, derived, raw, mask}, 4);
+}
+
+static inline void trace_mmap(uintptr_t start, size_t len, uint64_t pgoff, unsigned long vm_flags,
+			      uint64_t ino)
+{
+	if (unlikely(trace_on))
+		trace_write(QUIRE_TR_MMAP, (uint64_t[]){start, len, pgoff, vm_flags, ino}, 5);
+}
+
+static inline void trace_page_alloc(uint64_t pfn, unsigned order, unsigned gfp, unsigned mt)
+{
+	if (unlikely(trace_pages_on))
+		trace_write(QUIRE_TR_PAGE_ALLOC, (uint64_t[]){pfn, order, gfp, mt}, 4);
+}
+
+static inline void trace_page_free(uint64_t pfn, unsigned order)
+{
+	if (unlikely(trace_pages_on))
+		trace_write(QUIRE_TR_PAGE_FREE, (uint64_t[]){pfn, order}, 2);
+}
+
+/* The newest records still in the ring, newest first; fills up to n and returns how many. Takes
+ * no lock: for a panic. */
+unsigned trace_last(struct quire_trace_record *out, unsigned n);
+
+int trace_init(void *ring, size_t size); /* NULL ring: no trace. 0 or -EINVAL */
+void trace_exit(void);
+
+#endif

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Counters: events that only grow, and amounts that rise and fall. Each CPU has its own copy, a
+ * reader adds them up; so a single copy may be negative. Any context.
+ */
+#ifndef MM_VMSTAT_H
+#define MM_VMSTAT_H
+
+#include "arch/hal.h"
+
+/* Amounts, in pages unless the name says otherwise. */
+enum node_stat_item {
+	NR_INACTIVE_ANON,
+	NR_ACTIVE_ANON,
+	NR_INACTIVE_FILE,
+	NR_ACTIVE_FILE,
+	NR_UNEVICTABLE,
+	NR_MLOCK,
+	NR_ANON_MAPPED,
+	NR_FILE_MAPPED, /* page-cache pages that some user table names, shared memory included */
+	NR_FILE_PAGES,	/* page cache, shared memory included */
+	NR_FILE_DIRTY,
+	NR_WRITEBACK,
+	NR_SHMEM,
+	NR_PAGETABLE,
+	NR_KERNEL_STACK_KB,
+	NR_SLAB_RECLAIMABLE,
+	NR_SLAB_UNRECLAIMABLE,
+	NR_VMALLOC,
+	NR_COMMITTED, /* vm_committed_as: pages promised to user mappings */
+	NR_STAT_ITEMS
+};
+
+enum vm_event_item {
+	PGPGIN,
+	PGPGOUT,
+	PSWPIN,
+	PSWPOUT,
+	PGALLOC_DMA, /* four in the order of enum zone_type */
+	PGALLOC_DMA32,
+	PGALLOC_NORMAL,
+	PGALLOC_MOVABLE,
+	PGFREE,
+	PGACTIVATE,
+	PGDEACTIVATE,
+	PGLAZYFREE,
+	PGFAULT,
+	PGMAJFAULT,
+	PGLAZYFREED,
+	PGREFILL,
+	PGSTEAL_KSWAPD,
+	PGSTEAL_DIRECT,
+	PGSCAN_KSWAPD,
+	PGSCAN_DIRECT,
+	PGINODESTEAL,
+	SLABS_SCANNED,
+	KSWAPD_INODESTEAL,
+	PAGEOUTRUN,
+	ALLOCSTALL_DMA,
+	ALLOCSTALL_DMA32,
+	ALLOCSTALL_NORMAL,
+	ALLOCSTALL_MOVABLE,
+	PGROTATED,
+	DROP_PAGECACHE,
+	DROP_SLAB,
+	OOM_KILL,
+	UNEVICTABLE_PGMLOCKED,
+	UNEVICTABLE_PGMUNLOCKED,
+	CODE_DISAGREEMENTS, /* derived fault codes that the CPU contradicted */
+	NR_VM_EVENT_ITEMS
+};
+
+struct vm_cpu_stat {
+	uint64_t event[NR_VM_EVENT_ITEMS];
+	int64_t item[NR_STAT_ITEMS];
+} __attribute__((aligned(64)));
+
+/* One for each CPU; before vmstat_init() there is a single one for the boot CPU. */
+extern struct vm_cpu_stat *vm_cpu_stats;
+
+static inline void count_vm_events(enum vm_event_item e, uint64_t n)
+{
+	__atomic_fetch_add(&vm_cpu_stats[hal_cpu_id()].event[e], n, __ATOMIC_RELAXED);
+}
+
+static inline void count_vm_event(enum vm_event_item e)
+{
+	count_vm_events(e, 1);
+}
+
+/* As above, cheaper; the caller has interrupts off. */
+static inline void __count_vm_events(unsigned cpu, enum vm_event_item e, uint64_t n)
+{
+	uint64_t *p = &vm_cpu_stats[cpu].event[e];
+
+	__atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
+}
+
+static inline void mod_node_page_state(enum node_stat_item i, long delta)
+{
+	__atomic_fetch_add(&vm_cpu_stats[hal_cpu_id()].item[i], delta, __ATOMIC_RELAXED);
+}
+
+static inline void inc_node_page_state(enum node_stat_item i)
+{
+	mod_node_page_state(i, 1);
+}
+
+static inline void dec_node_page_state(enum node_stat_item i)
+{
+	mod_node_page_state(i, -1);
+}
+
+/* Sums over the CPUs; an amount is never reported below 0. */
+uint64_t sum_vm_event(enum vm_event_item e);
+unsigned long node_page_state(enum node_stat_item i);
+
+int vmstat_init(void); /* 0 or -ENOMEM; after memblock, before the buddy */
+void vmstat_exit(void);
+
+#endif
