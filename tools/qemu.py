@@ -1,0 +1,403 @@
+# SPDX-License-Identifier: MIT
+"""Runs Quire's own kernels in QEMU: starts them, drains the trace ring out of guest memory while
+they run, compares their page tables with what QEMU's monitor says, and knows how they ended.
+
+Guest memory is a shared file. The kernel says where in it the ring lies, on its log:
+`quire: trace ring phys=0x… size=0x…`. From then on this side reads records up to `head` and moves
+`tail`; the guest waits when the ring is full, so nothing is lost.
+"""
+import json
+import mmap
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+import cpio
+from common import BUILD, CannotRun, Progress, scratch
+from trace import FILE_MAGIC, RECORD, RING_MAGIC, TABLE_END, TABLE_LEAF, TraceWriter
+
+RING_LINE = re.compile(rb'trace ring phys=(0x[0-9a-f]+) size=(0x[0-9a-f]+)')
+PANIC = re.compile(r'^.*\b(panic|oops)\b.*$', re.M | re.I)
+# Words of struct quire_trace_ring, in 8-byte steps (include/quire/trace.h).
+W_MAGIC, W_VERSION, W_CAPACITY, W_HEAD, W_TAIL, W_ENABLED, W_READER, W_STALLED, W_DUMP = range(9)
+PAGE = 4096
+
+
+@dataclass
+class Config:
+    """One run. files as for cpio.build; seconds: the guest is taken for hung after them."""
+    machine: str
+    init: str
+    args: list = field(default_factory=list)
+    files: dict = field(default_factory=dict)
+    words: list = field(default_factory=list)
+    mem: int = 128 << 20
+    smp: int = 1
+    ring: int = 16 << 20
+    seconds: int = 120
+    trace_path: str = ''
+    env: dict = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """status: what the guest's kernel exited with; tables: (dumps compared, list of differences)."""
+    status: int
+    log: str
+    records: int = 0
+    dumps: int = 0
+    table_differences: list = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def kernel_image(machine):
+    return os.path.join(BUILD, machine, 'kernel', 'quire.elf')
+
+
+class Monitor:
+    """QEMU's own view of the guest, over QMP."""
+
+    def __init__(self, path, seconds=10):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(60)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.sock.connect(path)
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise CannotRun('QEMU\'s monitor does not answer') from None
+                time.sleep(0.02)
+        self.file = self.sock.makefile('rw')
+        self.file.readline()
+        self.command('qmp_capabilities')
+
+    def command(self, name, **arguments):
+        self.file.write(json.dumps({'execute': name, 'arguments': arguments}) + '\n')
+        self.file.flush()
+        while True:
+            line = self.file.readline()
+            if not line:
+                raise CannotRun('QEMU\'s monitor hung up')
+            answer = json.loads(line)
+            if 'return' in answer:
+                return answer['return']
+            if 'error' in answer:
+                raise CannotRun(f'QEMU\'s monitor: {answer["error"]["desc"]}')
+
+    def human(self, line):
+        return self.command('human-monitor-command', **{'command-line': line})
+
+
+# ---- page tables, as QEMU sees them ----------------------------------------------------------
+
+R, W, X, U, A, D = 1, 2, 4, 8, 16, 32
+
+
+def parse_info_tlb_x86(text):
+    """`info tlb`: a line a leaf, 'va: pa XGPDACTUWR'. Returns va -> (pa, flags), user half only."""
+    leaves = {}
+    for m in re.finditer(r'^([0-9a-f]{16}): ([0-9a-f]{16}) (\S{9,10})', text, re.M):
+        va, pa, s = int(m.group(1), 16), int(m.group(2), 16), m.group(3)
+        if va >> 63 or 'U' not in s:
+            continue
+        flags = R | U | (W if 'W' in s else 0) | (0 if s[0] == 'X' else X)
+        flags |= (A if 'A' in s else 0) | (D if 'D' in s else 0)
+        size = 0x200000 if 'P' in s else PAGE
+        for off in range(0, size, PAGE):
+            leaves[va + off] = (pa + off, flags)
+    return leaves
+
+
+def parse_info_mem_x86(text):
+    """`info mem`: ranges 'start-end size urw'. Returns user pages -> writable."""
+    pages = {}
+    for m in re.finditer(r'^([0-9a-f]{16})-([0-9a-f]{16}) [0-9a-f]{16} u(.)(.)', text, re.M):
+        start, end = int(m.group(1), 16), int(m.group(2), 16)
+        if start >> 63:
+            continue
+        for va in range(start, end, PAGE):
+            pages[va] = m.group(4) == 'w'
+    return pages
+
+
+def parse_info_mem_riscv(text):
+    """`info mem`: 'vaddr paddr size rwxugad'. Returns va -> (pa, flags), user pages only."""
+    leaves = {}
+    for m in re.finditer(r'^([0-9a-f]{16}) ([0-9a-f]{16}) ([0-9a-f]{16}) (\S{7})', text, re.M):
+        va, pa, size = (int(m.group(i), 16) for i in (1, 2, 3))
+        s = m.group(4)
+        if s[3] != 'u':
+            continue
+        flags = sum(bit for c, bit in zip(s, (R, W, X, U, 0, A, D)) if c != '-')
+        for off in range(0, size, PAGE):
+            leaves[va + off] = (pa + off, flags)
+    return leaves
+
+
+def flags_text(flags):
+    return ''.join(c if flags & b else '-' for c, b in zip('rwxuad', (R, W, X, U, A, D)))
+
+
+def compare_tables(dump, seen):
+    """Differences between the kernel's dump and the monitor's leaves, as lines."""
+    out = []
+    for va in sorted(set(dump) | set(seen)):
+        a, b = dump.get(va), seen.get(va)
+        if a != b:
+            def text(x):
+                return f'{x[0]:#x} {flags_text(x[1])}' if x else 'not mapped'
+            out.append(f'{va:#x}: the dump says {text(a)}, QEMU says {text(b)}')
+    return out
+
+
+# ---- one run ---------------------------------------------------------------------------------
+
+def ram_offset(machine, mem, phys):
+    """Where in the RAM file a physical address lies; q35 splits RAM below 4 GiB."""
+    if machine == 'riscv64':
+        return phys - 0x80000000
+    low = 0x80000000 if mem >= 0xb0000000 else 0xb0000000
+    return phys if phys < 1 << 32 else low + phys - (1 << 32)
+
+
+def base_command(machine, mem, smp, ram_file=None):
+    """QEMU without kernel and devices of a run."""
+    memory = []
+    if ram_file:
+        memory = ['-object', f'memory-backend-file,id=ram,size={mem},mem-path={ram_file},share=on']
+    backend = ',memory-backend=ram' if ram_file else ''
+    common = ['-accel', 'tcg', '-m', str(mem >> 20), '-smp', str(smp), '-display', 'none',
+              '-nodefaults', '-no-reboot', *memory]
+    if machine == 'x86_64':
+        return ['qemu-system-x86_64', '-M', 'q35' + backend, '-cpu', 'max,la57=off,pku=off',
+                *common, '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
+    return ['qemu-system-riscv64', '-M', 'virt' + backend, *common]
+
+
+def log_devices(machine, path):
+    if machine == 'x86_64':
+        return ['-debugcon', 'file:' + path]
+    return ['-serial', 'file:' + path]
+
+
+def exit_status(machine, code):
+    """QEMU's own exit status as the guest's; None: the guest did not end by itself."""
+    if machine == 'x86_64':
+        return (code >> 1) - 0x10 if code >= 33 and code & 1 else None
+    return code
+
+
+class Run:
+    """One guest from start to end. Use run() below."""
+
+    def __init__(self, cfg):
+        self.cfg = cfg
+        self.folder = scratch('qemu', big=True)
+        self.path = lambda name: os.path.join(self.folder, name)
+        self.ram = self.words = None
+        self.ring_at = self.capacity = self.tail = 0
+        self.log_seen = 0
+        self.monitor = None
+        self.dump = {}
+        self.outcome = Outcome(0, '')
+        self.writer = TraceWriter(cfg.trace_path) if cfg.trace_path else None
+
+    # -- start and end
+    def command(self):
+        cfg = self.cfg
+        words = list(cfg.words) + ['init=' + cfg.init]
+        if self.writer:
+            words.append(f'trace={cfg.ring >> 20}M')
+        if cfg.args:
+            words += ['--', *cfg.args]
+        if any(re.search(r'\s', w) for w in words):
+            raise CannotRun('arguments with blanks cannot go on a kernel command line')
+        return [*base_command(cfg.machine, cfg.mem, cfg.smp, self.path('ram')),
+                *log_devices(cfg.machine, self.path('log')),
+                '-qmp', f'unix:{self.path("qmp")},server=on,wait=off',
+                '-kernel', kernel_image(cfg.machine), '-initrd', self.path('initrd'),
+                '-append', ' '.join(words)]
+
+    def start(self):
+        if not os.path.exists(kernel_image(self.cfg.machine)):
+            raise CannotRun(f'{self.cfg.machine}: no kernel at {kernel_image(self.cfg.machine)}')
+        with open(self.path('initrd'), 'wb') as f:
+            f.write(cpio.build(self.cfg.files))
+        command = self.command()
+        try:
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE)
+        except FileNotFoundError:
+            raise CannotRun(f'{self.cfg.machine}: {command[0]} is missing '
+                            '(./quire setup installs it)') from None
+
+    def run(self):
+        progress = Progress(self.cfg.machine)
+        begin = time.monotonic()
+        process = self.start()
+        try:
+            while process.poll() is None:
+                if not self.step():
+                    time.sleep(0.002)
+                spent = time.monotonic() - begin
+                progress.update(f'{spent:.1f} s, {self.outcome.records} events')
+                if spent > self.cfg.seconds:
+                    raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s; '
+                                    f'the end of its log:\n{self.tail_of_log()}')
+            self.outcome.seconds = time.monotonic() - begin
+            self.step()
+        finally:
+            progress.done()
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        return self.finish(process)
+
+    def finish(self, process):
+        self.outcome.log = self.read_log()
+        error = process.stderr.read().decode(errors='replace').strip()
+        status = exit_status(self.cfg.machine, process.returncode)
+        if process.returncode < 0:
+            raise CannotRun(f'{self.cfg.machine}: QEMU was killed by signal '
+                            f'{-process.returncode}; the end of its log:\n{self.tail_of_log()}')
+        if status is None or error and not self.outcome.log:
+            raise CannotRun(f'{self.cfg.machine}: the guest crashed (QEMU status '
+                            f'{process.returncode}) {error}\n{self.tail_of_log()}')
+        panic = PANIC.search('\n'.join(s for s in self.outcome.log.splitlines()
+                                       if s.startswith('quire: ')))
+        if panic:
+            raise CannotRun(f'{self.cfg.machine}: {panic.group(0)} (status {status}); the end of '
+                            f'its log:\n{self.tail_of_log(40)}')
+        self.outcome.status = status
+        return self.outcome
+
+    def close(self):
+        if self.writer:
+            self.writer.close()
+        self.words = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- the log
+    def read_log(self):
+        try:
+            with open(self.path('log'), 'rb') as f:
+                return f.read().decode(errors='replace').replace('\r', '')
+        except OSError:
+            return ''
+
+    def tail_of_log(self, lines=20):
+        text = self.read_log().splitlines()[-lines:]
+        return '\n'.join('    ' + s for s in text) or '    (nothing)'
+
+    # -- the ring
+    def find_ring(self):
+        try:
+            with open(self.path('log'), 'rb') as f:
+                m = RING_LINE.search(f.read(1 << 20))
+        except OSError:
+            return
+        if not m:
+            return
+        phys, size = int(m.group(1), 16), int(m.group(2), 16)
+        at = ram_offset(self.cfg.machine, self.cfg.mem, phys)
+        fd = os.open(self.path('ram'), os.O_RDWR)
+        try:
+            self.ram = mmap.mmap(fd, size, offset=at)
+        finally:
+            os.close(fd)
+        self.words = memoryview(self.ram)[:128].cast('Q')
+        if self.words[W_MAGIC] != RING_MAGIC:
+            if self.words[W_MAGIC]:
+                raise CannotRun(f'{self.cfg.machine}: no trace ring at {phys:#x}')
+            self.words.release()
+            self.words = None
+            return
+        self.capacity = self.words[W_CAPACITY]
+        if self.capacity * RECORD + PAGE > size or not self.capacity:
+            raise CannotRun(f'{self.cfg.machine}: the trace ring says it holds {self.capacity} '
+                            f'records in {size} bytes')
+        self.tail = self.words[W_TAIL]
+        self.words[W_READER] = 1
+
+    def step(self):
+        """Takes what is in the ring; True if there was something to do."""
+        if not self.writer:
+            return False
+        if not self.words:
+            self.find_ring()
+            return False
+        took = self.drain()
+        if self.words[W_DUMP]:
+            self.drain()
+            self.compare()
+            self.words[W_DUMP] = 0
+            return True
+        return took
+
+    def drain(self):
+        head = self.words[W_HEAD]
+        count = head - self.tail
+        if not count:
+            return False
+        if count > self.capacity:
+            raise CannotRun(f'{self.cfg.machine}: the trace ring is corrupt: head {head}, '
+                            f'tail {self.tail}')
+        while count:
+            slot = self.tail % self.capacity
+            n = min(count, self.capacity - slot)
+            data = self.ram[PAGE + slot * RECORD:PAGE + (slot + n) * RECORD]
+            self.take(data)
+            self.tail += n
+            count -= n
+            self.outcome.records += n
+        self.words[W_TAIL] = self.tail
+        return True
+
+    def take(self, data):
+        """Records go to the file; the leaves of a table dump are kept for the comparison."""
+        self.writer.write(data)
+        for at in range(0, len(data), RECORD):
+            kind = data[at + 8]
+            if kind == TABLE_LEAF:
+                va, pa, size, flags = struct.unpack_from('<4Q', data, at + 16)
+                for off in range(0, size, PAGE):
+                    self.dump[va + off] = (pa + off, flags & 63)
+            elif kind == TABLE_END:
+                self.expected = struct.unpack_from('<Q', data, at + 16)[0]
+
+    def compare(self):
+        """The guest waits, its space live: the monitor must see the tables as the dump has them."""
+        if not self.monitor:
+            self.monitor = Monitor(self.path('qmp'))
+        self.monitor.command('stop')
+        if self.cfg.machine == 'x86_64':
+            seen = parse_info_tlb_x86(self.monitor.human('info tlb'))
+            ranges = parse_info_mem_x86(self.monitor.human('info mem'))
+        else:
+            seen, ranges = parse_info_mem_riscv(self.monitor.human('info mem')), None
+        self.monitor.command('cont')
+        self.outcome.dumps += 1
+        self.outcome.table_differences += compare_tables(self.dump, seen)
+        if ranges is not None:
+            dumped = {va: bool(f & W) for va, (_, f) in self.dump.items()}
+            for va in sorted(set(dumped) | set(ranges)):
+                if dumped.get(va) != ranges.get(va):
+                    self.outcome.table_differences.append(
+                        f'{va:#x}: dump and info mem disagree about writing')
+        self.dump = {}
+
+
+def run(cfg):
+    """Runs a guest to its end. CannotRun: it crashed, hung, panicked or could not start."""
+    r = Run(cfg)
+    try:
+        return r.run()
+    finally:
+        r.close()

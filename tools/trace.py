@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""Traces: binary records of the core's ring, ftrace text, and the neutral events in both.
+
+A binary trace file is 64 bytes of head (`quire-trace 1`, zero-padded) and records of 64 bytes as
+include/quire/trace.h has them. Neutral events are what any two machines must agree on: user and
+kernel faults between the runner's markers, inside given address ranges, without time, CPU, ip
+and frame numbers.
+"""
+import os
+import re
+import struct
+from dataclasses import dataclass
+
+from common import CannotRun, Malformed
+
+FILE_MAGIC = b'quire-trace 1\n'
+RECORD = 64
+RING_MAGIC = 0x6563617274717551
+(PF_USER, PF_KERNEL, MM_FAULT, MISMATCH, X86_FAULT, RISCV_FAULT, MARKER, SYS_ENTER, SYS_EXIT, FORK,
+ EXIT, EXEC, MMAP, PAGE_ALLOC, PAGE_FREE, TABLE_LEAF, TABLE_END) = range(1, 18)
+
+ROWS = ['none', 'zero', 'anon', 'cow', 'reuse', 'file', 'around', 'shmem', 'swap', 'stack',
+        'spurious', 'segv', 'bus', 'oom', 'ad']
+ACCESSES = ['read', 'write', 'fetch', '?']
+OUTCOMES = ['ok', 'segv_maperr', 'segv_accerr', 'bus', 'oom', 'fixup', 'retry']
+ARENA = (1 << 36, (1 << 36) + (1 << 32))
+BEGIN, END = 'quire: begin', 'quire: end'
+
+
+class TraceWriter:
+    """Appends raw records to a trace file."""
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')
+        self.file.write(FILE_MAGIC.ljust(RECORD, b'\0'))
+
+    def write(self, data):
+        self.file.write(data)
+
+    def close(self):
+        self.file.close()
+
+
+@dataclass
+class Record:
+    time: int
+    type: int
+    cpu: int
+    pid: int
+    w: tuple
+    text: str = ''
+
+
+def read_records(path):
+    """The records of a trace file, one by one."""
+    with open(path, 'rb') as f:
+        head = f.read(RECORD)
+        if not head.startswith(b'quire-trace '):
+            raise Malformed(f'{path}: not a trace (it should start with "quire-trace 1")')
+        if not head.startswith(FILE_MAGIC):
+            raise Malformed(f'{path}: format {head.split(bytes(1))[0].decode(errors="replace")!r} '
+                            'is unknown here')
+        while True:
+            data = f.read(RECORD * 4096)
+            if len(data) % RECORD:
+                raise Malformed(f'{path}: cut short in the middle of a record')
+            if not data:
+                return
+            for at in range(0, len(data), RECORD):
+                yield parse_record(data, at)
+
+
+def parse_record(data, at=0):
+    time, kind, cpu, pid = struct.unpack_from('<QHHI', data, at)
+    w = struct.unpack_from('<6Q', data, at + 16)
+    text = ''
+    if kind in (MARKER, EXEC):
+        text = data[at + 16:at + RECORD].split(b'\0')[0].decode(errors='replace')
+    return Record(time, kind, cpu, pid, w, text)
+
+
+# ---- ftrace text -----------------------------------------------------------------------------
+
+def vm_flags_text(flags):
+    """The bits of a VMA that people look for, smaps' own letters."""
+    names = [(1, 'rd'), (2, 'wr'), (4, 'ex'), (8, 'sh'), (0x100, 'gd'), (0x2000, 'lo')]
+    return ','.join(n for bit, n in names if flags & bit) or '-'
+
+
+def event_text(r):
+    """Name and fields of one record, Linux's own where Linux has the event."""
+    w = r.w
+    if r.type in (PF_USER, PF_KERNEL):
+        name = 'page_fault_user' if r.type == PF_USER else 'page_fault_kernel'
+        return f'{name}: address=0x{w[0]:x} ip=0x{w[1]:x} error_code=0x{w[2]:x}'
+    if r.type == MM_FAULT:
+        row, access, major, outcome = (w[1] >> s & 0xff for s in (0, 8, 16, 24))
+        result = OUTCOMES[outcome] if outcome < len(OUTCOMES) else str(outcome)
+        return (f'mm_fault: address=0x{w[0]:x} access={ACCESSES[access & 3]} '
+                f'row={ROWS[row] if row < len(ROWS) else row} '
+                f'vma=0x{w[2]:x}-0x{w[3]:x} flags={vm_flags_text(w[4])} '
+                f'{"major" if major else "minor"} result={result}')
+    if r.type == MISMATCH:
+        return f'fault_mismatch: address=0x{w[0]:x} derived=0x{w[1]:x} raw=0x{w[2]:x} mask=0x{w[3]:x}'
+    if r.type == X86_FAULT:
+        return f'x86_fault: cr2=0x{w[0]:x} error=0x{w[1]:x} ip=0x{w[2]:x}'
+    if r.type == RISCV_FAULT:
+        return f'riscv_fault: stval=0x{w[0]:x} scause=0x{w[1]:x} sepc=0x{w[2]:x}'
+    if r.type == MARKER:
+        return f'tracing_mark_write: {r.text}'
+    if r.type == SYS_ENTER:
+        return f'sys_enter: NR {w[0]} ({", ".join(f"{a:x}" for a in w[1:6])})'
+    if r.type == SYS_EXIT:
+        return f'sys_exit: NR {w[0]} = {w[1] - (1 << 64) if w[1] >> 63 else w[1]}'
+    if r.type == FORK:
+        return f'sched_process_fork: child_pid={w[0]}'
+    if r.type == EXIT:
+        return f'sched_process_exit: status=0x{w[0]:x}'
+    if r.type == EXEC:
+        return f'sched_process_exec: filename={r.text}'
+    if r.type == MMAP:
+        return (f'mmap: start=0x{w[0]:x} len=0x{w[1]:x} pgoff=0x{w[2]:x} '
+                f'flags={vm_flags_text(w[3])} ino={w[4]}')
+    if r.type == PAGE_ALLOC:
+        return f'mm_page_alloc: pfn=0x{w[0]:x} order={w[1]} migratetype={w[3]} gfp_flags=0x{w[2]:x}'
+    if r.type == PAGE_FREE:
+        return f'mm_page_free: pfn=0x{w[0]:x} order={w[1]}'
+    if r.type == TABLE_LEAF:
+        flags = ''.join(c if w[3] >> i & 1 else '-' for i, c in enumerate('rwxuad'))
+        return f'table_leaf: va=0x{w[0]:x} pa=0x{w[1]:x} size=0x{w[2]:x} {flags}'
+    if r.type == TABLE_END:
+        return f'table_end: leaves={w[0]}'
+    return f'event_{r.type}: ' + ' '.join(f'{x:x}' for x in w)
+
+
+def record_line(r, comm='task'):
+    """One line of ftrace text."""
+    micro = r.time // 1000
+    return (f'{comm}-{r.pid} [{r.cpu:03d}] {micro // 1000000}.{micro % 1000000:06d}: '
+            f'{event_text(r)}')
+
+
+def text_lines(path):
+    comm = {}
+    for r in read_records(path):
+        if r.type == EXEC:
+            comm[r.pid] = os.path.basename(r.text)[:15] or 'task'
+        elif r.type == FORK:
+            comm[r.w[0]] = comm.get(r.pid, 'task')
+        yield record_line(r, comm.get(r.pid, 'task'))
+
+
+# ---- neutral events --------------------------------------------------------------------------
+
+@dataclass(frozen=True)
+class Neutral:
+    """One fault that machines must agree on. task: numbered in order of first sight."""
+    kind: str       # 'user' or 'kernel'
+    address: int
+    code: int
+    task: int = 0
+
+    def __str__(self):
+        access = 'fetch' if self.code & 16 else 'write' if self.code & 2 else 'read'
+        return (f'page_fault_{self.kind}: address=0x{self.address:x} error_code=0x{self.code:x} '
+                f'({access}, task {self.task})')
+
+
+LINE = re.compile(r'^\s*(.+?)-(\d+)\s+(?:\(.*?\)\s+)?\[\d+\]\s+(?:\S{4,5}\s+)?([\d.]+): (\w+): ?(.*)$')
+FAULT = re.compile(r'address=(?:0x)?([0-9a-f]+) ip=\S+ error_code=0x([0-9a-f]+)')
+
+
+class Extractor:
+    """Collects neutral events from a stream of (pid, event, text or numbers)."""
+
+    def __init__(self, ranges, kernel=True, markers=True):
+        self.ranges, self.kernel = ranges, kernel
+        self.on = not markers
+        self.tasks, self.events = {}, []
+        self.begun = self.ended = 0
+
+    def marker(self, text):
+        text = text.strip()
+        if text.startswith(BEGIN):
+            self.on = True
+            self.begun += 1
+        elif text.startswith(END):
+            self.on = False
+            self.ended += 1
+
+    def fault(self, pid, user, address, code):
+        if not self.on or not user and not self.kernel:
+            return
+        if not any(a <= address < b for a, b in self.ranges):
+            return
+        task = self.tasks.setdefault(pid, len(self.tasks))
+        self.events.append(Neutral('user' if user else 'kernel', address, code, task))
+
+
+def neutral_from_binary(path, ranges, kernel=True, markers=True):
+    """Returns (events, mismatches, count of all records)."""
+    ex, mismatches, count = Extractor(ranges, kernel, markers), [], 0
+    for r in read_records(path):
+        count += 1
+        if r.type == MARKER:
+            ex.marker(r.text)
+        elif r.type in (PF_USER, PF_KERNEL):
+            ex.fault(r.pid, r.type == PF_USER, r.w[0], r.w[2])
+        elif r.type == MISMATCH:
+            mismatches.append(event_text(r))
+    _check_markers(ex, path, markers)
+    return ex.events, mismatches, count
+
+
+def neutral_from_text(text, ranges, kernel=True, markers=True, where='trace'):
+    """From ftrace text, a real Linux's own `trace` file included."""
+    ex = Extractor(ranges, kernel, markers)
+    if 'LOST' in text and re.search(r'^CPU:\d+ \[LOST \d+ EVENTS\]', text, re.M):
+        raise CannotRun(f'{where}: Linux\'s tracer lost events')
+    for line in text.splitlines():
+        m = LINE.match(line)
+        if not m:
+            continue
+        pid, event, rest = int(m.group(2)), m.group(4), m.group(5)
+        if event == 'tracing_mark_write':
+            ex.marker(rest)
+        elif event in ('page_fault_user', 'page_fault_kernel'):
+            f = FAULT.search(rest)
+            if f:
+                ex.fault(pid, event == 'page_fault_user', int(f.group(1), 16), int(f.group(2), 16))
+    _check_markers(ex, where, markers)
+    return ex.events
+
+
+def _check_markers(ex, where, markers):
+    if markers and not ex.begun:
+        raise CannotRun(f'{where}: the trace has no "{BEGIN}" marker: the program never started')
+    if markers and not ex.ended:
+        raise CannotRun(f'{where}: the trace has no "{END}" marker: the program did not finish')
+
+
+# ---- comparison ------------------------------------------------------------------------------
+
+@dataclass
+class Difference:
+    """The first event at which two machines differ; count: how many differ in all."""
+    index: int
+    left: object
+    right: object
+    count: int
+    context: list
+
+
+def compare(left, right, context=3):
+    """None if both lists of events are equal, else the Difference."""
+    if left == right:
+        return None
+    n = min(len(left), len(right))
+    index = next((i for i in range(n) if left[i] != right[i]), n)
+    count = sum(1 for i in range(n) if left[i] != right[i]) + abs(len(left) - len(right))
+    return Difference(index, left[index] if index < len(left) else None,
+                      right[index] if index < len(right) else None, count,
+                      left[max(0, index - context):index])
+
+
+def difference_text(d, left_name, right_name, left, right, context=3):
+    """The difference for people: what both had before, then what each one has from there on."""
+    lines = [f'first difference at event {d.index} ({d.count} in all)']
+    lines += [f'    both: {e}' for e in d.context]
+    for name, events in ((left_name, left), (right_name, right)):
+        following = events[d.index:d.index + context]
+        lines += [f'  {name}: {e}' for e in following] or [f'  {name}: (the end)']
+    return '\n'.join(lines)
