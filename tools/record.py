@@ -30,7 +30,7 @@ OTHER_EVENTS = ['exceptions:page_fault_user', 'exceptions:page_fault_kernel',
                 'filemap:mm_filemap_add_to_page_cache',
                 'filemap:mm_filemap_delete_from_page_cache']
 CLONE_VM, CLONE_FILES, CLONE_THREAD = 0x100, 0x400, 0x10000
-O_CLOEXEC = 0o2000000
+O_CLOEXEC, MFD_CLOEXEC = 0o2000000, 1
 F_DUPFD, F_DUPFD_CLOEXEC, F_SETFD = 0, 1030, 2
 MAP_ANONYMOUS = 0x20
 PAGE = 4096
@@ -154,7 +154,7 @@ class Process:
     """What the recorder follows of a process: its number and its open files."""
 
     def __init__(self, number, fds):
-        self.number, self.fds, self.execs = number, fds, 0
+        self.number, self.fds, self.cloexec = number, fds, set()
 
 
 class Recorder:
@@ -262,15 +262,18 @@ class Recorder:
         self.put(process, 'c', name, args, result, struct)
 
     # -- descriptors: struct files are numbered, so that one stays one through dup and fork
-    def open(self, process, fd, flags):
+    def open(self, process, fd, flags, cloexec=False):
         number = len(self.structs) + 1
         self.structs[number] = [0, flags, None]
         self.put(process, 'o', number, 0, flags & 0o3)
-        self.set_fd(process, fd, number)
+        self.set_fd(process, fd, number, cloexec)
         return number
 
-    def set_fd(self, process, fd, number):
+    def set_fd(self, process, fd, number, cloexec=False):
         old = process.fds.pop(fd, 0)
+        process.cloexec.discard(fd)
+        if cloexec:
+            process.cloexec.add(fd)
         if number:
             process.fds[fd] = number
             self.structs[number][0] += 1
@@ -286,7 +289,8 @@ class Recorder:
         if name in ('open', 'openat', 'creat', 'memfd_create'):
             flags = {'open': lambda: args[1], 'openat': lambda: args[2],
                      'creat': lambda: os.O_WRONLY, 'memfd_create': lambda: os.O_RDWR}[name]()
-            self.open(process, result, flags)
+            cloexec = args[1] & MFD_CLOEXEC if name == 'memfd_create' else flags & O_CLOEXEC
+            self.open(process, result, flags, bool(cloexec))
         elif name == 'close':
             self.set_fd(process, fd, 0)
         elif name == 'close_range':
@@ -294,9 +298,12 @@ class Recorder:
                 self.set_fd(process, n, 0)
         elif name in ('dup', 'dup2', 'dup3'):
             if result != fd:
-                self.set_fd(process, result, process.fds.get(fd, 0))
+                cloexec = name == 'dup3' and args[2] & O_CLOEXEC
+                self.set_fd(process, result, process.fds.get(fd, 0), bool(cloexec))
+        elif name == 'fcntl' and args[1] == F_SETFD:
+            (process.cloexec.add if args[2] & 1 else process.cloexec.discard)(fd)
         elif name == 'fcntl' and args[1] in (F_DUPFD, F_DUPFD_CLOEXEC):
-            self.set_fd(process, result, process.fds.get(fd, 0))
+            self.set_fd(process, result, process.fds.get(fd, 0), args[1] == F_DUPFD_CLOEXEC)
         elif name in ('ftruncate', 'fallocate') and process.fds.get(fd):
             self.put(process, 'c', name, args, result, process.fds[fd])
 
@@ -313,6 +320,7 @@ class Recorder:
             for number in fds.values():
                 self.structs[number][0] += 1
         self.processes[pid] = self.threads[pid] = Process(self.count, fds)
+        self.processes[pid].cloexec = set(process.cloexec)
         self.put(process, 'f', self.count, flags)
 
     def take(self, event, pid):
@@ -323,7 +331,7 @@ class Recorder:
         for area, key, name in block.areas:
             size, path = block.files.get(key, (0, name))
             if key[2] and name.startswith('/'):
-                self.file(key, path)[:]
+                self.file(key, path)
                 self.files[key][1] = max(self.files[key][1], size)
                 area.file = key         # numbered when all are known
             else:
@@ -332,7 +340,8 @@ class Recorder:
 
     def exec(self, process, pid):
         block = self.take('exec', pid)
-        process.execs += 1
+        for fd in sorted(process.cloexec & set(process.fds)):
+            self.set_fd(process, fd, 0)
         if not block:
             raise CannotRun(f'record: an exec of process {pid} was not watched')
         brk, stack = block.layout()
