@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A scenario that runs. Every task (process) of it holds a copy of struct run and goes through
+ * the same actions; the one whose turn it is holds the baton. It travels through pipes, one for
+ * each task, with everything that changes: the next action, the bound names, the counts.
+ */
+#ifndef USER_RUN_H
+#define USER_RUN_H
+
+#include "scenario.h"
+#include "text.h"
+#include "u.h"
+#include "u_nr.h"
+
+#define NOBODY 255
+
+struct baton {
+	uint32_t next;	 /* action */
+	uint32_t failed; /* expectations */
+	bool cannot;	 /* an action could not be carried out here */
+	uint8_t finish;	 /* the task that shall end itself, or NOBODY */
+	uint8_t reap;	 /* the task that just exited; its parent waits for it, or NOBODY */
+	uint64_t name[SCN_MAX_NAMES];
+	int32_t pid[SCN_MAX_TASKS]; /* 0: not running */
+};
+
+struct run {
+	struct scenario scn;
+	char path[256];
+	struct baton b;
+	uint8_t me, newborn;
+	bool turn;
+	bool traced; /* switch the tracer on and off */
+	int rd[SCN_MAX_TASKS], wr[SCN_MAX_TASKS];
+	int copy_rd, copy_wr; /* the pipe for the kernel's own copies */
+	int marker;	      /* tracefs trace_marker, negative: none */
+	int32_t status[SCN_MAX_TASKS]; /* wait status of a child that is already reaped, or -1 */
+	uint64_t faults;	       /* at the last faults() */
+	uint64_t task_size;	       /* 0: not asked for yet */
+};
+
+enum seen_kind { SEEN_OK, SEEN_VALUE, SEEN_ERRNO, SEEN_SIGNAL, SEEN_TEXT, SEEN_CANNOT };
+
+#define SEEN_TEXT_MAX 4096
+
+/* What an action did. */
+struct seen {
+	enum seen_kind kind;
+	uint64_t value;
+	int err, sig, code; /* code -1: a signal that ended a process */
+	uint64_t addr;
+	long faults;	    /* minor and major of this task during the action */
+	bool show_faults, is_addr;
+	struct text text;
+};
+
+/* run.c */
+uint64_t run_eval(struct u *u, struct run *r, const struct scn_expr *e);
+/* Linux's result as seen: a value or an error. */
+void seen_result(struct seen *s, long ret);
+uint64_t run_faults(struct u *u);
+/* The word argument i of a, copied to buf of 256 bytes. */
+void run_word(const struct run *r, const struct scn_arg *arg, char *buf);
+/* Puts s into the scratch memory for a system call. */
+long run_string(struct u *u, const char *s);
+
+/* act.c: accesses, system calls, files, limits. */
+void act(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
+/* observe.c: what /proc says. */
+void observe(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
+/* A field of a /proc file of "Name:   number ..." lines; negative: a negative errno. */
+long proc_field(struct u *u, const char *path, const char *field);
+/* Writes text to a file that exists; 0 or a negative errno. */
+long put_file(struct u *u, const char *path, const char *text);
+/* task.c: turns, forks and ends. */
+void task_fork(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
+void task_wait(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
+/* The life of a task. The first one prints, marks the trace, and ends the scenario: exit status
+ * 0 as expected, 1 not, 2 something could not be done. */
+_Noreturn void task_life(struct u *u, struct run *r);
+/* Pipes and the rest of what the tasks inherit. 0 or a negative errno. */
+long task_setup(struct u *u, struct run *r);
+void run_mark(struct u *u, struct run *r, const char *what, uint64_t n, bool has_n);
+/* Carries out action a and prints what was seen. */
+void run_action(struct u *u, struct run *r, const struct scn_action *a);
+
+/* The scratch memory: strings and small structures, then a buffer. */
+#define SC_SMALL 0x0ul
+#define SC_IO	 0x1000ul
+#define SC_IO_SIZE (U_SCRATCH_SIZE - SC_IO)
+
+#endif
