@@ -121,6 +121,15 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *mask,
 		     unsigned long altstack[3]);
 
+/*
+ * Where C libraries give no restorer (trapframe.h then defines HAL_SIGRETURN_CODE) the user's
+ * sigaction has no such field either: it is handler, flags, mask. The kernel maps a page with this
+ * code, read-only and executable, into every program and passes its address as sa->restorer.
+ */
+#ifdef HAL_SIGRETURN_CODE
+const void *hal_sigreturn_code(size_t *n);
+#endif
+
 /* ---- system-call numbers --------------------------------------------------------------------- */
 
 /*

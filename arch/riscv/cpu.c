@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The hart and the few devices that the contract needs: console, exit, clock and timer, entropy,
+ * floating-point state, kernel contexts, whole pages. And riscv_start(), where C begins.
+ */
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "riscv.h"
+#include "sbi.h"
+
+#define UART_DATA    0
+#define UART_FCR     2
+#define UART_LSR     5
+#define UART_LSR_DR  0x01
+#define UART_LSR_THRE 0x20
+#define UART_FIFO    16
+#define UART_REGS    8
+
+#define TEST_PASS 0x5555u
+#define TEST_FAIL 0x3333u
+
+unsigned long riscv_kernel_stack;
+
+static volatile uint8_t *uart;
+static volatile uint32_t *test_device;
+static bool has_dbcn;
+static bool has_fp;
+static uint64_t boot_time;
+static uint64_t timer_period, timer_next;
+static uint64_t entropy;
+
+/* ---- console and exit ------------------------------------------------------------------------ */
+
+static volatile uint8_t *uart_reg(unsigned n)
+{
+	return &uart[n << rv_platform.uart_shift];
+}
+
+/* An empty FIFO takes sixteen bytes without another look. */
+static void uart_write(const char *s, size_t n)
+{
+	while (n) {
+		while (!(*uart_reg(UART_LSR) & UART_LSR_THRE))
+			hal_cpu_relax();
+		for (unsigned i = 0; i < UART_FIFO && n; i++, n--)
+			*uart_reg(UART_DATA) = (uint8_t)*s++;
+	}
+}
+
+static void sbi_write(const char *s, size_t n)
+{
+	if (has_dbcn) {
+		struct sbi_ret r = {0, 0};
+
+		for (; n && !r.error; n -= (size_t)r.value, s += r.value)
+			r = sbi_call(SBI_DBCN, SBI_DBCN_WRITE, n, hal_virt_to_phys(s), 0);
+		return;
+	}
+	while (n--)
+		(void)sbi_call(SBI_LEGACY_PUTCHAR, 0, (uint8_t)*s++, 0, 0);
+}
+
+void hal_log(const char *s, size_t n)
+{
+	irqflags_t flags = hal_irq_save();
+
+	if (uart)
+		uart_write(s, n);
+	else
+		sbi_write(s, n);
+	hal_irq_restore(flags);
+}
+
+int hal_console_getc(void)
+{
+	long c;
+
+	if (uart)
+		return *uart_reg(UART_LSR) & UART_LSR_DR ? *uart_reg(UART_DATA) : -1;
+	c = sbi_call(SBI_LEGACY_GETCHAR, 0, 0, 0, 0).error;
+	return c < 0 ? -1 : (int)c;
+}
+
+static void say(const char *fmt, va_list ap)
+{
+	char line[256];
+	size_t n = vscnprintf(line, sizeof(line) - 1, fmt, ap);
+
+	line[n++] = '\n';
+	hal_log("riscv: ", 7);
+	hal_log(line, n);
+}
+
+void rv_say(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+}
+
+void rv_die(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(fmt, ap);
+	va_end(ap);
+	hal_exit(1);
+}
+
+void hal_exit(int status)
+{
+	unsigned code = status & 0xff;
+
+	if (status && !code)
+		code = 1; /* a failure stays one when the emulator cuts it to a byte */
+	hal_irq_disable();
+	if (test_device)
+		*test_device = code ? code << 16 | TEST_FAIL : TEST_PASS;
+	(void)sbi_call(SBI_SRST, 0, SBI_SRST_SHUTDOWN, code ? SBI_SRST_FAILURE : 0, 0);
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+/* The registers through the boot page tables: lines and failures of the boot itself. */
+void rv_devices_early(void)
+{
+	const struct rv_platform *p = &rv_platform;
+
+	if (p->uart && p->uart < RV_EARLY_DIRECT_SIZE) {
+		uart = hal_phys_to_virt(p->uart);
+		*uart_reg(UART_FCR) = 1;
+	}
+	if (p->test && p->test < RV_EARLY_DIRECT_SIZE)
+		test_device = hal_phys_to_virt(p->test);
+}
+
+void rv_devices_late(void)
+{
+	const struct rv_platform *p = &rv_platform;
+
+	uart = NULL;
+	test_device = NULL;
+	if (p->uart)
+		uart = rv_map_device(p->uart, UART_REGS << p->uart_shift);
+	if (p->test)
+		test_device = rv_map_device(p->test, 4);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+uint64_t hal_cycles(void)
+{
+	return csr_read(time);
+}
+
+uint64_t hal_clock_ns(void)
+{
+	uint64_t t = csr_read(time) - boot_time, hz = rv_platform.timebase;
+
+	return t / hz * 1000000000u + t % hz * 1000000000u / hz;
+}
+
+static void set_timer(uint64_t at)
+{
+	(void)sbi_call(SBI_TIME, 0, at, 0, 0);
+}
+
+void hal_timer_start(uint64_t period_ns)
+{
+	uint64_t hz = rv_platform.timebase;
+
+	timer_period = period_ns / 1000000000u * hz + period_ns % 1000000000u * hz / 1000000000u;
+	if (!timer_period)
+		timer_period = 1;
+	timer_next = csr_read(time) + timer_period;
+	set_timer(timer_next);
+	csr_set(sie, SIE_STIE);
+}
+
+/* The next tick; ticks that were missed are not made up for. */
+void rv_timer_irq(void)
+{
+	uint64_t now = csr_read(time);
+
+	timer_next += timer_period;
+	if (timer_next <= now)
+		timer_next = now + timer_period;
+	set_timer(timer_next);
+}
+
+void hal_irq_enable(void)
+{
+	csr_set(sstatus, SSTATUS_SIE);
+}
+
+void hal_irq_disable(void)
+{
+	csr_clear(sstatus, SSTATUS_SIE);
+}
+
+/* wfi ends when one is pending, whether or not it may interrupt; then it may, for a moment. */
+void hal_idle(void)
+{
+	__asm__ volatile("wfi" : : : "memory");
+	hal_irq_enable();
+	hal_irq_disable();
+}
+
+/* The boot loader's seed and the clock, stirred (splitmix64's constants). */
+uint64_t hal_entropy(void)
+{
+	uint64_t z;
+
+	entropy += 0x9e3779b97f4a7c15ull + csr_read(time);
+	z = entropy;
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+/* With one hart there is nobody else to run it. */
+void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
+{
+	(void)fn;
+	(void)arg;
+	ASSERT(!(cpu_mask & ~(1ull << hal_cpu_id())));
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+void hal_clear_page(void *page)
+{
+	uint64_t *p = page;
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i += 8) {
+		p[i] = p[i + 1] = p[i + 2] = p[i + 3] = 0;
+		p[i + 4] = p[i + 5] = p[i + 6] = p[i + 7] = 0;
+	}
+}
+
+void hal_copy_page(void *dst, const void *src)
+{
+	memcpy(dst, src, PAGE_SIZE);
+}
+
+/* ---- user memory ----------------------------------------------------------------------------- */
+
+static bool user_range(uintptr_t a, size_t n)
+{
+	uintptr_t end = hal_mmu_info()->user_end;
+
+	return n <= end && a <= end - n;
+}
+
+size_t hal_copy_from_user(void *dst, uintptr_t src, size_t n)
+{
+	return user_range(src, n) ? riscv_user_copy(dst, (const void *)src, n) : n;
+}
+
+size_t hal_copy_to_user(uintptr_t dst, const void *src, size_t n)
+{
+	return user_range(dst, n) ? riscv_user_copy((void *)dst, src, n) : n;
+}
+
+size_t hal_clear_user(uintptr_t dst, size_t n)
+{
+	return user_range(dst, n) ? riscv_user_clear((void *)dst, n) : n;
+}
+
+/* ---- kernel contexts ------------------------------------------------------------------------- */
+
+void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn)(void *),
+		      void *arg)
+{
+	unsigned long *sp = (unsigned long *)(((uintptr_t)stack + size) & ~15ul);
+
+	/* what hal_context_switch() takes: ra, s0, s1, s2 ... */
+	sp -= 14;
+	memset(sp, 0, 14 * sizeof(*sp));
+	sp[0] = (unsigned long)riscv_context_start;
+	sp[2] = (unsigned long)fn;
+	sp[3] = (unsigned long)arg;
+	c->sp = (unsigned long)sp;
+}
+
+void hal_context_destroy(struct hal_context *c)
+{
+	c->sp = 0;
+}
+
+void riscv_context_ended(void)
+{
+	rv_die("a kernel context returned");
+}
+
+void hal_set_kernel_stack(void *top)
+{
+	riscv_kernel_stack = (unsigned long)top & ~15ul;
+}
+
+void hal_user_enter(struct trap_frame *tf)
+{
+	hal_irq_disable();
+	kernel_return_to_user(tf);
+	riscv_trap_return(tf);
+}
+
+/* ---- floating point -------------------------------------------------------------------------- */
+
+/*
+ * sstatus.FS says whether the registers differ from what was loaded: only Dirty ones are saved.
+ * The kernel itself is compiled without floating point, so they are always the user's.
+ */
+void hal_fpu_init(struct hal_fpu *f)
+{
+	memset(f, 0, sizeof(*f));
+}
+
+void hal_fpu_save(struct hal_fpu *f)
+{
+	if (!has_fp || (csr_read(sstatus) & SSTATUS_FS) != SSTATUS_FS_DIRTY)
+		return;
+	riscv_fp_save(f);
+	csr_clear(sstatus, SSTATUS_FS);
+	csr_set(sstatus, SSTATUS_FS_CLEAN);
+}
+
+void hal_fpu_restore(const struct hal_fpu *f)
+{
+	if (!has_fp)
+		return;
+	csr_set(sstatus, SSTATUS_FS);
+	riscv_fp_load(f);
+	csr_clear(sstatus, SSTATUS_FS);
+	csr_set(sstatus, SSTATUS_FS_CLEAN);
+}
+
+/* tp is in the frame; nothing else is the user's. */
+unsigned long hal_tls_get(const struct trap_frame *tf)
+{
+	return tf->x[RV_TP];
+}
+
+void hal_tls_set(struct trap_frame *tf, unsigned long tls)
+{
+	tf->x[RV_TP] = tls;
+}
+
+unsigned long hal_tls_save(void)
+{
+	return 0;
+}
+
+void hal_tls_restore(unsigned long tls)
+{
+	(void)tls;
+}
+
+/* ---- who we are ------------------------------------------------------------------------------ */
+
+unsigned long hal_elf_hwcap(void)
+{
+	return rv_platform.hwcap;
+}
+
+const char *hal_elf_platform(void)
+{
+	return NULL;
+}
+
+const char *hal_machine_name(void)
+{
+	return "riscv64";
+}
+
+unsigned hal_elf_machine(void)
+{
+	return 243; /* EM_RISCV */
+}
+
+/* ---- the beginning --------------------------------------------------------------------------- */
+
+void rv_cpu_init(void)
+{
+	unsigned long fd = 1ul << ('f' - 'a') | 1ul << ('d' - 'a');
+	struct hal_fpu fresh;
+
+	has_fp = (rv_platform.hwcap & fd) == fd;
+	hal_fpu_init(&fresh);
+	hal_fpu_restore(&fresh);
+	boot_time = csr_read(time);
+	entropy = rv_platform.seed;
+	/* user programs may read the clock, the cycle and the instruction counter */
+	csr_write(scounteren, 7);
+}
+
+/* trace=SIZE: a ring that the host finds by the line about it. */
+static void take_trace_ring(struct boot_info *bi)
+{
+	const char *opt = rv_option("trace");
+	char word[24];
+	uint64_t size;
+	size_t n = 0;
+
+	if (!opt)
+		return;
+	while (opt[n] && opt[n] != ' ' && n < sizeof(word) - 1)
+		n++;
+	memcpy(word, opt, n);
+	word[n] = 0;
+	if (parse_u64(word, &size) || !size)
+		rv_die("trace=%s: not a size", word);
+	size = ALIGN_UP(size, PAGE_SIZE);
+	bi->trace_ring_phys = rv_boot_alloc(size, MEM_TRACE, "trace ring", UINT64_MAX);
+	if (bi->trace_ring_phys == UINT64_MAX)
+		rv_die("trace=%s: no room for it in RAM", word);
+	bi->trace_ring = hal_phys_to_virt(bi->trace_ring_phys);
+	bi->trace_ring_size = size;
+}
+
+static void say_hello(const struct boot_info *bi)
+{
+	const struct mmu_info *mi = hal_mmu_info();
+	char line[96];
+	size_t n;
+
+	rv_say("hart %u, Sv%u, %u ASID bits, A/D by %s", rv_platform.boot_hart, mi->va_bits,
+	       mi->asid_bits, mi->hw_accessed_dirty ? "hardware" : "software");
+	if (!bi->trace_ring)
+		return;
+	n = scnprintf(line, sizeof(line), "quire: trace ring phys=0x%lx size=0x%zx\n",
+		      bi->trace_ring_phys, bi->trace_ring_size);
+	hal_log(line, n);
+}
+
+static unsigned wanted_sv(void)
+{
+	const char *opt = rv_option("sv");
+	unsigned sv = opt && opt[0] && opt[1] ? (unsigned)(opt[0] - '0') * 10 + opt[1] - '0' : 48;
+
+	if (sv != 39 && sv != 48 && sv != 57)
+		rv_die("sv=: 39, 48 or 57");
+	return sv;
+}
+
+void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset)
+{
+	static struct boot_info bi;
+
+	riscv_image_offset = image_offset;
+	has_dbcn = sbi_has(SBI_DBCN);
+	rv_platform_init(fdt, (unsigned)hart);
+	rv_mmu_init(wanted_sv());
+	rv_devices_late();
+	rv_cpu_init();
+	bi.cmdline = rv_platform.cmdline;
+	bi.initrd_size = rv_platform.initrd_end - rv_platform.initrd_start;
+	if (bi.initrd_size)
+		bi.initrd = hal_phys_to_virt(rv_platform.initrd_start);
+	take_trace_ring(&bi);
+	say_hello(&bi);
+	hal_set_kernel_stack(riscv_boot_stack_top);
+	kernel_main(&bi);
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * RISC-V's half of the live contract that is worth inlining: control registers, interrupts, live
+ * entries, the direct map, and what an address space is to this machine.
+ */
+#ifndef ARCH_RISCV_CPU_H
+#define ARCH_RISCV_CPU_H
+
+#include "arch/hal_types.h"
+#include "csr.h"
+#include "pte.h"
+
+/* One address space. The ASID counts only while its generation is the machine's (mmu.c). */
+struct arch_space {
+	pfn_t root;
+	uint64_t generation; /* 0: never had an ASID */
+	uint32_t asid;
+	bool user;
+	uint64_t cpu_mask; /* CPUs that may hold its translations */
+};
+
+#define csr_read(reg)                                                                              \
+	({                                                                                         \
+		unsigned long v_;                                                                  \
+		__asm__ volatile("csrr %0, " #reg : "=r"(v_) : : "memory");                       \
+		v_;                                                                                \
+	})
+#define csr_write(reg, val)                                                                        \
+	__asm__ volatile("csrw " #reg ", %0" : : "rK"((unsigned long)(val)) : "memory")
+#define csr_set(reg, bits)                                                                         \
+	__asm__ volatile("csrs " #reg ", %0" : : "rK"((unsigned long)(bits)) : "memory")
+#define csr_clear(reg, bits)                                                                       \
+	__asm__ volatile("csrc " #reg ", %0" : : "rK"((unsigned long)(bits)) : "memory")
+
+/* ---- the direct map -------------------------------------------------------------------------- */
+
+/* The image is linked in the top two gigabytes, above every direct map. */
+#define RV_IMAGE_BASE 0xffffffff80000000ul
+
+extern uintptr_t riscv_direct_base;  /* kernel address of physical 0 */
+extern uintptr_t riscv_image_offset; /* kernel address of the image minus its physical one */
+
+#define HAL_INLINE_direct_map
+static inline void *hal_phys_to_virt(phys_addr_t pa)
+{
+	return (void *)(riscv_direct_base + pa);
+}
+
+static inline phys_addr_t hal_virt_to_phys(const void *va)
+{
+	uintptr_t a = (uintptr_t)va;
+
+	return a - (a >= RV_IMAGE_BASE ? riscv_image_offset : riscv_direct_base);
+}
+
+/* ---- the processor --------------------------------------------------------------------------- */
+
+#define HAL_INLINE_irq
+static inline irqflags_t hal_irq_save(void)
+{
+	unsigned long v;
+
+	__asm__ volatile("csrrci %0, sstatus, %1" : "=r"(v) : "i"(SSTATUS_SIE) : "memory");
+	return v & SSTATUS_SIE;
+}
+
+static inline void hal_irq_restore(irqflags_t flags)
+{
+	if (flags & SSTATUS_SIE)
+		csr_set(sstatus, SSTATUS_SIE);
+	else
+		csr_clear(sstatus, SSTATUS_SIE);
+}
+
+static inline bool hal_irqs_off(void)
+{
+	return !(csr_read(sstatus) & SSTATUS_SIE);
+}
+
+/* Only the hart that the firmware started runs; the others stay stopped in it. */
+#define HAL_INLINE_cpu
+static inline unsigned hal_cpu_id(void)
+{
+	return 0;
+}
+
+static inline unsigned hal_cpu_count(void)
+{
+	return 1;
+}
+
+static inline void hal_cpu_relax(void)
+{
+	__asm__ volatile(".4byte 0x0100000f" : : : "memory"); /* pause; an empty fence before it */
+}
+
+/* No memory checker watches a real machine. */
+#define HAL_INLINE_poison
+static inline void hal_poison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+static inline void hal_unpoison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+/* ---- live entries: every change is one access, so a walker sees the old word or the new ------- */
+
+#define HAL_INLINE_pte
+static inline pteval_t hal_pte_get(const pteval_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void hal_pte_set(pteval_t *p, pteval_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
+{
+	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+
+static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
+{
+	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return old;
+}
+
+static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
+{
+	(void)level;
+	return __atomic_fetch_and(p, ~RV_PTE_A, __ATOMIC_SEQ_CST);
+}
+
+/* One AMO on the whole word: an A or D that a walker sets at the same time is not lost. */
+static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
+{
+	(void)level;
+	return __atomic_fetch_and(p, ~RV_PTE_W, __ATOMIC_SEQ_CST);
+}
+
+#endif

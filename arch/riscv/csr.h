@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Bits of the supervisor's control registers and the layout constants that assembly and C share.
+ * Numbers only. (The RISC-V Instruction Set Manual, volume II.)
+ */
+#ifndef ARCH_RISCV_CSR_H
+#define ARCH_RISCV_CSR_H
+
+#define SSTATUS_SIE	0x00000002
+#define SSTATUS_SPIE	0x00000020
+#define SSTATUS_SPP	0x00000100
+#define SSTATUS_FS	0x00006000
+#define SSTATUS_FS_INIT 0x00002000
+#define SSTATUS_FS_CLEAN 0x00004000
+#define SSTATUS_FS_DIRTY 0x00006000
+#define SSTATUS_SUM	0x00040000
+#define SSTATUS_MXR	0x00080000
+
+#define SIE_SSIE 0x002
+#define SIE_STIE 0x020
+#define SIE_SEIE 0x200
+
+#define SATP_MODE_SHIFT 60
+#define SATP_MODE_SV39	8 /* and 9 and 10: one more level each */
+#define SATP_ASID_SHIFT 44
+#define SATP_ASID_MASK	0xffff
+
+/* struct trap_frame in trapframe.h, which checks these. */
+#define TF_SIZE	  288
+#define TF_STATUS 256
+#define TF_CAUSE  264
+#define TF_TVAL	  272
+#define TF_ORIG_A0 280
+
+/* sscratch: 0 in the kernel, 1 while a kernel trap's frame is not yet known to have a stack, the
+ * kernel stack's top in user mode. */
+#define SSCRATCH_ENTERING 1
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of arch/riscv share among themselves. Nobody else includes it.
+ */
+#ifndef ARCH_RISCV_RISCV_H
+#define ARCH_RISCV_RISCV_H
+
+#include "arch/hal_kernel.h"
+#include "lib/bug.h"
+#include "lib/fdt.h"
+
+#define PAGE_SIZE (1ul << ARCH_PAGE_SHIFT)
+
+/* ---- platform.c: what the device tree says --------------------------------------------------- */
+
+#define RV_MAX_RANGES 64
+
+struct rv_range {
+	struct mem_range r;
+	bool no_map; /* nobody may even have a translation to it */
+};
+
+struct rv_platform {
+	struct rv_range ranges[RV_MAX_RANGES];
+	unsigned nr_ranges;
+	char cmdline[2048];
+	phys_addr_t initrd_start, initrd_end; /* equal: there is none */
+	phys_addr_t uart;		      /* 0: there is none */
+	unsigned uart_shift;		      /* log2 of the distance of its registers */
+	phys_addr_t test;		      /* sifive_test, 0: there is none */
+	uint64_t timebase;		      /* ticks of rdtime a second */
+	uint64_t seed;			      /* of the boot loader's entropy */
+	unsigned long hwcap;		      /* bit n: the single-letter extension 'A' + n */
+	unsigned boot_hart;
+};
+
+extern struct rv_platform rv_platform;
+
+/* Reads everything from the tree at fdt; early direct map. Does not return if it is unusable. */
+void rv_platform_init(phys_addr_t fdt, unsigned boot_hart);
+/* A word "name=value" of the command line before "--": its value, ended by a blank; or NULL. */
+const char *rv_option(const char *name);
+/* Takes whole pages from the top of RAM for good, marks them with kind; UINT64_MAX: none left. */
+phys_addr_t rv_boot_alloc(uint64_t size, enum mem_range_kind kind, const char *name,
+			  phys_addr_t limit);
+/* Forgets RAM at and above limit, where no direct map reaches, and says so. */
+void rv_clip_ram(phys_addr_t limit);
+/* True if [a, a + n) lies in one bank of RAM. */
+bool rv_is_ram(phys_addr_t a, uint64_t n);
+
+/* ---- mmu.c ----------------------------------------------------------------------------------- */
+
+/* Makes the real tables for want levels, or as many as satp takes, and moves to them. */
+void rv_mmu_init(unsigned want_sv);
+/* Maps device registers for good, before kernel_main. */
+void *rv_map_device(phys_addr_t pa, uint64_t size);
+/* True while a fault with a fix-up is part of probing the machine. */
+extern bool rv_probing;
+
+/* ---- cpu.c ----------------------------------------------------------------------------------- */
+
+/* The console and the exit device, found through the boot page tables or the real ones. */
+void rv_devices_early(void);
+void rv_devices_late(void);
+/* One formatted line for people. */
+void rv_say(const char *fmt, ...) __printf(1, 2);
+/* The same, and the end of the machine: the boot cannot go on. */
+_Noreturn void rv_die(const char *fmt, ...) __printf(1, 2);
+void rv_timer_irq(void);
+void rv_cpu_init(void);
+
+/* ---- trap.S ---------------------------------------------------------------------------------- */
+
+extern unsigned long riscv_kernel_stack; /* top; what the next trap from user mode starts on */
+
+void riscv_trap_entry(void);
+_Noreturn void riscv_trap_return(struct trap_frame *tf);
+void riscv_trap(struct trap_frame *tf);
+_Noreturn void riscv_stack_overflow(struct trap_frame *tf);
+void riscv_context_start(void);
+_Noreturn void riscv_context_ended(void);
+void riscv_fp_save(struct hal_fpu *f);
+void riscv_fp_load(const struct hal_fpu *f);
+size_t riscv_user_copy(void *dst, const void *src, size_t n);
+size_t riscv_user_clear(void *dst, size_t n);
+int riscv_probe_store(void *p);
+extern const char riscv_sigreturn_code[], riscv_sigreturn_code_end[];
+
+/* ---- boot.S and link.ld ---------------------------------------------------------------------- */
+
+extern pteval_t riscv_early_sv39[], riscv_early_sv48[], riscv_early_sv57[];
+extern pteval_t riscv_early_image[];
+extern char riscv_boot_stack_guard[], riscv_boot_stack_top[];
+extern char riscv_panic_stack_guard[], riscv_panic_stack_top[];
+extern char __image_start[], __text_end[], __rodata_end[], __image_end[];
+
+/* Physical memory that the boot tables reach: 128 GiB from 0. */
+#define RV_EARLY_DIRECT_BASE 0xffffffc000000000ul
+#define RV_EARLY_DIRECT_SIZE (128ull << 30)
+
+_Noreturn void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset);
+
+#endif

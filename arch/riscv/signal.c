@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signal frames and the calls of this architecture alone, in Linux's layout for riscv64: what a C
+ * library's handlers and unwinders find on the stack. Layouts only; which signal, and on which
+ * stack, the kernel decided.
+ */
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "riscv.h"
+#include "sbi.h"
+
+#define SIGILL_NR  4
+#define SIGTRAP_NR 5
+#define SIGBUS_NR  7
+#define SIGFPE_NR  8
+#define SIGSEGV_NR 11
+#define SIGCHLD_NR 17
+
+struct rv_siginfo {
+	int32_t signo, errno_, code, pad;
+	union {
+		uint64_t addr;
+		struct {
+			int32_t pid;
+			uint32_t uid;
+			int32_t status;
+		} who;
+		uint8_t bytes[112];
+	};
+};
+
+struct rv_stack {
+	uint64_t sp;
+	int32_t flags;
+	uint32_t pad;
+	uint64_t size;
+};
+
+/* The room is that of the widest registers, 32 of 128 bits; we fill what F and D have. */
+struct rv_fpstate {
+	uint64_t f[32];
+	uint32_t fcsr;
+	uint32_t pad;
+	uint64_t unused[31];
+	uint32_t wide_fcsr;
+	uint32_t reserved[3]; /* must be zero */
+} __attribute__((aligned(16)));
+
+struct rv_ucontext {
+	uint64_t flags, link;
+	struct rv_stack stack;
+	uint64_t sigmask;
+	uint8_t sigset_room[120]; /* a C library's sigset_t is 1024 bits */
+	uint64_t regs[32] __attribute__((aligned(16))); /* pc, x1 .. x31 */
+	struct rv_fpstate fp;
+};
+
+struct rv_sigframe {
+	struct rv_siginfo info;
+	struct rv_ucontext uc;
+};
+
+_Static_assert(sizeof(struct rv_siginfo) == 128, "Linux's siginfo_t");
+_Static_assert(offsetof(struct rv_ucontext, regs) == 176, "Linux's uc_mcontext");
+_Static_assert(sizeof(struct rv_fpstate) == 528, "Linux's __riscv_fp_state");
+_Static_assert(sizeof(struct rv_sigframe) == 1088, "Linux's rt_sigframe");
+
+static bool carries_address(const struct hal_siginfo *si)
+{
+	return si->code > 0 && (si->signo == SIGSEGV_NR || si->signo == SIGBUS_NR ||
+				si->signo == SIGILL_NR || si->signo == SIGFPE_NR ||
+				si->signo == SIGTRAP_NR);
+}
+
+static void fill_info(struct rv_siginfo *to, const struct hal_siginfo *si)
+{
+	to->signo = si->signo;
+	to->errno_ = si->errno_;
+	to->code = si->code;
+	if (carries_address(si)) {
+		to->addr = si->addr;
+		return;
+	}
+	to->who.pid = si->pid;
+	to->who.uid = (uint32_t)si->uid;
+	if (si->signo == SIGCHLD_NR)
+		to->who.status = si->status;
+}
+
+int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct hal_sigaction *sa,
+		      const struct hal_siginfo *si, unsigned long oldmask, unsigned long sp,
+		      const unsigned long altstack[3], uint32_t fault_code)
+{
+	struct rv_sigframe f;
+	unsigned long at = (sp - sizeof(f)) & ~15ul;
+
+	(void)fault_code; /* this architecture's frame has no place for it */
+	hal_fpu_save(fpu);
+	memset(&f, 0, sizeof(f));
+	fill_info(&f.info, si);
+	f.uc.stack.sp = altstack[0];
+	f.uc.stack.flags = (int32_t)altstack[1];
+	f.uc.stack.size = altstack[2];
+	f.uc.sigmask = oldmask;
+	memcpy(f.uc.regs, tf->x, sizeof(f.uc.regs));
+	memcpy(f.uc.fp.f, fpu->f, sizeof(fpu->f));
+	f.uc.fp.fcsr = fpu->fcsr;
+	if (hal_copy_to_user(at, &f, sizeof(f)))
+		return -EFAULT;
+	tf->x[RV_RA] = sa->restorer;
+	tf->x[RV_SP] = at;
+	tf->x[0] = sa->handler;
+	tf->x[RV_A0] = (unsigned long)si->signo;
+	tf->x[RV_A0 + 1] = at + offsetof(struct rv_sigframe, info);
+	tf->x[RV_A0 + 2] = at + offsetof(struct rv_sigframe, uc);
+	return 0;
+}
+
+int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *mask,
+		     unsigned long altstack[3])
+{
+	struct rv_sigframe f;
+	unsigned long at = tf->x[RV_SP];
+
+	if ((at & 15) || hal_copy_from_user(&f, at, sizeof(f)))
+		return -EFAULT;
+	if (f.uc.fp.reserved[0] | f.uc.fp.reserved[1] | f.uc.fp.reserved[2])
+		return -EFAULT;
+	memcpy(tf->x, f.uc.regs, sizeof(tf->x));
+	tf->orig_a0 = tf->x[RV_A0];
+	memcpy(fpu->f, f.uc.fp.f, sizeof(fpu->f));
+	fpu->fcsr = f.uc.fp.fcsr;
+	hal_fpu_restore(fpu);
+	*mask = f.uc.sigmask;
+	altstack[0] = f.uc.stack.sp;
+	altstack[1] = (unsigned)f.uc.stack.flags;
+	altstack[2] = f.uc.stack.size;
+	return 0;
+}
+
+const void *hal_sigreturn_code(size_t *n)
+{
+	*n = (size_t)(riscv_sigreturn_code_end - riscv_sigreturn_code);
+	return riscv_sigreturn_code;
+}
+
+/* riscv_flush_icache(start, end, flags): flags 1 would spare the other harts. */
+long hal_arch_syscall(struct trap_frame *tf, const char *name)
+{
+	if (strcmp(name, "riscv_flush_icache"))
+		return -ENOSYS;
+	if (tf_syscall_arg(tf, 2) & ~1ul)
+		return -EINVAL;
+	hal_icache_sync(NULL, 0);
+	return 0;
+}

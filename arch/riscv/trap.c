@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Traps, decoded: scause and stval, which trap.S read before anything else could trap, become the
+ * neutral words of the contract. Nothing is decided here.
+ */
+#include <quire/quire.h>
+#include <quire/trace.h>
+
+#include "riscv.h"
+
+#define CAUSE_INTERRUPT (1ul << 63)
+#define IRQ_SOFT  1
+#define IRQ_TIMER 5
+
+enum cause {
+	CAUSE_FETCH_MISALIGNED = 0,
+	CAUSE_FETCH_ACCESS,
+	CAUSE_ILLEGAL,
+	CAUSE_BREAKPOINT,
+	CAUSE_LOAD_MISALIGNED,
+	CAUSE_LOAD_ACCESS,
+	CAUSE_STORE_MISALIGNED,
+	CAUSE_STORE_ACCESS,
+	CAUSE_ECALL_USER,
+	CAUSE_FETCH_PAGE = 12,
+	CAUSE_LOAD_PAGE,
+	CAUSE_STORE_PAGE = 15,
+};
+
+/* Linux's si_codes for what is not a page fault. */
+#define ILL_ILLOPC_CODE 1
+#define TRAP_BRKPT_CODE 1
+#define BUS_ADRALN_CODE 1
+
+/* Places that may fault, relative to the entry itself (may_fault in trap.S). */
+struct ex_entry {
+	int32_t insn, fixup;
+};
+
+extern const struct ex_entry __ex_table_start[], __ex_table_end[];
+
+static uintptr_t find_fixup(uintptr_t ip)
+{
+	for (const struct ex_entry *e = __ex_table_start; e < __ex_table_end; e++)
+		if ((uintptr_t)&e->insn + (uintptr_t)(long)e->insn == ip)
+			return (uintptr_t)&e->fixup + (uintptr_t)(long)e->fixup;
+	return 0;
+}
+
+static bool is_memory_fault(unsigned long cause)
+{
+	return cause == CAUSE_FETCH_ACCESS || cause == CAUSE_LOAD_ACCESS ||
+	       cause == CAUSE_STORE_ACCESS || cause == CAUSE_FETCH_PAGE ||
+	       cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
+}
+
+/*
+ * A page fault does not say whether an entry was there, nor whether it had reserved bits: those
+ * bits are not in raw_mask, and a corrupt entry is for the core to find. AMOs fault as stores.
+ */
+static struct fault_info decode_fault(const struct trap_frame *tf)
+{
+	struct fault_info fi = {
+		.addr = tf->tval,
+		.ip = tf->x[0],
+		.user = tf_user(tf),
+		.raw_mask = FAULT_CODE_WRITE | FAULT_CODE_USER | FAULT_CODE_FETCH,
+	};
+
+	switch (tf->cause) {
+	case CAUSE_FETCH_ACCESS:
+	case CAUSE_FETCH_PAGE:
+		fi.access = FAULT_FETCH;
+		fi.raw_code = FAULT_CODE_FETCH;
+		break;
+	case CAUSE_STORE_ACCESS:
+	case CAUSE_STORE_PAGE:
+		fi.access = FAULT_WRITE;
+		fi.raw_code = FAULT_CODE_WRITE;
+		break;
+	default:
+		fi.access = FAULT_READ;
+		break;
+	}
+	fi.kind = tf->cause < CAUSE_FETCH_PAGE ? FAULT_BUS : FAULT_TRANSLATION;
+	if (fi.user)
+		fi.raw_code |= FAULT_CODE_USER;
+	else
+		fi.fixup = find_fixup(fi.ip);
+	return fi;
+}
+
+static void memory_fault(struct trap_frame *tf)
+{
+	struct fault_info fi = decode_fault(tf);
+	uint64_t raw[3] = {tf->tval, tf->cause, tf->x[0]};
+
+	if (rv_probing && fi.fixup) {
+		tf_set_ip(tf, fi.fixup);
+		return;
+	}
+	quire_trace_words(QUIRE_TR_RISCV_FAULT, raw, 3);
+	if (kernel_page_fault(tf, &fi) || fi.user)
+		return;
+	if (!fi.fixup)
+		kernel_oops(tf, "page fault in the kernel");
+	tf_set_ip(tf, fi.fixup);
+}
+
+static void interrupt(struct trap_frame *tf)
+{
+	switch (tf->cause & ~CAUSE_INTERRUPT) {
+	case IRQ_TIMER:
+		rv_timer_irq();
+		kernel_timer_tick(tf);
+		break;
+	case IRQ_SOFT:
+		csr_clear(sip, SIE_SSIE);
+		break;
+	}
+}
+
+static void user_exception(struct trap_frame *tf)
+{
+	switch (tf->cause) {
+	case CAUSE_ECALL_USER:
+		tf->x[0] += 4;
+		kernel_syscall(tf);
+		break;
+	case CAUSE_ILLEGAL:
+		kernel_user_trap(tf, TRAP_ILLEGAL, tf->x[0], ILL_ILLOPC_CODE);
+		break;
+	case CAUSE_BREAKPOINT:
+		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->x[0], TRAP_BRKPT_CODE);
+		break;
+	case CAUSE_FETCH_MISALIGNED:
+	case CAUSE_LOAD_MISALIGNED:
+	case CAUSE_STORE_MISALIGNED:
+		kernel_user_trap(tf, TRAP_ALIGN, tf->tval, BUS_ADRALN_CODE);
+		break;
+	default:
+		kernel_user_trap(tf, TRAP_OTHER, tf->x[0], 0);
+		break;
+	}
+}
+
+static const char *cause_name(unsigned long cause)
+{
+	switch (cause) {
+	case CAUSE_ILLEGAL:
+		return "illegal instruction in the kernel";
+	case CAUSE_BREAKPOINT:
+		return "breakpoint in the kernel";
+	case CAUSE_LOAD_MISALIGNED:
+	case CAUSE_STORE_MISALIGNED:
+		return "misaligned access in the kernel";
+	default:
+		return "unexpected trap in the kernel";
+	}
+}
+
+/* From trap.S, interrupts off, SUM off. On return the frame is continued. */
+void riscv_trap(struct trap_frame *tf)
+{
+	if (tf->cause & CAUSE_INTERRUPT)
+		interrupt(tf);
+	else if (is_memory_fault(tf->cause))
+		memory_fault(tf);
+	else if (tf_user(tf))
+		user_exception(tf);
+	else
+		kernel_oops(tf, cause_name(tf->cause));
+	if (tf_user(tf)) {
+		hal_irq_disable();
+		kernel_return_to_user(tf);
+	}
+}
+
+void riscv_stack_overflow(struct trap_frame *tf)
+{
+	kernel_oops(tf, "kernel stack overflow");
+}
