@@ -23,7 +23,7 @@ ROWS = ['none', 'zero', 'anon', 'cow', 'reuse', 'file', 'around', 'shmem', 'swap
         'spurious', 'segv', 'bus', 'oom', 'ad']
 ACCESSES = ['read', 'write', 'fetch', '?']
 OUTCOMES = ['ok', 'segv_maperr', 'segv_accerr', 'bus', 'oom', 'fixup', 'retry']
-ARENA = (1 << 36, (1 << 36) + (1 << 32))
+ARENA = (1 << 36, 1 << 37)
 BEGIN, END = 'quire: begin', 'quire: end'
 
 

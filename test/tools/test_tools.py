@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: MIT
+"""The host-side tools: formats, parsers, comparisons. No QEMU, no root, no network."""
+import glob
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.dont_write_bytecode = True
+
+import common  # noqa: E402
+import compare  # noqa: E402
+import compile_replay  # noqa: E402
+import cpio  # noqa: E402
+import ctf  # noqa: E402
+import qemu  # noqa: E402
+import record  # noqa: E402
+import recording  # noqa: E402
+import trace  # noqa: E402
+
+
+class Folder(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='quire-test-')
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def path(self, name, data=None):
+        p = os.path.join(self.folder, name)
+        if data is not None:
+            with open(p, 'wb') as f:
+                f.write(data)
+        return p
+
+
+class Cpio(unittest.TestCase):
+    def entries(self, data):
+        at, out = 0, {}
+        while True:
+            self.assertEqual(data[at:at + 6], b'070701')
+            f = [int(data[at + 6 + 8 * i:at + 14 + 8 * i], 16) for i in range(13)]
+            name = data[at + 110:at + 110 + f[11] - 1].decode()
+            at = (at + 110 + f[11] + 3) & ~3
+            if name == 'TRAILER!!!':
+                return out
+            out[name] = (f[1], data[at:at + f[6]])
+            at = (at + f[6] + 3) & ~3
+
+    def test_contents_and_folders(self):
+        got = self.entries(cpio.build({'/a/b/c': b'xyz', '/run': (b'12345', 0o600)},
+                                      links={'/l': 'run'}))
+        self.assertEqual(got['a/b/c'], (0o100755, b'xyz'))
+        self.assertEqual(got['run'], (0o100600, b'12345'))
+        self.assertEqual(got['l'], (0o120777, b'run'))
+        self.assertEqual(got['a'][0], 0o40755)
+        self.assertLess(list(got).index('a'), list(got).index('a/b'))
+
+    def test_same_bytes_for_same_input(self):
+        files = {'/z': b'1', '/a': b'2'}
+        self.assertEqual(cpio.build(files), cpio.build(dict(reversed(files.items()))))
+
+
+def make_recording(events, files=()):
+    rec = recording.Recording(header={'release': 'test', 'command': 'x'})
+    for f in files:
+        rec.files[f.id] = f
+    rec.events = list(events)
+    rec.path = 'test.rec'
+    return rec
+
+
+HEAP = 0x555555600000
+STACK = recording.Area(0x7ffffffde000, 0x7ffffffff000, 'rw-p', 0, 0, '[stack]', 4)
+START = [('p', 1), ('x', 1, HEAP, 0x7fffffffe000, '/bin/x'), ('m', STACK)]
+END = [('e', 0), ('m', STACK)]
+
+
+class RecordingFile(Folder):
+    def sample(self):
+        f = recording.File(1, 'fe:0', 12, 5000, '/lib/with blank.so', [(0, 1)])
+        return make_recording(START + [
+            ('o', 1, 1, 0), ('c', 'mmap', [0, 8192, 3, 2, 3, 0], 0x7ffff7000000, 1),
+            ('u', 0x7ffff7000010, 6), ('k', 0x7ffff7000020, 2),
+            ('c', 'munmap', [1, 2], recording.U64 - 22, 0), ('z', 1), ('f', 2, 0x1200000),
+            ('p', 2), ('e', 256), ('p', 1), ('a', 1, 0, 3)] + END, [f])
+
+    def test_written_and_read_again(self):
+        rec = self.sample()
+        for name in ('a.rec', 'a.rec.xz'):
+            recording.write(rec, self.path(name))
+            got = recording.read(self.path(name))
+            self.assertEqual(got.events, rec.events)
+            self.assertEqual(got.files, rec.files)
+            self.assertEqual(got.header, rec.header)
+
+    def test_unknown_version(self):
+        with self.assertRaisesRegex(common.Malformed, 'quire-recording 2'):
+            recording.read(self.path('v2', b'quire-recording 2\nevents 0\n'))
+
+    def test_malformed_line_is_named(self):
+        recording.write(self.sample(), self.path('a'))
+        with open(self.path('a')) as f:
+            lines = f.read().splitlines()
+        first = next(i for i, s in enumerate(lines) if s.startswith('events'))
+        for i in range(first, len(lines)):
+            broken = lines[:i] + ['u zz 4'] + lines[i + 1:]
+            with self.assertRaises(common.Malformed):
+                recording.read(self.path('b', '\n'.join(broken).encode()))
+
+    def test_cut_anywhere_is_refused(self):
+        recording.write(self.sample(), self.path('a.xz'))
+        with open(self.path('a.xz'), 'rb') as f:
+            data = f.read()
+        for n in range(0, len(data) - 1, 7):
+            with self.assertRaises(common.CannotRun):
+                recording.read(self.path('cut', data[:n]))
+
+    def test_process_must_be_made_first(self):
+        rec = make_recording([('p', 2), ('e', 0)])
+        recording.write(rec, self.path('a'))
+        with self.assertRaisesRegex(common.Malformed, 'before it was made'):
+            recording.read(self.path('a'))
+
+
+class Compile(unittest.TestCase):
+    """The table is checked by its own reader (rp_check, tested in C); here: what steps come."""
+
+    def compile(self, events, files=()):
+        c = compile_replay.Compiler(make_recording(events, files))
+        c.prepare()
+        c.run()
+        return c
+
+    def ops(self, c, op):
+        return [s for s in c.steps if s[0] == op]
+
+    def test_header(self):
+        table = compile_replay.compile_recording(make_recording(START + END))
+        self.assertEqual(table.data[:16], b'quire-replay 1\n\0')
+        self.assertEqual(struct.unpack_from('<6I', table.data, 16)[:3], (88, 1, 1))
+        self.assertEqual(len(table.data) % 8, 0)
+        self.assertEqual(table.heaps, [HEAP])
+
+    def test_chosen_addresses_become_fixed(self):
+        c = self.compile(START + [('c', 'mmap', [0, 4096, 3, 0x22, 0xffffffff, 0], 0x7ffff7000000,
+                                   0)] + END)
+        call = [s for s in self.ops(c, compile_replay.OP_CALL) if s[3][0] == 0x7ffff7000000][0]
+        self.assertEqual(call[3][3], 0x32)
+
+    def test_written_pages_are_verified_before_they_go(self):
+        at = 0x7ffff7000000
+        c = self.compile(START + [('c', 'mmap', [0, 8192, 3, 0x22, 0xffffffff, 0], at, 0),
+                                  ('u', at + 4096, 6), ('u', at, 4),
+                                  ('c', 'munmap', [at, 8192], 0, 0)] + END)
+        fault = self.ops(c, compile_replay.OP_FAULT)[0]
+        self.assertEqual(fault[2], compile_replay.F_WRITE | compile_replay.F_MARK)
+        verify = self.ops(c, compile_replay.OP_VERIFY)
+        self.assertEqual([(v[2], v[3]) for v in verify], [(1, [at + 4096])])
+        self.assertEqual(c.steps[c.steps.index(verify[0]) + 1][3][0], at)
+
+    def test_vdso_is_left_out_and_counted(self):
+        vdso = recording.Area(0x7ffff7fc0000, 0x7ffff7fc2000, 'r-xp', 0, 0, '[vdso]')
+        c = self.compile(START + [('m', vdso), ('u', 0x7ffff7fc0020, 4)] + END)
+        self.assertEqual(c.rules['vdso'], 1)
+        self.assertFalse(self.ops(c, compile_replay.OP_FAULT))
+
+    def test_fork_and_wait(self):
+        c = self.compile(START + [('f', 2, 0x1200000), ('p', 2), ('e', 0), ('p', 1)] + END)
+        ops = [s[0] for s in c.steps]
+        i = ops.index(compile_replay.OP_EXIT)
+        self.assertEqual((c.steps[i][1], ops[i + 1], c.steps[i + 1][2]),
+                         (1, compile_replay.OP_WAIT, 1))
+
+    def test_the_first_process_ends_last(self):
+        c = self.compile(START + [('f', 2, 0)] + END + [('p', 2), ('e', 0)])
+        self.assertEqual([s[1] for s in c.steps if s[0] == compile_replay.OP_EXIT], [1, 0])
+
+    def test_the_hole_is_kept_free(self):
+        with self.assertRaisesRegex(common.CannotRun, 'where the replayer lives'):
+            self.compile(START + [('c', 'mmap', [0x20000, 4096, 3, 0x32, 0xffffffff, 0], 0x20000,
+                                   0)] + END)
+
+    def test_checked_in_recordings_compile(self):
+        paths = glob.glob(os.path.join(TOP, 'test', 'recording', '*.rec.xz'))
+        self.assertGreaterEqual(len(paths), 4)
+        for p in paths:
+            rec = recording.read(p)
+            table = compile_replay.compile_recording(rec)
+            self.assertGreater(table.faults, 1000, p)
+            self.assertLess(sum(table.rules.values()), table.faults / 100, p)
+
+    def test_elf(self):
+        base = bytearray(64 + 56)
+        base[:6] = b'\x7fELF\x02\x01'
+        struct.pack_into('<Q', base, 32, 64)
+        struct.pack_into('<HH', base, 54, 56, 1)
+        struct.pack_into('<IIQQQQQQ', base, 64, 1, 5, 0, 0x10000, 0x10000, 120, 120, 4096)
+        elf = compile_replay.build_elf(bytes(base), b'TABLE' * 100, HEAP)
+        phoff, = struct.unpack_from('<Q', elf, 32)
+        count, = struct.unpack_from('<H', elf, 56)
+        loads = [struct.unpack_from('<IIQQQQQQ', elf, phoff + 56 * i) for i in range(count)]
+        self.assertEqual(loads[-1][3] + loads[-1][6], HEAP)
+        self.assertEqual(loads[-1][5], 0)
+        table = loads[-2]
+        self.assertEqual(elf[table[2]:table[2] + 5], b'TABLE')
+        for p in loads:
+            self.assertEqual(p[2] % 4096, p[3] % 4096)
+
+
+def raw(kind, *w, pid=1, time=1000, text=None):
+    body = (text or b'').ljust(48, b'\0') if text else struct.pack('<6Q', *(list(w) + [0] * 6)[:6])
+    return struct.pack('<QHHI', time, kind, 0, pid) + body
+
+
+ARENA = trace.ARENA[0]
+
+
+class Traces(Folder):
+    def trace(self, *records):
+        w = trace.TraceWriter(self.path('t'))
+        w.write(b''.join(records))
+        w.close()
+        return self.path('t')
+
+    def sample(self):
+        return self.trace(
+            raw(trace.PF_USER, ARENA, 1, 6), raw(trace.MARKER, text=b'quire: begin x'),
+            raw(trace.PF_USER, ARENA + 0x1000, 0x401000, 6, pid=7),
+            raw(trace.PF_KERNEL, ARENA + 0x2000, 0, 2, pid=8),
+            raw(trace.MM_FAULT, ARENA, 3 | 1 << 8, ARENA, ARENA + 4096, 3, 0),
+            raw(trace.PF_USER, 0x1000, 0, 4), raw(trace.MISMATCH, 1, 2, 3, 4),
+            raw(trace.MARKER, text=b'quire: end'), raw(trace.PF_USER, ARENA, 1, 6))
+
+    def test_neutral_events(self):
+        events, mismatches, count = trace.neutral_from_binary(self.sample(), [trace.ARENA])
+        self.assertEqual([(e.kind, e.address, e.code, e.task) for e in events],
+                         [('user', ARENA + 0x1000, 6, 0), ('kernel', ARENA + 0x2000, 2, 1)])
+        self.assertEqual((len(mismatches), count), (1, 9))
+
+    def test_text_has_linux_names(self):
+        text = list(trace.text_lines(self.sample()))
+        self.assertIn('task-7 [000] 0.000001: page_fault_user: address=0x1000001000 ip=0x401000 '
+                      'error_code=0x6', text)
+        self.assertTrue(any('mm_fault:' in s and 'row=cow' in s and 'access=write' in s
+                            for s in text))
+
+    def test_text_and_binary_agree(self):
+        path = self.sample()
+        text = '\n'.join(trace.text_lines(path))
+        self.assertEqual(trace.neutral_from_text(text, [trace.ARENA]),
+                         trace.neutral_from_binary(path, [trace.ARENA])[0])
+
+    def test_real_linux_lines(self):
+        text = '''# tracer: nop
+               t-72      [000] ....     2.823376: tracing_mark_write: quire: begin
+               t-72      [000] d...     2.823583: page_fault_user: address=0x1000000000 ip=0x401685 error_code=0x4
+          a b-c-73      [000] d...     2.823593: page_fault_kernel: address=0x1000001000 ip=copy error_code=0x0
+               t-72      [000] ....     2.825186: tracing_mark_write: quire: end
+'''
+        events = trace.neutral_from_text(text, [trace.ARENA])
+        self.assertEqual([(e.kind, e.address, e.code, e.task) for e in events],
+                         [('user', 1 << 36, 4, 0), ('kernel', (1 << 36) + 4096, 0, 1)])
+
+    def test_a_trace_without_markers_is_no_result(self):
+        with self.assertRaisesRegex(common.CannotRun, 'never started'):
+            trace.neutral_from_binary(self.trace(raw(trace.PF_USER, ARENA, 1, 6)), [trace.ARENA])
+        with self.assertRaisesRegex(common.CannotRun, 'did not finish'):
+            trace.neutral_from_binary(self.trace(raw(trace.MARKER, text=b'quire: begin')),
+                                      [trace.ARENA])
+
+    def test_not_a_trace(self):
+        for data in (b'', b'x' * 64, b'quire-trace 2\n'.ljust(64, b'\0')):
+            with self.assertRaises(common.Malformed):
+                list(trace.read_records(self.path('bad', data)))
+
+    def test_differences(self):
+        a = [trace.Neutral('user', n, 4) for n in range(9)]
+        b = list(a)
+        self.assertIsNone(trace.compare(a, b))
+        b[4] = trace.Neutral('user', 4, 6)
+        d = trace.compare(a, b)
+        self.assertEqual((d.index, d.count, len(d.context)), (4, 1, 3))
+        self.assertIn('first difference at event 4', trace.difference_text(d, 'x', 'y', a, b))
+        d = trace.compare(a, a[:5])
+        self.assertEqual((d.index, d.right, d.count), (5, None, 4))
+
+    @unittest.skipUnless(shutil.which('babeltrace2'), 'no babeltrace2')
+    def test_ctf_is_read_by_babeltrace(self):
+        path = self.sample()
+        self.assertEqual(ctf.convert(path, self.path('ctf')), 9)
+        out = subprocess.run(['babeltrace2', self.path('ctf')], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True)
+        self.assertEqual(out.returncode, 0, out.stderr)
+        self.assertEqual(len(out.stdout.splitlines()), 9)
+        self.assertIn('address = 0x1000001000', out.stdout)
+
+
+class Monitor(unittest.TestCase):
+    def test_x86_tlb(self):
+        text = ('0000001000000000: 0000000002345000 X--DA--UW\n'
+                '0000001000001000: 0000000002346000 ----A--U-\n'
+                '0000001000200000: 0000000004000000 --P-A--UW\n'
+                'ffff888000000000: 0000000000000000 XG-DA---W\n')
+        got = qemu.parse_info_tlb_x86(text)
+        self.assertEqual(got[0x1000000000], (0x2345000, qemu.R | qemu.W | qemu.U | qemu.A | qemu.D))
+        self.assertEqual(got[0x1000001000], (0x2346000, qemu.R | qemu.X | qemu.U | qemu.A))
+        self.assertEqual(got[0x10003ff000][0], 0x41ff000)
+        self.assertEqual(len(got), 514)
+
+    def test_x86_mem(self):
+        got = qemu.parse_info_mem_x86('0000001000000000-0000001000002000 0000000000002000 urw\n'
+                                      '0000001000002000-0000001000003000 0000000000001000 ur-\n')
+        self.assertEqual(got, {0x1000000000: True, 0x1000001000: True, 0x1000002000: False})
+
+    def test_riscv_mem(self):
+        got = qemu.parse_info_mem_riscv(
+            'vaddr            paddr            size             attr\n'
+            '---------------- ---------------- ---------------- -------\n'
+            '0000001000000000 0000000082345000 0000000000002000 rw-u-ad\n'
+            'ffffaf8000000000 0000000080000000 0000000040000000 rwx-gad\n')
+        self.assertEqual(got[0x1000001000],
+                         (0x82346000, qemu.R | qemu.W | qemu.U | qemu.A | qemu.D))
+        self.assertEqual(len(got), 2)
+
+    def test_a_difference_is_said(self):
+        lines = qemu.compare_tables({4096: (8192, 3)}, {4096: (8192, 1), 0: (0, 1)})
+        self.assertEqual(len(lines), 2)
+        self.assertIn('rw----', lines[1])
+
+    def test_ram_split(self):
+        self.assertEqual(qemu.ram_offset('x86_64', 1 << 30, 0x1000), 0x1000)
+        self.assertEqual(qemu.ram_offset('x86_64', 3 << 30, 1 << 32), 0x80000000)
+        self.assertEqual(qemu.ram_offset('riscv64', 1 << 30, 0x80001000), 0x1000)
+
+    def test_exit_status(self):
+        self.assertEqual(qemu.exit_status('x86_64', 33), 0)
+        self.assertEqual(qemu.exit_status('x86_64', 35), 1)
+        self.assertIsNone(qemu.exit_status('x86_64', 0))
+        self.assertIsNone(qemu.exit_status('x86_64', 1))
+        self.assertEqual(qemu.exit_status('riscv64', 3), 3)
+
+
+class Against(unittest.TestCase):
+    def test_rules(self):
+        rec = make_recording(START + [('u', 0x500000, 6), ('u', 0x501000, 4), ('u', 0x502000, 6)])
+        table = compile_replay.Table(expected=[(1, 'u', a, c) for _, a, c in rec.events[3:]])
+
+        class Subject:
+            pass
+        s = Subject()
+        s.rec, s.table = rec, table
+
+        class Result:
+            events = [trace.Neutral('user', 0x500000, 6), trace.Neutral('user', 0x502000, 7)]
+        got = compare.against_recording(s, Result)
+        self.assertEqual((got.recorded, got.taken, got.unexplained), (3, 1, []))
+        self.assertEqual(got.rules, {'present-earlier': 1, 'other-code': 1})
+
+
+class PerfLines(unittest.TestCase):
+    def recorder(self):
+        block = record.Block()
+        block.stat = '5 (x y) ' + ' '.join(str(i) for i in range(3, 60))
+        return record.Recorder(5, {('exec', 5): [block], ('exit', 5): [block]})
+
+    def test_stream(self):
+        r = self.recorder()
+        r.run(iter([
+            (5, 5, 'exec-begins', 'exec: x:5/5'),
+            (5, 5, 'syscalls:sys_enter_openat', 'dfd: 0xffffff9c, filename: 0x7f, flags: 0x80000'),
+            (5, 5, 'syscalls:sys_exit_openat', '0x3'),
+            (5, 5, 'syscalls:sys_enter_mmap',
+             'addr: 0x0, len: 0x2000, prot: 0x1, flags: 0x2, fd: 0x3, off: 0x0'),
+            (5, 5, 'PERF_RECORD_MMAP2', '5/5: [0x7f0000000000(0x2000) @ 0 fe:00 77 0]: r--p /l.so'),
+            (5, 5, 'syscalls:sys_exit_mmap', '0x7f0000000000'),
+            (9, 9, 'exceptions:page_fault_user', 'address=0x1 ip=0x2 error_code=0x4'),
+            (5, 5, 'exceptions:page_fault_user', 'address=0x7f0000000000 ip=0x2 error_code=0x4'),
+            (5, 5, 'task:task_newtask', 'pid=6 comm=x clone_flags=1200000 oom_score_adj=0'),
+            (6, 6, 'exceptions:page_fault_user', 'address=0x7f0000001000 ip=0x2 error_code=0x4'),
+        ]))
+        events = record._finish(r, {(0xfe, 0, 77): 1})
+        self.assertEqual([e for e in events if e[0] != 'm'][2:], [
+            ('o', 1, 1, 0), ('c', 'mmap', [0, 0x2000, 1, 2, 3, 0], 0x7f0000000000, 1),
+            ('u', 0x7f0000000000, 4), ('f', 2, 0x1200000), ('p', 2), ('u', 0x7f0000001000, 4)])
+
+    def test_line(self):
+        m = record.LINE.match(' 8283/8284   1410.595166:              exceptions:page_fault_kernel: '
+                              'address=0x558d5d6ce0e8 ip=elf_load error_code=0x2')
+        self.assertEqual((m.group(2), m.group(5)), ('8284', 'exceptions:page_fault_kernel'))
+
+
+class Command(Folder):
+    def quire(self, *args):
+        return subprocess.run([os.path.join(TOP, 'quire'), *args], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_help_everywhere(self):
+        self.assertEqual(self.quire('--help').returncode, 0)
+        for c in ('setup', 'demo', 'test', 'run', 'diff', 'record', 'exec', 'boot', 'trace',
+                  'compile'):
+            r = self.quire(c, '--help')
+            self.assertEqual(r.returncode, 0, c)
+            self.assertIn('exit codes', r.stdout)
+
+    def test_bad_input_is_exit_2(self):
+        bad = self.path('x.rec', b'quire-recording 9\n')
+        for args in ((), ('nosuch',), ('run', '/nonexistent'), ('run', bad),
+                     ('run', '--on', 'vax', bad), ('trace', bad), ('record', '-o', 'x'),
+                     ('exec', 'x86_64', '/nonexistent')):
+            r = self.quire(*args)
+            self.assertEqual(r.returncode, 2, args)
+            self.assertTrue(r.stderr.strip(), args)
+            self.assertNotIn('Traceback', r.stderr)
+
+
+class Tap(unittest.TestResult):
+    """Results in the Test Anything Protocol, which meson counts one by one."""
+    count = 0
+
+    def line(self, good, test, note='', why=''):
+        self.count += 1
+        print(f'{"" if good else "not "}ok {self.count} - {test.id()}{note}')
+        for text in why.splitlines():
+            print('# ' + text)
+
+    def addSuccess(self, test):
+        self.line(True, test)
+
+    def addSkip(self, test, reason):
+        self.line(True, test, f' # SKIP {reason}')
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.line(False, test, why=self._exc_info_to_string(err, test))
+
+    addError = addFailure
+
+
+if __name__ == '__main__':
+    suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules['__main__'])
+    print(f'1..{suite.countTestCases()}')
+    result = Tap()
+    suite.run(result)
+    sys.exit(bool(result.failures))

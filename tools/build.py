@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""Builds: build/host, build/asan (the host build under sanitizers), build/x86_64, build/riscv64.
+
+Each is an ordinary meson build folder; a change of the sources is rebuilt by the next call.
+"""
+import os
+import subprocess
+import sys
+
+import packages
+from common import BUILD, CannotRun, TOP, say
+
+OPTIONS = {
+    'host': [],
+    'asan': ['-Db_sanitize=address,undefined', '-Db_lundef=false'],
+    'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
+    'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
+}
+
+
+def folder(name):
+    return os.path.join(BUILD, name)
+
+
+def jobs():
+    return str(len(os.sched_getaffinity(0)))
+
+
+def _loud(argv, what):
+    """Runs a build step; its output is shown only if it fails."""
+    r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                       stderr=subprocess.STDOUT, cwd=TOP)
+    if r.returncode:
+        text = r.stdout.decode(errors='replace').splitlines()
+        raise CannotRun(f'{what} failed:\n' + '\n'.join('    ' + s for s in text[-40:]))
+
+
+def build(name, targets=()):
+    """Brings one build up to date."""
+    where = folder(name)
+    if not os.path.exists(os.path.join(where, 'build.ninja')):
+        say(f'quire: building {name} (the first time takes a while)')
+        _loud(['meson', 'setup', where, TOP, *OPTIONS[name]], f'meson setup of {name}')
+    _loud(['ninja', '-C', where, '-j', jobs(), *targets], f'the build of {name}')
+
+
+def build_for(machines):
+    """Installs and builds what these machines need."""
+    packages.ensure('build')
+    need = {'host'}                     # the runner and the replayer of Linux are built there too
+    for m in machines:
+        if m in ('x86_64', 'riscv64'):
+            need.add(m)
+        elif m == 'linux-riscv64':
+            need.add('riscv64')
+    need.add('x86_64') if 'linux-5.10' in machines or 'linux' in machines else None
+    for name in sorted(need):
+        build(name)
+
+
+def meson_test(name, suites, extra=()):
+    """Runs suites of a build; returns (passed, failed) and prints meson's own list."""
+    log = os.path.join(folder(name), 'meson-logs', 'testlog.json')
+    if os.path.exists(log):
+        os.remove(log)
+    argv = ['meson', 'test', '-C', folder(name), '--no-rebuild', '--print-errorlogs', *extra]
+    for s in suites:
+        argv += ['--suite', s]
+    r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd=TOP)
+    passed, failed = count_results(log)
+    if r.returncode and not failed:
+        failed = 1
+    return passed, failed
+
+
+def count_results(log):
+    """Single results where the tests report them (TAP), else one a test program."""
+    import json
+    passed = failed = 0
+    if not os.path.exists(log):
+        return 0, 0
+    with open(log) as f:
+        for line in f:
+            t = json.loads(line)
+            out = t.get('stdout') or ''
+            subs = [s for s in out.splitlines() if s.startswith(('ok ', 'not ok '))]
+            if subs and t['result'] in ('OK', 'FAIL'):
+                bad = sum(1 for s in subs if s.startswith('not ok'))
+                passed += len(subs) - bad
+                failed += bad or (t['result'] == 'FAIL')
+            elif t['result'] in ('OK', 'EXPECTEDFAIL'):
+                passed += 1
+            elif t['result'] != 'SKIP':
+                failed += 1
+    return passed, failed

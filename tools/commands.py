@@ -1,0 +1,418 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what each command of ./quire does, in terms of the other tools.
+
+Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run.
+"""
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import build
+import compare
+import compile_replay
+import cpio
+import demo
+import explain
+import machines
+import packages
+import qemu
+import record
+import trace
+from common import CANNOT, BUILD, CannotRun, DIFFERENT, OK, elf_machine, is_elf, parse_size, say
+from common import scratch
+
+EPILOG = """exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run
+machines:   host (the checking machine in software), x86_64, riscv64 (Quire in QEMU),
+            linux (this kernel), linux-5.10 (a real 5.10 in QEMU)"""
+
+
+# ---- run, diff -------------------------------------------------------------------------------
+
+def _subjects(paths):
+    return [machines.Subject(p) for p in paths]
+
+
+def _options(args):
+    return machines.Options(mem=parse_size(args.mem), smp=args.smp, seconds=args.seconds,
+                            trace_dir=args.trace or '')
+
+
+def _show_problems(subject, result):
+    """What a finished run still says against itself; True if anything."""
+    for line in result.table_differences[:10]:
+        print(f'{subject.path}: {result.machine}: page tables: {line}')
+    for line in result.mismatches[:10]:
+        print(f'{subject.path}: {result.machine}: {line}')
+    return bool(result.table_differences or result.mismatches)
+
+
+def _print_trace(result):
+    """The trace as text, markers and what lies between them."""
+    if result.trace_path.endswith('.txt'):
+        with open(result.trace_path) as f:
+            lines = [s.rstrip('\n') for s in f if not s.startswith('#')]
+    else:
+        lines = trace.text_lines(result.trace_path)
+    on = False
+    for line in lines:
+        on = on or 'tracing_mark_write: ' + trace.BEGIN in line
+        if on:
+            print(line.strip())
+        if 'tracing_mark_write: ' + trace.END in line:
+            on = False
+
+
+def cmd_run(args):
+    names = machines.check(args.on)
+    subjects = _subjects(args.file)
+    machines.prepare(names)
+    worst = OK
+    for name in names:
+        for subject, result in machines.execute(subjects, name, _options(args),
+                                                traced=name != 'linux' or os.geteuid() == 0):
+            if isinstance(result, CannotRun):
+                say(f'{subject.path}: {name}: {result}')
+                worst = CANNOT
+                continue
+            print(f'== {subject.path} on {name}: {_verdict(result)}')
+            sys.stdout.write(result.output)
+            if args.explain:
+                explain.show(result)
+            elif args.trace:
+                print(f'trace: {result.trace_path}')
+            else:
+                _print_trace(result)
+            if _show_problems(subject, result):
+                worst = max(worst, DIFFERENT)
+            worst = max(worst, min(result.status, CANNOT))
+    return worst
+
+
+def _verdict(result):
+    return {0: 'as expected', 1: 'NOT as expected'}.get(result.status, 'could not run')
+
+
+def _replay_differences(subject, a, b):
+    """Two replays must say the same about maps and present pages."""
+    left, right = compare.digests(a), compare.digests(b)
+    if left == right:
+        return []
+    for x, y in zip(left, right):
+        if x != y:
+            return [f'  {a.machine}: {x}', f'  {b.machine}: {y}']
+    return [f'  {a.machine}: {len(left)} digests, {b.machine}: {len(right)}']
+
+
+def _diff_one(subject, results):
+    """Compares every machine with the first; prints what differs; returns the exit code."""
+    first, code = results[0], OK
+    for r in results:
+        if r.status:
+            print(f'{subject.path}: {r.machine}: {_verdict(r)}')
+            lines = r.output.rstrip().splitlines()
+            notable = [s for s in lines if ': expected ' in s or s.startswith(
+                ('call ', 'access ', 'pattern '))] or lines[-5:]
+            for line in notable[:10]:
+                print('    ' + line)
+            code = max(code, min(r.status, CANNOT))
+        if _show_problems(subject, r):
+            code = max(code, DIFFERENT)
+    for r in results[1:]:
+        d, left, right = compare.machines(first, r, machines.QUIRES)
+        if d:
+            print(f'{subject.path}: {first.machine} and {r.machine} differ: ' +
+                  trace.difference_text(d, first.machine, r.machine, left, right))
+            code = max(code, DIFFERENT)
+        if subject.is_recording:
+            lines = _replay_differences(subject, first, r)
+            if lines:
+                print(f'{subject.path}: maps or present pages differ:\n' + '\n'.join(lines))
+                code = max(code, DIFFERENT)
+    return code
+
+
+def cmd_diff(args):
+    names = machines.check(args.on)
+    if len(names) < 2:
+        raise CannotRun('diff wants at least two machines: --on host,x86_64')
+    subjects = _subjects(args.file)
+    machines.prepare(names)
+    collected, worst, cannot = {s.path: [] for s in subjects}, OK, {}
+    for name in names:
+        for subject, result in machines.execute(subjects, name, _options(args)):
+            if isinstance(result, CannotRun):
+                say(f'{subject.path}: {name}: {result}')
+                cannot[subject.path] = name
+                worst = CANNOT
+            else:
+                collected[subject.path].append(result)
+    equal = 0
+    for s in subjects:
+        results = collected[s.path]
+        code = _diff_one(s, results) if len(results) > 1 else OK
+        if code == OK and s.path not in cannot:
+            equal += 1
+            counts = ', '.join(f'{r.machine} {len(r.events)}' for r in results)
+            print(f'{s.path}: equal ({counts} events)')
+        worst = max(worst, code)
+    dumps = sum(r.dumps for rs in collected.values() for r in rs)
+    print(f'{equal} of {len(subjects)} equal on {",".join(names)}; {dumps} dumps of live tables '
+          'compared with QEMU\'s')
+    return worst
+
+
+# ---- record, exec, boot ----------------------------------------------------------------------
+
+def cmd_record(args):
+    command = args.command[1:] if args.command[:1] == ['--'] else args.command
+    if not command:
+        raise CannotRun('record: no command given: ./quire record -o FILE -- CMD ARG…')
+    packages.ensure('record')
+    status = record.record(command, args.output)
+    if status:
+        say(f'quire: the command ended with status {status}')
+    return OK
+
+
+def _guest_files(pairs):
+    files = {}
+    for pair in pairs or []:
+        host, sep, guest = pair.partition(':')
+        if not sep or not guest.startswith('/'):
+            raise CannotRun(f'--file {pair}: wants HOST:/GUEST')
+        if not os.path.isfile(host):
+            raise CannotRun(f'--file {pair}: there is no file {host}')
+        files[guest] = (host, os.stat(host).st_mode & 0o777)
+    return files
+
+
+def _check_program(program, machine):
+    if not os.path.isfile(program):
+        raise CannotRun(f'{program}: no such file')
+    if not is_elf(program):
+        raise CannotRun(f'{program}: not an ELF program')
+    arch = elf_machine(program)
+    if arch != machine:
+        raise CannotRun(f'{program}: is for {arch or "another machine"}, not for {machine}')
+
+
+def cmd_exec(args):
+    if args.machine not in ('x86_64', 'riscv64', 'linux-5.10'):
+        raise CannotRun(f'exec: {args.machine}: wants x86_64, riscv64 or linux-5.10')
+    arch = 'x86_64' if args.machine == 'linux-5.10' else args.machine
+    _check_program(args.program, arch)
+    machines.prepare([args.machine])
+    guest = '/' + os.path.basename(args.program)
+    files = {**_guest_files(args.file), guest: (args.program, 0o755)}
+    if args.machine == 'linux-5.10':
+        import oracle
+        job = oracle.Job('exec', [guest, *args.args], bool(args.trace), args.seconds)
+        r = oracle.run_jobs([job], files)[0]
+        if r.status is None:
+            raise CannotRun(f'{args.machine}: {guest} did not end in {args.seconds} s')
+        sys.stdout.buffer.write(r.output)
+        return r.status
+    folder = args.trace or ''
+    if folder:
+        os.makedirs(folder, exist_ok=True)
+    path = os.path.join(folder, f'{os.path.basename(guest)}.{arch}.trace') if folder else ''
+    words = ['norandmaps'] + ([f'swap={args.swap}'] if args.swap else [])
+    out = qemu.run(qemu.Config(arch, guest, args.args, files, words, parse_size(args.mem),
+                               args.smp, seconds=args.seconds, trace_path=path))
+    sys.stdout.write(machines._program_output(out.log))
+    sys.stdout.flush()
+    if path:
+        say(f'trace: {path}')
+    return out.status
+
+
+def _boot_command(args, folder):
+    initrd = os.path.join(folder, 'initrd')
+    with open(initrd, 'wb') as f:
+        f.write(cpio.build(_guest_files(args.file)))
+    command = qemu.base_command(args.machine, parse_size(args.mem), args.smp)
+    command += ['-chardev', 'stdio,id=c,mux=on,signal=off', '-mon', 'chardev=c',
+                '-serial', 'chardev:c', '-initrd', initrd,
+                '-kernel', qemu.kernel_image(args.machine)]
+    if args.machine == 'x86_64':
+        command += ['-device', 'isa-debugcon,chardev=c']
+    if args.gdb:
+        command += ['-gdb', 'tcp::1234', '-S']
+        say(f'quire: waiting for gdb: gdb-multiarch {qemu.kernel_image(args.machine)} '
+            "-ex 'target remote :1234'")
+    words = args.args[1:] if args.args[:1] == ['--'] else args.args
+    return command + (['-append', ' '.join(words)] if words else [])
+
+
+def cmd_boot(args):
+    machines.prepare([args.machine])
+    if args.machine == 'host':
+        program = os.path.join(BUILD, 'host', 'user', 'quire-host-x86_64')
+        return subprocess.run([program, '--monitor', '--mem', args.mem]).returncode
+    folder = scratch('boot')
+    try:
+        say('quire: end with Ctrl-A X')
+        code = subprocess.run(_boot_command(args, folder)).returncode
+    except FileNotFoundError as e:
+        raise CannotRun(f'{e.filename} is missing (./quire setup installs it)') from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    status = qemu.exit_status(args.machine, code)
+    return CANNOT if status is None and code else status or OK
+
+
+# ---- setup, test, trace ----------------------------------------------------------------------
+
+def cmd_setup(args):
+    packages.ensure('all')
+    for name in ('host', 'x86_64', 'riscv64'):
+        build.build(name)
+    say('quire: everything is there')
+    return OK
+
+
+SUITES = {
+    'host': [('host', ['host'])],
+    'asan': [('asan', ['host'])],
+    'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
+    'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
+    'mutants': [('host', ['mutants'])],
+}
+
+
+def cmd_test(args):
+    names = args.suite or list(SUITES)
+    for n in names:
+        if n not in SUITES:
+            raise CannotRun(f'{n}: no such suite (there are {", ".join(SUITES)})')
+    packages.ensure('test')
+    total = [0, 0]
+    for b in {'host', 'x86_64', 'riscv64'} | {b for n in names for b, _ in SUITES[n]}:
+        build.build(b)
+    for n in names:
+        for b, suites in SUITES[n]:
+            start = time.monotonic()
+            passed, failed = build.meson_test(b, suites)
+            print(f'{n}: {passed} passed, {failed} failed ({time.monotonic() - start:.0f} s)',
+                  flush=True)
+            total[0] += passed
+            total[1] += failed
+    print(f'{total[0]} passed, {total[1]} failed')
+    return DIFFERENT if total[1] or not total[0] else OK
+
+
+def cmd_trace(args):
+    """A binary trace as ftrace text or as CTF."""
+    if args.ctf:
+        import ctf
+        count = ctf.convert(args.file, args.ctf)
+        print(f'{args.ctf}: {count} events')
+        return OK
+    for line in trace.text_lines(args.file):
+        print(line)
+    return OK
+
+
+def cmd_compile(args):
+    """A recording's replay table, for use without this command."""
+    import recording
+    table = compile_replay.compile_recording(recording.read(args.file))
+    with open(args.output, 'wb') as f:
+        f.write(table.data)
+    print(f'{args.output}: {len(table.heaps)} programs, {table.faults} faults')
+    for name, count in table.rules.items():
+        print(f'  left out: {count} {compare.rule_text(name)}')
+    return OK
+
+
+def cmd_demo(args):
+    packages.ensure('build')
+    return demo.run(args)
+
+
+# ---- the parser ------------------------------------------------------------------------------
+
+def _machine_options(p, on):
+    p.add_argument('--on', metavar='M,M…', default=on, help=f'machines (default: {on})')
+    p.add_argument('--trace', metavar='DIR', help='keep the traces in this folder')
+    _guest_options(p)
+
+
+def _guest_options(p):
+    p.add_argument('--mem', default='128M', help='memory of the machine (default: 128M)')
+    p.add_argument('--smp', type=int, default=1, help='processors (default: 1)')
+    p.add_argument('--seconds', type=int, default=180,
+                   help='time after which a run counts as hung (default: 180)')
+
+
+def parser():
+    ap = argparse.ArgumentParser(
+        prog='quire', description='Quire: a virtual memory manager that lifts out of its kernel.',
+        epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = ap.add_subparsers(dest='name', metavar='COMMAND', required=True)
+
+    def add(name, function, text):
+        p = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.',
+                           epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+        p.set_defaults(function=function)
+        return p
+
+    add('setup', cmd_setup, 'install what is missing (Debian packages) and build everything')
+    p = add('demo', cmd_demo, 'replay a recorded program on every machine and compare the traces')
+    p.add_argument('--mem', default='256M', help='memory of the machines (default: 256M)')
+    p.add_argument('file', nargs='?', help='a recording (default: the python3 one)')
+    p = add('test', cmd_test, 'run the tests')
+    p.add_argument('suite', nargs='*', help=f'of {", ".join(SUITES)}; default: all')
+    p = add('run', cmd_run, 'run scenarios or recordings and show their traces')
+    _machine_options(p, 'host')
+    p.add_argument('--explain', action='store_true',
+                   help='for each fault its way: trap, area, table levels, row')
+    p.add_argument('file', nargs='+')
+    p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
+    _machine_options(p, 'host,x86_64,riscv64')
+    p.add_argument('file', nargs='+')
+    p = add('record', cmd_record, 'record what a program asks of memory (root)')
+    p.add_argument('-o', '--output', required=True, metavar='FILE',
+                   help='the recording; a name ending in .xz is compressed')
+    p.add_argument('command', nargs=argparse.REMAINDER, metavar='-- CMD ARG…')
+    p = add('exec', cmd_exec, 'run a static Linux ELF as the first program on a machine')
+    _guest_options(p)
+    p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
+    p.add_argument('--swap', metavar='N', help='swap space')
+    p.add_argument('--trace', metavar='DIR', help='keep the trace in this folder')
+    p.add_argument('machine', help='x86_64, riscv64 or linux-5.10')
+    p.add_argument('program')
+    p.add_argument('args', nargs=argparse.REMAINDER)
+    p = add('boot', cmd_boot, 'boot a machine with the monitor on its console')
+    _guest_options(p)
+    p.add_argument('--gdb', action='store_true', help='wait for a gdb on port 1234')
+    p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
+    p.add_argument('machine', choices=['x86_64', 'riscv64', 'host'])
+    p.add_argument('args', nargs=argparse.REMAINDER, metavar='-- WORDS of the kernel command line')
+    p = add('trace', cmd_trace, 'print a binary trace as ftrace text, or convert it to CTF')
+    p.add_argument('--ctf', metavar='DIR', help='write CTF 1.8 there instead')
+    p.add_argument('file')
+    p = add('compile', cmd_compile, 'compile a recording into a replay table')
+    p.add_argument('-o', '--output', required=True, metavar='FILE')
+    p.add_argument('file')
+    return ap
+
+
+def main(argv):
+    ap = parser()
+    args = ap.parse_args(argv)
+    try:
+        return args.function(args)
+    except CannotRun as e:
+        say(f'quire: {e}')
+        return CANNOT
+    except KeyboardInterrupt:
+        say('quire: stopped')
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return OK

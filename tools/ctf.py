@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""Writes a trace as CTF 1.8, the format that babeltrace2 and its viewers read."""
+import os
+import struct
+import uuid
+
+import trace
+
+FIELDS = {
+    trace.PF_USER: ('page_fault_user', ['address', 'ip', 'error_code']),
+    trace.PF_KERNEL: ('page_fault_kernel', ['address', 'ip', 'error_code']),
+    trace.MM_FAULT: ('mm_fault', ['address', 'row', 'vm_start', 'vm_end', 'vm_flags', 'ip']),
+    trace.MISMATCH: ('fault_mismatch', ['address', 'derived', 'raw', 'mask']),
+    trace.X86_FAULT: ('x86_fault', ['cr2', 'error_code', 'ip']),
+    trace.RISCV_FAULT: ('riscv_fault', ['stval', 'scause', 'sepc']),
+    trace.MARKER: ('print', None),
+    trace.SYS_ENTER: ('sys_enter', ['nr', 'a0', 'a1', 'a2', 'a3', 'a4']),
+    trace.SYS_EXIT: ('sys_exit', ['nr', 'ret']),
+    trace.FORK: ('sched_process_fork', ['child_pid']),
+    trace.EXIT: ('sched_process_exit', ['status']),
+    trace.EXEC: ('sched_process_exec', None),
+    trace.MMAP: ('mmap', ['start', 'len', 'pgoff', 'vm_flags', 'ino']),
+    trace.PAGE_ALLOC: ('mm_page_alloc', ['pfn', 'order', 'gfp_flags', 'migratetype']),
+    trace.PAGE_FREE: ('mm_page_free', ['pfn', 'order']),
+    trace.TABLE_LEAF: ('table_leaf', ['va', 'pa', 'size', 'flags']),
+    trace.TABLE_END: ('table_end', ['leaves']),
+}
+MAGIC = 0xC1FC1FC1
+PACKET_RECORDS = 4096
+HEAD = '/* CTF 1.8 */\n'
+
+
+def _metadata(ident):
+    out = [HEAD, f'''
+typealias integer {{ size = 8; align = 8; signed = false; }} := uint8_t;
+typealias integer {{ size = 16; align = 8; signed = false; }} := uint16_t;
+typealias integer {{ size = 32; align = 8; signed = false; }} := uint32_t;
+typealias integer {{ size = 64; align = 8; signed = false; }} := uint64_t;
+typealias integer {{ size = 64; align = 8; signed = false; base = 16; }} := hex64_t;
+trace {{
+  major = 1; minor = 8; byte_order = le; uuid = "{ident}";
+  packet.header := struct {{ uint32_t magic; uint8_t uuid[16]; uint32_t stream_id; }};
+}};
+clock {{ name = monotonic; freq = 1000000000; offset = 0; }};
+typealias integer {{ size = 64; align = 8; signed = false; map = clock.monotonic.value; }} := time_t;
+stream {{
+  id = 0;
+  packet.context := struct {{
+    time_t timestamp_begin; time_t timestamp_end;
+    uint64_t content_size; uint64_t packet_size; uint64_t events_discarded;
+  }};
+  event.header := struct {{ uint16_t id; time_t timestamp; }};
+  event.context := struct {{ uint16_t cpu; uint32_t pid; }};
+}};
+''']
+    for kind, (name, fields) in FIELDS.items():
+        body = 'string text;' if fields is None else ' '.join(f'hex64_t {f};' for f in fields)
+        out.append(f'event {{ id = {kind}; name = "{name}"; stream_id = 0; '
+                   f'fields := struct {{ {body} }}; }};\n')
+    return ''.join(out)
+
+
+def _event(r):
+    head = struct.pack('<HQHI', r.type, r.time, r.cpu, r.pid)
+    fields = FIELDS[r.type][1]
+    if fields is None:
+        return head + r.text.encode() + b'\0'
+    return head + struct.pack(f'<{len(fields)}Q', *r.w[:len(fields)])
+
+
+def _packet(ident, begin, end, body):
+    size = 4 + 16 + 4 + 5 * 8 + len(body)
+    return (struct.pack('<I16sI', MAGIC, ident.bytes, 0) +
+            struct.pack('<5Q', begin, end, size * 8, size * 8, 0) + body)
+
+
+def convert(path, folder):
+    """Writes folder/metadata and folder/stream; returns the number of events."""
+    os.makedirs(folder, exist_ok=True)
+    ident = uuid.uuid5(uuid.NAMESPACE_URL, 'quire:' + os.path.basename(path))
+    with open(os.path.join(folder, 'metadata'), 'w') as f:
+        f.write(_metadata(ident))
+    count = 0
+    with open(os.path.join(folder, 'stream'), 'wb') as f:
+        batch, first, last = [], 0, 0
+        for r in trace.read_records(path):
+            if r.type not in FIELDS:
+                continue
+            last = max(last, r.time)    # a packet's times may not run backwards
+            r.time = last
+            first = first if batch else r.time
+            batch.append(_event(r))
+            count += 1
+            if len(batch) == PACKET_RECORDS:
+                f.write(_packet(ident, first, last, b''.join(batch)))
+                batch = []
+        if batch:
+            f.write(_packet(ident, first, last, b''.join(batch)))
+    return count

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""The machines that a scenario or a recording can run on, behind one function: execute().
+
+host is the fake machine, x86_64 and riscv64 are Quire's kernels in QEMU, linux is this kernel,
+linux-5.10 a real 5.10 in QEMU. Every one gives the same Result: how the program ended, what it
+printed, the neutral events of its trace.
+"""
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+
+import build
+import compile_replay
+import oracle
+import qemu
+import recording
+import trace
+from common import BUILD, CannotRun, Malformed, scratch
+
+MACHINES = ['host', 'x86_64', 'riscv64', 'linux', 'linux-5.10']
+QUIRES = ['host', 'x86_64', 'riscv64']
+REPLAY_RANGE = (compile_replay.HOLE[1], compile_replay.USER_END)
+TRACEFS = '/sys/kernel/tracing'
+
+
+@dataclass
+class Options:
+    mem: int = 128 << 20
+    smp: int = 1
+    seconds: int = 180
+    trace_dir: str = ''
+    words: list = field(default_factory=list)
+
+
+@dataclass
+class Result:
+    machine: str
+    status: int = None
+    output: str = ''
+    events: list = field(default_factory=list)
+    trace_path: str = ''
+    mismatches: list = field(default_factory=list)
+    table_differences: list = field(default_factory=list)
+    dumps: int = 0
+    log: str = ''
+
+
+class Subject:
+    """What is to run: a scenario or a recording. Opening it checks it."""
+
+    def __init__(self, path):
+        self.path = path
+        self.name = re.sub(r'\.(scn|rec|rec\.xz)$', '', os.path.basename(path))
+        self.is_recording = recording.is_recording(path)
+        self.rec = self.table = None
+        if self.is_recording:
+            self.rec = recording.read(path)
+            self.table = compile_replay.compile_recording(self.rec)
+            self.ranges = [REPLAY_RANGE]
+        else:
+            self.ranges = [trace.ARENA]
+            self.guest_path = '/scenario/' + re.sub(r'[^\w.+-]', '_', os.path.basename(path))
+
+    def programs(self, arch):
+        """Guest files and argv for a real machine of this architecture."""
+        if not self.is_recording:
+            runner = os.path.join(BUILD, arch, 'user', 'runner')
+            return ({'/runner': runner, self.guest_path: (self.path, 0o644)},
+                    ['/runner', self.guest_path])
+        with open(os.path.join(BUILD, arch, 'user', 'replayer'), 'rb') as f:
+            base = f.read()
+        images = {f'/exec-{i}': compile_replay.build_elf(base, self.table.data, heap)
+                  for i, heap in enumerate(self.table.heaps)}
+        return images, ['/exec-0', '--full']
+
+    def shown(self, output):
+        """The program's words with the host's name of the file."""
+        return output if self.is_recording else output.replace(self.guest_path, self.path)
+
+
+def _trace_path(subject, machine, opt, suffix='trace'):
+    folder = opt.trace_dir or os.path.join(BUILD, 'traces')
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, f'{subject.name}.{machine}.{suffix}')
+
+
+def _from_binary(subject, result):
+    """Neutral events of a binary trace; only a program that ran to its end has them."""
+    result.events, result.mismatches, _ = trace.neutral_from_binary(
+        result.trace_path, subject.ranges, kernel=True)
+
+
+def _program_output(log):
+    """A guest's log without the firmware's banner and the kernel's own lines."""
+    lines = log.split('\n')
+    start = next((i for i, s in enumerate(lines) if s.startswith('quire: ')), 0)
+    return '\n'.join(s for s in lines[start:] if not s.startswith('quire: '))
+
+
+# ---- the machines ----------------------------------------------------------------------------
+
+def _on_host(subject, opt):
+    program = os.path.join(BUILD, 'host', 'user', 'quire-host-x86_64')
+    if not os.path.exists(program):
+        raise CannotRun(f'host: {program} was not built')
+    result = Result('host', trace_path=_trace_path(subject, 'host', opt))
+    argv = [program, '--trace', result.trace_path, '--mem', f'{opt.mem >> 20}M']
+    folder = scratch('host')
+    try:
+        if subject.is_recording:
+            table = os.path.join(folder, 'table')
+            with open(table, 'wb') as f:
+                f.write(subject.table.data)
+            argv += ['--full', table]
+        else:
+            argv += [subject.path]
+        try:
+            r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, timeout=opt.seconds)
+        except subprocess.TimeoutExpired:
+            raise CannotRun(f'host: no end after {opt.seconds} s') from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    text = r.stdout.decode(errors='replace')
+    if r.returncode < 0 or r.returncode > 2:
+        raise CannotRun(f'host: ended with status {r.returncode}; its last words:\n' +
+                        '\n'.join('    ' + s for s in text.splitlines()[-25:]))
+    result.log, result.output, result.status = text, _program_output(text), r.returncode
+    if r.returncode != 2:
+        _from_binary(subject, result)
+    return result
+
+
+def _on_qemu(subject, machine, opt):
+    files, argv = subject.programs(machine)
+    result = Result(machine, trace_path=_trace_path(subject, machine, opt))
+    out = qemu.run(qemu.Config(machine, argv[0], argv[1:], files,
+                               ['dump_tables=1', 'norandmaps', *opt.words], opt.mem, opt.smp,
+                               seconds=opt.seconds, trace_path=result.trace_path))
+    result.log, result.status = out.log, out.status
+    result.output = subject.shown(_program_output(out.log))
+    result.dumps, result.table_differences = out.dumps, out.table_differences
+    if result.status != 2:
+        _from_binary(subject, result)
+    return result
+
+
+def _on_oracle(subjects, machine, opt):
+    """All subjects in one boot: a real kernel takes seconds to start."""
+    files, jobs = {}, []
+    for i, s in enumerate(subjects):
+        f, argv = s.programs('x86_64')
+        if s.is_recording:              # each replay's images in a folder of its own
+            f = {f'/j{i}{k}': v for k, v in f.items()}
+            argv = [f'/j{i}{argv[0]}', *argv[1:]]
+        files.update(f)
+        jobs.append(oracle.Job(f'{i}', argv, True, opt.seconds))
+    out = []
+    for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine)):
+        if r.status is None:
+            raise CannotRun(f'{machine}: {s.path} did not end; it printed:\n' +
+                            r.output.decode(errors='replace')[-2000:])
+        result = Result(machine, r.status, s.shown(r.output.decode(errors='replace')))
+        result.trace_path = _trace_path(s, machine, opt, 'trace.txt')
+        with open(result.trace_path, 'w') as f:
+            f.write(r.trace)
+        if r.status != 2:
+            result.events = trace.neutral_from_text(r.trace, s.ranges, True, True, machine)
+        out.append(result)
+    return out
+
+
+class NativeTracer:
+    """This kernel's own tracer, for one program; everything is put back afterwards."""
+
+    def __init__(self):
+        if os.geteuid() or not os.path.isdir(TRACEFS):
+            raise CannotRun('linux: its tracer is root\'s: no trace can be had')
+        if not os.path.isdir(TRACEFS + '/events'):
+            subprocess.run(['mount', '-t', 'tracefs', 'tracefs', TRACEFS],
+                           stderr=subprocess.DEVNULL)
+        if not os.path.isdir(TRACEFS + '/events/exceptions'):
+            raise CannotRun('linux: this kernel shows no page fault events')
+        self.saved = []
+
+    def set(self, name, value):
+        with open(os.path.join(TRACEFS, name), 'w') as f:
+            f.write(value)
+
+    def keep(self, name, value):
+        with open(os.path.join(TRACEFS, name)) as f:
+            old = f.read().split()
+        self.saved.append((name, old[0] if old and old[0].isdigit() else ''))
+        self.set(name, value)
+
+    def run(self, argv, cwd, seconds):
+        try:
+            self.keep('buffer_size_kb', '65536')
+            self.keep('options/event-fork', '1')
+            self.keep('events/exceptions/enable', '1')
+            self.set('trace', '')
+
+            def enter():
+                self.set('set_event_pid', str(os.getpid()))
+            r = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, timeout=seconds, preexec_fn=enter)
+            with open(os.path.join(TRACEFS, 'trace'), errors='replace') as f:
+                return r, f.read()
+        except subprocess.TimeoutExpired:
+            raise CannotRun(f'linux: no end after {seconds} s') from None
+        finally:
+            for name, value in reversed(self.saved):
+                self.set(name, value)
+            with open(os.path.join(TRACEFS, 'set_event_pid'), 'w'):
+                pass
+
+
+def _on_linux(subject, opt, traced):
+    files, argv = subject.programs('x86_64')
+    folder = scratch('linux')
+    try:
+        for guest, what in files.items():
+            path = os.path.join(folder, os.path.basename(guest))
+            if isinstance(what, bytes):
+                with open(path, 'wb') as f:
+                    f.write(what)
+                os.chmod(path, 0o755)
+        if subject.is_recording:
+            argv = [os.path.join(folder, 'exec-0'), '--data', folder, *argv[1:]]
+        else:
+            argv = [files['/runner'], '--machine', 'linux', os.path.abspath(subject.path)]
+        argv = ['setarch', '-R', *argv]
+        if traced:
+            r, text = NativeTracer().run(argv, folder, opt.seconds)
+        else:
+            r, text = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     timeout=opt.seconds), ''
+    except subprocess.TimeoutExpired:
+        raise CannotRun(f'linux: no end after {opt.seconds} s') from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    out = r.stdout.decode(errors='replace').replace(os.path.abspath(subject.path), subject.path)
+    if r.returncode < 0 or r.returncode > 2:
+        raise CannotRun(f'linux: ended with status {r.returncode}:\n{out[-2000:]}')
+    result = Result('linux', r.returncode, out)
+    if traced and r.returncode != 2:
+        result.trace_path = _trace_path(subject, 'linux', opt, 'trace.txt')
+        with open(result.trace_path, 'w') as f:
+            f.write(text)
+        result.events = trace.neutral_from_text(text, subject.ranges, True, True, 'linux')
+    return result
+
+
+# ---- from outside ----------------------------------------------------------------------------
+
+def check(names):
+    """A list of machines from 'a,b,c', or CannotRun."""
+    out = []
+    for n in names.split(','):
+        if n not in MACHINES:
+            raise CannotRun(f'{n}: no such machine (there are {", ".join(MACHINES)})')
+        if n not in out:
+            out.append(n)
+    return out
+
+
+def execute(subjects, machine, opt, traced=True):
+    """Runs the subjects on one machine and yields (subject, Result or CannotRun)."""
+    if machine == 'linux-5.10':
+        try:
+            yield from zip(subjects, _on_oracle(subjects, machine, opt))
+        except CannotRun as e:
+            yield from ((s, e) for s in subjects)
+        return
+    for s in subjects:
+        try:
+            if machine == 'host':
+                yield s, _on_host(s, opt)
+            elif machine == 'linux':
+                yield s, _on_linux(s, opt, traced)
+            else:
+                yield s, _on_qemu(s, machine, opt)
+        except (Malformed, CannotRun) as e:
+            yield s, e
+        except OSError as e:
+            yield s, CannotRun(f'{machine}: {e}')
+
+
+def prepare(machines):
+    build.build_for(machines)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""What Quire needs of the machine it is built on, and how it gets there: Debian packages."""
+import os
+import shutil
+import subprocess
+import sys
+
+from common import CannotRun, have, say
+
+# package -> the program or file by which it is seen to be there
+BUILD = {
+    'gcc': 'gcc',
+    'libc6-dev': '/usr/include/stdio.h',
+    'binutils': 'ld',
+    'meson': 'meson',
+    'ninja-build': 'ninja',
+    'pkg-config': 'pkg-config',
+    'gcc-riscv64-linux-gnu': 'riscv64-linux-gnu-gcc',
+    'libc6-dev-riscv64-cross': '/usr/riscv64-linux-gnu/include/stdio.h',
+}
+RUN = {
+    'qemu-system-x86': 'qemu-system-x86_64',
+    'qemu-system-misc': 'qemu-system-riscv64',
+    'opensbi': '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin',
+}
+TEST = {
+    'libcriterion-dev': '/usr/include/criterion/criterion.h',
+    'libfdt-dev': '/usr/include/libfdt.h',
+    'device-tree-compiler': 'dtc',
+    'babeltrace2': 'babeltrace2',
+    'musl-tools': 'musl-gcc',
+    'patch': 'patch',
+}
+RECORD = {'linux-perf': 'perf'}
+
+FOR = {
+    'build': {**BUILD, **RUN},
+    'test': {**BUILD, **RUN, **TEST},
+    'record': {'gcc': 'gcc', 'libc6-dev': '/usr/include/stdio.h', **RECORD},
+    'all': {**BUILD, **RUN, **TEST, **RECORD},
+}
+
+
+def missing(purpose='all'):
+    """The packages that are not there, by name."""
+    def there(mark):
+        return os.path.exists(mark) if mark.startswith('/') else have(mark)
+    return [p for p, mark in FOR[purpose].items() if not there(mark)]
+
+
+def _install_command():
+    """How to call apt-get here, or CannotRun."""
+    if not shutil.which('apt-get'):
+        raise CannotRun('this is no Debian system')
+    if os.geteuid() == 0:
+        return ['apt-get']
+    if shutil.which('sudo'):
+        return ['sudo', 'apt-get']
+    raise CannotRun('installing needs root, and there is no sudo')
+
+
+def ensure(purpose='all'):
+    """Installs what is missing; says what. CannotRun names what still is."""
+    wanted = missing(purpose)
+    if not wanted:
+        return
+    names = ' '.join(wanted)
+    try:
+        apt = _install_command()
+        say(f'quire: installing from Debian: {names}')
+        env = {**os.environ, 'DEBIAN_FRONTEND': 'noninteractive'}
+        quiet = [] if sys.stderr.isatty() else ['-qq']
+        for command in (['update'], ['install', '-y', '--no-install-recommends', *wanted]):
+            if apt[0] == 'sudo':
+                full = ['sudo', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', *quiet, *command]
+            else:
+                full = ['apt-get', *quiet, *command]
+            status = subprocess.run(full, env=env, stdin=subprocess.DEVNULL,
+                                    stdout=sys.stderr).returncode
+            if status and command[0] == 'install':
+                raise CannotRun(f'apt-get ended with status {status}')
+    except CannotRun as e:
+        raise CannotRun(f'{e}. Missing are: {names}') from None
+    left = missing(purpose)
+    if left:
+        raise CannotRun(f'still missing after the installation: {" ".join(left)}')
