@@ -45,6 +45,7 @@ __asm__(".pushsection .text\n"
 						U_STUB_STORE(8, "movq %rsi, (%rdi)")
 	"u_stubs_end:\n"
 	"u_fetch:\n"
+	"	xorl %eax, %eax\n" /* zeros as code then fault at address 0 */
 	"	call *%rdi\n"
 	"u_fetched:\n"
 	"	xorl %edx, %edx\n"

@@ -22,6 +22,7 @@ struct u {
 	char **argv;
 };
 
+#define U_SIGBUS   7
 #define U_SA_FLAGS (0x4ul | 0x08000000ul | 0x40000000ul | U_SA_RESTORER) /* SIGINFO ONSTACK NODEFER */
 
 struct u_raw {
@@ -60,7 +61,7 @@ static void on_signal(int sig, void *info, void *ucontext)
 
 static void catch_signals(struct u *u)
 {
-	static const int sigs[] = { 4, 5, 7, 8, 11 }; /* ILL TRAP BUS FPE SEGV */
+	static const int sigs[] = { 4, 5, U_SIGBUS, 8, 11 }; /* ILL TRAP BUS FPE SEGV */
 	uint64_t stack[3] = { u->altstack, 0, U_ALTSTACK_SIZE };
 	uint64_t act[U_SIGACTION_WORDS] = { (uint64_t)on_signal, U_SA_FLAGS };
 
@@ -97,6 +98,9 @@ struct u_seen u_access(struct u *u, enum u_kind kind, uintptr_t addr, unsigned w
 
 	if (!r.why)
 		return (struct u_seen){ .value = kind == U_LOAD ? r.value : 0 };
+	/* What was fetched was no return instruction: a fetch it was, all the same. */
+	if (kind == U_FETCH && ((r.why & 0xff) < U_SIGBUS || r.value - addr >= 16))
+		return (struct u_seen){ 0 };
 	return (struct u_seen){ .sig = r.why & 0xff, .code = (int)(r.why >> 8), .addr = r.value };
 }
 
