@@ -281,6 +281,11 @@ void hal_tls_restore(unsigned long tls)
 	wrmsr(MSR_FS_BASE, x86_canonical(tls) ? tls : 0);
 }
 
+void x86_reset_user_gs(void)
+{
+	wrmsr(MSR_KERNEL_GS_BASE, 0); /* while the kernel runs, the user's waits there */
+}
+
 #define ARCH_SET_GS 0x1001
 #define ARCH_SET_FS 0x1002
 #define ARCH_GET_FS 0x1003

@@ -192,12 +192,12 @@ void hal_tlb_flush(struct arch_space *s, uintptr_t start, uintptr_t end, unsigne
 	/* a space that does not run left nothing behind: loading CR3 dropped it. One page's
 	 * invlpg also drops what is cached of upper levels, so freed tables need no more. */
 	(void)freed_tables;
-	if (s != running)
+	if (s && s != running)
 		return;
 	if (n <= FLUSH_ONE_BY_ONE)
 		for (uintptr_t va = start; n; n--, va += step)
 			invlpg(va);
-	else if (s->user)
+	else if (s && s->user)
 		write_cr3(read_cr3());
 	else
 		flush_all_global(); /* a supervisor space may hold global entries */
@@ -237,6 +237,8 @@ void hal_space_destroy(struct arch_space *s)
 
 void hal_space_switch(struct arch_space *s)
 {
+	bool supervisor = running && !running->user;
+
 	if (s == running)
 		return;
 	if (running)
@@ -245,6 +247,8 @@ void hal_space_switch(struct arch_space *s)
 		s->cpus |= 1ull << hal_cpu_id();
 	running = s;
 	write_cr3((s ? s->root.n : kernel_map.root.n) << ARCH_PAGE_SHIFT);
+	if (supervisor)
+		flush_all_global(); /* its leaves may be global, which CR3 does not drop */
 }
 
 bool x86_in_user_space(void)

@@ -80,8 +80,8 @@ static const void *loader_data(uint64_t start, uint64_t size, const char *what)
 
 /* ---- the memory map -------------------------------------------------------------------------- */
 
-/* Adds one entry of the firmware's, checked. i is for the message. */
-static void map_add(uint64_t start, uint64_t size, uint32_t type, uint64_t i)
+/* Adds one entry of the firmware's, checked. i is for the message. False: there is no room. */
+static bool map_add(uint64_t start, uint64_t size, uint32_t type, uint64_t i)
 {
 	const uint64_t end_of_bus = 1ull << x86_phys_bits;
 	const char *wrong = NULL;
@@ -98,14 +98,25 @@ static void map_add(uint64_t start, uint64_t size, uint32_t type, uint64_t i)
 		x86_log("quire: boot: memory map entry %lu (start %#lx size %#lx type %lu) is %s", i,
 			start, size, (uint64_t)type, wrong);
 	if (!size || start >= end_of_bus)
-		return;
+		return true;
 	if (size > end_of_bus - start)
 		size = end_of_bus - start;
 	if (nmap == MAX_ENTRIES) {
 		x86_log("quire: boot: memory map entry %lu and later ones do not fit, ignored", i);
-		return;
+		return false;
 	}
 	map[nmap++] = (struct start_entry){start, size, type, 0};
+	return true;
+}
+
+/* Reserved entries first: if not all fit, it is RAM that is left out. */
+static void map_read(const struct start_entry *e, unsigned n)
+{
+	for (int ram = 0; ram < 2; ram++)
+		for (unsigned i = 0; i < n; i++)
+			if ((e[i].type == E820_RAM) == ram &&
+			    !map_add(e[i].start, e[i].size, e[i].type, i))
+				return;
 }
 
 /* Whole pages of an entry: RAM shrinks to them, reserved grows. */
@@ -229,11 +240,10 @@ void x86_start_info(uint64_t pa)
 	if (si->version >= 1)
 		n = si->memmap_entries;
 	if (n)
-		e = loader_data(si->memmap, n * sizeof(*e), "the memory map");
+		e = loader_data(si->memmap, (uint64_t)n * sizeof(*e), "the memory map");
 	if (!e)
 		x86_die("the loader gave no memory map");
-	for (unsigned i = 0; i < n; i++)
-		map_add(e[i].start, e[i].size, e[i].type, i);
+	map_read(e, n);
 	make_spans();
 	take_cmdline(si->cmdline);
 	take_initrd(si);

@@ -117,7 +117,11 @@ static inline bool tf_user(const struct trap_frame *tf)
 	return (tf->cs & 3) == 3;
 }
 
-/* The registers of a program at its first instruction: all zero but ip and sp. */
+/* A new program starts with no GS base; the register is the running task's. */
+void x86_reset_user_gs(void);
+
+/* The registers of a program at its first instruction: all zero but ip and sp. Called by the task
+ * that will run it. */
 static inline void tf_init_user(struct trap_frame *tf, unsigned long entry, unsigned long sp)
 {
 	*tf = (struct trap_frame){
@@ -129,6 +133,7 @@ static inline void tf_init_user(struct trap_frame *tf, unsigned long entry, unsi
 		.rsp = sp,
 		.ss = X86_USER_DS,
 	};
+	x86_reset_user_gs();
 }
 
 #endif
