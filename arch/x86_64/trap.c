@@ -29,8 +29,11 @@ _Noreturn void x86_enter_user(struct trap_frame *tf);
 
 static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 {
-	uint32_t code = (uint32_t)tf->error;
+	uint32_t code = (uint32_t)tf->error, mask = CODE_MASK;
 
+	/* "present" there is the kernel's own table, of which a user space's owner knows nothing */
+	if (tf_user(tf) && cr2 >= hal_mmu_info()->user_end)
+		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){
 		.addr = cr2,
 		.ip = tf->rip,
@@ -39,8 +42,8 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 			  code & FAULT_CODE_WRITE ? FAULT_WRITE : FAULT_READ,
 		.kind = code & FAULT_CODE_RSVD ? FAULT_CORRUPT : FAULT_TRANSLATION,
 		.user = tf_user(tf),
-		.raw_code = code & CODE_MASK,
-		.raw_mask = CODE_MASK,
+		.raw_code = code & mask,
+		.raw_mask = mask,
 	};
 }
 
