@@ -188,6 +188,23 @@ static void fill_registers(struct user_sigcontext *mc, const struct trap_frame *
 	};
 }
 
+/* What the CPU said, as far as the frame is a trap's. An address that is no user's always reads
+ * as present: what the kernel maps there is nobody's business. */
+static void fill_trap(struct user_sigcontext *mc, const struct trap_frame *tf,
+		      const struct hal_siginfo *si, uint32_t fault_code)
+{
+	if (tf->vector >= 32)
+		return;
+	mc->trapno = tf->vector;
+	mc->err = tf->error;
+	if (tf->vector == X86_VEC_PF) {
+		mc->err = fault_code;
+		mc->cr2 = si->addr;
+		if (si->addr >= hal_mmu_info()->user_end)
+			mc->err |= FAULT_CODE_PRESENT;
+	}
+}
+
 int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct hal_sigaction *sa,
 		      const struct hal_siginfo *si, unsigned long oldmask, unsigned long sp,
 		      const unsigned long altstack[3], uint32_t fault_code)
@@ -215,11 +232,7 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 	fill_siginfo(&f.info, si);
 	f.uc.mc.fpstate = fp_at;
 	f.uc.mc.oldmask = oldmask;
-	if (tf->vector < 32) {
-		f.uc.mc.trapno = tf->vector;
-		f.uc.mc.err = tf->vector == X86_VEC_PF ? fault_code : tf->error;
-		f.uc.mc.cr2 = tf->vector == X86_VEC_PF ? si->addr : 0;
-	}
+	fill_trap(&f.uc.mc, tf, si, fault_code);
 
 	hal_fpu_save(fpu);
 	if (fp_push(fp_at, fpu) || hal_copy_to_user(at, &f, sizeof(f)))

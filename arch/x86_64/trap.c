@@ -84,6 +84,16 @@ static void page_fault(struct trap_frame *tf, uint64_t cr2)
 
 /* ---- other traps ------------------------------------------------------------------------------ */
 
+/* Single step is TRAP_TRACE; what else raises a debug trap is the instruction for it. */
+static int debug_code(void)
+{
+	uint64_t dr6;
+
+	__asm__ volatile("movq %%dr6, %0" : "=r"(dr6));
+	__asm__ volatile("movq %0, %%dr6" : : "r"(0xffff0ff0ul)); /* the bits stay set otherwise */
+	return dr6 & 1u << 14 ? 2 : 1;
+}
+
 /* Linux's signal for a trap from user mode. */
 static void user_trap(struct trap_frame *tf)
 {
@@ -92,7 +102,7 @@ static void user_trap(struct trap_frame *tf)
 		kernel_user_trap(tf, TRAP_DIVIDE, tf->rip, 1);
 		break;
 	case X86_VEC_DB:
-		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->rip, 2); /* TRAP_TRACE */
+		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->rip, debug_code());
 		break;
 	case X86_VEC_BP:
 		kernel_user_trap(tf, TRAP_BREAKPOINT, 0, SI_KERNEL);
