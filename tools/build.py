@@ -51,9 +51,6 @@ def build_for(machines):
     for m in machines:
         if m in ('x86_64', 'riscv64'):
             need.add(m)
-        elif m == 'linux-riscv64':
-            need.add('riscv64')
-    need.add('x86_64') if 'linux-5.10' in machines or 'linux' in machines else None
     for name in sorted(need):
         build(name)
 

@@ -5,6 +5,7 @@ Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not r
 """
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -50,8 +51,15 @@ def _show_problems(subject, result):
     return bool(result.table_differences or result.mismatches)
 
 
-def _print_trace(result):
-    """The trace as text, markers and what lies between them."""
+def _in_ranges(line, ranges):
+    """Whether a line of a trace is no fault, or one at an address that is compared."""
+    m = re.search(r'fault\w*: address=(?:0x)?([0-9a-f]+)', line)
+    return not m or any(a <= int(m.group(1), 16) < b for a, b in ranges)
+
+
+def _print_trace(subject, result, everything):
+    """The trace as text: markers and what lies between them; of faults, unless everything is
+    wanted, only those that are compared, not the runner's own."""
     if result.trace_path.endswith('.txt'):
         with open(result.trace_path) as f:
             lines = [s.rstrip('\n') for s in f if not s.startswith('#')]
@@ -60,7 +68,7 @@ def _print_trace(result):
     on = False
     for line in lines:
         on = on or 'tracing_mark_write: ' + trace.BEGIN in line
-        if on:
+        if on and (everything or _in_ranges(line, subject.ranges)):
             print(line.strip())
         if 'tracing_mark_write: ' + trace.END in line:
             on = False
@@ -85,7 +93,7 @@ def cmd_run(args):
             elif args.trace:
                 print(f'trace: {result.trace_path}')
             else:
-                _print_trace(result)
+                _print_trace(subject, result, args.all)
             if _show_problems(subject, result):
                 worst = max(worst, DIFFERENT)
             worst = max(worst, min(result.status, CANNOT))
@@ -94,17 +102,6 @@ def cmd_run(args):
 
 def _verdict(result):
     return {0: 'as expected', 1: 'NOT as expected'}.get(result.status, 'could not run')
-
-
-def _replay_differences(subject, a, b):
-    """Two replays must say the same about maps and present pages."""
-    left, right = compare.digests(a), compare.digests(b)
-    if left == right:
-        return []
-    for x, y in zip(left, right):
-        if x != y:
-            return [f'  {a.machine}: {x}', f'  {b.machine}: {y}']
-    return [f'  {a.machine}: {len(left)} digests, {b.machine}: {len(right)}']
 
 
 def _diff_one(subject, results):
@@ -128,7 +125,7 @@ def _diff_one(subject, results):
                   trace.difference_text(d, first.machine, r.machine, left, right))
             code = max(code, DIFFERENT)
         if subject.is_recording:
-            lines = _replay_differences(subject, first, r)
+            lines = compare.replay_differences(first, r)
             if lines:
                 print(f'{subject.path}: maps or present pages differ:\n' + '\n'.join(lines))
                 code = max(code, DIFFERENT)
@@ -371,6 +368,7 @@ def parser():
     _machine_options(p, 'host')
     p.add_argument('--explain', action='store_true',
                    help='for each fault its way: trap, area, table levels, row')
+    p.add_argument('--all', action='store_true', help='show the program\'s own faults too')
     p.add_argument('file', nargs='+')
     p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
     _machine_options(p, 'host,x86_64,riscv64')

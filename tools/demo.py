@@ -65,9 +65,12 @@ def _differences(table, results):
         table.line(f'differences {first.machine} / {name}', d.count if d else 0, not d)
         if d:
             print(trace.difference_text(d, first.machine, name, left, right))
-        same = compare.digests(first) == compare.digests(r)
+        lines = compare.replay_differences(first, r)
         table.line(f'maps and present pages {first.machine} / {name}',
-                   f'{len(compare.digests(r))} looks, ' + ('equal' if same else 'different'), same)
+                   f'{len(compare.digests(r))} looks, ' + ('different' if lines else 'equal'),
+                   not lines)
+        for line in lines:
+            print('    ' + line)
 
 
 def _recorded(table, subject, result):
@@ -102,7 +105,8 @@ def run(args):
     if not subject.is_recording:
         raise CannotRun(f'{subject.path}: the demo wants a recording')
     machines.prepare(['host', 'x86_64', 'riscv64', 'linux-5.10'])
-    results, absent = _run_all(subject, machines.Options(mem=parse_size(args.mem), seconds=240))
+    results, absent = _run_all(subject, machines.Options(mem=parse_size(args.mem), seconds=240,
+                                                                  full=True))
     if not results:
         raise CannotRun('no machine ran')
     print(f'{subject.rec.header.get("command", subject.name)} '

@@ -31,6 +31,7 @@ class Options:
     smp: int = 1
     seconds: int = 180
     trace_dir: str = ''
+    full: bool = False              # replays print maps and present pages in full
     words: list = field(default_factory=list)
 
 
@@ -63,17 +64,20 @@ class Subject:
             self.ranges = [trace.ARENA]
             self.guest_path = '/scenario/' + re.sub(r'[^\w.+-]', '_', os.path.basename(path))
 
-    def programs(self, arch):
-        """Guest files and argv for a real machine of this architecture."""
+    def programs(self, machine, full=False):
+        """Guest files and argv for a machine that runs ELF programs."""
+        native = machine.startswith('linux')
+        folder = os.path.join(BUILD, 'host' if native else machine, 'user')
+        suffix = '-native' if native else ''
         if not self.is_recording:
-            runner = os.path.join(BUILD, arch, 'user', 'runner')
-            return ({'/runner': runner, self.guest_path: (self.path, 0o644)},
-                    ['/runner', self.guest_path])
-        with open(os.path.join(BUILD, arch, 'user', 'replayer'), 'rb') as f:
+            return ({'/runner': os.path.join(folder, 'runner' + suffix),
+                     self.guest_path: (self.path, 0o644)},
+                    ['/runner', '--machine', machine if native else 'quire', self.guest_path])
+        with open(os.path.join(folder, 'replayer' + suffix), 'rb') as f:
             base = f.read()
         images = {f'/exec-{i}': compile_replay.build_elf(base, self.table.data, heap)
                   for i, heap in enumerate(self.table.heaps)}
-        return images, ['/exec-0', '--full']
+        return images, ['/exec-0'] + (['--full'] if full else [])
 
     def shown(self, output):
         """The program's words with the host's name of the file."""
@@ -113,7 +117,7 @@ def _on_host(subject, opt):
             table = os.path.join(folder, 'table')
             with open(table, 'wb') as f:
                 f.write(subject.table.data)
-            argv += ['--full', table]
+            argv += (['--full'] if opt.full else []) + [table]
         else:
             argv += [subject.path]
         try:
@@ -134,7 +138,7 @@ def _on_host(subject, opt):
 
 
 def _on_qemu(subject, machine, opt):
-    files, argv = subject.programs(machine)
+    files, argv = subject.programs(machine, opt.full)
     result = Result(machine, trace_path=_trace_path(subject, machine, opt))
     out = qemu.run(qemu.Config(machine, argv[0], argv[1:], files,
                                ['dump_tables=1', 'norandmaps', *opt.words], opt.mem, opt.smp,
@@ -151,7 +155,7 @@ def _on_oracle(subjects, machine, opt):
     """All subjects in one boot: a real kernel takes seconds to start."""
     files, jobs = {}, []
     for i, s in enumerate(subjects):
-        f, argv = s.programs('x86_64')
+        f, argv = s.programs(machine, opt.full)
         if s.is_recording:              # each replay's images in a folder of its own
             f = {f'/j{i}{k}': v for k, v in f.items()}
             argv = [f'/j{i}{argv[0]}', *argv[1:]]
@@ -218,8 +222,8 @@ class NativeTracer:
 
 
 def _on_linux(subject, opt, traced):
-    files, argv = subject.programs('x86_64')
-    folder = scratch('linux')
+    files, argv = subject.programs('linux', opt.full)
+    folder, data = scratch('linux'), scratch('data', big=True)
     try:
         for guest, what in files.items():
             path = os.path.join(folder, os.path.basename(guest))
@@ -228,9 +232,9 @@ def _on_linux(subject, opt, traced):
                     f.write(what)
                 os.chmod(path, 0o755)
         if subject.is_recording:
-            argv = [os.path.join(folder, 'exec-0'), '--data', folder, *argv[1:]]
+            argv = [os.path.join(folder, 'exec-0'), '--data', data, *argv[1:]]
         else:
-            argv = [files['/runner'], '--machine', 'linux', os.path.abspath(subject.path)]
+            argv = [files['/runner'], *argv[1:-1], os.path.abspath(subject.path)]
         argv = ['setarch', '-R', *argv]
         if traced:
             r, text = NativeTracer().run(argv, folder, opt.seconds)
@@ -242,6 +246,7 @@ def _on_linux(subject, opt, traced):
         raise CannotRun(f'linux: no end after {opt.seconds} s') from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(data, ignore_errors=True)
     out = r.stdout.decode(errors='replace').replace(os.path.abspath(subject.path), subject.path)
     if r.returncode < 0 or r.returncode > 2:
         raise CannotRun(f'linux: ended with status {r.returncode}:\n{out[-2000:]}')
