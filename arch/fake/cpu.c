@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The processors: who the calling host thread is, its interrupt flag, calls between CPUs, time.
+ * Interrupts never interrupt host code: they are delivered where the machine is called (fake_poll),
+ * so every run with the same seed on one CPU is the same.
+ */
+#include <sched.h>
+#include <time.h>
+
+#include "arch/fake/machine.h"
+
+/* Virtual time that a call of the machine takes. */
+#define TICK_NS 50
+
+uint64_t fake_random(void)
+{
+	machine.rng ^= machine.rng << 13;
+	machine.rng ^= machine.rng >> 7;
+	machine.rng ^= machine.rng << 17;
+	return machine.rng;
+}
+
+unsigned hal_cpu_id(void)
+{
+	return self.cpu;
+}
+
+unsigned hal_cpu_count(void)
+{
+	return machine.cfg.cpus ? machine.cfg.cpus : 1;
+}
+
+uint64_t hal_cycles(void)
+{
+	return __atomic_add_fetch(&machine.clock_ns, TICK_NS, __ATOMIC_RELAXED);
+}
+
+/* ---- interrupts ------------------------------------------------------------------------------ */
+
+/* A saved state knows its depth, so that a restore out of order is seen. */
+irqflags_t hal_irq_save(void)
+{
+	irqflags_t flags = (irqflags_t)++self.irq_depth << 1 | self.irqs_off;
+
+	self.irqs_off = true;
+	return flags;
+}
+
+void hal_irq_restore(irqflags_t flags)
+{
+	if (flags >> 1 != self.irq_depth || !self.irqs_off)
+		fake_accuse(FAKE_IRQ_ORDER, "restored the state saved at depth %lu, at depth %u%s",
+			    flags >> 1, self.irq_depth,
+			    self.irqs_off ? "" : ", interrupts already on");
+	self.irq_depth = flags >> 1 ? (flags >> 1) - 1 : 0;
+	self.irqs_off = flags & 1;
+	if (!self.irqs_off)
+		fake_poll();
+}
+
+bool hal_irqs_off(void)
+{
+	return self.irqs_off;
+}
+
+void hal_cpu_relax(void)
+{
+	sched_yield();
+	fake_poll();
+}
+
+/* Takes the calls that other CPUs sent here. */
+static void answer_inbox(void)
+{
+	struct cpu *c = fake_cpu();
+
+	if (!__atomic_load_n(&c->inbox, __ATOMIC_RELAXED))
+		return;
+	fake_lock();
+	while (c->inbox) {
+		struct ipi *i = c->inbox;
+
+		c->inbox = i->next;
+		fake_unlock();
+		self.irqs_off = true;
+		i->fn(i->arg);
+		self.irqs_off = false;
+		fake_lock();
+		i->done = true;
+	}
+	fake_unlock();
+}
+
+static bool timer_due(void)
+{
+	bool due;
+
+	if (!machine.cfg.timer_every || !machine.on_timer)
+		return false;
+	fake_lock();
+	due = fake_random() % machine.cfg.timer_every == 0;
+	fake_unlock();
+	return due;
+}
+
+void fake_poll(void)
+{
+	hal_cycles();
+	if (self.irqs_off || self.in_irq)
+		return;
+	self.in_irq = true;
+	answer_inbox();
+	self.in_irq = false;
+	if (timer_due()) {
+		machine.count.timer_irqs++;
+		machine.on_timer();
+	}
+}
+
+/* ---- calls between CPUs ---------------------------------------------------------------------- */
+
+/* A CPU that no thread runs: the caller plays it for a moment. */
+static void play(unsigned cpu, void (*fn)(void *arg), void *arg)
+{
+	struct self mine = self;
+
+	self.cpu = cpu;
+	self.irqs_off = true;
+	fn(arg);
+	self = mine;
+}
+
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec * 1e-9;
+}
+
+/* A CPU with a thread of its own: leave the call in its inbox and wait, answering ours. */
+static void send(unsigned cpu, void (*fn)(void *arg), void *arg)
+{
+	struct ipi i = {.fn = fn, .arg = arg};
+	double give_up = now() + 10;
+
+	fake_lock();
+	i.next = machine.cpu[cpu].inbox;
+	__atomic_store_n(&machine.cpu[cpu].inbox, &i, __ATOMIC_RELAXED);
+	while (!i.done && machine.cpu[cpu].threaded) {
+		fake_unlock();
+		answer_inbox();
+		sched_yield();
+		if (now() > give_up) {
+			fake_accuse(FAKE_IPI_IRQS_OFF, "CPU %u did not answer CPU %u in 10 s", cpu,
+				    self.cpu);
+			give_up += 10;
+		}
+		fake_lock();
+	}
+	if (!i.done) /* its thread ended first; nobody else can have the note */
+		machine.cpu[cpu].inbox = i.next;
+	fake_unlock();
+	if (!i.done)
+		play(cpu, fn, arg);
+}
+
+void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
+{
+	uint64_t others = cpu_mask & ~(1ull << self.cpu) & ((1ull << hal_cpu_count()) - 1);
+
+	if (others && self.irqs_off)
+		fake_accuse(FAKE_IPI_IRQS_OFF, "CPU %u calls CPUs %#llx with interrupts off",
+			    self.cpu, (unsigned long long)others);
+	for (unsigned cpu = 0; cpu < hal_cpu_count(); cpu++) {
+		if (!(others >> cpu & 1))
+			continue;
+		machine.count.ipis++;
+		if (machine.cpu[cpu].threaded)
+			send(cpu, fn, arg);
+		else
+			play(cpu, fn, arg);
+	}
+}
+
+/* ---- threads that are CPUs ------------------------------------------------------------------- */
+
+void fake_cpu_switch(unsigned n)
+{
+	if (n >= hal_cpu_count() || machine.cpu[n].threaded)
+		fake_accuse(FAKE_BAD_CALL, "fake_cpu_switch(%u): no such CPU, or it has a thread",
+			    n);
+	else
+		self.cpu = n;
+}
+
+static void *cpu_main(void *arg)
+{
+	struct cpu *c = arg;
+
+	self = (struct self){.cpu = c - machine.cpu};
+	c->fn(c->arg);
+	self.irqs_off = false;
+	fake_lock();
+	c->threaded = false;
+	fake_unlock();
+	return NULL;
+}
+
+int fake_cpu_start(unsigned n, void (*fn)(void *arg), void *arg)
+{
+	struct cpu *c = &machine.cpu[n];
+
+	if (n >= hal_cpu_count() || n == self.cpu || c->fn)
+		return -1;
+	c->fn = fn;
+	c->arg = arg;
+	c->threaded = true;
+	if (!pthread_create(&c->thread, NULL, cpu_main, c))
+		return 0;
+	c->fn = NULL;
+	c->threaded = false;
+	return -1;
+}
+
+void fake_cpu_join(unsigned n)
+{
+	struct cpu *c = &machine.cpu[n];
+
+	if (!c->fn)
+		return;
+	/* who waits here still answers the other CPU's calls */
+	while (__atomic_load_n(&c->threaded, __ATOMIC_ACQUIRE)) {
+		fake_poll();
+		sched_yield();
+	}
+	pthread_join(c->thread, NULL);
+	c->fn = NULL;
+}

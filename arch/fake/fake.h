@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The test-side face of the machine in software: make one, act as its user mode, order accidents,
+ * hear accusations. Only tests and host programs include this; mm/ and kernel/ never do.
+ *
+ *   fake_machine_create(&(struct fake_config){.ram = 64 << 20});
+ *   quire_init(&cfg); ... quire_mm_switch() ... fake_user_store(va, 8, 7, &fi) ... quire_exit();
+ *   fake_machine_destroy();
+ *
+ * The thread that creates the machine is its CPU 0, interrupts on. One machine at a time.
+ * Host memory comes from libc; the machine's RAM is a memfd, mapped at fake_direct_base.
+ */
+#ifndef ARCH_FAKE_FAKE_H
+#define ARCH_FAKE_FAKE_H
+
+#include "arch/hal.h"
+
+#define FAKE_MAX_CPUS 16
+
+/* ---- the machine ----------------------------------------------------------------------------- */
+
+struct fake_config {
+	uint64_t ram;		/* bytes from physical 0, a PC's holes in it; 0: 128 MiB */
+	const struct mem_range *ranges; /* instead of that: any ranges, overlaps allowed */
+	unsigned nranges;
+	unsigned levels;	/* of the tables; 0: 4, the invented machine 3 */
+	unsigned cpus;		/* 0: 1 */
+	unsigned asid_bits;	/* used only if with_asids */
+	bool with_asids;	/* translations survive a switch of spaces */
+	bool software_ad;	/* the walker faults instead of setting A and D */
+	bool caches_invalid;	/* an absent entry stays cached until hal_pt_published() */
+	bool needs_bbm;		/* a live entry's frame or size changes only through absent */
+	bool no_icache_check;
+	unsigned tlb_entries;	/* leaf translations a CPU keeps of a space; 0: all of them */
+	unsigned spurious_every; /* every n-th allowed user access faults all the same; 0: never */
+	unsigned timer_every;	/* mean of contract calls between timer interrupts; 0: none */
+	uint64_t seed;		/* of everything that is left to chance */
+	const char *cmdline;	/* for fake_run() */
+	const void *initrd;	/* copied into RAM */
+	size_t initrd_size;
+	size_t trace_ring_size; /* reserved at the end of RAM */
+	void (*log)(const char *s, size_t n); /* NULL: standard error */
+};
+
+/* Starts a machine. cfg NULL: all defaults. 0 or -1 (host out of memory, bad configuration; said
+ * on standard error). */
+int fake_machine_create(const struct fake_config *cfg);
+/* Ends it: every host thread of a task is ended, all host memory returned. */
+void fake_machine_destroy(void);
+
+/* Orders an accident by name before the core starts, as command lines do: "cache-invalid",
+ * "software-ad", "needs-bbm", "asids", "tlb-entries", "spurious", "timer", "seed", "shrink-ram"
+ * (bytes left of the last range). Returns false for an unknown name. */
+bool fake_accident(const char *name, uint64_t value);
+
+/* ---- accusations ----------------------------------------------------------------------------- */
+
+enum fake_accusation {
+	FAKE_STALE_FREE,    /* a frame or table was freed that a CPU can still reach */
+	FAKE_STALE_RETURN,  /* the core returned with a translation cached that it had taken away */
+	FAKE_STALE_USER,    /* a CPU enters user mode with one */
+	FAKE_NO_BBM,	    /* a live entry changed its frame or size without a break */
+	FAKE_FREED_MAPPED,  /* a frame was freed that a live entry names */
+	FAKE_FREED_TABLE,   /* a table was freed that is still linked */
+	FAKE_TAKEN_MAPPED,  /* a frame was handed out that is mapped or a table: out twice */
+	FAKE_ICACHE,	    /* new code published without hal_icache_sync() */
+	FAKE_IRQ_ORDER,	    /* interrupt state restored out of order */
+	FAKE_CONTEXT,	    /* a call from a context that its contract forbids */
+	FAKE_IPI_IRQS_OFF,  /* waits for another CPU with interrupts off, or it never answered */
+	FAKE_LIVELOCK,	    /* one access faults for ever: a forgotten hal_pt_published(), say */
+	FAKE_BAD_CALL,	    /* arguments that no caller may pass */
+	FAKE_ACCUSATIONS
+};
+
+const char *fake_accusation_name(enum fake_accusation what);
+/* Called instead of abort(). If it returns, the machine puts right what it complained of as well
+ * as it can and goes on. fn NULL: abort again. */
+void fake_on_accusation(void (*fn)(enum fake_accusation what, const char *msg, void *ctx),
+			void *ctx);
+/* Accusations of that kind so far, and the text of the last of any kind. */
+unsigned fake_accused(enum fake_accusation what);
+const char *fake_last_accusation(void);
+
+/* The core has returned from a call: no CPU may hold a translation that it took away. Entering
+ * user mode checks the same; tests call it after each call that they make. */
+void fake_core_returned(void);
+/* Compares every cached translation with the live tables, however they were changed; returns how
+ * many are more permissive. Accuses nobody. */
+unsigned long fake_tlb_audit(void);
+
+/* ---- acting as a CPU and as user mode -------------------------------------------------------- */
+
+/* The calling thread is CPU n from now on (one thread that plays them in turn). */
+void fake_cpu_switch(unsigned n);
+/* Runs fn(arg) on a host thread of its own as CPU n, beside the caller; join waits for it. */
+int fake_cpu_start(unsigned n, void (*fn)(void *arg), void *arg);
+void fake_cpu_join(unsigned n);
+
+/* Resolves a fault. true: try the access again. Without kernel/ a test gives one that calls
+ * quire_page_fault(); NULL: every fault is final. */
+typedef bool (*fake_fault_fn)(const struct fault_info *fi, void *ctx);
+void fake_on_fault(fake_fault_fn fn, void *ctx);
+
+/* One user access in the running space, 1, 2, 4 or 8 bytes wide, faults resolved as they come.
+ * false: the handler refused; *fi (may be NULL) is the fault that it refused. An access over a
+ * page border happens after both pages are there. fetch reads the bytes as code. */
+bool fake_user_load(uintptr_t va, unsigned width, uint64_t *value, struct fault_info *fi);
+bool fake_user_store(uintptr_t va, unsigned width, uint64_t value, struct fault_info *fi);
+bool fake_user_fetch(uintptr_t va, unsigned width, uint64_t *value, struct fault_info *fi);
+/* Whether the access would go through right now; touches and resolves nothing. */
+bool fake_user_probe(uintptr_t va, enum fault_access access);
+/* Where it leads by the live tables alone, walked as the hardware would; UINT64_MAX: nowhere. */
+phys_addr_t fake_user_phys(uintptr_t va);
+
+struct fake_counters {
+	uint64_t walks, tlb_hits, faults, spurious, ad_sets;
+	uint64_t flushes;	/* calls of hal_tlb_flush() */
+	uint64_t flushed;	/* translations that they removed */
+	uint64_t published, ipis, icache_syncs, timer_irqs, switches;
+};
+const struct fake_counters *fake_counters(void);
+/* Translations that CPU n holds of the space; the running one if s is NULL. */
+unsigned long fake_tlb_held(unsigned cpu, struct arch_space *s);
+/* Live entries of linked tables that map the frame. */
+unsigned fake_frame_mapped(pfn_t pfn);
+
+#endif
