@@ -40,6 +40,7 @@ static struct kmap kernel_map;
 static unsigned satp_mode;
 static uintptr_t device_next = DEVICE_BASE;
 
+static const struct arch_space *running; /* NULL: the kernel's own tables */
 static uint64_t asid_generation = 1;
 static uint32_t asid_next = 1;
 
@@ -326,11 +327,16 @@ static void asid_assign(struct arch_space *s)
 
 void hal_space_switch(struct arch_space *s)
 {
+	bool supervisor = running && !running->user;
+
 	if (s && info.asid_bits && !asid_valid(s))
 		asid_assign(s);
 	csr_write(satp, s ? satp_of(s->root, s->asid) : satp_of(kernel_map.root, 0));
-	if (!info.asid_bits)
+	if (supervisor)
+		fence_all(); /* its leaves may be global: no ASID keeps them apart */
+	else if (!info.asid_bits)
 		fence_asid(0);
+	running = s;
 	if (s)
 		s->cpu_mask |= 1ull << hal_cpu_id();
 }
@@ -339,9 +345,9 @@ void hal_space_destroy(struct arch_space *s)
 {
 	irqflags_t flags = hal_irq_save();
 
-	if ((csr_read(satp) & ((1ull << ARCH_PFN_BITS) - 1)) == s->root.n)
+	if (running == s)
 		hal_space_switch(NULL);
-	if (asid_valid(s))
+	else if (asid_valid(s))
 		fence_asid(s->asid);
 	hal_irq_restore(flags);
 	*s = (struct arch_space){0};
@@ -349,7 +355,21 @@ void hal_space_destroy(struct arch_space *s)
 
 void hal_pt_published(struct arch_space *s, uintptr_t va)
 {
-	fence_page(va, s->asid);
+	if (s && s->user)
+		fence_page(va, s->asid);
+	else
+		fence_global(va);
+}
+
+/* The kernel's own range, or a supervisor space's, whose leaves may be global. */
+static void flush_supervisor(uintptr_t start, uintptr_t end, uint64_t step, bool freed_tables)
+{
+	if (freed_tables || (end - start) / step > FENCE_MAX) {
+		fence_all();
+		return;
+	}
+	for (uintptr_t va = start; va < end; va += step)
+		fence_global(va);
 }
 
 /* A space without a current ASID has nothing cached: it will be given a flushed one. */
@@ -358,6 +378,10 @@ void hal_tlb_flush(struct arch_space *s, uintptr_t start, uintptr_t end, unsigne
 {
 	uint64_t step = kmap_entry_size(level);
 
+	if (!s || !s->user) {
+		flush_supervisor(start, end, step, freed_tables);
+		return;
+	}
 	if (info.asid_bits && !asid_valid(s))
 		return;
 	if (freed_tables || (end - start) / step > FENCE_MAX) {
@@ -379,16 +403,6 @@ void hal_icache_sync(const void *start, size_t n)
 
 /* ---- the kernel half ------------------------------------------------------------------------- */
 
-static void fence_kernel(uintptr_t va, size_t npages)
-{
-	if (npages > FENCE_MAX) {
-		fence_all();
-		return;
-	}
-	for (; npages; npages--, va += PAGE_SIZE)
-		fence_global(va);
-}
-
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
 		   table_alloc_fn alloc, void *ctx)
 {
@@ -403,7 +417,7 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 		k.leaf_levels = 1;
 	err = kmap_map(&k, va, pfn.n << ARCH_PAGE_SHIFT, npages << ARCH_PAGE_SHIFT,
 		       kmap_prot(prot, mt));
-	fence_kernel(va, npages);
+	flush_supervisor(va, va + npages * PAGE_SIZE, PAGE_SIZE, false);
 	return err;
 }
 
@@ -412,7 +426,7 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 	int err = kmap_unmap(&kernel_map, va, npages << ARCH_PAGE_SHIFT);
 
 	ASSERT(!err);
-	fence_kernel(va, npages);
+	flush_supervisor(va, va + npages * PAGE_SIZE, PAGE_SIZE, false);
 }
 
 /* ---- the dump -------------------------------------------------------------------------------- */
