@@ -30,6 +30,7 @@ struct quire_inode {
 	struct address_space i_mapping;
 	const struct quire_inode_ops *ops;
 	void *priv;
+	long promised;		       /* committed pages, given back at the end; constant */
 	struct list_head all;	       /* every inode; inodes_lock */
 };
 
@@ -116,9 +117,9 @@ int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len);
 int filemap_init(void);
 void filemap_exit(void);
 
-/* Supplied by memory.c: maps page at vmf's window entry for file offset index, as
- * filemap_map_pages() finds it cached, locked and below the end of the file. Takes over the
- * reference if it maps it and returns true. */
+/* Supplied by memory.c: maps page, number index of the file, at its entry of vmf's window
+ * (filemap_map_pages() found it cached and below the end of the file, and locked it). Takes over
+ * the reference if it maps it, and returns true; changes nothing of vmf's position. */
 bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long index);
 /* Supplied by memory.c: unmaps [start, start + len) bytes of the file (len 0: to the end) from
  * every space; even_cows: private copies too. Context: sleep, i_mmap_rwsem not held. */

@@ -189,6 +189,7 @@ struct address_space {
 	struct radix_tree i_pages;     /* index -> page; i_lock */
 	spinlock_t i_lock;
 	unsigned long nrpages;	       /* i_lock */
+	struct radix_node *spare_nodes; /* for i_pages; i_lock */
 	struct rb_root i_mmap;	       /* interval tree of vma->shared; i_mmap_rwsem */
 	struct rw_semaphore i_mmap_rwsem;
 	int32_t i_mmap_writable;       /* atomic: writable shared maps; < 0: denied (seal) */

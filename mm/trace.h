@@ -68,6 +68,8 @@ static inline void trace_page_free(uint64_t pfn, unsigned order)
  * no lock: for a panic. */
 unsigned trace_last(struct quire_trace_record *out, unsigned n);
 
+/* page_alloc and page_free records too, from the next quire_trace_enable() or at once. */
+void trace_set_pages(bool on);
 int trace_init(void *ring, size_t size); /* NULL ring: no trace. 0 or -EINVAL */
 void trace_exit(void);
 

@@ -66,6 +66,8 @@ enum vm_event_item {
 	OOM_KILL,
 	UNEVICTABLE_PGMLOCKED,
 	UNEVICTABLE_PGMUNLOCKED,
+	PAGE_ALLOC_CALLS, /* what fault injection counts; not shown */
+	SLAB_ALLOC_CALLS, /* the same */
 	CODE_DISAGREEMENTS, /* derived fault codes that the CPU contradicted */
 	NR_VM_EVENT_ITEMS
 };

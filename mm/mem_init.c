@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From boot memory to zones: populates the vmemmap for every section that holds RAM, makes the
+ * struct pages, hands the free frames to the buddy and sets the watermarks.
+ *
+ * The vmemmap is one virtual array over all frame numbers, of which only the sections that hold RAM
+ * are mapped, so pfn <-> page is an addition. A section is 4,096 frames (16 MiB, 64 pages of
+ * struct page): small machines do not pay for frames that they lack. It is larger than the
+ * largest buddy block and than a pageblock, so neither ever reaches into an absent section.
+ *
+ * Boot cost is what the first touch of each struct page costs and nothing else: a run of free
+ * frames is written once, in its final state; only frames at the edges are looked at singly.
+ */
+#include "lib/bitmap.h"
+#include "lib/bits.h"
+#include "lib/errno.h"
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "mm/kmap.h"
+#include "mm/memblock.h"
+#include "mm/os.h"
+#include "mm/page_alloc.h"
+
+struct page *vmemmap;
+uint64_t max_pfn;
+struct page *zero_page;
+struct zone zones[MAX_NR_ZONES];
+struct zonelist node_zonelist;
+uint8_t *pageblock_types;
+
+unsigned long min_free_kbytes;
+bool min_free_kbytes_user;
+unsigned watermark_scale_factor = 10;
+unsigned lowmem_reserve_ratio[MAX_NR_ZONES] = {256, 256, 32, 0};
+
+static unsigned long *section_map; /* bit n: section n has struct pages */
+
+#define VMEMMAP_SECTION_PAGES (SECTION_PAGES * sizeof(struct page) / PAGE_SIZE)
+
+_Static_assert(sizeof(struct page) == 64, "the vmemmap's arithmetic");
+_Static_assert(SECTION_ORDER >= MAX_ORDER - 1, "a block never crosses a section");
+
+static const char *const zone_names[MAX_NR_ZONES] = {"DMA", "DMA32", "Normal", "Movable"};
+
+/* First frame beyond each zone: 16 MiB, 4 GiB, the rest. */
+static uint64_t zone_end_pfn(unsigned i)
+{
+	static const uint64_t end[MAX_NR_ZONES] = {16ull << 20, 4ull << 30, UINT64_MAX,
+						   UINT64_MAX};
+
+	return end[i] >> PAGE_SHIFT;
+}
+
+static uint64_t zone_first_pfn(unsigned i)
+{
+	return i ? zone_end_pfn(i - 1) : 0;
+}
+
+uint64_t nr_sections(void)
+{
+	return DIV_ROUND_UP(max_pfn, SECTION_PAGES);
+}
+
+bool section_present(uint64_t section)
+{
+	return section < nr_sections() && section_map && bitmap_test(section_map, section);
+}
+
+bool pfn_valid(pfn_t pfn)
+{
+	return section_present(pfn.n >> SECTION_ORDER);
+}
+
+/* ---- vmemmap --------------------------------------------------------------------------------- */
+
+static uintptr_t section_va(uint64_t section)
+{
+	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
+}
+
+static int populate_section(uint64_t section)
+{
+	size_t bytes = VMEMMAP_SECTION_PAGES << PAGE_SHIFT;
+	phys_addr_t at = memblock_alloc(bytes, PAGE_SIZE);
+	int err;
+
+	if (!at)
+		return -ENOMEM;
+	err = hal_kernel_map(section_va(section), PFN(at >> PAGE_SHIFT), VMEMMAP_SECTION_PAGES,
+			     KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
+	if (err)
+		return err;
+	bitmap_set_bit(section_map, section);
+	return 0;
+}
+
+/* RAM beyond the room for struct pages cannot be used. */
+static void trim_to_vmemmap(void)
+{
+	const struct kernel_layout *l = hal_kernel_layout();
+	uint64_t room = (l->vmemmap_end - l->vmemmap_base) / sizeof(struct page);
+	char line[96];
+
+	room = ALIGN_DOWN(room, (uint64_t)SECTION_PAGES);
+	if (max_pfn <= room)
+		return;
+	scnprintf(line, sizeof(line), "mem: RAM above %#llx has no room in the vmemmap, not used",
+		  (unsigned long long)(room << PAGE_SHIFT));
+	os_log(line);
+	memblock_remove(room << PAGE_SHIFT, max_pfn << PAGE_SHIFT);
+	max_pfn = room;
+}
+
+static int populate_vmemmap(void)
+{
+	uint64_t start, end, n;
+
+	max_pfn = 0;
+	for (start = 0; memblock_next_memory(&start, &end); start = end)
+		max_pfn = end;
+	vmemmap = (struct page *)hal_kernel_layout()->vmemmap_base;
+	trim_to_vmemmap();
+	n = nr_sections();
+	section_map = memblock_alloc_zeroed(BITS_TO_LONGS(n) * sizeof(long));
+	pageblock_types = memblock_alloc_zeroed(n << (SECTION_ORDER - PAGEBLOCK_ORDER));
+	if (!section_map || !pageblock_types)
+		return -ENOMEM;
+	/* All is movable until somebody else takes it. */
+	memset(pageblock_types, MIGRATE_MOVABLE, n << (SECTION_ORDER - PAGEBLOCK_ORDER));
+	for (start = 0; memblock_next_memory(&start, &end); start = end) {
+		uint64_t last = (end - 1) >> SECTION_ORDER;
+
+		for (uint64_t s = start >> SECTION_ORDER; s <= last; s++) {
+			int err = section_present(s) ? 0 : populate_section(s);
+
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* ---- struct pages ---------------------------------------------------------------------------- */
+
+static unsigned zone_of(uint64_t pfn)
+{
+	unsigned z = ZONE_DMA;
+
+	while (pfn >= zone_end_pfn(z))
+		z++;
+	return z;
+}
+
+/* [start, end) lies in one zone. */
+static void init_pages(uint64_t start, uint64_t end, bool reserved)
+{
+	unsigned long flags = (unsigned long)zone_of(start) << PG_zone0;
+	struct page *p = vmemmap + start, *last = vmemmap + end;
+
+	if (reserved)
+		flags |= 1ul << PG_reserved;
+	for (; p < last; p++) {
+		*p = (struct page){.flags = flags, ._refcount = reserved, ._mapcount = -1};
+		INIT_LIST_HEAD(&p->lru);
+	}
+}
+
+/* The same for a range that may span zones. */
+static void init_page_range(uint64_t start, uint64_t end, bool reserved)
+{
+	while (start < end) {
+		uint64_t e = min(end, zone_end_pfn(zone_of(start)));
+
+		init_pages(start, e, reserved);
+		start = e;
+	}
+}
+
+/* Every struct page of present sections in its final state: free runs free, all else reserved. */
+static void init_all_pages(void)
+{
+	uint64_t n = nr_sections();
+
+	for (uint64_t s = 0; s < n; s++) {
+		uint64_t at = s << SECTION_ORDER, end = at + SECTION_PAGES;
+
+		if (!section_present(s))
+			continue;
+		while (at < end) {
+			uint64_t fs = at, fe;
+
+			if (!memblock_next_free(&fs, &fe) || fs >= end) {
+				init_page_range(at, end, true);
+				break;
+			}
+			fe = min(fe, end);
+			init_page_range(at, fs, true);
+			init_page_range(fs, fe, false);
+			at = fe;
+		}
+	}
+}
+
+/* Cuts [start, end) into the largest aligned blocks. */
+static unsigned long release_range(uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+
+	while (at < end) {
+		unsigned order = at ? min_t(unsigned, lowest_bit(at), MAX_ORDER - 1)
+				    : MAX_ORDER - 1;
+
+		while (at + (1ull << order) > end)
+			order--;
+		hal_poison(page_address(pfn_to_page(PFN(at))), PAGE_SIZE << order);
+		free_pages_core(pfn_to_page(PFN(at)), order);
+		at += 1ull << order;
+	}
+	return end - start;
+}
+
+static void release_all(void)
+{
+	uint64_t start, end;
+
+	for (start = 0; memblock_next_free(&start, &end); start = end) {
+		for (uint64_t at = start; at < end;) {
+			unsigned z = zone_of(at);
+			uint64_t e = min(end, zone_end_pfn(z));
+
+			zones[z].managed_pages += release_range(at, e);
+			at = e;
+		}
+	}
+}
+
+void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn)
+{
+	for (uint64_t n = start_pfn; n < end_pfn; n++) {
+		struct page *p = pfn_to_page(PFN(n));
+
+		if (!pfn_valid(PFN(n)) || !page_test_and_clear(p, PG_reserved))
+			continue;
+		page_zone(p)->managed_pages++;
+		p->_refcount = 0;
+		hal_poison(page_address(p), PAGE_SIZE);
+		free_pages_core(p, 0);
+	}
+	setup_per_zone_wmarks();
+}
+
+/* ---- zones ----------------------------------------------------------------------------------- */
+
+static void zone_count(struct zone *z)
+{
+	uint64_t first = zone_first_pfn(z->idx), beyond = zone_end_pfn(z->idx), start, end;
+
+	if (z->idx == ZONE_MOVABLE)
+		return;
+	for (start = first; memblock_next_memory(&start, &end) && start < beyond; start = end) {
+		end = min(end, beyond);
+		if (!z->present_pages)
+			z->zone_start_pfn = start;
+		z->present_pages += end - start;
+		z->spanned_pages = end - z->zone_start_pfn;
+	}
+}
+
+static int zones_init(void)
+{
+	unsigned n = 0;
+
+	memset(zones, 0, sizeof(zones));
+	memset(&node_zonelist, 0, sizeof(node_zonelist));
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
+		struct zone *z = &zones[i];
+
+		z->name = zone_names[i];
+		z->idx = i;
+		zone_init_free_lists(z);
+		zone_count(z);
+		if (!populated_zone(z))
+			continue;
+		z->pcp = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*z->pcp));
+		if (!z->pcp)
+			return -ENOMEM;
+	}
+	for (unsigned i = MAX_NR_ZONES; i-- > 0;)
+		if (populated_zone(&zones[i]))
+			node_zonelist.zonerefs[n++] = (struct zoneref){&zones[i], i};
+	return 0;
+}
+
+unsigned long totalram_pages(void)
+{
+	unsigned long sum = 0;
+
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
+		sum += zones[i].managed_pages;
+	return sum;
+}
+
+unsigned long totalreserve_pages(void)
+{
+	unsigned long sum = 0;
+	struct zone *z;
+
+	for_each_populated_zone(z) {
+		unsigned long most = 0;
+
+		for (unsigned i = z->idx; i < MAX_NR_ZONES; i++)
+			most = max(most, z->lowmem_reserve[i]);
+		most += z->watermark[WMARK_HIGH];
+		sum += min(most, z->managed_pages);
+	}
+	return sum;
+}
+
+/* What a request that could use a higher zone must leave free in a lower one. */
+static void setup_lowmem_reserve(void)
+{
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
+		unsigned ratio = lowmem_reserve_ratio[i];
+		unsigned long above = 0;
+
+		for (unsigned j = i + 1; j < MAX_NR_ZONES; j++) {
+			above += zones[j].managed_pages;
+			zones[i].lowmem_reserve[j] =
+				ratio && managed_zone(&zones[i]) ? above / ratio : 0;
+		}
+	}
+}
+
+static unsigned long int_sqrt(unsigned long x)
+{
+	unsigned long r = 0;
+
+	for (unsigned long bit = 1ul << 30; bit; bit >>= 1)
+		if ((r | bit) * (r | bit) <= x)
+			r |= bit;
+	return r;
+}
+
+/* 5.10's formulas: min_free_kbytes = sqrt(16 * kB), the marks a quarter or 0.1 % apart. */
+void setup_per_zone_wmarks(void)
+{
+	unsigned long total = totalram_pages(), pages_min;
+	struct zone *z;
+
+	if (!min_free_kbytes_user) {
+		unsigned long kb = total << (PAGE_SHIFT - 10);
+
+		min_free_kbytes = clamp(int_sqrt(kb * 16), 128ul, 262144ul);
+	}
+	pages_min = min_free_kbytes >> (PAGE_SHIFT - 10);
+	setup_lowmem_reserve();
+	for_each_populated_zone(z) {
+		unsigned long share = pages_min * z->managed_pages / max(total, 1ul), gap;
+
+		gap = max(share >> 2, z->managed_pages * watermark_scale_factor / 10000);
+		z->watermark[WMARK_MIN] = share;
+		z->watermark[WMARK_LOW] = share + gap;
+		z->watermark[WMARK_HIGH] = share + 2 * gap;
+		zone_pcp_setup(z);
+	}
+}
+
+static void report(void)
+{
+	char line[128];
+	struct zone *z;
+
+	for_each_populated_zone(z) {
+		scnprintf(line, sizeof(line), "mem: zone %-6s %#llx-%#llx present %lu managed %lu",
+			  z->name, (unsigned long long)(z->zone_start_pfn << PAGE_SHIFT),
+			  (unsigned long long)((z->zone_start_pfn + z->spanned_pages) << PAGE_SHIFT),
+			  z->present_pages, z->managed_pages);
+		os_log(line);
+	}
+}
+
+int mem_init(void)
+{
+	void *zeros;
+	int err = populate_vmemmap();
+
+	if (err)
+		return err;
+	err = zones_init();
+	if (err)
+		return err;
+	zeros = memblock_alloc_zeroed(PAGE_SIZE);
+	if (!zeros)
+		return -ENOMEM;
+	/* From here on memblock hands out nothing more. */
+	init_all_pages();
+	zero_page = virt_to_page(zeros);
+	page_set(zero_page, PG_uptodate);
+	release_all();
+	setup_per_zone_wmarks();
+	report();
+	return 0;
+}
+
+void mem_exit(void)
+{
+	uint64_t n = nr_sections();
+
+	/* The bitmap lies in RAM of its own, not in the vmemmap: it stays readable. */
+	for (uint64_t s = 0; s < n; s++)
+		if (section_present(s))
+			hal_kernel_unmap(section_va(s), VMEMMAP_SECTION_PAGES);
+	section_map = NULL;
+	pageblock_types = NULL;
+	zero_page = NULL;
+	vmemmap = NULL;
+	max_pfn = 0;
+	memset(zones, 0, sizeof(zones));
+	memset(&node_zonelist, 0, sizeof(node_zonelist));
+	min_free_kbytes_user = false;
+}
