@@ -11,6 +11,9 @@
 
 struct rv_platform rv_platform;
 
+/* Boot loaders may list the initramfs itself under this name. */
+static const char memreserve[] = "memreserve";
+
 /* ---- ranges ---------------------------------------------------------------------------------- */
 
 static void add_range(phys_addr_t start, phys_addr_t end, enum mem_range_kind kind,
@@ -48,16 +51,22 @@ static bool overlaps_ram(phys_addr_t start, phys_addr_t end)
 	return false;
 }
 
-/* The range of another kind than RAM that overlaps [start, end), or NULL. */
-static const struct mem_range *taken(phys_addr_t start, phys_addr_t end)
+/* The range of another kind than RAM that overlaps [start, end), or NULL; those called but do not
+ * count. */
+static const struct mem_range *taken_but(phys_addr_t start, phys_addr_t end, const char *but)
 {
 	for (unsigned i = 0; i < rv_platform.nr_ranges; i++) {
 		const struct mem_range *r = &rv_platform.ranges[i].r;
 
-		if (r->kind != MEM_RAM && r->start < end && start < r->end)
+		if (r->kind != MEM_RAM && r->name != but && r->start < end && start < r->end)
 			return r;
 	}
 	return NULL;
+}
+
+static const struct mem_range *taken(phys_addr_t start, phys_addr_t end)
+{
+	return taken_but(start, end, NULL);
 }
 
 /* The highest free place of a bank below limit; UINT64_MAX if there is none. */
@@ -168,16 +177,19 @@ static void read_reserved(const struct dtb *d)
 	uint64_t start, size;
 
 	for (unsigned i = 0; dtb_reservation(d, i, &start, &size); i++)
-		add_range(start, start + size, MEM_RESERVED, "memreserve", false);
+		add_range(start, start + size, MEM_RESERVED, memreserve, false);
 	for (n = dtb_first_child(d, n); n >= 0; n = dtb_next_sibling(d, n)) {
 		int err = 0;
 
-		/* a child with a size but no reg asks for memory, it does not say where */
+		/*
+		 * A child with a size but no reg asks for memory, it does not say where. Firmware
+		 * guards its own with PMP whether or not it says no-map: nothing here is mapped.
+		 */
 		for (unsigned i = 0; !err; i++) {
 			err = dtb_reg(d, n, "reg", i, &start, &size);
 			if (!err)
 				add_range(start, start + size, MEM_RESERVED, "reserved-memory",
-					  dtb_prop(d, n, "no-map", NULL));
+					  true);
 		}
 		if (err == -EINVAL)
 			rv_die("device tree: /reserved-memory/%s: reg makes no sense",
@@ -208,7 +220,7 @@ static void read_initrd(const struct dtb *d, dtb_node chosen)
 		return;
 	if (end < start || !rv_is_ram(start, end - start))
 		rv_die("initramfs [0x%lx, 0x%lx) is not in RAM", start, end);
-	r = taken(start, end);
+	r = taken_but(start, end, memreserve);
 	if (r)
 		rv_die("initramfs [0x%lx, 0x%lx) runs into %s [0x%lx, 0x%lx): give more memory",
 		       start, end, r->name, r->start, r->end);
