@@ -211,11 +211,18 @@ static long act_file(struct u *u, const struct run *r, const struct scn_action *
 
 /* ---- limits, the machine ---------------------------------------------------------------------- */
 
+/* Only the soft limit, so that it can be taken back without any right. */
 static long do_setrlimit(struct u *u, const struct args *x)
 {
 	uintptr_t sc = u_scratch(u) + SC_SMALL;
-	uint64_t lim[2] = { (uint64_t)x->v[1], (uint64_t)x->v[1] };
+	uint64_t lim[2];
+	long ret = u_syscall(u, NR_prlimit64, 0, x->v[0], 0, (long)sc, 0, 0);
 
+	if (ret)
+		return ret;
+	u_peek(u, lim, sc, sizeof(lim));
+	lim[0] = (uint64_t)x->v[1];
+	lim[1] = lim[0] > lim[1] ? lim[0] : lim[1];
 	u_poke(u, sc, lim, sizeof(lim));
 	return u_syscall(u, NR_prlimit64, 0, x->v[0], (long)sc, 0, 0, 0);
 }
