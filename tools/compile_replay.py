@@ -7,7 +7,7 @@ byte. A small model of every process's areas tells what a page is when it is tou
 be replayed is left out under a named rule, and each rule counts what it left out.
 """
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common import CannotRun
 from recording import U64
@@ -20,7 +20,7 @@ USER_END = 0x7ffffffff000
 DIGEST_EVERY = 500
 
 OP_FAULT, OP_CALL, OP_FORK, OP_EXEC, OP_EXIT, OP_WAIT, OP_VERIFY, OP_DIGEST = range(1, 9)
-F_READ, F_WRITE, F_FETCH, F_KERNEL, F_MARK, F_PLANT = 0, 1, 2, 4, 8, 16
+F_READ, F_WRITE, F_FETCH, F_KERNEL, F_MARK, F_PLANT, F_REFUSED = 0, 1, 2, 4, 8, 16, 32
 CALLS = {name: i for i, name in enumerate(
     ['mmap', 'munmap', 'mprotect', 'mremap', 'brk', 'madvise', 'mlock', 'mlock2', 'munlock',
      'mlockall', 'munlockall', 'msync', 'open', 'memfd', 'dup', 'close', 'ftruncate',
@@ -55,6 +55,12 @@ class Area:
     shared: bool = False
     file: int = 0
     special: bool = False
+    offset: int = 0
+    stack: bool = False
+
+    def part(self, start, end):
+        offset = self.offset + start - self.start if self.file else 0
+        return replace(self, start=start, end=end, offset=offset)
 
 
 class Space:
@@ -65,7 +71,7 @@ class Space:
         self.marked = set(marked)       # pages that carry their pattern
 
     def copy(self):
-        return Space([Area(**vars(a)) for a in self.areas], self.marked)
+        return Space([replace(a) for a in self.areas], self.marked)
 
     def find(self, addr):
         return next((a for a in self.areas if a.start <= addr < a.end), None)
@@ -77,9 +83,9 @@ class Space:
                 out.append(a)
                 continue
             if a.start < start:
-                out.append(Area(a.start, start, a.prot, a.shared, a.file, a.special))
+                out.append(a.part(a.start, start))
             if a.end > end:
-                out.append(Area(end, a.end, a.prot, a.shared, a.file, a.special))
+                out.append(a.part(end, a.end))
         self.areas = out
 
     def add(self, area):
@@ -89,7 +95,7 @@ class Space:
     def protect(self, start, end, prot):
         for a in [a for a in self.areas if a.start < end and a.end > start]:
             s, e = max(a.start, start), min(a.end, end)
-            self.add(Area(s, e, prot, a.shared, a.file, a.special))
+            self.add(replace(a.part(s, e), prot=prot))
 
     def take_marked(self, start, end, readable_only=True):
         """Runs of marked pages in a range, which then count as gone."""
@@ -225,10 +231,13 @@ class Compiler:
         if not area and kind == 'k':
             self.rules['outside'] += 1
             return
-        flags, private = 0, area and not area.shared and area.prot & PROT_WRITE
+        grown = self.grow_stack(space, address) if not area else None
+        area = area or grown
+        refused = self.refused(area, address, code)
+        flags, private = 0, not refused and not area.shared and area.prot & PROT_WRITE
         if code & 16:
             flags = F_FETCH
-            if area and not area.file and not area.shared:
+            if area and not area.file and not area.shared and not refused:
                 self.rules['fetch-anonymous'] += 1
                 flags = F_READ
         elif code & 2:
@@ -238,8 +247,34 @@ class Compiler:
                 space.marked.add(address // PAGE)
         if kind == 'k':
             flags |= F_KERNEL
+        if refused:
+            flags |= F_REFUSED
         self.step(OP_FAULT, actor, flags, [address])
         self.expected.append((actor, kind, address, code))
+
+    def grow_stack(self, space, address):
+        """An access below a stack grows it; the model takes every distance for near enough."""
+        above = [a for a in space.areas if a.stack and a.start > address]
+        if not above:
+            return None
+        stack = min(above, key=lambda a: a.start)
+        if stack.start - address > 8 << 20:
+            return None
+        stack.start = address // PAGE * PAGE
+        return stack
+
+    def refused(self, area, address, code):
+        """Whether Linux answers this access with a signal, as far as the model knows."""
+        if not area:
+            return True
+        wanted = PROT_EXEC if code & 16 else PROT_WRITE if code & 2 else PROT_READ | PROT_WRITE | \
+            PROT_EXEC
+        if not area.prot & wanted:
+            return True
+        if not area.file:
+            return False
+        size = self.sizes[area.file]
+        return address // PAGE * PAGE - area.start + area.offset >= (size + PAGE - 1) // PAGE * PAGE
 
     def on_call(self, proc, e):
         _, name, args, result, number = e
@@ -279,7 +314,8 @@ class Compiler:
             raise CannotRun(f'{self.rec.path}: an mmap of a file that was not recorded')
         self.call(proc, 'mmap', [result, length, prot, flags, fd, offset], result)
         shared = flags & 3 in (1, 3)
-        self.spaces[proc].add(Area(result, end, prot, shared, number and self.struct_file[number]))
+        self.spaces[proc].add(Area(result, end, prot, shared, number and self.struct_file[number],
+                                   offset=offset, stack=bool(flags & MAP_GROWSDOWN)))
 
     def do_munmap(self, proc, args, result, *_):
         start, length = args[:2]
@@ -316,7 +352,7 @@ class Compiler:
         if area:
             if not flags & MREMAP_DONTUNMAP and old_len:
                 space.remove(old, old_end)
-            space.add(Area(result, new_end, area.prot, area.shared, area.file))
+            space.add(replace(area.part(old, area.end), start=result, end=new_end))
 
     def do_brk(self, proc, args, result, *_):
         space, heap = self.spaces[proc], self.heaps[self.images[proc]] if self.images[proc] \
@@ -359,9 +395,14 @@ class Compiler:
     do_msync = plain('msync', 3)
 
     def do_ftruncate(self, proc, args, result, fd, number):
+        if result < ERRNO_MIN:
+            self.sizes[self.struct_file[number]] = args[1]
         self.call(proc, 'ftruncate', [fd, args[1]], result)
 
     def do_fallocate(self, proc, args, result, fd, number):
+        if result < ERRNO_MIN and not args[1] & 1:      # FALLOC_FL_KEEP_SIZE
+            f = self.struct_file[number]
+            self.sizes[f] = max(self.sizes[f], args[2] + args[3])
         self.call(proc, 'fallocate', [fd, *args[1:4]], result)
 
     # -- processes
@@ -421,7 +462,8 @@ class Compiler:
             elif a.name != '[heap]':
                 self.call(proc, 'mmap', [a.start, a.end - a.start, prot,
                                          MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS, -1, 0], a.start)
-            self.spaces[proc].add(Area(a.start, a.end, prot, False, a.file))
+            self.spaces[proc].add(Area(a.start, a.end, prot, False, a.file, offset=a.offset,
+                                       stack=a.name == '[stack]'))
         for fd in opened.values():
             self.call(proc, 'close', [fd])
             self.fd_free.append(fd)
@@ -479,6 +521,9 @@ class Compiler:
 
     def prepare(self):
         self.struct_file = {e[1]: e[2] for e in self.rec.events if e[0] == 'o'}
+        sizes, _ = _file_runs(self.rec)
+        self.sizes = {n: 0 if f.path.startswith('/memfd:') else sizes[n - 1][0]
+                      for n, f in self.rec.files.items()}
 
 
 # ---- the table's bytes -----------------------------------------------------------------------

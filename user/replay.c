@@ -63,7 +63,7 @@ static void report_access(struct u *u, struct rp *r, uint64_t addr, long a, long
 }
 
 /* The kernel copies one byte: out of a pipe to addr, or from addr into the pipe. */
-static void kernel_access(struct u *u, struct rp *r, uint64_t addr, bool write)
+static void kernel_access(struct u *u, struct rp *r, uint64_t addr, bool write, bool refused)
 {
 	long rd = RP_FD_COPY, wr = RP_FD_COPY + 1, sc = (long)u_scratch(u), ret;
 
@@ -73,7 +73,7 @@ static void kernel_access(struct u *u, struct rp *r, uint64_t addr, bool write)
 	/* The byte is still in the pipe if it could not be delivered. */
 	if (write == (ret != 1))
 		u_syscall(u, NR_read, rd, sc, 1, 0, 0, 0);
-	if (ret != 1)
+	if ((ret != 1) != refused)
 		report_access(u, r, addr, ret, 0);
 }
 
@@ -99,18 +99,19 @@ static void do_fault(struct u *u, struct rp *r, const struct rp_step *s, const u
 {
 	unsigned access = s->aux & RP_F_ACCESS;
 	uint64_t addr = access == RP_F_FETCH ? fetch_addr(w[0]) : w[0];
+	bool refused = s->aux & RP_F_REFUSED;
 	uint64_t page = addr & -U_PAGE;
 	struct u_seen seen;
 
 	r->turn.faults++;
 	if (s->aux & RP_F_KERNEL) {
-		kernel_access(u, r, addr, access == RP_F_WRITE);
+		kernel_access(u, r, addr, access == RP_F_WRITE, refused);
 	} else {
 		if (s->aux & RP_F_PLANT)
 			plant(u, addr);
 		seen = u_access(u, access == RP_F_FETCH ? U_FETCH :
 				   access == RP_F_WRITE ? U_STORE : U_LOAD, addr, 1, 0);
-		if (seen.sig)
+		if (!seen.sig == refused)
 			report_access(u, r, addr, seen.sig, seen.code);
 		if (seen.sig)
 			return;

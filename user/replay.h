@@ -90,6 +90,7 @@ enum rp_op {
 #define RP_F_KERNEL 4u	/* by the kernel: a copy of one byte through a pipe */
 #define RP_F_MARK   8u	/* after a write: the page's first 8 bytes get its pattern */
 #define RP_F_PLANT  16u /* before a fetch: store a return instruction there (page is writable) */
+#define RP_F_REFUSED 32u /* the recorded program was refused this (a signal, EFAULT) */
 
 /* The pattern of a page, 8 bytes at its start. */
 #define RP_PATTERN(page_addr) ((uint64_t)(page_addr) ^ 0x5155495245000001ull)

@@ -100,7 +100,7 @@ static const char *step(const struct rp_header *h, const struct rp_step *s, cons
 {
 	switch (s->op) {
 	case RP_FAULT:
-		if (s->words != 1 || s->aux > 31 || (s->aux & RP_F_ACCESS) == 3)
+		if (s->words != 1 || s->aux > 63 || (s->aux & RP_F_ACCESS) == 3)
 			return "no such access";
 		return w[0] >= RP_HOLE_START && w[0] < RP_HOLE_END ? "an access in the hole" : NULL;
 	case RP_CALL:
