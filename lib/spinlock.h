@@ -10,13 +10,22 @@
 #include "lib/lockdep.h"
 #include "mm/os.h"
 
+/*
+ * Both tickets are one word: some machines have no atomic arithmetic on less. The next one to give
+ * out is the upper half, so that it overflows into nothing.
+ */
 typedef struct spinlock {
-	uint16_t next, owner; /* tickets; atomic */
+	union {
+		uint32_t tickets; /* atomic */
+		struct {
+			uint16_t owner, next; /* little-endian */
+		};
+	};
 	uint32_t rank;
 	const char *name;
 } spinlock_t;
 
-#define SPINLOCK_INIT_RANK(n, r)  { 0, 0, (r), (n) }
+#define SPINLOCK_INIT_RANK(n, r)  { { 0 }, (r), (n) }
 #define SPINLOCK_INIT(n)	  SPINLOCK_INIT_RANK(n, 0)
 #define DEFINE_SPINLOCK(var)	  spinlock_t var = SPINLOCK_INIT(#var)
 
@@ -28,8 +37,9 @@ static inline void spin_lock_init_rank(spinlock_t *l, const char *name, unsigned
 
 static inline bool spin_is_locked(const spinlock_t *l)
 {
-	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) !=
-	       __atomic_load_n(&l->next, __ATOMIC_RELAXED);
+	uint32_t t = __atomic_load_n(&l->tickets, __ATOMIC_RELAXED);
+
+	return t >> 16 != (t & 0xffff);
 }
 
 static inline void spin_lock_order(spinlock_t *l, bool nested)
@@ -38,7 +48,7 @@ static inline void spin_lock_order(spinlock_t *l, bool nested)
 
 	os_preempt(1);
 	lockdep_acquire(l, l->name ? l->name : "?", l->rank, nested);
-	t = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+	t = (uint16_t)(__atomic_fetch_add(&l->tickets, 1u << 16, __ATOMIC_RELAXED) >> 16);
 	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t)
 		hal_cpu_relax();
 }
@@ -56,10 +66,11 @@ static inline void spin_lock_nested(spinlock_t *l)
 
 static inline bool spin_trylock(spinlock_t *l)
 {
-	uint16_t t = __atomic_load_n(&l->owner, __ATOMIC_RELAXED);
+	uint32_t t = __atomic_load_n(&l->tickets, __ATOMIC_RELAXED);
 
 	os_preempt(1);
-	if (!__atomic_compare_exchange_n(&l->next, &t, (uint16_t)(t + 1), false, __ATOMIC_ACQUIRE,
+	if (t >> 16 != (t & 0xffff) ||
+	    !__atomic_compare_exchange_n(&l->tickets, &t, t + (1u << 16), false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED)) {
 		os_preempt(-1);
 		return false;
