@@ -421,14 +421,35 @@ static void take_trace_ring(struct boot_info *bi)
 	bi->trace_ring_size = size;
 }
 
+/* How many harts beside this one the firmware holds back for us, and that none runs already. */
+static unsigned harts_waiting(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 64; i++) {
+		struct sbi_ret r;
+
+		if (!(rv_platform.harts >> i & 1) || i == rv_platform.boot_hart)
+			continue;
+		r = sbi_call(SBI_HSM, SBI_HSM_STATUS, i, 0, 0);
+		if (!r.error && r.value == SBI_HSM_STOPPED)
+			n++;
+		else
+			rv_say("hart %u is not stopped (error %ld, state %ld): ignored", i,
+			       r.error, r.value);
+	}
+	return n;
+}
+
 static void say_hello(const struct boot_info *bi)
 {
 	const struct mmu_info *mi = hal_mmu_info();
 	char line[96];
 	size_t n;
 
-	rv_say("hart %u, Sv%u, %u ASID bits, A/D by %s", rv_platform.boot_hart, mi->va_bits,
-	       mi->asid_bits, mi->hw_accessed_dirty ? "hardware" : "software");
+	rv_say("hart %u (%u more stay stopped), Sv%u, %u ASID bits, A/D by %s",
+	       rv_platform.boot_hart, harts_waiting(), mi->va_bits, mi->asid_bits,
+	       mi->hw_accessed_dirty ? "hardware" : "software");
 	if (!bi->trace_ring)
 		return;
 	n = scnprintf(line, sizeof(line), "quire: trace ring phys=0x%lx size=0x%zx\n",

@@ -263,9 +263,13 @@ static void read_cpus(const struct dtb *d)
 	if (dtb_number(d, cpus, "timebase-frequency", &rv_platform.timebase) ||
 	    !rv_platform.timebase)
 		rv_die("device tree: /cpus: no timebase-frequency");
-	for (dtb_node n = dtb_first_child(d, cpus); n >= 0; n = dtb_next_sibling(d, n))
-		if (!dtb_reg(d, n, "reg", 0, &hart, &size) && hart == rv_platform.boot_hart)
-			read_isa(d, n);
+	for (dtb_node n = dtb_first_child(d, cpus); n >= 0; n = dtb_next_sibling(d, n)) {
+		if (!dtb_reg(d, n, "reg", 0, &hart, &size) && hart < 64) {
+			rv_platform.harts |= 1ull << hart;
+			if (hart == rv_platform.boot_hart)
+				read_isa(d, n);
+		}
+	}
 	if (!rv_platform.hwcap)
 		rv_die("device tree: /cpus: hart %u is not there", rv_platform.boot_hart);
 }

@@ -32,6 +32,7 @@ struct rv_platform {
 	uint64_t seed;			      /* of the boot loader's entropy */
 	unsigned long hwcap;		      /* bit n: the single-letter extension 'A' + n */
 	unsigned boot_hart;
+	uint64_t harts;			      /* bit n: hart n is there */
 };
 
 extern struct rv_platform rv_platform;

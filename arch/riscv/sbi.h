@@ -15,6 +15,7 @@
 #define SBI_RFENCE_I	   0
 #define SBI_HSM		   0x48534d
 #define SBI_HSM_STATUS	   2
+#define SBI_HSM_STOPPED	   1
 #define SBI_SRST	   0x53525354
 #define SBI_SRST_SHUTDOWN  0
 #define SBI_SRST_FAILURE   1
