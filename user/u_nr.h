@@ -31,6 +31,7 @@ enum u_nr {
 	NR_msync = NR(26, 227),
 	NR_mincore = NR(27, 232),
 	NR_madvise = NR(28, 233),
+	NR_sched_yield = NR(24, 124),
 	NR_setitimer = NR(38, 103),
 	NR_getpid = NR(39, 172),
 	NR_clone = NR(56, 220),
