@@ -418,6 +418,7 @@ static bool arguments(struct parser *ps, struct scn_action *a, const struct op_d
 	for (bool first = true; peek(ps) != ')'; first = false) {
 		if (!first && !expect_char(ps, ',', "a , or ) is missing"))
 			return false;
+		skip_blanks(ps);
 		if (!*k)
 			return fail_at(ps, ps->p, "too many arguments for", d->name,
 				       str_len(d->name));
