@@ -78,6 +78,7 @@ struct mm_struct {
 	uintptr_t (*get_unmapped_area)(struct mm_struct *mm, struct file *file, uintptr_t addr,
 				       size_t len, unsigned long pgoff, unsigned long flags);
 	uintptr_t mmap_base;	       /* top-down search starts here */
+	uintptr_t stack_top;	       /* where the stack ends: the ceiling of ordinary maps */
 	uintptr_t task_size;	       /* first address beyond the space */
 	uintptr_t start;	       /* first address of the space */
 	bool user;		       /* pages carry the U bit */
@@ -96,6 +97,8 @@ struct mm_struct {
 	uintptr_t arg_start, arg_end, env_start, env_end;
 	long rss[NR_MM_COUNTERS];      /* atomic */
 	uint64_t min_flt, maj_flt;     /* atomic */
+	uintptr_t spurious_addr;       /* the last spurious fault, and how many in a row */
+	unsigned spurious_count;       /* atomic, as an estimate */
 	void *owner;		       /* opaque, the kernel's */
 	struct list_head mmlist;       /* all spaces; mmlist_lock */
 };
@@ -104,7 +107,8 @@ struct anon_vma {
 	struct anon_vma *root;	       /* whose lock protects the whole family */
 	struct rw_semaphore rwsem;     /* used in the root only */
 	uint32_t refcount;	       /* atomic; readers that keep it alive */
-	unsigned degree;	       /* child anon_vmas plus VMAs that point here (+1: itself) */
+	unsigned num_children;	       /* anon_vmas whose parent this is, itself as a root too; root's rwsem */
+	unsigned num_active_vmas;      /* VMAs whose anon_vma this is; root's rwsem */
 	struct anon_vma *parent;
 	struct rb_root rb_root;	       /* interval tree of anon_vma_chains; root's rwsem */
 	unsigned long last_max;
@@ -152,6 +156,7 @@ struct vm_fault {
 	pteval_t orig_pte;
 	uint32_t *ptl;
 	unsigned row;		       /* the row chosen (enum quire_fault_row) */
+	unsigned mapped;	       /* entries that filemap_map_one() filled */
 };
 
 #define FAULT_FLAG_WRITE       0x01u

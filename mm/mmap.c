@@ -1,0 +1,751 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mapping and unmapping: where a new mapping goes (get_unmapped_area), whether it may be made
+ * (do_mmap), how it is made (mmap_region), how it goes again (do_munmap), and the heap (brk).
+ * Orders of checks and of effects are Linux 5.10's, because a program can see them.
+ */
+#include "mm/vma.h"
+#include "lib/errno.h"
+#include "mm/filemap.h"
+#include "mm/memory.h"
+#include "mm/trace.h"
+
+/* ---- flags and accounting -------------------------------------------------------------------- */
+
+vm_flags_t calc_vm_prot_bits(unsigned long prot)
+{
+	return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
+}
+
+vm_flags_t calc_vm_flag_bits(unsigned long flags)
+{
+	return (flags & MAP_GROWSDOWN ? VM_GROWSDOWN : 0) |
+	       (flags & MAP_DENYWRITE ? VM_DENYWRITE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0);
+}
+
+static bool is_data_mapping(vm_flags_t flags)
+{
+	return (flags & (VM_WRITE | VM_SHARED | VM_STACK)) == VM_WRITE;
+}
+
+bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
+{
+	if (mm->total_vm + npages > rlimit(mm, OS_RLIMIT_AS) >> PAGE_SHIFT)
+		return false;
+	return !is_data_mapping(flags) ||
+	       mm->data_vm + npages <= rlimit(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT;
+}
+
+void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages)
+{
+	mm->total_vm += npages;
+	if ((flags & (VM_EXEC | VM_WRITE | VM_STACK)) == VM_EXEC)
+		mm->exec_vm += npages;
+	else if (flags & VM_STACK)
+		mm->stack_vm += npages;
+	else if (is_data_mapping(flags))
+		mm->data_vm += npages;
+}
+
+unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
+{
+	struct vm_area_struct *vma = find_vma_intersection(mm, addr, end);
+	unsigned long n = 0;
+
+	for (; vma && vma->vm_start < end; vma = vma->vm_next)
+		n += (min(end, vma->vm_end) - max(addr, vma->vm_start)) >> PAGE_SHIFT;
+	return n;
+}
+
+bool accountable_mapping(const struct file *file, vm_flags_t flags)
+{
+	return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
+}
+
+void perf_event_mmap(const struct vm_area_struct *vma)
+{
+	trace_mmap(vma->vm_start, vma->vm_end - vma->vm_start, vma->vm_pgoff, vma->vm_flags,
+		   vma->vm_file ? file_inode(vma->vm_file)->i_ino : 0);
+}
+
+/* ---- choosing an address --------------------------------------------------------------------- */
+
+static struct vm_area_struct *vma_of(struct rb_node *rb)
+{
+	return rb_entry(rb, struct vm_area_struct, vm_rb);
+}
+
+static bool subtree_fits(struct rb_node *rb, size_t len)
+{
+	return rb && vma_of(rb)->rb_subtree_gap >= len;
+}
+
+/* Does the gap below vma hold len bytes inside [low, high)? Then its usable part. */
+static bool gap_fits(struct vm_area_struct *vma, size_t len, uintptr_t low, uintptr_t high,
+		     uintptr_t *first, uintptr_t *last)
+{
+	*first = max(vma->vm_prev ? vm_end_gap(vma->vm_prev) : 0, low);
+	*last = min(vm_start_gap(vma), high);
+	return *last > *first && *last - *first >= len;
+}
+
+/* The highest address of a free stretch of len bytes in [low, high). */
+static uintptr_t unmapped_area_topdown(struct mm_struct *mm, size_t len, uintptr_t low,
+				       uintptr_t high)
+{
+	struct rb_node *rb = mm->mm_rb.rb_node, *last = rb_last(&mm->mm_rb);
+	uintptr_t first = last ? vm_end_gap(vma_of(last)) : 0, end;
+
+	if (high < len || high - len < low)
+		return -ENOMEM;
+	if (first <= high - len)
+		return high - len;
+	/* Down the right side as far as something fits there; a node comes before its left side. */
+	while (subtree_fits(rb, len)) {
+		struct rb_node *right = rb->rb_right;
+
+		/* What lies right of a node that starts at or above high is of no use. */
+		if (vm_end_gap(vma_of(rb)) < high && subtree_fits(right, len)) {
+			rb = right;
+			continue;
+		}
+		for (;;) {
+			struct rb_node *child = rb;
+
+			if (gap_fits(vma_of(rb), len, low, high, &first, &end))
+				return end - len;
+			if (vm_start_gap(vma_of(rb)) <= low)
+				return -ENOMEM; /* all that follows lies lower still */
+			if (subtree_fits(rb->rb_left, len)) {
+				rb = rb->rb_left;
+				break;
+			}
+			/* Up to the first ancestor whose right subtree this was. */
+			do {
+				child = rb;
+				rb = rb_parent(rb);
+			} while (rb && rb->rb_right != child);
+			if (!rb)
+				return -ENOMEM;
+		}
+	}
+	return -ENOMEM;
+}
+
+/* The lowest address of a free stretch of len bytes in [low, high). */
+static uintptr_t unmapped_area_bottomup(struct mm_struct *mm, size_t len, uintptr_t low,
+					uintptr_t high)
+{
+	struct rb_node *rb = mm->mm_rb.rb_node, *last = rb_last(&mm->mm_rb);
+	uintptr_t first, end;
+
+	if (high < len || high - len < low)
+		return -ENOMEM;
+	while (subtree_fits(rb, len)) {
+		if (vm_start_gap(vma_of(rb)) > low && subtree_fits(rb->rb_left, len)) {
+			rb = rb->rb_left;
+			continue;
+		}
+		for (;;) {
+			struct rb_node *child = rb;
+
+			if (gap_fits(vma_of(rb), len, low, high, &first, &end))
+				return first;
+			if (vm_end_gap(vma_of(rb)) >= high)
+				return -ENOMEM;
+			if (subtree_fits(rb->rb_right, len)) {
+				rb = rb->rb_right;
+				break;
+			}
+			do {
+				child = rb;
+				rb = rb_parent(rb);
+			} while (rb && rb->rb_left != child);
+			if (!rb)
+				goto above_all;
+		}
+	}
+above_all:
+	first = max(last ? vm_end_gap(vma_of(last)) : 0, low);
+	return first <= high - len ? first : (uintptr_t)-ENOMEM;
+}
+
+/* A hint is taken if it is free and does not straddle the ceiling of ordinary maps. */
+static bool hint_fits(struct mm_struct *mm, uintptr_t addr, size_t len)
+{
+	struct vm_area_struct *vma;
+
+	if (addr < mm->start || addr > mm->task_size - len)
+		return false;
+	if ((addr > mm->stack_top) != (addr + len > mm->stack_top))
+		return false;
+	vma = find_vma(mm, addr);
+	return !vma || addr + len <= vm_start_gap(vma);
+}
+
+static uintptr_t lowest_address(struct mm_struct *mm)
+{
+	return max(mm->start, max((uintptr_t)PAGE_SIZE, (uintptr_t)vm_sysctl.mmap_min_addr));
+}
+
+/* Bottom-up from a third of the space, as Linux's legacy layout and its last resort. */
+static uintptr_t arch_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, size_t len)
+{
+	uintptr_t top = addr > mm->stack_top ? mm->task_size : mm->stack_top;
+	uintptr_t base = mm->start + PAGE_ALIGN((mm->stack_top - mm->start) / 3);
+
+	return unmapped_area_bottomup(mm, len, base, top);
+}
+
+#ifdef ARCH_MAP_32BIT
+/* Linux's window for MAP_32BIT: [1 GiB, 2 GiB), bottom-up, and nothing else will do. */
+static uintptr_t unmapped_area_32bit(struct mm_struct *mm, uintptr_t addr, size_t len)
+{
+	if (addr && addr + len <= 0x80000000ul && hint_fits(mm, addr, len))
+		return addr;
+	return unmapped_area_bottomup(mm, len, 0x40000000ul, 0x80000000ul);
+}
+#endif
+
+static uintptr_t arch_get_unmapped_area_topdown(struct mm_struct *mm, uintptr_t addr, size_t len,
+						unsigned long flags)
+{
+	uintptr_t high = mm->mmap_base, got;
+
+	if (flags & MAP_FIXED)
+		return addr;
+#ifdef ARCH_MAP_32BIT
+	if (flags & MAP_32BIT)
+		return unmapped_area_32bit(mm, addr & PAGE_MASK, len);
+#endif
+	addr &= PAGE_MASK;
+	if (addr && hint_fits(mm, addr, len))
+		return addr;
+	if (vm_sysctl.legacy_va_layout)
+		return arch_get_unmapped_area(mm, addr, len);
+	if (addr > mm->stack_top)
+		high += mm->task_size - mm->stack_top;
+	got = unmapped_area_topdown(mm, len, lowest_address(mm), high);
+	return IS_ERR_VALUE(got) ? arch_get_unmapped_area(mm, addr, len) : got;
+}
+
+uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			    unsigned long pgoff, unsigned long flags)
+{
+	int err;
+
+	if (len > mm->task_size - mm->start)
+		return -ENOMEM;
+	if (file && file->f_op && file->f_op->get_unmapped_area)
+		addr = file->f_op->get_unmapped_area(mm, file, addr, len, pgoff, flags);
+	else if (mm->get_unmapped_area)
+		addr = mm->get_unmapped_area(mm, file, addr, len, pgoff, flags);
+	else
+		addr = arch_get_unmapped_area_topdown(mm, addr, len, flags);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	if (addr < mm->start || addr > mm->task_size - len)
+		return -ENOMEM;
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	err = security_mmap_addr(mm, addr);
+	return err ? (uintptr_t)err : addr;
+}
+
+/* ---- unmapping ------------------------------------------------------------------------------- */
+
+/* Empties and frees what a detached chain mapped; prev and next are its live neighbours. */
+static void unmap_region(struct mm_struct *mm, struct vm_area_struct *vma,
+			 struct vm_area_struct *prev, uintptr_t start, uintptr_t end)
+{
+	struct vm_area_struct *next = prev ? prev->vm_next : mm->mmap;
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, mm);
+	update_hiwater_rss(mm);
+	unmap_vmas(&tlb, vma, start, end);
+	free_pgtables(&tlb, vma, prev ? prev->vm_end : mm_floor(mm),
+		      next ? next->vm_start : mm_ceiling(mm));
+	tlb_finish_mmu(&tlb);
+}
+
+/* Takes the chain out of all sums and frees it. */
+static void remove_vma_list(struct mm_struct *mm, struct vm_area_struct *vma)
+{
+	long accounted = 0;
+
+	update_hiwater_vm(mm);
+	while (vma) {
+		long n = vma_pages(vma);
+
+		if (vma->vm_flags & VM_ACCOUNT)
+			accounted += n;
+		vm_stat_account(mm, vma->vm_flags, -n);
+		vma = remove_vma(vma);
+	}
+	vm_unacct_memory(accounted);
+}
+
+/* Cuts VMAs so that [start, end) begins and ends with whole ones. 0 or -ENOMEM. */
+static int munmap_split(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t start,
+			uintptr_t end, struct vm_area_struct **prev)
+{
+	struct vm_area_struct *last;
+	int err;
+
+	*prev = vma->vm_prev;
+	if (start > vma->vm_start) {
+		/* Only a hole in the middle makes one VMA more than before. */
+		if (end < vma->vm_end && mm->map_count >= vm_sysctl.max_map_count)
+			return -ENOMEM;
+		err = __split_vma(mm, vma, start, false);
+		if (err)
+			return err;
+		*prev = vma;
+	}
+	last = find_vma(mm, end);
+	if (last && end > last->vm_start)
+		return __split_vma(mm, last, end, true);
+	return 0;
+}
+
+int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len)
+{
+	struct vm_area_struct *vma, *prev;
+	uintptr_t end;
+	int err;
+
+	if ((start & ~PAGE_MASK) || start > mm->task_size || len > mm->task_size - start)
+		return -EINVAL;
+	len = PAGE_ALIGN(len);
+	if (!len)
+		return -EINVAL;
+	end = start + len;
+	vma = find_vma_intersection(mm, start, end);
+	if (!vma)
+		return 0;
+	err = munmap_split(mm, vma, start, end, &prev);
+	if (err)
+		return err;
+	vma = prev ? prev->vm_next : mm->mmap;
+	for (struct vm_area_struct *v = vma; mm->locked_vm && v && v->vm_start < end; v = v->vm_next)
+		if (v->vm_flags & VM_LOCKED)
+			mm->locked_vm -= vma_pages(v);
+	detach_vmas_to_be_unmapped(mm, vma, prev, end);
+	unmap_region(mm, vma, prev, start, end);
+	remove_vma_list(mm, vma);
+	return 0;
+}
+
+int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
+		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent)
+{
+	while (find_vma_links(mm, start, start + len, pprev, link, parent))
+		if (do_munmap(mm, start, len))
+			return -ENOMEM;
+	return 0;
+}
+
+/* ---- mapping --------------------------------------------------------------------------------- */
+
+/* Lets the object behind a new VMA have its say. On error nothing of it is left in vma. */
+static int mmap_attach_object(struct vm_area_struct *vma, struct file *file)
+{
+	vm_flags_t flags = vma->vm_flags;
+	int err;
+
+	if (!file) {
+		if (flags & VM_SHARED)
+			return shmem_zero_setup(vma);
+		vma_set_anonymous(vma);
+		return 0;
+	}
+	if (flags & VM_DENYWRITE) {
+		err = deny_write_access(file);
+		if (err)
+			return err;
+	}
+	if (flags & VM_SHARED) {
+		err = mapping_map_writable(file->f_mapping);
+		if (err)
+			goto allow;
+	}
+	vma->vm_file = get_file(file);
+	err = file->f_op->mmap(file, vma);
+	if (err) {
+		fput(vma->vm_file);
+		vma->vm_file = NULL;
+	}
+	/* The VMA, once linked, is counted for itself; until then we held the right for it. */
+	if (err && (flags & VM_SHARED))
+		mapping_unmap_writable(file->f_mapping);
+allow:
+	if (err && (flags & VM_DENYWRITE))
+		allow_write_access(file);
+	return err;
+}
+
+/* A VMA of its own for a mapping that nothing could be merged with. */
+static int mmap_new_vma(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			vm_flags_t vm_flags, unsigned long pgoff, struct vm_area_struct **pvma)
+{
+	struct vm_area_struct *vma = vm_area_alloc(mm), *prev;
+	struct rb_node **link, *parent;
+	int err;
+
+	if (!vma)
+		return -ENOMEM;
+	vma->vm_start = addr;
+	vma->vm_end = addr + len;
+	vma->vm_flags = vm_flags;
+	vma->vm_pgoff = pgoff;
+	vma_set_page_prot(vma);
+	err = mmap_attach_object(vma, file);
+	if (err) {
+		vm_area_free(vma);
+		return err;
+	}
+	/* The object's mmap may have slept, but nobody changes the tree under our lock. */
+	if (find_vma_links(mm, addr, addr + len, &prev, &link, &parent))
+		BUG();
+	vma_link(mm, vma, prev, link, parent);
+	if (file && (vm_flags & VM_SHARED))
+		mapping_unmap_writable(file->f_mapping);
+	if (file && (vm_flags & VM_DENYWRITE))
+		allow_write_access(file);
+	*pvma = vma;
+	return 0;
+}
+
+/* Counts a new mapping, marks it soft-dirty, locks it as asked. */
+static void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
+			unsigned long npages)
+{
+	perf_event_mmap(vma);
+	vm_stat_account(mm, vm_flags, npages);
+	if (vm_flags & VM_LOCKED) {
+		if ((vm_flags & VM_SPECIAL) || is_vm_hugetlb_page(vma) || vma == get_gate_vma(mm))
+			vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+		else
+			mm->locked_vm += npages;
+	}
+	vma->vm_flags |= VM_SOFTDIRTY;
+	vma_set_page_prot(vma);
+}
+
+uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+		      vm_flags_t vm_flags, unsigned long pgoff)
+{
+	unsigned long npages = len >> PAGE_SHIFT, charged = 0, old;
+	struct vm_area_struct *vma, *prev;
+	struct rb_node **link, *parent;
+	int err;
+
+	if (!may_expand_vm(mm, vm_flags, npages)) {
+		/* A fixed mapping may replace what is counted already. */
+		old = count_vma_pages_range(mm, addr, addr + len);
+		if (!may_expand_vm(mm, vm_flags, npages - old))
+			return -ENOMEM;
+	}
+	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
+		return -ENOMEM;
+	if (accountable_mapping(file, vm_flags)) {
+		charged = npages;
+		if (security_vm_enough_memory_mm(mm, charged))
+			return -ENOMEM;
+		vm_flags |= VM_ACCOUNT;
+	}
+	vma = vma_merge(mm, prev, addr, addr + len, vm_flags, NULL, file, pgoff, NULL, NULL);
+	if (!vma) {
+		err = mmap_new_vma(mm, file, addr, len, vm_flags, pgoff, &vma);
+		if (err) {
+			vm_unacct_memory(charged);
+			return err;
+		}
+		vm_flags = vma->vm_flags;
+	}
+	mmap_finish(mm, vma, vm_flags, npages);
+	return addr;
+}
+
+/* Flags that mmap knew before it began to refuse unknown ones. */
+#define LEGACY_MAP_MASK                                                                        \
+	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |                \
+	 MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |          \
+	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | (21ul << MAP_HUGE_SHIFT) |       \
+	 (30ul << MAP_HUGE_SHIFT) | 0x4000000 /* MAP_UNINITIALIZED, accepted and ignored */)
+
+/* Files end at 2^63 - 1 bytes. */
+static bool file_mmap_ok(unsigned long pgoff, size_t len)
+{
+	uint64_t most = INT64_MAX;
+
+	return len <= most && pgoff <= (most - len) >> PAGE_SHIFT;
+}
+
+/* Checks a mapping of a file and adds its flags. 0 or -errno. */
+static int do_mmap_file(struct file *file, size_t len, unsigned long prot, unsigned long flags,
+			unsigned long pgoff, vm_flags_t *vm_flags)
+{
+	if (!file_mmap_ok(pgoff, len))
+		return -EOVERFLOW;
+	switch (flags & MAP_TYPE) {
+	case MAP_SHARED:
+	case MAP_SHARED_VALIDATE:
+		if ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK))
+			return -EOPNOTSUPP;
+		if ((prot & PROT_WRITE) && !(file->f_mode & QUIRE_FMODE_WRITE))
+			return -EACCES;
+		*vm_flags |= VM_SHARED | VM_MAYSHARE;
+		if (!(file->f_mode & QUIRE_FMODE_WRITE))
+			*vm_flags &= ~(VM_MAYWRITE | VM_SHARED);
+		break;
+	case MAP_PRIVATE:
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (!(file->f_mode & QUIRE_FMODE_READ))
+		return -EACCES;
+	if ((file->f_mode & QUIRE_FMODE_NOMMAP) || !file->f_op || !file->f_op->mmap)
+		return -ENODEV;
+	return *vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
+}
+
+static int do_mmap_anon(uintptr_t addr, unsigned long flags, unsigned long *pgoff,
+			vm_flags_t *vm_flags)
+{
+	switch (flags & MAP_TYPE) {
+	case MAP_SHARED:
+		if (*vm_flags & VM_GROWSDOWN)
+			return -EINVAL;
+		*pgoff = 0;
+		*vm_flags |= VM_SHARED | VM_MAYSHARE;
+		return 0;
+	case MAP_PRIVATE:
+		*pgoff = addr >> PAGE_SHIFT;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* A hint that no ordinary process may use becomes the lowest that it may. */
+static uintptr_t round_hint_to_min(uintptr_t hint)
+{
+	hint &= PAGE_MASK;
+	if (hint && hint < (uintptr_t)vm_sysctl.mmap_min_addr)
+		return PAGE_ALIGN(vm_sysctl.mmap_min_addr);
+	return hint;
+}
+
+uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+		  unsigned long prot, unsigned long flags, unsigned long pgoff, size_t *populate)
+{
+	vm_flags_t vm_flags;
+	int err;
+
+	*populate = 0;
+	if (!len)
+		return -EINVAL;
+	if (flags & MAP_FIXED_NOREPLACE)
+		flags |= MAP_FIXED;
+	if (!(flags & MAP_FIXED))
+		addr = round_hint_to_min(addr);
+	len = PAGE_ALIGN(len);
+	if (!len)
+		return -ENOMEM;
+	if (pgoff + (len >> PAGE_SHIFT) < pgoff)
+		return -EOVERFLOW;
+	if (mm->map_count > vm_sysctl.max_map_count)
+		return -ENOMEM;
+	addr = get_unmapped_area(mm, file, addr, len, pgoff, flags);
+	if (IS_ERR_VALUE(addr))
+		return addr;
+	if ((flags & MAP_FIXED_NOREPLACE) && find_vma_intersection(mm, addr, addr + len))
+		return -EEXIST;
+	vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm->def_flags | VM_MAYREAD |
+		   VM_MAYWRITE | VM_MAYEXEC;
+	if ((flags & MAP_LOCKED) && !can_do_mlock(mm))
+		return -EPERM;
+	if (mlock_future_check(mm, vm_flags, len))
+		return -EAGAIN;
+	err = file ? do_mmap_file(file, len, prot, flags, pgoff, &vm_flags)
+		   : do_mmap_anon(addr, flags, &pgoff, &vm_flags);
+	if (err)
+		return err;
+	if ((flags & MAP_NORESERVE) && vm_sysctl.overcommit_memory != OVERCOMMIT_NEVER)
+		vm_flags |= VM_NORESERVE;
+	addr = mmap_region(mm, file, addr, len, vm_flags, pgoff);
+	if (!IS_ERR_VALUE(addr) && ((vm_flags & VM_LOCKED) ||
+				    (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
+		*populate = len;
+	return addr;
+}
+
+/* Huge pages are not built: their pool is always empty. */
+static long mmap_hugetlb(const struct file *file, size_t len, unsigned long flags)
+{
+	unsigned long log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+
+	if (file || (log && log != 21 && log != 30))
+		return -EINVAL;
+	return len ? -ENOMEM : -EINVAL;
+}
+
+long quire_mmap(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned long prot,
+		unsigned long flags, struct quire_file *qfile, uint64_t off)
+{
+	struct file *file = flags & MAP_ANONYMOUS ? NULL : to_file(qfile);
+	struct mm_struct *mm = to_mm(qmm);
+	size_t populate;
+	uintptr_t ret;
+
+	if (off & ~PAGE_MASK)
+		return -EINVAL;
+	if (!(flags & MAP_ANONYMOUS) && (!file || (file->f_mode & QUIRE_FMODE_PATH)))
+		return -EBADF;
+	if (flags & MAP_HUGETLB)
+		return mmap_hugetlb(file, len, flags);
+	/* Denying writers is the kernel's own flag, for executables; programs may not ask. */
+	flags &= ~(unsigned long)(MAP_EXECUTABLE | MAP_DENYWRITE);
+	down_write(&mm->mmap_lock);
+	ret = do_mmap(mm, file, addr, len, prot, flags, off >> PAGE_SHIFT, &populate);
+	up_write(&mm->mmap_lock);
+	if (populate)
+		mm_populate(mm, ret, populate);
+	return ret;
+}
+
+long quire_munmap(struct quire_mm *qmm, uintptr_t addr, size_t len)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	int err;
+
+	down_write(&mm->mmap_lock);
+	err = do_munmap(mm, addr, len);
+	up_write(&mm->mmap_lock);
+	return err;
+}
+
+/* ---- the heap -------------------------------------------------------------------------------- */
+
+int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags)
+{
+	struct vm_area_struct *vma, *prev;
+	unsigned long npages = len >> PAGE_SHIFT;
+	struct rb_node **link, *parent;
+	uintptr_t got;
+
+	flags |= VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT | mm->def_flags;
+	got = get_unmapped_area(mm, NULL, addr, len, 0, MAP_FIXED);
+	if (IS_ERR_VALUE(got))
+		return got;
+	if (mlock_future_check(mm, mm->def_flags, len))
+		return -EAGAIN;
+	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
+		return -ENOMEM;
+	if (!may_expand_vm(mm, flags, npages) || mm->map_count > vm_sysctl.max_map_count)
+		return -ENOMEM;
+	if (security_vm_enough_memory_mm(mm, npages))
+		return -ENOMEM;
+	vma = vma_merge(mm, prev, addr, addr + len, flags, NULL, NULL, addr >> PAGE_SHIFT, NULL,
+			NULL);
+	if (!vma) {
+		vma = vm_area_alloc(mm);
+		if (!vma) {
+			vm_unacct_memory(npages);
+			return -ENOMEM;
+		}
+		vma_set_anonymous(vma);
+		vma->vm_start = addr;
+		vma->vm_end = addr + len;
+		vma->vm_pgoff = addr >> PAGE_SHIFT;
+		vma->vm_flags = flags;
+		vma_link(mm, vma, prev, link, parent);
+	}
+	mmap_finish(mm, vma, flags, npages);
+	return 0;
+}
+
+/* RLIMIT_DATA bounds heap and data segment together, in bytes. */
+static bool brk_within_limit(struct mm_struct *mm, uintptr_t brk)
+{
+	uint64_t limit = rlimit(mm, OS_RLIMIT_DATA);
+
+	return limit == OS_RLIM_INFINITY ||
+	       (brk - mm->start_brk) + (mm->end_data - mm->start_data) <= limit;
+}
+
+/* mmap_lock for writing. *grown: bytes added from the old end, to be populated if locked. */
+static uintptr_t brk_locked(struct mm_struct *mm, uintptr_t brk, uintptr_t *from, size_t *grown)
+{
+	uintptr_t newbrk, oldbrk, origbrk = mm->brk;
+	struct vm_area_struct *next;
+
+	if (brk < mm->start_brk || !brk_within_limit(mm, brk))
+		return origbrk;
+	newbrk = PAGE_ALIGN(brk);
+	oldbrk = PAGE_ALIGN(mm->brk);
+	if (newbrk < brk)
+		return origbrk;
+	if (newbrk < oldbrk) {
+		if (do_munmap(mm, newbrk, oldbrk - newbrk))
+			return origbrk;
+	} else if (newbrk > oldbrk) {
+		/* One free page, at least, stays between the heap and what follows (BK04). */
+		next = find_vma(mm, oldbrk);
+		if (next && newbrk + PAGE_SIZE > vm_start_gap(next))
+			return origbrk;
+		if (do_brk(mm, oldbrk, newbrk - oldbrk, 0))
+			return origbrk;
+		*from = oldbrk;
+		*grown = newbrk - oldbrk;
+	}
+	mm->brk = brk;
+	return brk;
+}
+
+uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk)
+{
+	uintptr_t ret, from = 0;
+	size_t grown = 0;
+	bool populate;
+
+	down_write(&mm->mmap_lock);
+	ret = brk_locked(mm, brk, &from, &grown);
+	populate = grown && (mm->def_flags & VM_LOCKED);
+	up_write(&mm->mmap_lock);
+	if (populate)
+		mm_populate(mm, from, grown);
+	return ret;
+}
+
+uintptr_t quire_brk(struct quire_mm *mm, uintptr_t brk)
+{
+	return sys_brk(to_mm(mm), brk);
+}
+
+/* ---- what a program loader sets up ------------------------------------------------------------ */
+
+int quire_mm_setup_stack(struct quire_mm *qmm, uintptr_t end, size_t size, bool exec)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma = vm_area_alloc(mm);
+	int err;
+
+	if (!vma)
+		return -ENOMEM;
+	vma->vm_end = end;
+	vma->vm_start = end - PAGE_ALIGN(size);
+	vma->vm_flags = VM_STACK_FLAGS | VM_SOFTDIRTY | mm->def_flags | (exec ? VM_EXEC : 0);
+	vma_set_page_prot(vma);
+	down_write(&mm->mmap_lock);
+	err = may_expand_vm(mm, vma->vm_flags, vma_pages(vma)) ? insert_vm_struct(mm, vma) : -ENOMEM;
+	if (err)
+		vm_area_free(vma);
+	else
+		vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
+	up_write(&mm->mmap_lock);
+	return err;
+}
