@@ -10,7 +10,7 @@
 #include "arch/fake/machine.h"
 
 /* Virtual time that a call of the machine takes. */
-#define TICK_NS 50
+#define TICK_NS 200
 
 uint64_t fake_random(void)
 {
@@ -95,7 +95,9 @@ static bool timer_due(void)
 {
 	bool due;
 
-	if (!machine.cfg.timer_every || !machine.on_timer)
+	if (machine.timer_expired && machine.timer_expired())
+		return true;
+	if (!machine.cfg.timer_every)
 		return false;
 	fake_lock();
 	due = fake_random() % machine.cfg.timer_every == 0;
@@ -111,7 +113,7 @@ void fake_poll(void)
 	self.in_irq = true;
 	answer_inbox();
 	self.in_irq = false;
-	if (timer_due()) {
+	if (machine.on_timer && timer_due()) {
 		machine.count.timer_irqs++;
 		machine.on_timer();
 	}

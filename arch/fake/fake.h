@@ -33,12 +33,13 @@ struct fake_config {
 	bool no_icache_check;
 	unsigned tlb_entries;	/* leaf translations a CPU keeps of a space; 0: all of them */
 	unsigned spurious_every; /* every n-th allowed user access faults all the same; 0: never */
-	unsigned timer_every;	/* mean of contract calls between timer interrupts; 0: none */
+	unsigned timer_every;	/* mean of contract calls between extra timer interrupts; 0: none */
 	uint64_t seed;		/* of everything that is left to chance */
 	const char *cmdline;	/* for fake_run() */
 	const void *initrd;	/* copied into RAM */
 	size_t initrd_size;
 	size_t trace_ring_size; /* reserved at the end of RAM */
+	bool console;		/* what is typed on standard input reaches the kernel */
 	void (*log)(const char *s, size_t n); /* NULL: standard error */
 };
 

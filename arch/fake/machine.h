@@ -88,6 +88,7 @@ struct machine {
 	fake_fault_fn on_fault;
 	void *fault_ctx;
 	void (*on_timer)(void);	  /* set by the room that links kernel/ */
+	bool (*timer_expired)(void); /* the same: the period of hal_timer_start() is over */
 	void (*on_exit)(int status); /* the same: does not return */
 	void (*on_destroy)(void);
 	uint64_t rng, clock_ns;
