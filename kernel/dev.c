@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The device files: null, zero, full, random and the console. The console's output goes to the
+ * machine's log channel; its input is edited a line at a time (erase, end of file, interrupt)
+ * and echoed, as a terminal in its usual mode does.
+ */
+#include "kernel.h"
+
+#include "lib/rand.h"
+
+#define TCGETS	   0x5401u
+#define TCSETS	   0x5402u
+#define TCSETSW	   0x5403u
+#define TCSETSF	   0x5404u
+#define TIOCGPGRP  0x540fu
+#define TIOCSPGRP  0x5410u
+#define TIOCGWINSZ 0x5413u
+#define FIONREAD   0x541bu
+
+/* ---- null, zero, random ----------------------------------------------------------------------- */
+
+static long null_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	(void)f;
+	(void)buf;
+	(void)n;
+	(void)pos;
+	return 0;
+}
+
+static long null_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	(void)f;
+	(void)buf;
+	(void)pos;
+	return (long)n;
+}
+
+static long zero_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	size_t left = hal_clear_user(buf, n);
+
+	(void)f;
+	(void)pos;
+	return left == n && n ? -EFAULT : (long)(n - left);
+}
+
+static struct rand_state entropy;
+
+static void random_bytes(void *dst, size_t n)
+{
+	unsigned char *d = dst;
+
+	if (!entropy.s)
+		rand_seed(&entropy, hal_entropy());
+	while (n--)
+		*d++ = (unsigned char)(rand_u64(&entropy) >> 32);
+}
+
+static long random_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	char tmp[64];
+	size_t done = 0;
+
+	(void)f;
+	(void)pos;
+	while (done < n) {
+		size_t k = min(n - done, sizeof(tmp));
+
+		random_bytes(tmp, k);
+		if (hal_copy_to_user(buf + done, tmp, k))
+			return done ? (long)done : -EFAULT;
+		done += k;
+	}
+	return (long)done;
+}
+
+const struct file_ops null_ops = {.read = null_read, .write = null_write};
+const struct file_ops zero_ops = {.read = zero_read, .write = null_write};
+const struct file_ops random_ops = {.read = random_read, .write = null_write};
+
+SYSCALL(getrandom)
+{
+	if (a[2] & ~7ul)
+		return -EINVAL;
+	return random_read(NULL, a[0], min(a[1], 0x1fffffful), NULL);
+}
+
+/* ---- console ---------------------------------------------------------------------------------- */
+
+static struct {
+	char line[512];	 /* being typed */
+	size_t len;
+	char ready[512]; /* typed: what read() takes from */
+	size_t start, end;
+	bool eof;
+} con;
+
+static void echo(const char *s, size_t n)
+{
+	hal_log(s, n);
+}
+
+static void line_done(void)
+{
+	if (con.start == con.end)
+		con.start = con.end = 0;
+	for (size_t i = 0; i < con.len && con.end < sizeof(con.ready); i++)
+		con.ready[con.end++] = con.line[i];
+	con.len = 0;
+	wake_up(&con, 0, ~0u);
+}
+
+static void interrupt(void)
+{
+	struct hal_siginfo si = {.signo = SIGINT, .code = SI_KERNEL};
+
+	con.len = 0;
+	echo("^C\n", 3);
+	if (init_process)
+		send_signal_process(init_process, &si);
+}
+
+static void typed(char c)
+{
+	if (c == '\r')
+		c = '\n';
+	if (c == 3) {
+		interrupt();
+	} else if (c == 4) {
+		con.eof = con.len == 0;
+		line_done();
+	} else if (c == 0x7f || c == '\b') {
+		if (con.len) {
+			con.len--;
+			echo("\b \b", 3);
+		}
+	} else if (con.len < sizeof(con.line)) {
+		con.line[con.len++] = c;
+		echo(&c, 1);
+		if (c == '\n')
+			line_done();
+	}
+}
+
+void console_tick(void)
+{
+	int c;
+
+	while ((c = hal_console_getc()) >= 0)
+		typed((char)c);
+}
+
+static long console_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	size_t got;
+
+	(void)pos;
+	while (con.start == con.end && !con.eof) {
+		if (f->flags & O_NONBLOCK)
+			return -EAGAIN;
+		if (sleep_on(&con, 0, true, 0) == -EINTR)
+			return -ERESTARTSYS;
+	}
+	con.eof = false;
+	got = min(n, con.end - con.start);
+	if (hal_copy_to_user(buf, con.ready + con.start, got))
+		return -EFAULT;
+	con.start += got;
+	return (long)got;
+}
+
+static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	char tmp[256];
+	size_t done = 0;
+
+	(void)f;
+	(void)pos;
+	while (done < n) {
+		size_t k = min(n - done, sizeof(tmp)), left = hal_copy_from_user(tmp, buf + done, k);
+
+		hal_log(tmp, k - left);
+		done += k - left;
+		if (left)
+			return done ? (long)done : -EFAULT;
+	}
+	return (long)done;
+}
+
+static unsigned console_poll(struct file *f)
+{
+	(void)f;
+	return POLLOUT | (con.start != con.end || con.eof ? POLLIN : 0);
+}
+
+static long console_ioctl(struct file *f, unsigned cmd, unsigned long arg)
+{
+	/* iflag oflag cflag lflag line cc[19]: a terminal that edits lines and echoes */
+	static const struct {
+		uint32_t flags[4];
+		uint8_t line, cc[19];
+	} termios = {{0x500, 0x5, 0xbf, 0x8a3b}, 0, {3, 28, 0x7f, 21, 4, 0, 1}};
+	static const uint16_t size[4] = {24, 80, 0, 0};
+	int n;
+
+	(void)f;
+	switch (cmd) {
+	case TCGETS:
+		return COPY_OUT(arg, termios);
+	case TCSETS:
+	case TCSETSW:
+	case TCSETSF:
+		return 0;
+	case TIOCGWINSZ:
+		return COPY_OUT(arg, size);
+	case TIOCGPGRP:
+		n = current->proc->pgid;
+		return COPY_OUT(arg, n);
+	case TIOCSPGRP:
+		return 0;
+	case FIONREAD:
+		n = (int)(con.end - con.start);
+		return COPY_OUT(arg, n);
+	default:
+		return -ENOTTY;
+	}
+}
+
+const struct file_ops console_ops = {.read = console_read, .write = console_write,
+				     .poll = console_poll, .ioctl = console_ioctl};
+
+/* A line for the monitor, without its newline. Sleeps. */
+size_t console_line(char *buf, size_t size)
+{
+	size_t n = 0;
+
+	while (con.start == con.end && !con.eof)
+		sleep_on(&con, 0, false, 0);
+	con.eof = false;
+	while (con.start < con.end) {
+		char c = con.ready[con.start++];
+
+		if (c == '\n')
+			break;
+		if (n + 1 < size)
+			buf[n++] = c;
+	}
+	buf[n] = '\0';
+	return n;
+}

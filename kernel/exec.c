@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * execve: a new space with the program's image, its stack with strings, vectors and auxv as Linux
+ * 5.10 builds them, fresh registers. Up to the point where the old space goes, every failure leaves
+ * the caller as it was; after it, a failure kills.
+ */
+#include "kernel.h"
+
+#include "mm/os.h"
+#include <quire/trace.h>
+
+#define ARGS_MAX     (1ul << 20)
+#define STACK_EXTRA  (128ul << 10) /* Linux: what a new stack is expanded by */
+#define MAX_SHEBANG  128
+
+enum { AT_NULL = 0, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAGS, AT_ENTRY,
+       AT_UID = 11, AT_EUID, AT_GID, AT_EGID, AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE = 23,
+       AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31 };
+
+/* ---- argument strings ------------------------------------------------------------------------- */
+
+static int args_grow(struct exec_args *a, size_t need)
+{
+	size_t room = a->room ? a->room : PAGE_SIZE;
+	char *buf;
+
+	while (room < need)
+		room *= 2;
+	if (room > ARGS_MAX)
+		return -E2BIG;
+	buf = quire_kmalloc(room, 0);
+	if (!buf)
+		return -ENOMEM;
+	if (a->buf)
+		memcpy(buf, a->buf, a->bytes);
+	quire_kfree(a->buf);
+	a->buf = buf;
+	a->room = room;
+	return 0;
+}
+
+int exec_args_add(struct exec_args *a, const char *s, bool env)
+{
+	size_t n = strlen(s) + 1;
+	int err = a->bytes + n > a->room ? args_grow(a, a->bytes + n) : 0;
+
+	if (err)
+		return err;
+	memcpy(a->buf + a->bytes, s, n);
+	a->bytes += n;
+	if (env)
+		a->envc++;
+	else
+		a->argc++;
+	return 0;
+}
+
+void exec_args_free(struct exec_args *a)
+{
+	quire_kfree(a->buf);
+	*a = (struct exec_args){0};
+}
+
+/* Strings of a user's NULL-ended vector. */
+static int args_from_user(struct exec_args *a, uintptr_t vec, bool env)
+{
+	char *s = quire_kmalloc(32 * PAGE_SIZE, 0);
+	unsigned long p;
+	long n;
+	int err = s ? 0 : -ENOMEM;
+
+	for (; !err && vec; vec += sizeof(p)) {
+		if (COPY_IN(p, vec)) {
+			err = -EFAULT;
+			break;
+		}
+		if (!p)
+			break;
+		n = copy_string(s, p, 32 * PAGE_SIZE);
+		err = n == -ENAMETOOLONG ? -E2BIG : n < 0 ? (int)n : exec_args_add(a, s, env);
+	}
+	quire_kfree(s);
+	return err;
+}
+
+/* ---- the new stack ---------------------------------------------------------------------------- */
+
+struct new_stack {
+	uintptr_t sp;	    /* grows down from the top */
+	uintptr_t execfn;
+	uintptr_t strings;  /* the first of the argument strings, in ascending order from here */
+};
+
+/*
+ * Makes the stack's VMA and puts the strings on it: a word of zeros at the top, the program's
+ * name, then, below, the environment and the arguments, ascending in memory in vector order.
+ */
+static int put_strings(struct quire_mm *mm, const char *path, const struct exec_args *a,
+		       bool exec, struct new_stack *st)
+{
+	uintptr_t top = hal_stack_top();
+	size_t name = strlen(path) + 1, used = sizeof(long) + name + a->bytes, size;
+	int err;
+
+	size = ALIGN_UP(used, PAGE_SIZE) + STACK_EXTRA;
+	size = min(size, (size_t)(rlimit_cur(current->proc, OS_RLIMIT_STACK) & PAGE_MASK));
+	if (size < ALIGN_UP(used, PAGE_SIZE))
+		return -E2BIG;
+	err = quire_mm_setup_stack(mm, top, size, exec);
+	if (err)
+		return err;
+	st->execfn = top - sizeof(long) - name;
+	st->strings = st->execfn - a->bytes;
+	st->sp = st->strings;
+	if (quire_mm_write(mm, st->execfn, path, name) != name ||
+	    quire_mm_write(mm, st->strings, a->buf, a->bytes) != a->bytes)
+		return -ENOMEM;
+	return 0;
+}
+
+struct table {
+	unsigned long *w;
+	size_t n;
+};
+
+static void put_aux(struct table *t, unsigned long key, unsigned long value)
+{
+	t->w[t->n++] = key;
+	t->w[t->n++] = value;
+}
+
+static void put_vector(struct table *t, const char **s, uintptr_t *at, int count)
+{
+	while (count-- > 0) {
+		size_t n = strlen(*s) + 1;
+
+		t->w[t->n++] = *at;
+		*s += n;
+		*at += n;
+	}
+	t->w[t->n++] = 0;
+}
+
+static void put_auxv(struct table *t, const struct elf_image *img, uintptr_t execfn,
+		     uintptr_t random, uintptr_t platform)
+{
+	put_aux(t, AT_HWCAP, hal_elf_hwcap());
+	put_aux(t, AT_PAGESZ, PAGE_SIZE);
+	put_aux(t, AT_CLKTCK, 100);
+	put_aux(t, AT_PHDR, img->phdr_addr);
+	put_aux(t, AT_PHENT, sizeof(struct elf_phdr));
+	put_aux(t, AT_PHNUM, img->nr_ph);
+	put_aux(t, AT_BASE, 0);
+	put_aux(t, AT_FLAGS, 0);
+	put_aux(t, AT_ENTRY, img->entry);
+	put_aux(t, AT_UID, 0);
+	put_aux(t, AT_EUID, 0);
+	put_aux(t, AT_GID, 0);
+	put_aux(t, AT_EGID, 0);
+	put_aux(t, AT_SECURE, 0);
+	put_aux(t, AT_RANDOM, random);
+	put_aux(t, AT_HWCAP2, 0);
+	put_aux(t, AT_EXECFN, execfn);
+	if (platform)
+		put_aux(t, AT_PLATFORM, platform);
+	put_aux(t, AT_NULL, 0);
+}
+
+/* argc, argv, envp and auxv, below the strings. */
+static int put_tables(const struct exec_args *a, const struct elf_image *img, struct new_stack *st)
+{
+	const char *platform = hal_elf_platform(), *s = a->buf;
+	uint64_t random[2] = {hal_entropy(), hal_entropy()};
+	uintptr_t p = st->sp & ~15ul, u_platform = 0, u_random, at = st->strings;
+	struct table t = {.n = 0};
+	size_t room = (size_t)a->argc + (size_t)a->envc + 3 + 40;
+	int err = 0;
+
+	if (platform) {
+		p -= strlen(platform) + 1;
+		u_platform = p;
+		if (hal_copy_to_user(p, platform, strlen(platform) + 1))
+			return -EFAULT;
+	}
+	p -= sizeof(random);
+	u_random = p;
+	if (hal_copy_to_user(p, random, sizeof(random)))
+		return -EFAULT;
+	t.w = quire_kmalloc(room * sizeof(*t.w), 0);
+	if (!t.w)
+		return -ENOMEM;
+	t.w[t.n++] = (unsigned long)a->argc;
+	put_vector(&t, &s, &at, a->argc);
+	put_vector(&t, &s, &at, a->envc);
+	put_auxv(&t, img, st->execfn, u_random, u_platform);
+	ASSERT(t.n <= room);
+	st->sp = (p - t.n * sizeof(*t.w)) & ~15ul;
+	if (hal_copy_to_user(st->sp, t.w, t.n * sizeof(*t.w)))
+		err = -EFAULT;
+	quire_kfree(t.w);
+	return err;
+}
+
+/* ---- exec itself ------------------------------------------------------------------------------ */
+
+/* Ends every other thread of the process. */
+static int kill_other_threads(struct process *p)
+{
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct task *t;
+
+	while (p->nr_threads > 1) {
+		list_for_each_entry(t, &p->threads, thread)
+			if (t != current)
+				send_signal_task(t, &si);
+		if (sleep_on(&p->nr_threads, 0, false, hal_clock_ns() + TICK_NS) == -EINTR)
+			return -EINTR;
+	}
+	return 0;
+}
+
+static void close_on_exec(struct process *p)
+{
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		struct file *f = p->fds->file[fd];
+
+		if (!f || !p->fds->cloexec[fd])
+			continue;
+		p->fds->file[fd] = NULL;
+		p->fds->cloexec[fd] = false;
+		file_put(f);
+	}
+}
+
+static void set_names(struct process *p, const char *path)
+{
+	const char *base = strrchr(path, '/');
+	char text[48] = {0};
+
+	strscpy(p->comm, base ? base + 1 : path, sizeof(p->comm));
+	strscpy(p->exe, path, sizeof(p->exe));
+	strscpy(text, path, sizeof(text));
+	quire_trace_words(QUIRE_TR_EXEC, (const uint64_t *)(const void *)text, 6);
+}
+
+/* The old program goes, mm takes its place. */
+static void take_space(struct process *p, struct quire_mm *mm)
+{
+	struct quire_mm *old = p->mm;
+
+	p->mm = mm;
+	use_mm(mm);
+	if (old)
+		quire_mm_put(old);
+	process_exec_done(p);
+}
+
+static void set_layout(struct quire_mm *mm, const struct elf_image *img,
+		       const struct exec_args *a, const struct new_stack *st)
+{
+	struct quire_mm_layout l = {
+		.start_code = img->start_code, .end_code = img->end_code,
+		.start_data = img->start_data, .end_data = img->end_data,
+		.start_brk = img->brk, .brk = img->brk,
+		.start_stack = st->sp, .arg_start = st->strings,
+	};
+	const char *s = a->buf;
+
+	for (int i = 0; i < a->argc; i++)
+		s += strlen(s) + 1;
+	l.arg_end = l.env_start = st->strings + (uintptr_t)(s - a->buf);
+	l.env_end = st->strings + a->bytes;
+	quire_mm_set_layout(mm, &l);
+}
+
+static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
+{
+	hal_fpu_init(&t->fpu);
+	hal_fpu_restore(&t->fpu);
+	tf_init_user(t->utf, entry, sp);
+	hal_tls_set(t->utf, 0);
+	t->altstack[0] = t->altstack[2] = 0;
+	t->altstack[1] = 2; /* SS_DISABLE */
+	t->clear_child_tid = 0;
+	t->restart = false;
+}
+
+/* Everything that needs the new space to be the running one. */
+static int build(struct quire_mm *mm, struct file *f, const char *path, struct exec_args *a,
+		 struct elf_image *img)
+{
+	struct new_stack st;
+	int err = put_strings(mm, path, a, img->exec_stack, &st);
+
+	if (!err && f)
+		err = elf_map_image(mm, f, img);
+	if (err)
+		return err;
+	set_layout(mm, img, a, &st);
+	current->proc->vdso = abi_map_sigreturn(mm);
+	err = put_tables(a, img, &st);
+	if (err)
+		return err;
+	set_layout(mm, img, a, &st);
+	fresh_task(current, img->entry, st.sp);
+	return 0;
+}
+
+static int exec_image(struct file *f, const char *path, struct exec_args *a, struct elf_image *img)
+{
+	struct process *p = current->proc;
+	struct quire_mm_params params = {.owner = p, .stack_top = hal_stack_top()};
+	struct quire_mm *mm = quire_mm_create(&params);
+	int err;
+
+	if (!mm)
+		return -ENOMEM;
+	err = kill_other_threads(p);
+	if (err) {
+		quire_mm_put(mm);
+		return err;
+	}
+	signals_exec(p);
+	set_names(p, f ? f->path : path);
+	take_space(p, mm);
+	close_on_exec(p);
+	err = build(mm, f, path, a, img);
+	if (err) {
+		klog("%s: cannot be loaded: error %d", path, -err);
+		exit_group(SIGKILL);
+	}
+	return 0;
+}
+
+/* "#! interpreter [one argument]": puts both and the script's name before the arguments. */
+static int script_args(const char *line, const char *path, struct exec_args *a, char *interp)
+{
+	struct exec_args n = {0};
+	const char *s = line + 2, *e;
+	char word[MAX_SHEBANG];
+	int err = 0;
+
+	for (int i = 0; i < 2 && !err; i++) {
+		while (*s == ' ' || *s == '\t')
+			s++;
+		for (e = s; *e && *e != '\n' && (i || (*e != ' ' && *e != '\t'));)
+			e++;
+		if (e == s)
+			break;
+		strscpy(word, s, (size_t)(e - s) + 1);
+		if (i == 0)
+			strscpy(interp, word, MAX_SHEBANG);
+		err = exec_args_add(&n, word, false);
+		s = e;
+	}
+	if (!err && !n.argc)
+		err = -ENOEXEC;
+	if (!err)
+		err = exec_args_add(&n, path, false);
+	s = a->buf;
+	for (int i = 0; !err && i < a->argc + a->envc; i++, s += strlen(s) + 1)
+		if (i > 0) /* argv[0] is replaced */
+			err = exec_args_add(&n, s, i >= a->argc);
+	if (err) {
+		exec_args_free(&n);
+		return err;
+	}
+	exec_args_free(a);
+	*a = n;
+	return 0;
+}
+
+static int exec_file(const char *path, struct exec_args *a, int depth)
+{
+	char line[MAX_SHEBANG + 1] = {0}, interp[MAX_SHEBANG];
+	struct elf_image img;
+	struct file *f;
+	struct path p;
+	int err = path_lookup(NULL, NULL, path, 0, &p);
+
+	if (err)
+		return err;
+	if ((p.v->mode & S_IFMT) != S_IFREG || !(p.v->mode & 0111) || !p.v->contents) {
+		path_put(&p);
+		return -EACCES;
+	}
+	f = file_alloc(p.v, p.full, 0);
+	path_put(&p);
+	if (!f)
+		return -ENOMEM;
+	quire_inode_read(f->v->contents, 0, (uintptr_t)line, MAX_SHEBANG, false);
+	if (line[0] == '#' && line[1] == '!') {
+		err = depth > 3 ? -ELOOP : script_args(line, path, a, interp);
+		if (!err)
+			err = exec_file(interp, a, depth + 1);
+		file_put(f);
+		return err;
+	}
+	err = elf_read(f->v, path, &img);
+	if (!err) {
+		err = exec_image(f, path, a, &img);
+		elf_free(&img);
+	}
+	file_put(f);
+	return err;
+}
+
+int do_exec(const char *path, struct exec_args *a)
+{
+	struct elf_image none = {0};
+
+	/* A machine without ELF brings its program along: a space, a stack, entry 0. */
+	if (!hal_elf_machine())
+		return exec_image(NULL, path, a, &none);
+	return exec_file(path, a, 0);
+}
+
+SYSCALL(execve)
+{
+	struct exec_args args = {0};
+	char path[PATH_LEN];
+	long n = copy_string(path, a[0], sizeof(path));
+	int err = n < 0 ? (int)n : args_from_user(&args, a[1], false);
+
+	if (!err)
+		err = args_from_user(&args, a[2], true);
+	if (!err)
+		err = do_exec(path, &args);
+	exec_args_free(&args);
+	return err;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The monitor: a prompt on the console when no first program was named. It looks, runs programs,
+ * and changes nothing but what it is told to.
+ */
+#include "kernel.h"
+
+#include <quire/trace.h>
+
+static void to_console(void *ctx, const char *s, size_t n)
+{
+	(void)ctx;
+	hal_log(s, n);
+}
+
+static __printf(1, 2) void print(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vemitf(to_console, NULL, fmt, ap);
+	va_end(ap);
+}
+
+/* The mm of the process whose number stands in s, with a reference; NULL after complaining. */
+static struct quire_mm *mm_of(const char *s)
+{
+	struct process *p;
+	uint64_t pid;
+
+	if (!s || parse_u64(s, &pid)) {
+		print("which process? give its number (ps lists them)\n");
+		return NULL;
+	}
+	p = process_by_pid((int)pid);
+	if (!p || !p->mm) {
+		print("no process %llu has an address space\n", (unsigned long long)pid);
+		return NULL;
+	}
+	quire_mm_get(p->mm);
+	return p->mm;
+}
+
+static void cmd_ps(char **arg)
+{
+	struct process *p;
+	unsigned long n[7];
+
+	(void)arg;
+	print("  PID  PPID THREADS     SIZE      RSS NAME\n");
+	list_for_each_entry(p, &all_processes, all) {
+		memset(n, 0, sizeof(n));
+		if (p->mm)
+			quire_statm(p->mm, n);
+		print("%5d %5d %7u %8lu %8lu %s%s\n", p->pid, p->parent ? p->parent->pid : 0,
+		      p->nr_threads, n[0], n[1], p->comm, p->zombie ? " (zombie)" : "");
+	}
+}
+
+static void cmd_maps(char **arg)
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+
+	if (!mm)
+		return;
+	quire_show_maps(mm, to_console, NULL);
+	quire_mm_put(mm);
+}
+
+static void cmd_smaps(char **arg)
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+
+	if (!mm)
+		return;
+	quire_show_smaps(mm, to_console, NULL);
+	quire_mm_put(mm);
+}
+
+static void cmd_walk(char **arg)
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+	uint64_t addr;
+
+	if (!mm)
+		return;
+	if (!arg[2] || parse_u64(arg[2], &addr))
+		print("walk PID ADDRESS\n");
+	else
+		quire_show_walk(mm, addr, to_console, NULL);
+	quire_mm_put(mm);
+}
+
+static void cmd_buddy(char **arg)
+{
+	(void)arg;
+	quire_show_buddyinfo(to_console, NULL);
+}
+
+static void cmd_slab(char **arg)
+{
+	(void)arg;
+	quire_show_slabinfo(to_console, NULL);
+}
+
+static void cmd_meminfo(char **arg)
+{
+	(void)arg;
+	quire_show_meminfo(to_console, NULL);
+}
+
+static void cmd_vmstat(char **arg)
+{
+	(void)arg;
+	quire_show_vmstat(to_console, NULL);
+}
+
+static void cmd_zones(char **arg)
+{
+	(void)arg;
+	quire_show_zoneinfo(to_console, NULL);
+}
+
+static void cmd_trace(char **arg)
+{
+	if (arg[1] && !strcmp(arg[1], "on"))
+		quire_trace_enable(true);
+	else if (arg[1] && !strcmp(arg[1], "off"))
+		quire_trace_enable(false);
+	else
+		show_last_trace();
+}
+
+static void cmd_check(char **arg)
+{
+	struct process *p;
+	long broken = quire_check(NULL);
+
+	(void)arg;
+	list_for_each_entry(p, &all_processes, all)
+		if (p->mm)
+			broken += quire_check(p->mm);
+	print("%ld invariants are broken\n", broken);
+}
+
+static void cmd_inject(char **arg)
+{
+	uint64_t nth;
+
+	if (!arg[1] || !arg[2] || parse_u64(arg[2], &nth) ||
+	    (strcmp(arg[1], "page") && strcmp(arg[1], "slab"))) {
+		print("inject page|slab N: the Nth next allocation fails (0: none)\n");
+		return;
+	}
+	quire_inject_set(arg[1][0] == 'p' ? QUIRE_INJECT_PAGE : QUIRE_INJECT_SLAB, nth);
+}
+
+static void cmd_run(char **arg)
+{
+	static char args[256];
+	size_t n = 0;
+
+	if (!arg[1]) {
+		print("run PROGRAM [ARG]...\n");
+		return;
+	}
+	if (init_process) {
+		print("a first program is running\n");
+		return;
+	}
+	strscpy(options.init, arg[1], sizeof(options.init));
+	for (int i = 2; arg[i]; i++)
+		n += scnprintf(args + n, sizeof(args) - n, " %s", arg[i]);
+	args[n] = '\0';
+	options.init_args = args;
+	if (start_init())
+		print("cannot start it\n");
+}
+
+static void cmd_exit(char **arg)
+{
+	uint64_t status = 0;
+
+	if (arg[1])
+		parse_u64(arg[1], &status);
+	hal_exit((int)status);
+}
+
+static void cmd_help(char **arg);
+
+static const struct {
+	const char *name, *what;
+	void (*fn)(char **arg);
+} commands[] = {
+	{"help", "this list", cmd_help},
+	{"ps", "processes", cmd_ps},
+	{"maps", "PID: the mappings of a process", cmd_maps},
+	{"smaps", "PID: the same with what is resident", cmd_smaps},
+	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk},
+	{"buddy", "free blocks by zone and order", cmd_buddy},
+	{"slab", "slab caches", cmd_slab},
+	{"meminfo", "/proc/meminfo", cmd_meminfo},
+	{"vmstat", "/proc/vmstat", cmd_vmstat},
+	{"zones", "/proc/zoneinfo", cmd_zones},
+	{"trace", "[on|off]: the last records of the trace", cmd_trace},
+	{"check", "check every invariant", cmd_check},
+	{"inject", "page|slab N: let an allocation fail", cmd_inject},
+	{"run", "PROGRAM [ARG]...: run the first program", cmd_run},
+	{"exit", "[STATUS]: end the machine", cmd_exit},
+};
+
+static void cmd_help(char **arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		print("%-8s %s\n", commands[i].name, commands[i].what);
+}
+
+static void obey(char *line)
+{
+	char *arg[16] = {NULL}, *s = line;
+	int n = 0;
+
+	while (*s && n < 15) {
+		while (*s == ' ')
+			*s++ = '\0';
+		if (!*s)
+			break;
+		arg[n++] = s;
+		while (*s && *s != ' ')
+			s++;
+	}
+	if (!n)
+		return;
+	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(arg[0], commands[i].name)) {
+			commands[i].fn(arg);
+			return;
+		}
+	print("%s? (help lists what there is)\n", arg[0]);
+}
+
+_Noreturn void monitor(void)
+{
+	char line[256];
+
+	print("quire monitor on %s; help lists what there is\n", hal_machine_name());
+	for (;;) {
+		print("quire> ");
+		console_line(line, sizeof(line));
+		obey(line);
+	}
+}

@@ -1,0 +1,993 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * /proc, /sys and /dev: the core's and the kernel's state as text files in Linux's formats, the
+ * tunables of /proc/sys/vm, tracefs' control files, and /proc/quire with what only this kernel has.
+ * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
+ */
+#include "kernel.h"
+
+#include <quire/trace.h>
+
+#define MAX_WRITE 256
+
+/* ---- texts ------------------------------------------------------------------------------------ */
+
+struct text {
+	char *buf;
+	size_t len, room;
+	bool failed;
+};
+
+static void text_emit(void *ctx, const char *s, size_t n)
+{
+	struct text *t = ctx;
+	size_t room = t->room ? t->room : 1024;
+	char *buf;
+
+	if (t->failed)
+		return;
+	while (room < t->len + n)
+		room *= 2;
+	if (room != t->room) {
+		buf = quire_kmalloc(room, 0);
+		if (!buf) {
+			t->failed = true;
+			return;
+		}
+		if (t->buf)
+			memcpy(buf, t->buf, t->len);
+		quire_kfree(t->buf);
+		t->buf = buf;
+		t->room = room;
+	}
+	memcpy(t->buf + t->len, s, n);
+	t->len += n;
+}
+
+static __printf(2, 3) void say(struct text *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vemitf(text_emit, t, fmt, ap);
+	va_end(ap);
+}
+
+/* A file of these directories: how its text is made, what writing to it does. */
+struct proc_file {
+	const char *path; /* below the process's directory, or from the root */
+	void (*show)(struct text *t, struct process *p);
+	long (*write)(const char *s, size_t n, struct process *p);
+	const struct file_ops *ops; /* something else than text */
+};
+
+static struct process *process_of(const struct file *f)
+{
+	int pid = (int)f->v->arg;
+
+	return pid ? process_by_pid(pid) : current->proc;
+}
+
+static long text_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	const struct proc_file *pf = f->v->priv;
+	struct process *p = process_of(f);
+	struct text *t = f->priv;
+
+	if (!pf->show)
+		return -EINVAL;
+	if (!p)
+		return -ESRCH;
+	if (*pos == 0) {
+		t->len = 0;
+		t->failed = false;
+		pf->show(t, p);
+	}
+	if (t->failed)
+		return -ENOMEM;
+	if (*pos >= t->len)
+		return 0;
+	n = min(n, t->len - (size_t)*pos);
+	if (hal_copy_to_user(buf, t->buf + *pos, n))
+		return -EFAULT;
+	*pos += n;
+	return (long)n;
+}
+
+static long text_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	const struct proc_file *pf = f->v->priv;
+	struct process *p = process_of(f);
+	char s[MAX_WRITE + 1];
+	size_t k = min(n, (size_t)MAX_WRITE);
+	long r;
+
+	(void)pos;
+	if (!pf->write)
+		return -EINVAL;
+	if (!p)
+		return -ESRCH;
+	if (hal_copy_from_user(s, buf, k))
+		return -EFAULT;
+	s[k] = '\0';
+	r = pf->write(s, k, p);
+	return r < 0 ? r : (long)n;
+}
+
+static int text_open(struct file *f)
+{
+	f->priv = quire_kmalloc(sizeof(struct text), QUIRE_GFP_ZERO);
+	return f->priv ? 0 : -ENOMEM;
+}
+
+static void text_release(struct file *f)
+{
+	struct text *t = f->priv;
+
+	if (t)
+		quire_kfree(t->buf);
+	quire_kfree(t);
+}
+
+static const struct file_ops text_ops = {.read = text_read, .write = text_write,
+					 .open = text_open, .release = text_release};
+
+static int parse_number(const char *s, uint64_t *v)
+{
+	char w[32];
+	size_t n = 0;
+
+	while (*s == ' ')
+		s++;
+	while (s[n] && s[n] != '\n' && s[n] != ' ' && n < sizeof(w) - 1) {
+		w[n] = s[n];
+		n++;
+	}
+	w[n] = '\0';
+	return parse_u64(w, v);
+}
+
+/* ---- a process's files ------------------------------------------------------------------------ */
+
+static void show_maps(struct text *t, struct process *p)
+{
+	if (p->mm)
+		quire_show_maps(p->mm, text_emit, t);
+}
+
+static void show_smaps(struct text *t, struct process *p)
+{
+	if (p->mm)
+		quire_show_smaps(p->mm, text_emit, t);
+}
+
+static void show_mask(struct text *t, const char *name, uint64_t v)
+{
+	say(t, "%s:\t%016llx\n", name, (unsigned long long)v);
+}
+
+static void show_signal_masks(struct text *t, struct process *p)
+{
+	struct task *first = list_empty(&p->threads)
+				     ? NULL : list_first_entry(&p->threads, struct task, thread);
+	uint64_t ign = 0, cgt = 0;
+
+	for (int i = 1; p->sighand && i <= NSIG; i++) {
+		ign |= p->sighand->action[i].handler == 1 ? sigbit(i) : 0;
+		cgt |= p->sighand->action[i].handler > 1 ? sigbit(i) : 0;
+	}
+	show_mask(t, "SigPnd", first ? first->pending.set : 0);
+	show_mask(t, "ShdPnd", p->pending.set);
+	show_mask(t, "SigBlk", first ? first->sigmask : 0);
+	show_mask(t, "SigIgn", ign);
+	show_mask(t, "SigCgt", cgt);
+}
+
+static const char *state_of(struct process *p)
+{
+	struct task *t;
+
+	if (p->zombie)
+		return "Z (zombie)";
+	list_for_each_entry(t, &p->threads, thread)
+		if (t->state == TASK_RUNNING)
+			return "R (running)";
+	return "S (sleeping)";
+}
+
+static void show_status(struct text *t, struct process *p)
+{
+	int ppid = p->parent ? p->parent->pid : 0;
+
+	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
+	    p->comm, p->fs ? p->fs->umask : 0, state_of(p), p->pid, p->pid, ppid);
+	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t \n",
+	    MAX_FDS);
+	if (p->mm)
+		quire_show_status(p->mm, text_emit, t);
+	say(t, "Threads:\t%u\n", p->nr_threads);
+	show_signal_masks(t, p);
+	show_mask(t, "CapInh", p->cap_inheritable);
+	show_mask(t, "CapPrm", p->cap_permitted);
+	show_mask(t, "CapEff", p->cap_effective);
+}
+
+static void show_statm(struct text *t, struct process *p)
+{
+	unsigned long n[7] = {0};
+
+	if (p->mm)
+		quire_statm(p->mm, n);
+	say(t, "%lu %lu %lu %lu %lu %lu %lu\n", n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
+}
+
+static void show_stat(struct text *t, struct process *p)
+{
+	unsigned long n[7] = {0};
+	struct usage u;
+
+	usage_of(p, &u);
+	if (p->mm)
+		quire_statm(p->mm, n);
+	say(t, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu %llu %llu 0 0 20 0 %u 0 %llu %lu %lu",
+	    p->pid, p->comm, state_of(p)[0], p->parent ? p->parent->pid : 0, p->pgid, p->sid,
+	    (unsigned long long)u.min_flt, (unsigned long long)p->child_usage.min_flt,
+	    (unsigned long long)u.maj_flt, (unsigned long long)p->child_usage.maj_flt,
+	    (unsigned long long)(u.utime_ns / 10000000),
+	    (unsigned long long)(u.stime_ns / 10000000), p->nr_threads,
+	    (unsigned long long)(p->start_ns / 10000000), n[0] * PAGE_SIZE, n[1]);
+	for (int i = 25; i <= 52; i++)
+		say(t, " 0");
+	say(t, "\n");
+}
+
+/* Bytes [from, to) of p's memory. */
+static void show_memory(struct text *t, struct process *p, uintptr_t from, uintptr_t to)
+{
+	char buf[128];
+
+	while (p->mm && from < to) {
+		size_t n = quire_mm_read(p->mm, from, buf, min(sizeof(buf), (size_t)(to - from)));
+
+		if (!n)
+			break;
+		text_emit(t, buf, n);
+		from += n;
+	}
+}
+
+static void show_cmdline(struct text *t, struct process *p)
+{
+	struct quire_mm_layout l = {0};
+
+	if (p->mm)
+		quire_mm_get_layout(p->mm, &l);
+	show_memory(t, p, l.arg_start, l.arg_end);
+}
+
+static void show_environ(struct text *t, struct process *p)
+{
+	struct quire_mm_layout l = {0};
+
+	if (p->mm)
+		quire_mm_get_layout(p->mm, &l);
+	show_memory(t, p, l.env_start, l.env_end);
+}
+
+static void show_comm(struct text *t, struct process *p)
+{
+	say(t, "%s\n", p->comm);
+}
+
+static void show_limits(struct text *t, struct process *p)
+{
+	static const char *const names[NR_RLIMITS] = {
+		"cpu time", "file size", "data size", "stack size", "core file size",
+		"resident set", "processes", "open files", "locked memory", "address space",
+		"file locks", "pending signals", "msgqueue size", "nice priority",
+		"realtime priority", "realtime timeout"};
+
+	say(t, "%-25s %-20s %-20s\n", "Limit", "Soft Limit", "Hard Limit");
+	for (int i = 0; i < NR_RLIMITS; i++) {
+		say(t, "Max %-21s ", names[i]);
+		for (int k = 0; k < 2; k++) {
+			uint64_t v = k ? p->rlim[i].max : p->rlim[i].cur;
+
+			if (v == UINT64_MAX)
+				say(t, "%-20s ", "unlimited");
+			else
+				say(t, "%-20llu ", (unsigned long long)v);
+		}
+		say(t, "\n");
+	}
+}
+
+static long write_clear_refs(const char *s, size_t n, struct process *p)
+{
+	uint64_t v;
+
+	(void)n;
+	if (parse_number(s, &v) || v < 1 || v > 5)
+		return -EINVAL;
+	return p->mm ? quire_clear_refs(p->mm, (int)v) : -ESRCH;
+}
+
+static long pagemap_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	struct process *p = process_of(f);
+	uint64_t words[64], end = hal_mmu_info()->user_end / PAGE_SIZE;
+	size_t done = 0;
+
+	if (!p || !p->mm)
+		return p ? 0 : -ESRCH;
+	if (*pos % 8 || n % 8)
+		return -EINVAL;
+	while (done < n && *pos / 8 < end) {
+		size_t k = 0, most = min((n - done) / 8, ARRAY_SIZE(words));
+
+		for (; k < most && *pos / 8 + k < end; k++)
+			words[k] = quire_pagemap(p->mm, (*pos / 8 + k) * PAGE_SIZE);
+		if (hal_copy_to_user(buf + done, words, k * 8))
+			return done ? (long)done : -EFAULT;
+		done += k * 8;
+		*pos += k * 8;
+	}
+	return (long)done;
+}
+
+static const struct file_ops pagemap_ops = {.read = pagemap_read};
+
+/* /proc/PID/mem: another way into a space. */
+static long mem_copy(struct file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+{
+	struct process *p = process_of(f);
+	char tmp[256];
+	size_t done = 0;
+
+	if (!p || !p->mm)
+		return p ? 0 : -ESRCH;
+	while (done < n) {
+		size_t k = min(n - done, sizeof(tmp)), got;
+
+		if (write && hal_copy_from_user(tmp, buf + done, k))
+			return done ? (long)done : -EFAULT;
+		got = write ? quire_mm_write(p->mm, *pos, tmp, k)
+			    : quire_mm_read(p->mm, *pos, tmp, k);
+		if (!write && got && hal_copy_to_user(buf + done, tmp, got))
+			return done ? (long)done : -EFAULT;
+		done += got;
+		*pos += got;
+		if (got < k)
+			break;
+	}
+	return done || !n ? (long)done : -EIO;
+}
+
+static long mem_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return mem_copy(f, buf, n, pos, false);
+}
+
+static long mem_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return mem_copy(f, buf, n, pos, true);
+}
+
+static const struct file_ops mem_ops = {.read = mem_read, .write = mem_write};
+
+static const struct proc_file pid_files[] = {
+	{"maps", show_maps, NULL, NULL},
+	{"smaps", show_smaps, NULL, NULL},
+	{"status", show_status, NULL, NULL},
+	{"statm", show_statm, NULL, NULL},
+	{"stat", show_stat, NULL, NULL},
+	{"cmdline", show_cmdline, NULL, NULL},
+	{"environ", show_environ, NULL, NULL},
+	{"comm", show_comm, NULL, NULL},
+	{"limits", show_limits, NULL, NULL},
+	{"clear_refs", NULL, write_clear_refs, NULL},
+	{"pagemap", NULL, NULL, &pagemap_ops},
+	{"mem", NULL, NULL, &mem_ops},
+};
+
+static struct vnode *text_vnode(const struct proc_file *pf, uint64_t pid)
+{
+	struct vnode *v = vnode_new(S_IFCHR);
+
+	if (!v)
+		return NULL;
+	v->mode = S_IFREG | (pf->write ? 0644 : 0444);
+	v->fops = pf->ops ? pf->ops : &text_ops;
+	v->priv = (void *)(uintptr_t)pf;
+	v->arg = pid;
+	v->nlink = 1;
+	return v;
+}
+
+static void exe_target(struct vnode *v, char *buf, size_t size)
+{
+	struct process *p = process_by_pid((int)v->arg);
+
+	strscpy(buf, p ? p->exe : "", size);
+}
+
+static void cwd_target(struct vnode *v, char *buf, size_t size)
+{
+	struct process *p = process_by_pid((int)v->arg);
+
+	strscpy(buf, p && p->fs ? p->fs->cwd_path : "", size);
+}
+
+static void fd_target(struct vnode *v, char *buf, size_t size)
+{
+	struct process *p = process_by_pid((int)(v->arg >> 32));
+	unsigned fd = (unsigned)v->arg;
+
+	strscpy(buf, p && p->fds && p->fds->file[fd] ? p->fds->file[fd]->path : "", size);
+}
+
+static const struct vnode_ops exe_ops = {.readlink = exe_target};
+static const struct vnode_ops cwd_ops = {.readlink = cwd_target};
+static const struct vnode_ops fd_link_ops = {.readlink = fd_target};
+
+static struct vnode *link_vnode(const struct vnode_ops *ops, uint64_t arg)
+{
+	struct vnode *v = vnode_new(S_IFLNK | 0777);
+
+	if (v) {
+		v->ops = ops;
+		v->arg = arg;
+		v->nlink = 1;
+	}
+	return v;
+}
+
+static struct vnode *dir_vnode(const struct vnode_ops *ops, uint64_t arg, struct vnode *parent)
+{
+	struct vnode *v = vnode_new(S_IFDIR | 0555);
+
+	if (v) {
+		v->ops = ops;
+		v->arg = arg;
+		v->nlink = 2;
+		v->parent = parent;
+	}
+	return v;
+}
+
+/* /proc/PID/fd */
+static struct vnode *fd_lookup(struct vnode *dir, const char *name)
+{
+	struct process *p = process_by_pid((int)dir->arg);
+	uint64_t fd;
+
+	if (!p || !p->fds || parse_u64(name, &fd) || fd >= MAX_FDS || !p->fds->file[fd])
+		return NULL;
+	return link_vnode(&fd_link_ops, dir->arg << 32 | fd);
+}
+
+static bool fd_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	struct process *p = process_by_pid((int)dir->arg);
+
+	for (unsigned fd = 0; p && p->fds && fd < MAX_FDS; fd++) {
+		if (!p->fds->file[fd] || i--)
+			continue;
+		scnprintf(name, 32, "%u", fd);
+		*mode = S_IFLNK;
+		return true;
+	}
+	return false;
+}
+
+static const struct vnode_ops fd_dir_ops = {.lookup = fd_lookup, .readdir = fd_readdir};
+
+static struct vnode *proc_vnode; /* /proc itself */
+
+static struct vnode *pid_lookup(struct vnode *dir, const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(pid_files); i++)
+		if (!strcmp(name, pid_files[i].path))
+			return text_vnode(&pid_files[i], dir->arg);
+	if (!strcmp(name, "exe"))
+		return link_vnode(&exe_ops, dir->arg);
+	if (!strcmp(name, "cwd"))
+		return link_vnode(&cwd_ops, dir->arg);
+	if (!strcmp(name, "fd"))
+		return dir_vnode(&fd_dir_ops, dir->arg, proc_vnode);
+	return NULL;
+}
+
+static bool pid_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	(void)dir;
+	if (i >= ARRAY_SIZE(pid_files) + 3)
+		return false;
+	*mode = i < ARRAY_SIZE(pid_files) ? S_IFREG : S_IFLNK;
+	if (i < ARRAY_SIZE(pid_files)) {
+		strscpy(name, pid_files[i].path, 32);
+	} else {
+		i -= ARRAY_SIZE(pid_files);
+		strscpy(name, i == 0 ? "exe" : i == 1 ? "cwd" : "fd", 32);
+		*mode = i == 2 ? S_IFDIR : S_IFLNK;
+	}
+	return true;
+}
+
+static const struct vnode_ops pid_dir_ops = {.lookup = pid_lookup, .readdir = pid_readdir};
+
+static void self_target(struct vnode *v, char *buf, size_t size)
+{
+	(void)v;
+	scnprintf(buf, size, "%d", current->proc->pid);
+}
+
+static const struct vnode_ops self_ops = {.readlink = self_target};
+
+static struct vnode *proc_lookup(struct vnode *dir, const char *name)
+{
+	uint64_t pid;
+
+	if (!strcmp(name, "self"))
+		return link_vnode(&self_ops, 0);
+	if (parse_u64(name, &pid) || !pid || !process_by_pid((int)pid))
+		return NULL;
+	return dir_vnode(&pid_dir_ops, pid, dir);
+}
+
+static bool proc_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	struct process *p;
+
+	(void)dir;
+	*mode = S_IFLNK;
+	strscpy(name, "self", 32);
+	if (i-- == 0)
+		return true;
+	list_for_each_entry(p, &all_processes, all) {
+		if (i--)
+			continue;
+		scnprintf(name, 32, "%d", p->pid);
+		*mode = S_IFDIR;
+		return true;
+	}
+	return false;
+}
+
+static const struct vnode_ops proc_dir_ops = {.lookup = proc_lookup, .readdir = proc_readdir};
+
+/* ---- the machine's files ---------------------------------------------------------------------- */
+
+#define CORE_TEXT(name)                                                  \
+	static void show_##name(struct text *t, struct process *p)       \
+	{                                                                \
+		(void)p;                                                 \
+		quire_show_##name(text_emit, t);                         \
+	}
+
+CORE_TEXT(meminfo)
+CORE_TEXT(vmstat)
+CORE_TEXT(buddyinfo)
+CORE_TEXT(pagetypeinfo)
+CORE_TEXT(zoneinfo)
+CORE_TEXT(slabinfo)
+
+static void show_version(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "Linux version 5.10.0-quire (%s)\n", hal_machine_name());
+}
+
+static void show_uptime(struct text *t, struct process *p)
+{
+	uint64_t ns = hal_clock_ns();
+
+	(void)p;
+	say(t, "%llu.%02llu 0.00\n", (unsigned long long)(ns / 1000000000),
+	    (unsigned long long)(ns / 10000000 % 100));
+}
+
+static void show_mounts(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n");
+}
+
+static void show_filesystems(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n");
+}
+
+/* ---- /proc/quire ------------------------------------------------------------------------------ */
+
+static void put_leaf(const struct quire_leaf *l, void *ctx)
+{
+	uint64_t w[4] = {l->va, l->pa, l->size,
+			 (uint64_t)(l->r | l->w << 1 | l->x << 2 | l->user << 3 |
+				    l->accessed << 4 | l->dirty << 5)};
+
+	(*(uint64_t *)ctx)++;
+	quire_trace_words(QUIRE_TR_TABLE_LEAF, w, 4);
+}
+
+void dump_tables(struct quire_mm *mm, uint64_t id)
+{
+	uint64_t count = 0, end[2];
+	bool was = quire_trace_enabled();
+
+	if (!trace_ring || !mm)
+		return;
+	quire_trace_enable(true);
+	quire_dump_tables(mm, put_leaf, &count);
+	end[0] = count;
+	end[1] = id;
+	quire_trace_words(QUIRE_TR_TABLE_END, end, 2);
+	quire_trace_enable(was);
+	if (!__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE))
+		return;
+	__atomic_store_n(&trace_ring->dump_wait, 1, __ATOMIC_RELEASE);
+	while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
+		hal_cpu_relax();
+}
+
+static long write_dump(const char *s, size_t n, struct process *p)
+{
+	uint64_t id = 0;
+
+	(void)n;
+	parse_number(s, &id);
+	dump_tables(p->mm, id);
+	return 0;
+}
+
+static void show_check(struct text *t, struct process *p)
+{
+	say(t, "%ld\n", quire_check(p->mm));
+}
+
+static void show_counts(struct text *t, struct process *p)
+{
+	struct quire_counts c;
+
+	(void)p;
+	quire_get_counts(&c);
+#define COUNT(x) say(t, #x " %llu\n", (unsigned long long)c.x)
+	COUNT(free_pages);
+	COUNT(managed_pages);
+	COUNT(reserved_pages);
+	COUNT(cache_pages);
+	COUNT(table_pages);
+	COUNT(slab_pages);
+	COUNT(minor_faults);
+	COUNT(major_faults);
+	COUNT(code_disagreements);
+#undef COUNT
+}
+
+static long write_drain(const char *s, size_t n, struct process *p)
+{
+	(void)s;
+	(void)n;
+	(void)p;
+	reap_tasks();
+	quire_drain();
+	return 0;
+}
+
+/* "page N" or "slab N": the Nth next allocation of that kind fails. */
+static long write_inject(const char *s, size_t n, struct process *p)
+{
+	enum quire_inject kind;
+	uint64_t nth;
+
+	(void)n;
+	(void)p;
+	if (!strncmp(s, "page ", 5))
+		kind = QUIRE_INJECT_PAGE;
+	else if (!strncmp(s, "slab ", 5))
+		kind = QUIRE_INJECT_SLAB;
+	else
+		return -EINVAL;
+	if (parse_number(s + 5, &nth))
+		return -EINVAL;
+	quire_inject_set(kind, nth);
+	return 0;
+}
+
+/* The whole of "walk ADDR" of the running process. */
+static long write_walk(const char *s, size_t n, struct process *p)
+{
+	struct text t = {0};
+	uint64_t addr;
+
+	(void)n;
+	if (parse_number(s, &addr) || !p->mm)
+		return -EINVAL;
+	quire_show_walk(p->mm, addr, text_emit, &t);
+	if (t.buf)
+		hal_log(t.buf, t.len);
+	quire_kfree(t.buf);
+	return 0;
+}
+
+/* ---- tracefs ---------------------------------------------------------------------------------- */
+
+static void show_tracing_on(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "%d\n", quire_trace_enabled());
+}
+
+static long write_tracing_on(const char *s, size_t n, struct process *p)
+{
+	uint64_t v;
+
+	(void)n;
+	(void)p;
+	if (parse_number(s, &v))
+		return -EINVAL;
+	quire_trace_enable(v != 0);
+	return 0;
+}
+
+static long write_marker(const char *s, size_t n, struct process *p)
+{
+	(void)p;
+	while (n && s[n - 1] == '\n')
+		n--;
+	quire_trace_marker(s, n);
+	return 0;
+}
+
+static void show_trace(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "# tracer: nop\n# the records are in the ring that the host reads\n");
+}
+
+/* What a tracer of Linux is told is accepted: every event is always recorded. */
+static long write_anything(const char *s, size_t n, struct process *p)
+{
+	(void)s;
+	(void)n;
+	(void)p;
+	return 0;
+}
+
+static void show_one(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "1\n");
+}
+
+static void show_nop(struct text *t, struct process *p)
+{
+	(void)p;
+	say(t, "nop\n");
+}
+
+static long write_drop_caches(const char *s, size_t n, struct process *p)
+{
+	uint64_t v;
+
+	(void)n;
+	(void)p;
+	if (parse_number(s, &v) || v < 1 || v > 7)
+		return -EINVAL;
+	if (v & 1)
+		quire_drop_caches();
+	if (v & 2)
+		quire_drain();
+	return 0;
+}
+
+#define TRACE "/sys/kernel/tracing/"
+
+static const struct proc_file files[] = {
+	{"/proc/meminfo", show_meminfo, NULL, NULL},
+	{"/proc/vmstat", show_vmstat, NULL, NULL},
+	{"/proc/buddyinfo", show_buddyinfo, NULL, NULL},
+	{"/proc/pagetypeinfo", show_pagetypeinfo, NULL, NULL},
+	{"/proc/zoneinfo", show_zoneinfo, NULL, NULL},
+	{"/proc/slabinfo", show_slabinfo, NULL, NULL},
+	{"/proc/version", show_version, NULL, NULL},
+	{"/proc/uptime", show_uptime, NULL, NULL},
+	{"/proc/mounts", show_mounts, NULL, NULL},
+	{"/proc/filesystems", show_filesystems, NULL, NULL},
+	{"/proc/quire/dump_tables", NULL, write_dump, NULL},
+	{"/proc/quire/check", show_check, NULL, NULL},
+	{"/proc/quire/counts", show_counts, NULL, NULL},
+	{"/proc/quire/drain", NULL, write_drain, NULL},
+	{"/proc/quire/inject", NULL, write_inject, NULL},
+	{"/proc/quire/walk", NULL, write_walk, NULL},
+	{"/proc/sys/vm/drop_caches", NULL, write_drop_caches, NULL},
+	{TRACE "tracing_on", show_tracing_on, write_tracing_on, NULL},
+	{TRACE "trace_marker", NULL, write_marker, NULL},
+	{TRACE "trace", show_trace, write_anything, NULL},
+	{TRACE "current_tracer", show_nop, write_anything, NULL},
+	{TRACE "buffer_size_kb", show_one, write_anything, NULL},
+	{TRACE "events/enable", show_one, write_anything, NULL},
+	{TRACE "events/exceptions/enable", show_one, write_anything, NULL},
+	{TRACE "events/exceptions/page_fault_user/enable", show_one, write_anything, NULL},
+	{TRACE "events/exceptions/page_fault_kernel/enable", show_one, write_anything, NULL},
+	{TRACE "events/syscalls/enable", show_one, write_anything, NULL},
+};
+
+/* ---- /proc/sys/vm ----------------------------------------------------------------------------- */
+
+static long sysctl_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	const char *name = f->v->priv;
+	char text[32];
+	size_t len;
+	long v;
+	int err = quire_sysctl_get(name, &v);
+
+	if (err)
+		return err;
+	len = scnprintf(text, sizeof(text), "%ld\n", v);
+	if (*pos >= len)
+		return 0;
+	n = min(n, len - (size_t)*pos);
+	if (hal_copy_to_user(buf, text + *pos, n))
+		return -EFAULT;
+	*pos += n;
+	return (long)n;
+}
+
+static long sysctl_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	const char *name = f->v->priv;
+	char text[32], *s = text;
+	bool negative = false;
+	uint64_t v;
+	int err;
+
+	(void)pos;
+	if (n >= sizeof(text))
+		return -EINVAL;
+	if (hal_copy_from_user(text, buf, n))
+		return -EFAULT;
+	text[n] = '\0';
+	if (*s == '-') {
+		negative = true;
+		s++;
+	}
+	if (parse_number(s, &v))
+		return -EINVAL;
+	err = quire_sysctl_set(name, negative ? -(long)v : (long)v);
+	return err ? err : (long)n;
+}
+
+static const struct file_ops sysctl_ops = {.read = sysctl_read, .write = sysctl_write};
+
+/* Linux's names; those that the core knows become files. */
+static const char *const sysctls[] = {
+	"overcommit_memory", "overcommit_ratio", "overcommit_kbytes", "max_map_count",
+	"mmap_min_addr", "min_free_kbytes", "swappiness", "watermark_scale_factor",
+	"watermark_boost_factor", "vfs_cache_pressure", "panic_on_oom", "oom_kill_allocating_task",
+	"oom_dump_tasks", "admin_reserve_kbytes", "user_reserve_kbytes", "page-cluster",
+	"dirty_ratio", "dirty_background_ratio", "dirty_expire_centisecs",
+	"dirty_writeback_centisecs", "laptop_mode", "legacy_va_layout", "nr_hugepages",
+	"lowmem_reserve_ratio", "percpu_pagelist_fraction", "stat_interval", "compact_memory",
+	"extfrag_threshold", "compaction_proactiveness", "zone_reclaim_mode",
+};
+
+static int add_file(const char *path, const struct proc_file *pf, const struct file_ops *ops,
+		    unsigned mode, const void *priv)
+{
+	const char *base = strrchr(path, '/') + 1;
+	char dir_path[PATH_LEN];
+	struct vnode *dir, *v;
+	int err;
+
+	strscpy(dir_path, path, (size_t)(base - path));
+	dir = mkdir_path(dir_path[0] ? dir_path : "/");
+	v = dir ? (pf ? text_vnode(pf, 0) : vnode_new(S_IFCHR)) : NULL;
+	if (v && !pf) {
+		v->mode = mode;
+		v->fops = ops;
+		v->priv = (void *)(uintptr_t)priv;
+	}
+	err = v ? dir_add(dir, base, v) : -ENOMEM;
+	if (err == -EEXIST)
+		err = 0; /* the initramfs brought one of its own */
+	vnode_put(v);
+	vnode_put(dir);
+	return err;
+}
+
+static int add_sysctls(void)
+{
+	char path[128];
+	long v;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sysctls); i++) {
+		int err = 0;
+
+		if (quire_sysctl_get(sysctls[i], &v))
+			continue;
+		scnprintf(path, sizeof(path), "/proc/sys/vm/%s", sysctls[i]);
+		err = add_file(path, NULL, &sysctl_ops, S_IFREG | 0644, sysctls[i]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static int add_link(const char *path, const char *target)
+{
+	const char *base = strrchr(path, '/') + 1;
+	char dir_path[PATH_LEN];
+	struct vnode *dir, *v;
+	size_t n = strlen(target) + 1;
+	int err = -ENOMEM;
+
+	strscpy(dir_path, path, (size_t)(base - path));
+	dir = mkdir_path(dir_path);
+	v = vnode_new(S_IFLNK | 0777);
+	if (dir && v) {
+		v->target = quire_kmalloc(n, 0);
+		if (v->target) {
+			memcpy(v->target, target, n);
+			err = dir_add(dir, base, v);
+		}
+	}
+	vnode_put(v);
+	vnode_put(dir);
+	return err == -EEXIST ? 0 : err;
+}
+
+static int add_devices(void)
+{
+	static const struct {
+		const char *path;
+		const struct file_ops *ops;
+		unsigned rdev;
+	} devices[] = {
+		{"/dev/null", &null_ops, 1 << 8 | 3},	   {"/dev/zero", &zero_ops, 1 << 8 | 5},
+		{"/dev/random", &random_ops, 1 << 8 | 8},  {"/dev/urandom", &random_ops, 1 << 8 | 9},
+		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},
+	};
+	struct vnode *dir = mkdir_path("/dev");
+	struct dirent *d;
+	int err = dir ? 0 : -ENOMEM;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(devices) && !err; i++) {
+		d = dir_find(dir, strrchr(devices[i].path, '/') + 1);
+		if (d) /* a node of the initramfs has no device behind it */
+			dir_remove(d);
+		err = add_file(devices[i].path, NULL, devices[i].ops, S_IFCHR | 0666, NULL);
+		d = err ? NULL : dir_find(dir, strrchr(devices[i].path, '/') + 1);
+		if (d)
+			d->v->rdev = devices[i].rdev;
+	}
+	vnode_put(dir);
+	return err;
+}
+
+int procfs_init(void)
+{
+	static const char *const dirs[] = {"/tmp", "/dev/shm", "/proc", "/sys/kernel/debug"};
+	struct vnode *v;
+	int err = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(dirs); i++) {
+		v = mkdir_path(dirs[i]);
+		if (!v)
+			return -ENOMEM;
+		if (!strcmp(dirs[i], "/proc")) {
+			v->ops = &proc_dir_ops;
+			proc_vnode = v;
+		}
+		vnode_put(v);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(files) && !err; i++)
+		err = add_file(files[i].path, &files[i], NULL, 0, NULL);
+	if (!err)
+		err = add_sysctls();
+	if (!err)
+		err = add_link("/sys/kernel/debug/tracing", "/sys/kernel/tracing");
+	return err ? err : add_devices();
+}

@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From the machine's first C call to the first program, and from the last one's end to the
+ * machine's: the command line, the core's start, the initramfs, the log, panics.
+ */
+#include "kernel.h"
+
+#include "mm/os.h"
+#include <quire/trace.h>
+
+#define PANIC_STATUS 3
+#define OOPS_STATUS  1
+#define LAST_RECORDS 24
+
+struct kernel_options options;
+struct quire_trace_ring *trace_ring;
+bool shutting_down;
+
+static struct boot_info boot;
+static int shutdown_status;
+
+/* ---- log -------------------------------------------------------------------------------------- */
+
+void os_log(const char *line)
+{
+	char buf[320];
+
+	hal_log(buf, scnprintf(buf, sizeof(buf), "quire: %s\n", line));
+}
+
+void klog(const char *fmt, ...)
+{
+	char buf[300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vscnprintf(buf, sizeof(buf), fmt, ap);
+	va_end(ap);
+	os_log(buf);
+}
+
+/* ---- panics ----------------------------------------------------------------------------------- */
+
+static void show_record(const struct quire_trace_record *r)
+{
+	if (r->type == QUIRE_TR_MARKER || r->type == QUIRE_TR_EXEC)
+		klog("  %llu.%06llu pid %u type %u \"%.48s\"",
+		     (unsigned long long)(r->time_ns / 1000000000),
+		     (unsigned long long)(r->time_ns / 1000 % 1000000), r->pid, r->type, r->text);
+	else
+		klog("  %llu.%06llu pid %u type %u %llx %llx %llx %llx %llx %llx",
+		     (unsigned long long)(r->time_ns / 1000000000),
+		     (unsigned long long)(r->time_ns / 1000 % 1000000), r->pid, r->type,
+		     (unsigned long long)r->w[0], (unsigned long long)r->w[1],
+		     (unsigned long long)r->w[2], (unsigned long long)r->w[3],
+		     (unsigned long long)r->w[4], (unsigned long long)r->w[5]);
+}
+
+void show_last_trace(void)
+{
+	const struct quire_trace_record *records;
+	uint64_t head, n;
+
+	if (!trace_ring || trace_ring->magic != QUIRE_TRACE_MAGIC || !trace_ring->capacity)
+		return;
+	records = (const void *)((const char *)trace_ring + PAGE_SIZE);
+	head = trace_ring->head;
+	n = min(head, (uint64_t)LAST_RECORDS);
+	klog("the last %llu trace records:", (unsigned long long)n);
+	for (; n; n--)
+		show_record(&records[(head - n) % trace_ring->capacity]);
+}
+
+/* A panic inside the printing of a panic must still end the machine. */
+static void end_if_again(int status)
+{
+	static int depth;
+
+	if (depth++)
+		hal_exit(status);
+}
+
+_Noreturn void os_panic(const char *why)
+{
+	hal_irq_save();
+	end_if_again(PANIC_STATUS);
+	klog("PANIC: %s", why);
+	if (current && current->tid)
+		klog("in task %d (%s)", current->tid, os_current_comm());
+	show_last_trace();
+	hal_exit(PANIC_STATUS);
+}
+
+_Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
+{
+	hal_irq_save();
+	end_if_again(OOPS_STATUS);
+	klog("OOPS: %s at ip 0x%lx sp 0x%lx", what, tf ? tf_ip(tf) : 0, tf ? tf_sp(tf) : 0);
+	if (current && current->tid)
+		klog("in task %d (%s)", current->tid, os_current_comm());
+	show_last_trace();
+	hal_exit(OOPS_STATUS);
+}
+
+/* ---- command line ----------------------------------------------------------------------------- */
+
+static void parse_word(const char *w, size_t n)
+{
+	char word[PATH_LEN];
+
+	strscpy(word, w, min(n + 1, sizeof(word)));
+	if (!strncmp(word, "init=", 5))
+		strscpy(options.init, word + 5, sizeof(options.init));
+	else if (!strncmp(word, "mem_check=", 10))
+		options.mem_check = word[10] == '1';
+	else if (!strncmp(word, "dump_tables=", 12))
+		options.dump_tables = word[12] == '1';
+	else if (!strcmp(word, "aslr"))
+		options.aslr = true;
+	else if (!strcmp(word, "verbose"))
+		options.verbose = true;
+}
+
+static void parse_cmdline(const char *s)
+{
+	options = (struct kernel_options){0};
+	while (s && *s) {
+		const char *start;
+
+		while (*s == ' ')
+			s++;
+		for (start = s; *s && *s != ' ';)
+			s++;
+		if (s - start == 2 && start[0] == '-' && start[1] == '-') {
+			options.init_args = s;
+			return;
+		}
+		if (s > start)
+			parse_word(start, (size_t)(s - start));
+	}
+}
+
+/* ---- start ------------------------------------------------------------------------------------ */
+
+static void start_core(void)
+{
+	struct quire_config cfg = {
+		.trace_ring = boot.trace_ring,
+		.trace_ring_size = boot.trace_ring_size,
+		.aslr = options.aslr,
+	};
+	int err = quire_init(&cfg);
+
+	if (err) {
+		klog("cannot start the memory manager: error %d", -err);
+		hal_exit(PANIC_STATUS);
+	}
+	trace_ring = boot.trace_ring;
+}
+
+static void start_files(void)
+{
+	int err = vfs_init();
+
+	if (!err && boot.initrd)
+		err = unpack_initramfs(boot.initrd, boot.initrd_size);
+	if (!err)
+		err = procfs_init();
+	if (err) {
+		klog("cannot set up the file system: error %d", -err);
+		hal_exit(PANIC_STATUS);
+	}
+	if (boot.initrd)
+		quire_free_boot_data(boot.initrd, boot.initrd_size);
+}
+
+static void monitor_thread(void *arg)
+{
+	(void)arg;
+	monitor();
+}
+
+_Noreturn void kernel_main(const struct boot_info *bi)
+{
+	struct quire_counts c;
+	int err = 0;
+
+	boot = *bi;
+	shutting_down = false;
+	parse_cmdline(boot.cmdline);
+	sched_init();
+	start_core();
+	start_files();
+	quire_get_counts(&c);
+	klog("%s, %llu of %llu pages free", hal_machine_name(), (unsigned long long)c.free_pages,
+	     (unsigned long long)c.managed_pages);
+	hal_timer_start(TICK_NS);
+	if (options.init[0] || !hal_elf_machine())
+		err = start_init();
+	else
+		err = os_thread_start("monitor", monitor_thread, NULL);
+	if (err) {
+		klog("cannot start the first program: error %d", -err);
+		hal_exit(PANIC_STATUS);
+	}
+	idle_loop();
+}
+
+/* ---- the end ---------------------------------------------------------------------------------- */
+
+void request_shutdown(int status)
+{
+	if (!shutting_down)
+		shutdown_status = status;
+	shutting_down = true;
+}
+
+/* What the core still holds after everything has ended is a leak, unless kernel threads run. */
+_Noreturn void finish_shutdown(void)
+{
+	long leaked;
+
+	use_mm(NULL);
+	reap_tasks();
+	vfs_exit();
+	abi_exit();
+	if (list_empty(&all_tasks)) {
+		leaked = quire_exit();
+		if (leaked)
+			klog("%ld pages were not given back", leaked);
+	}
+	hal_exit(shutdown_status);
+}
+
+/* ---- what the core asks for: time, tasks, limits ----------------------------------------------- */
+
+uint64_t os_clock_ns(void)
+{
+	return hal_clock_ns();
+}
+
+uint64_t os_entropy(void)
+{
+	return hal_entropy();
+}
+
+uint64_t os_rlimit(void *owner, int resource)
+{
+	return owner ? rlimit_cur(owner, resource) : OS_RLIM_INFINITY;
+}
+
+bool os_capable(void *owner, int cap)
+{
+	struct process *p = owner;
+
+	return !p || (p->cap_effective >> cap & 1);
+}
+
+bool os_fatal_signal_pending(void)
+{
+	return current && current->proc && fatal_signal_pending(current);
+}
+
+void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
+{
+	struct process *p;
+
+	list_for_each_entry(p, &all_processes, all)
+		if (p->mm)
+			fn(p, ctx);
+}
+
+void os_kill(void *owner)
+{
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+
+	if (owner)
+		send_signal_process(owner, &si);
+}
+
+uint32_t os_current_pid(void)
+{
+	return current ? (uint32_t)current->tid : 0;
+}
+
+const char *os_current_comm(void)
+{
+	if (!current)
+		return "";
+	return current->proc ? current->proc->comm : current->name;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The way in: the machine's number table names a handler sys_<name>; the handlers live all over
+ * this folder, and a name that none of them defines answers ENOSYS. Here too: what happens before
+ * a task goes back to user mode, and traps.
+ */
+#include "kernel.h"
+
+#include "mm/os.h"
+#include <quire/trace.h>
+
+typedef long (*syscall_fn)(const unsigned long *a);
+
+#define SYS(nr, name) long sys_##name(const unsigned long *a) __attribute__((weak));
+#include "syscall_table.h"
+#undef SYS
+
+struct entry {
+	unsigned nr;
+	const char *name;
+	syscall_fn fn;
+};
+
+static const struct entry entries[] = {
+#define SYS(nr, name) {nr, #name, sys_##name},
+#include "syscall_table.h"
+#undef SYS
+};
+
+#define MAX_NR 512
+static const struct entry *table[MAX_NR];
+static bool named[MAX_NR];
+
+static void build_table(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
+		ASSERT(entries[i].nr < MAX_NR);
+		table[entries[i].nr] = &entries[i];
+	}
+}
+
+static long unknown(unsigned long nr, const char *name)
+{
+	if (nr >= MAX_NR) {
+		WARN_ON_ONCE(nr >= MAX_NR);
+	} else if (!named[nr]) {
+		named[nr] = true;
+		klog("system call %lu (%s) is not built", nr, name);
+	}
+	return -ENOSYS;
+}
+
+static long dispatch(unsigned long nr, const unsigned long *a)
+{
+	static bool built;
+
+	if (!built) {
+		build_table();
+		built = true;
+	}
+	if (nr >= MAX_NR || !table[nr])
+		return unknown(nr, "no name");
+	return table[nr]->fn ? table[nr]->fn(a) : unknown(nr, table[nr]->name);
+}
+
+static void check_memory(unsigned long nr)
+{
+	if (current->proc && current->proc->mm && quire_check(current->proc->mm)) {
+		klog("after system call %lu of task %d", nr, current->tid);
+		os_panic("the memory manager's invariants are broken");
+	}
+}
+
+void kernel_syscall(struct trap_frame *tf)
+{
+	unsigned long a[6], nr = tf_syscall_nr(tf);
+	uint64_t w[6];
+	bool traced = quire_trace_enabled();
+	long ret;
+
+	current->utf = tf;
+	w[0] = nr;
+	for (unsigned i = 0; i < 6; i++) {
+		a[i] = tf_syscall_arg(tf, i);
+		if (i < 5)
+			w[i + 1] = a[i];
+	}
+	if (traced)
+		quire_trace_words(QUIRE_TR_SYS_ENTER, w, 6);
+	ret = dispatch(nr, a);
+	if (traced && quire_trace_enabled()) {
+		w[1] = (uint64_t)ret;
+		quire_trace_words(QUIRE_TR_SYS_EXIT, w, 2);
+	}
+	if (options.mem_check)
+		check_memory(nr);
+	if (nr < MAX_NR && table[nr] && table[nr]->fn == sys_rt_sigreturn)
+		return; /* its registers are the interrupted program's */
+	if (ret == -ERESTARTSYS)
+		current->restart = true;
+	else
+		tf_set_syscall_ret(tf, ret);
+}
+
+void kernel_return_to_user(struct trap_frame *tf)
+{
+	struct task *t = current;
+
+	t->utf = tf;
+	do {
+		if (need_resched)
+			schedule();
+		if (t->proc->group_exit)
+			exit_task(t->proc->exit_status);
+		deliver_signals(tf);
+	} while (need_resched || signal_pending(t));
+}
+
+/* ---- traps ------------------------------------------------------------------------------------ */
+
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+{
+	struct task *t = current;
+	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
+	struct quire_fault_result res = {0};
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+
+	if (fi->user)
+		t->utf = tf;
+	quire_page_fault(mm, fi, &res);
+	if (res.counted && t) {
+		t->usage.min_flt += !res.major;
+		t->usage.maj_flt += res.major;
+	}
+	switch (res.outcome) {
+	case QUIRE_FAULT_DONE:
+		return true;
+	case QUIRE_FAULT_FIXUP:
+		return false;
+	case QUIRE_FAULT_SIGNAL:
+		t->fault_code = res.error_code;
+		si = (struct hal_siginfo){.signo = res.sig, .code = res.code, .addr = res.addr};
+		force_signal(&si);
+		return true;
+	case QUIRE_FAULT_KILL:
+		send_signal_process(t->proc, &si);
+		return fi->user;
+	default:
+		klog("page fault at 0x%lx, access %d", (unsigned long)fi->addr, (int)fi->access);
+		kernel_oops(tf, "a page fault that nobody can resolve");
+	}
+}
+
+void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
+{
+	struct hal_siginfo si = {.addr = addr, .code = code};
+
+	current->utf = tf;
+	switch (kind) {
+	case TRAP_ILLEGAL:
+		si.signo = SIGILL;
+		si.code = 1;
+		break;
+	case TRAP_BREAKPOINT:
+		si.signo = SIGTRAP;
+		si.code = 1;
+		break;
+	case TRAP_DIVIDE:
+		si.signo = SIGFPE;
+		si.code = 1;
+		break;
+	case TRAP_FPE:
+		si.signo = SIGFPE;
+		break;
+	case TRAP_ALIGN:
+		si.signo = SIGBUS;
+		si.code = 1;
+		break;
+	case TRAP_PROTECTION:
+		si = (struct hal_siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
+		break;
+	default:
+		si.signo = SIGSEGV;
+		si.code = SI_KERNEL;
+		break;
+	}
+	force_signal(&si);
+}
