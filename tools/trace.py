@@ -171,16 +171,19 @@ FAULT = re.compile(r'address=(?:0x)?([0-9a-f]+) ip=\S+ error_code=0x([0-9a-f]+)'
 
 
 class Extractor:
-    """Collects neutral events from a stream of (pid, event, text or numbers)."""
+    """Collects neutral events from a stream of (pid, event, text or numbers). only: what the
+    markers have to name, where one trace holds several programs."""
 
-    def __init__(self, ranges, kernel=True, markers=True):
-        self.ranges, self.kernel = ranges, kernel
+    def __init__(self, ranges, kernel=True, markers=True, only=''):
+        self.ranges, self.kernel, self.only = ranges, kernel, only
         self.on = not markers
         self.tasks, self.events = {}, []
         self.begun = self.ended = 0
 
     def marker(self, text):
         text = text.strip()
+        if self.only and not text.endswith(' ' + self.only):
+            return                      # another program's, or a line number
         if text.startswith(BEGIN):
             self.on = True
             self.begun += 1
@@ -197,10 +200,10 @@ class Extractor:
         self.events.append(Neutral('user' if user else 'kernel', address, code, task))
 
 
-def neutral_from_binary(path, ranges, kernel=True, markers=True):
-    """Returns (events, mismatches, count of all records)."""
-    ex, mismatches, count = Extractor(ranges, kernel, markers), [], 0
-    for r in read_records(path):
+def neutral_from_binary(path, ranges, kernel=True, markers=True, only='', records=None):
+    """Returns (events, mismatches, count of all records). records: those of path, read before."""
+    ex, mismatches, count = Extractor(ranges, kernel, markers, only), [], 0
+    for r in records if records is not None else read_records(path):
         count += 1
         if r.type == MARKER:
             ex.marker(r.text)

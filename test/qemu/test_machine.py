@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""One machine under everything that can be run on it: all scenarios, all recordings against the
+fake, programs made by ordinary compilers. usage: test_machine.py MACHINE; TAP on standard output.
+"""
+import glob
+import os
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.dont_write_bytecode = True
+
+import compare  # noqa: E402
+import machines  # noqa: E402
+import trace  # noqa: E402
+from common import CannotRun, have  # noqa: E402
+
+COMPILERS = {'x86_64': ['musl-gcc', 'gcc'], 'riscv64': ['riscv64-linux-gnu-gcc']}
+PROGRAM = '''
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <setjmp.h>
+static sigjmp_buf back;
+static void caught(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	siglongjmp(back, info->si_addr == (void *)64 && sig == SIGSEGV ? 1 : 2);
+}
+int main(int argc, char **argv)
+{
+	struct sigaction sa = { .sa_sigaction = caught, .sa_flags = SA_SIGINFO };
+	char *p = malloc(3 << 20);
+	int status = 0, how;
+	memset(p, 42, 3 << 20);
+	if (fork() == 0) {
+		memset(p, 7, 3 << 20);
+		_exit(p[1000] == 7 ? 5 : 6);
+	}
+	wait(&status);
+	sigaction(SIGSEGV, &sa, NULL);
+	how = sigsetjmp(back, 1);
+	if (!how)
+		*(volatile char *)64 = 1;
+	printf("%s %d child=%d mine=%d caught=%d pi=%.3f\\n", argv[argc - 1], argc,
+	       WEXITSTATUS(status), p[1000], how, 355.0 / 113.0);
+	return 3;
+}
+'''
+count = 0
+failed = 0
+
+
+def report(good, name, why=()):
+    global count, failed
+    count += 1
+    failed += not good
+    print(f'{"" if good else "not "}ok {count} - {name}')
+    for line in why if not good else ():
+        print('# ' + line)
+    sys.stdout.flush()
+
+
+def problems(subject, result, reference=None):
+    """Why a result is not as it should be: lines."""
+    if isinstance(result, CannotRun):
+        return str(result).splitlines()
+    out = list(result.mismatches[:5]) + list(result.table_differences[:5])
+    if result.status:
+        out += [s for s in result.output.splitlines() if ': expected ' in s or s.startswith(
+            ('call ', 'access ', 'pattern '))][:10] or result.output.splitlines()[-5:]
+    if reference is not None and not isinstance(reference, CannotRun):
+        d, left, right = compare.machines(reference, result, machines.QUIRES)
+        if d:
+            out += trace.difference_text(d, reference.machine, result.machine, left,
+                                         right).splitlines()
+        if subject.is_recording:
+            out += compare.replay_differences(reference, result)
+    elif reference is not None:
+        out.append(f'no reference: {reference}')
+    if not out and result.status:
+        out.append(f'status {result.status}')
+    return out
+
+
+def run_files(machine, paths, seconds):
+    opt = machines.Options(mem=256 << 20, seconds=seconds)
+    subjects = [machines.Subject(p) for p in paths]
+    references = {}
+    if machine != 'host':
+        references = {s.path: r for s, r in machines.execute(subjects, 'host', opt)}
+    dumps = 0
+    for s, r in machines.execute(subjects, machine, opt):
+        why = problems(s, r, references.get(s.path))
+        dumps += getattr(r, 'dumps', 0)
+        report(not why, f'{machine}: {os.path.relpath(s.path, TOP)}', why)
+    if machine != 'host' and paths:
+        report(dumps > 0, f'{machine}: live tables were compared with QEMU\'s ({dumps} dumps)',
+               ['no dump came'])
+
+
+def run_program(machine):
+    """An unmodified program: malloc, fork, a SIGSEGV handler, floating point, exit status."""
+    for compiler in COMPILERS[machine]:
+        if not have(compiler):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            source, binary = os.path.join(folder, 'p.c'), os.path.join(folder, 'program')
+            with open(source, 'w') as f:
+                f.write(PROGRAM)
+            subprocess.run([compiler, '-O1', '-static', '-o', binary, source], check=True)
+            r = subprocess.run([os.path.join(TOP, 'quire'), 'exec', machine, binary, 'hello'],
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+        wanted = 'hello 2 child=5 mine=42 caught=1 pi=3.142\n'
+        report(r.returncode == 3 and r.stdout == wanted, f'{machine}: a program of {compiler}',
+               [f'status {r.returncode}', repr(r.stdout), *r.stderr.splitlines()[-10:]])
+
+
+def main():
+    machine = sys.argv[1]
+    run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/scenario/*.scn'))), 60)
+    run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/recording/*.rec.xz'))), 180)
+    if machine in COMPILERS:
+        run_program(machine)
+    print(f'1..{count}')
+    return bool(failed)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
