@@ -94,3 +94,103 @@ def against_recording(subject, result):
 
 def rule_text(name):
     return RULES.get(name) or LATER_RULES.get(name, name)
+
+
+# ---- final maps and resident sets ------------------------------------------------------------
+
+MAP = re.compile(r'map (?:0x)?([0-9a-f]+)-(?:0x)?([0-9a-f]+) (\S{4}) (?:0x)?([0-9a-f]+) ?(.*)')
+PAGES = re.compile(r'pages (?:0x)?([0-9a-f]+) (\d+)')
+
+
+def _exits_of_replay(output):
+    """(process, areas, {start: pages present}) of each exit, from a replay's full digests."""
+    areas, present = [], 0
+    for line in output.splitlines():
+        m = MAP.match(line)
+        if m:
+            name = m.group(5)
+            what = name if re.fullmatch(r'f\d+', name) else 'other' if name else ''
+            offset = int(m.group(4), 16) if what else 0
+            areas.append([int(m.group(1), 16), int(m.group(2), 16), m.group(3), offset, what])
+            continue
+        m = PAGES.match(line)
+        if m:
+            present += int(m.group(2))
+            continue
+        m = re.match(r'digest \d+ p(\d+) (\w+)', line)
+        if m:
+            if m.group(2) == 'exit':
+                yield int(m.group(1)) + 1, areas, present
+            areas, present = [], 0
+
+
+def _recorded_areas(subject, areas):
+    out, resident = [], 0
+    for a in areas:
+        if a.name in SPECIAL:
+            continue
+        what = ''
+        if a.file:
+            path = subject.rec.files[a.file].path
+            what = 'other' if path.startswith(('/dev/zero', '/memfd:', '/SYSV')) else f'f{a.file - 1}'
+        out.append([a.start, a.end, a.perms, a.offset if what else 0, what])
+        resident += max(0, a.rss) // 4
+    return out, resident
+
+
+def _merged(areas):
+    """Neighbours that differ in nothing taken together: later kernels merge more than 5.10."""
+    out = []
+    for start, end, perms, offset, what in areas:
+        if out and out[-1][1] == start and out[-1][2] == perms and out[-1][4] == what and (
+                not what or out[-1][3] + start - out[-1][0] == offset):
+            out[-1][1] = end
+        else:
+            out.append([start, end, perms, offset, what])
+    return out
+
+
+def _zero_pages(subject, process):
+    """Pages that were only ever read where nothing was: the zero page, which no RSS counts."""
+    pages = {}
+    for proc, _, address, code in subject.table.expected:
+        if proc == process and not code & 16:
+            page = address >> 12
+            pages[page] = pages.get(page, False) or bool(code & 2)
+    return {p << 12 for p, written in pages.items() if not written}
+
+
+@dataclass
+class Final:
+    """The ends of all processes. merged: areas that only a later kernel's merging explains."""
+    processes: int = 0
+    differences: list = field(default_factory=list)
+    merged: int = 0
+    resident_recorded: int = 0
+    resident_replayed: int = 0
+
+
+def final(subject, result):
+    """Compares the recorded maps at each exit with the replay's; wants full digests."""
+    out, seen = Final(), {}
+    for process, areas, present in _exits_of_replay(result.output):
+        seen[process] = (areas, present)
+    for process, recorded in subject.table.final:
+        if process not in seen or not recorded:
+            continue
+        wanted, resident = _recorded_areas(subject, recorded)
+        got, present = seen[process]
+        anonymous = [a for a in got if not a[4]]
+        zero = sum(1 for p in _zero_pages(subject, process)
+                   if any(a[0] <= p < a[1] for a in anonymous))
+        out.processes += 1
+        out.resident_recorded += resident
+        out.resident_replayed += present - zero
+        if wanted != got and _merged(wanted) == _merged(got):
+            out.merged += abs(len(wanted) - len(got)) or 1
+        elif wanted != got:
+            a, b = _merged(wanted), _merged(got)
+            first = next((x for x in a if x not in b), None) or next(x for x in b if x not in a)
+            out.differences.append(f'process {process}: {first[0]:x}-{first[1]:x} {first[2]} '
+                                   f'{first[4]} is on one side only')
+    return out

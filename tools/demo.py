@@ -83,6 +83,19 @@ def _recorded(table, subject, result):
     table.line('unexplained', len(a.unexplained), not a.unexplained)
 
 
+def _ends(table, subject, result):
+    f = compare.final(subject, result)
+    table.line('final maps against the recorded', f'{f.processes} processes, '
+               f'{len(f.differences)} differences', f.processes > 0 and not f.differences)
+    for line in f.differences[:5]:
+        print('    ' + line)
+    if f.merged:
+        print(f'      rule merging: {f.merged} (areas that later kernels than 5.10 merge)')
+    off = abs(f.resident_recorded - f.resident_replayed)
+    table.line('resident pages at the end, recorded / replayed',
+               f'{f.resident_recorded} / {f.resident_replayed}', off * 100 <= f.resident_recorded)
+
+
 def _checks(table, results):
     for name in machines.QUIRES:
         r = results.get(name)
@@ -115,6 +128,7 @@ def run(args):
     _events(table, results)
     _differences(table, results)
     _recorded(table, subject, next(iter(results.values())))
+    _ends(table, subject, next(iter(results.values())))
     _checks(table, results)
     for name, why in absent.items():
         table.line(f'not run on {name}', str(why).splitlines()[0], name == 'linux-5.10')
