@@ -77,6 +77,8 @@ static int type_add(struct memblock_type *t, phys_addr_t start, phys_addr_t end)
 
 static int type_remove(struct memblock_type *t, phys_addr_t start, phys_addr_t end)
 {
+	if (start >= end)
+		return 0;
 	for (unsigned i = 0; i < t->cnt;) {
 		struct memblock_region *r = &t->regions[i];
 
@@ -133,37 +135,38 @@ uint64_t memblock_size(const struct memblock_type *t)
 
 /* ---- collecting ------------------------------------------------------------------------------ */
 
-static void collect(const struct mem_range *r, void *ctx)
+int memblock_take(const struct mem_range *r)
 {
 	phys_addr_t start = r->start, end = r->end;
-	int *err = ctx;
+	bool ram = r->kind == MEM_RAM;
 
 	if (start > end) {
 		complain("refused, ends before it starts:", start, end, r->name);
-		if (r->kind != MEM_RAM) /* it meant to protect something: what, nobody knows */
-			*err = -EINVAL;
-		return;
+		/* A reservation meant to protect something: what, nobody knows now. */
+		return ram ? 0 : -EINVAL;
 	}
-	if (start == end)
-		return;
 	if (end > PHYS_END) {
 		complain("cut at the widest address:", start, end, r->name);
+		start = min(start, PHYS_END);
 		end = PHYS_END;
-		if (start >= end)
-			return;
 	}
-	if (r->kind == MEM_RAM) {
-		if (memblock_add(start, end))
-			complain("too many ranges, not used:", start, end, r->name);
-		return;
-	}
-	if (memblock_reserve(start, end)) {
+	if (!ram && memblock_reserve(start, end)) {
 		complain("too many reservations:", start, end, r->name);
-		*err = -ENOMEM;
+		return -ENOMEM;
 	}
 	/* The image and boot data lie in RAM even where the firmware left them out of its list. */
-	if ((r->kind == MEM_KERNEL || r->kind == MEM_BOOT_DATA) && memblock_add(start, end))
-		complain("too many ranges, no struct pages for:", start, end, r->name);
+	if ((ram || r->kind == MEM_KERNEL || r->kind == MEM_BOOT_DATA) &&
+	    memblock_add(start, end))
+		complain("too many ranges, not used:", start, end, r->name);
+	return 0;
+}
+
+static void collect(const struct mem_range *r, void *ctx)
+{
+	int err = memblock_take(r), *first = ctx;
+
+	if (!*first)
+		*first = err;
 }
 
 int memblock_init(void)

@@ -26,6 +26,9 @@ extern struct memblock_type memblock_memory, memblock_reserved;
  * could not be kept (too many); -EINVAL: no RAM at all. */
 int memblock_init(void);
 void memblock_exit(void);
+/* One range as a machine tells of it. RAM that makes no sense is refused with a log line and 0;
+ * a reservation that makes none is -EINVAL, one too many -ENOMEM. */
+int memblock_take(const struct mem_range *r);
 /* Adds to RAM, or to what is reserved; overlaps are merged. -EINVAL: start > end; -ENOMEM: table
  * full. An empty range is nothing. */
 int memblock_add(phys_addr_t start, phys_addr_t end);

@@ -89,7 +89,7 @@ int trace_init(void *memory, size_t size)
 {
 	if (!memory)
 		return 0;
-	if (size < 2 * PAGE_SIZE || (uintptr_t)memory % 8)
+	if (size < PAGE_SIZE + sizeof(struct quire_trace_record) || (uintptr_t)memory % 8)
 		return -EINVAL;
 	ring = memory;
 	memset(ring, 0, PAGE_SIZE);

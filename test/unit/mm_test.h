@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the unit tests of mm/ share: a machine in software with the core on it, taken down again
+ * with every invariant checked and nothing leaked.
+ */
+#ifndef TEST_UNIT_MM_TEST_H
+#define TEST_UNIT_MM_TEST_H
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/fake/fake.h"
+#include "mm/page_alloc.h"
+#include <quire/quire.h>
+
+static inline void machine_up_cfg(const struct fake_config *fc, const struct quire_config *qc)
+{
+	cr_assert_eq(fake_machine_create(fc), 0);
+	cr_assert_eq(quire_init(qc), 0);
+	cr_assert_eq(check_phys(), 0);
+}
+
+static inline void machine_up(uint64_t ram, unsigned cpus)
+{
+	machine_up_cfg(&(struct fake_config){.ram = ram, .cpus = cpus}, NULL);
+}
+
+static inline void machine_down(void)
+{
+	cr_expect_eq(check_phys(), 0);
+	cr_expect_eq(quire_exit(), 0);
+	fake_machine_destroy();
+}
+
+/* Pages free once every list is drained. */
+static inline uint64_t free_pages_now(void)
+{
+	struct quire_counts c;
+
+	quire_drain();
+	quire_get_counts(&c);
+	return c.free_pages;
+}
+
+/* A sink for reports. */
+struct text {
+	char s[32768];
+	size_t n;
+};
+
+static inline void text_emit(void *ctx, const char *s, size_t n)
+{
+	struct text *t = ctx;
+
+	if (n > sizeof(t->s) - 1 - t->n)
+		n = sizeof(t->s) - 1 - t->n;
+	memcpy(t->s + t->n, s, n);
+	t->n += n;
+	t->s[t->n] = 0;
+}
+
+/* xorshift: the same sequence everywhere. */
+static inline uint64_t rnd(void)
+{
+	static uint64_t x = 0x9e3779b97f4a7c15ull;
+
+	x ^= x << 13;
+	x ^= x >> 7;
+	x ^= x << 17;
+	return x;
+}
+
+#endif

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: MIT */
+/* Files and their page cache: read, write, holes, truncate, punch, seals, running out of memory. */
+#include "mm_test.h"
+
+#include "lib/errno.h"
+#include "mm/filemap.h"
+
+#define MIB (1ull << 20)
+
+static unsigned reads, released;
+
+/* Page n of the source is full of the byte n + 1. */
+static int source_readpage(struct quire_inode *inode, uint64_t index, void *dst)
+{
+	reads++;
+	if (index == 77)
+		return -EIO;
+	memset(dst, index + 1, PAGE_SIZE);
+	return 0;
+}
+
+static void source_release(struct quire_inode *inode, void *priv)
+{
+	released++;
+	*(int *)priv += 1;
+}
+
+static const struct quire_inode_ops source = {source_readpage, source_release};
+
+Test(filemap, read_through_the_cache)
+{
+	struct quire_inode *inode;
+	unsigned char buf[100];
+	int gone = 0;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(&source, &gone, 7, 3, 0);
+	cr_expect_eq(quire_inode_private(inode), &gone);
+	quire_inode_truncate(inode, 10 * PAGE_SIZE + 10);
+	cr_expect_eq(quire_inode_read(inode, 2 * PAGE_SIZE - 50, (uintptr_t)buf, 100, false), 100);
+	cr_expect_eq(buf[49], 2);
+	cr_expect_eq(buf[50], 3);
+	cr_expect_eq(reads, 2);
+	quire_inode_read(inode, 2 * PAGE_SIZE - 50, (uintptr_t)buf, 100, false);
+	cr_expect_eq(reads, 2, "the second time it is cached");
+	cr_expect_eq(quire_inode_read(inode, 10 * PAGE_SIZE, (uintptr_t)buf, 100, false), 10);
+	cr_expect_eq(quire_inode_read(inode, 11 * PAGE_SIZE, (uintptr_t)buf, 100, false), 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 3);
+	cr_expect_eq(check_phys(), 0);
+	quire_drop_caches();
+	cr_expect_eq(quire_inode_cached_pages(inode), 0);
+	cr_expect_eq(quire_inode_populate(inode, 0, 1 << 30), 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 11);
+	quire_inode_put(inode);
+	cr_expect_eq(gone, 1);
+	machine_down();
+}
+
+Test(filemap, tail_beyond_the_end_is_zero)
+{
+	struct quire_inode *inode;
+	struct page *page;
+	int gone = 0;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(&source, &gone, 7, 3, 0);
+	quire_inode_truncate(inode, 100);
+	cr_assert_eq(filemap_get_page(&inode->i_mapping, 0, &page, NULL), 0);
+	cr_expect_eq(((char *)page_address(page))[99], 1);
+	cr_expect_eq(((char *)page_address(page))[100], 0);
+	cr_expect_eq(((char *)page_address(page))[PAGE_SIZE - 1], 0);
+	unlock_page(page);
+	put_page(page);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, read_errors_are_told)
+{
+	struct quire_inode *inode;
+	char buf[10];
+	int gone = 0;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(&source, &gone, 7, 3, 0);
+	quire_inode_truncate(inode, 100 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_read(inode, 77 * PAGE_SIZE, (uintptr_t)buf, 10, false), -EIO);
+	cr_expect_eq(quire_inode_read(inode, 77 * PAGE_SIZE - 5, (uintptr_t)buf, 10, false), 5);
+	cr_expect_eq(quire_inode_cached_pages(inode), 1);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, against_an_array)
+{
+	enum { SIZE = 200000 };
+	static unsigned char model[SIZE], buf[SIZE];
+	struct quire_inode *inode;
+	uint64_t size = 0, before;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	for (unsigned round = 0; round < 3000; round++) {
+		uint64_t off = rnd() % SIZE, n = rnd() % min(SIZE - off + 1, 30000ul);
+		long got;
+
+		switch (rnd() % 5) {
+		case 0:
+		case 1:
+			memset(buf, rnd(), n);
+			got = quire_inode_write(inode, off, (uintptr_t)buf, n, false);
+			cr_assert_eq(got, n);
+			memcpy(model + off, buf, n);
+			if (n)
+				size = max(size, off + n);
+			break;
+		case 2:
+			got = quire_inode_read(inode, off, (uintptr_t)buf, n, false);
+			cr_assert_eq(got, off >= size ? 0 : min(n, size - off));
+			cr_assert_eq(memcmp(buf, model + off, got), 0);
+			break;
+		case 3:
+			if (rnd() % 4)
+				break;
+			cr_assert_eq(quire_inode_truncate(inode, off), 0);
+			memset(model + off, 0, SIZE - off);
+			size = off;
+			break;
+		default:
+			if (!n)
+				break;
+			cr_assert_eq(quire_inode_fallocate(inode, FALLOC_FL_PUNCH_HOLE |
+							   FALLOC_FL_KEEP_SIZE, off, n), 0);
+			memset(model + off, 0, n);
+		}
+		cr_assert_eq(quire_inode_size(inode), size);
+	}
+	cr_expect_eq(check_phys(), 0);
+	quire_drop_caches();
+	cr_expect_eq(quire_inode_read(inode, 0, (uintptr_t)buf, SIZE, false), size);
+	cr_expect_eq(memcmp(buf, model, size), 0, "shared memory is the only copy: it stays");
+	quire_inode_put(inode);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+Test(filemap, written_pages_are_not_dropped)
+{
+	struct quire_inode *inode;
+	int gone = 0;
+	char c = 'w';
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(&source, &gone, 7, 3, 0);
+	quire_inode_truncate(inode, 4 * PAGE_SIZE);
+	quire_inode_populate(inode, 0, 4 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_write(inode, PAGE_SIZE + 5, (uintptr_t)&c, 1, false), 1);
+	quire_drop_caches();
+	cr_expect_eq(quire_inode_cached_pages(inode), 1);
+	c = 0;
+	quire_inode_read(inode, PAGE_SIZE + 5, (uintptr_t)&c, 1, false);
+	cr_expect_eq(c, 'w');
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, allocation_and_holes)
+{
+	struct quire_inode *inode;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 5 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_inode_size(inode), 5 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_cached_pages(inode), 5);
+	cr_expect_eq(quire_inode_fallocate(inode, FALLOC_FL_KEEP_SIZE, 0, 8 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_inode_size(inode), 5 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_fallocate(inode, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					   PAGE_SIZE / 2, 3 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 6);
+	cr_expect_eq(quire_inode_fallocate(inode, FALLOC_FL_PUNCH_HOLE, 0, 1), -EOPNOTSUPP);
+	cr_expect_eq(quire_inode_fallocate(inode, 0x40, 0, 1), -EOPNOTSUPP);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 0), -EINVAL);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, seals)
+{
+	struct quire_inode *inode;
+	struct quire_file *f, *ro;
+	char c = 1;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(inode, 2 * PAGE_SIZE);
+	f = quire_file_open(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/memfd:x (deleted)");
+	ro = quire_file_open(inode, QUIRE_FMODE_READ, NULL);
+	cr_expect_str_eq(quire_file_path(f), "/memfd:x (deleted)");
+	cr_expect_str_eq(quire_file_path(ro), "");
+	cr_expect_eq(quire_file_add_seals(ro, F_SEAL_GROW), -EPERM);
+	cr_expect_eq(quire_file_add_seals(f, 0x100), -EINVAL);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_GROW), 0);
+	cr_expect_eq(quire_inode_truncate(inode, 3 * PAGE_SIZE), -EPERM);
+	cr_expect_eq(quire_inode_write(inode, 2 * PAGE_SIZE, (uintptr_t)&c, 1, false), -EPERM);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_SHRINK), 0);
+	cr_expect_eq(quire_inode_truncate(inode, 1), -EPERM);
+	cr_expect_eq(mapping_map_writable(&inode->i_mapping), 0);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_WRITE), -EBUSY);
+	mapping_unmap_writable(&inode->i_mapping);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_WRITE), 0);
+	cr_expect_eq(mapping_map_writable(&inode->i_mapping), -EPERM);
+	cr_expect_eq(quire_inode_write(inode, 0, (uintptr_t)&c, 1, false), -EPERM);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_SEAL), 0);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_GROW), -EPERM);
+	cr_expect_eq(quire_file_seals(f),
+		     F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_WRITE | F_SEAL_SEAL);
+	quire_file_put(f);
+	quire_file_put(ro);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, write_access)
+{
+	struct quire_inode *inode;
+	struct quire_file *w, *x;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, 0);
+	x = quire_file_open(inode, QUIRE_FMODE_READ | QUIRE_FMODE_EXEC, "/bin/x");
+	w = quire_file_open(inode, QUIRE_FMODE_WRITE, "/bin/x");
+	cr_expect_eq(deny_write_access(to_file(x)), -ETXTBSY);
+	quire_file_put(w);
+	cr_expect_eq(deny_write_access(to_file(x)), 0);
+	cr_expect_null(quire_file_open(inode, QUIRE_FMODE_WRITE, "/bin/x"));
+	allow_write_access(to_file(x));
+	quire_file_get(x);
+	quire_file_put(x);
+	cr_expect_eq(quire_file_inode(x), inode);
+	quire_file_put(x);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, huge_offsets)
+{
+	struct quire_inode *inode;
+	uint64_t far = (1ull << 60) + 123, before;
+	char c = 'f';
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	cr_expect_eq(quire_inode_write(inode, far, (uintptr_t)&c, 1, false), 1);
+	cr_expect_eq(quire_inode_write(inode, 0, (uintptr_t)&c, 1, false), 1);
+	cr_expect_eq(quire_inode_cached_pages(inode), 2);
+	c = 0;
+	cr_expect_eq(quire_inode_read(inode, far, (uintptr_t)&c, 5, false), 1);
+	cr_expect_eq(c, 'f');
+	cr_expect_eq(quire_inode_write(inode, INT64_MAX, (uintptr_t)&c, 1, false), -EFBIG);
+	cr_expect_eq(check_phys(), 0);
+	quire_inode_put(inode);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+/* Every single allocation on the way fails once: no leak, no half page, and then it works. */
+Test(filemap, every_allocation_may_fail)
+{
+	machine_up(64 * MIB, 1);
+	for (unsigned kind = 0; kind < QUIRE_INJECT_KINDS; kind++)
+		for (unsigned nth = 1; nth < 40; nth++) {
+			uint64_t before = free_pages_now();
+			struct quire_inode *inode;
+			char c = 'x';
+
+			quire_inject_set(kind, nth);
+			inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+			if (inode) {
+				struct quire_file *f = quire_file_open(inode, 1, "/f");
+
+				for (unsigned i = 0; i < 10; i++)
+					quire_inode_write(inode, i * 1000000ull * PAGE_SIZE,
+							  (uintptr_t)&c, 1, false);
+				cr_assert_eq(check_phys(), 0);
+				if (f)
+					quire_file_put(f);
+				quire_inode_put(inode);
+			}
+			quire_inject_set(kind, 0);
+			cr_assert_eq(free_pages_now(), before);
+		}
+	machine_down();
+}
+
+Test(filemap, cache_gives_way_to_need)
+{
+	static struct page *p[40000];
+	struct quire_inode *inode;
+	unsigned n = 0;
+	int gone = 0;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(&source, &gone, 7, 3, 0);
+	quire_inode_truncate(inode, 70 * PAGE_SIZE);
+	quire_inode_populate(inode, 0, 70 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_cached_pages(inode), 70);
+	while ((p[n] = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0)))
+		n++;
+	cr_expect_eq(quire_inode_cached_pages(inode), 0);
+	while (n)
+		__free_pages(p[--n], 0);
+	quire_inode_put(inode);
+	machine_down();
+}

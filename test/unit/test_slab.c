@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/* The slab allocator: sizes, contents, checks, and nothing left behind. */
+#include "mm_test.h"
+
+#include "mm/slab_def.h"
+
+#define MIB (1ull << 20)
+
+Test(slab, kmalloc_sizes)
+{
+	uint64_t before;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	for (size_t n = 1; n <= 9000; n += n < 300 ? 1 : 61) {
+		char *p = kmalloc(n, GFP_KERNEL);
+
+		cr_assert(p);
+		cr_assert_eq((uintptr_t)p % 8, 0);
+		memset(p, 0x5a, n);
+		cr_assert_geq(ksize(p), n);
+		memset(p, 0x5a, ksize(p));
+		kfree(p);
+	}
+	kfree(NULL);
+	cr_assert_null(kmalloc(PAGE_SIZE << MAX_ORDER, GFP_KERNEL));
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+Test(slab, classes_waste_as_linux_does)
+{
+	static const size_t want[][2] = {{1, 8},     {8, 8},	 {9, 16},   {65, 96},
+					 {96, 96},   {97, 128},	 {129, 192}, {192, 192},
+					 {193, 256}, {257, 512}, {4097, 8192}, {8192, 8192}};
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(want); i++) {
+		void *p = kmalloc(want[i][0], GFP_KERNEL);
+
+		cr_expect_eq(ksize(p), want[i][1]);
+		kfree(p);
+	}
+	machine_down();
+}
+
+Test(slab, powers_of_two_are_aligned)
+{
+	machine_up(64 * MIB, 1);
+	for (size_t n = 16; n <= 65536; n *= 2) {
+		void *p[5];
+
+		for (unsigned i = 0; i < 5; i++) {
+			p[i] = kmalloc(n, GFP_KERNEL);
+			cr_assert_eq((uintptr_t)p[i] % min(n, PAGE_SIZE), 0);
+		}
+		for (unsigned i = 0; i < 5; i++)
+			kfree(p[i]);
+	}
+	machine_down();
+}
+
+static void churn(unsigned slots, unsigned rounds, unsigned cpus)
+{
+	struct slot {
+		unsigned char *p, tag;
+		size_t n;
+	} *s = calloc(slots, sizeof(*s));
+
+	for (unsigned i = 0; i < rounds; i++) {
+		struct slot *x = &s[rnd() % slots];
+
+		if (rnd() % 53 == 0)
+			fake_cpu_switch(rnd() % cpus);
+		if (x->p) {
+			for (size_t j = 0; j < x->n; j++)
+				cr_assert_eq(x->p[j], x->tag);
+			kfree(x->p);
+			x->p = NULL;
+			continue;
+		}
+		x->n = rnd() % 50 ? 1 + rnd() % 400 : 1 + rnd() % 30000;
+		x->tag = rnd();
+		x->p = kmalloc(x->n, GFP_KERNEL);
+		cr_assert(x->p);
+		memset(x->p, x->tag, x->n);
+		if (i % (rounds / 4) == 0)
+			cr_assert_eq(check_phys(), 0);
+	}
+	for (unsigned i = 0; i < slots; i++)
+		kfree(s[i].p);
+	fake_cpu_switch(0);
+	free(s);
+}
+
+Test(slab, churn)
+{
+	uint64_t before;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	churn(5000, 100000, 1);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+Test(slab, freed_on_another_cpu)
+{
+	uint64_t before;
+
+	machine_up(64 * MIB, 4);
+	before = free_pages_now();
+	churn(3000, 60000, 4);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+static unsigned built;
+
+static void build(void *obj)
+{
+	memset(obj, 0x11, 100);
+	built++;
+}
+
+Test(slab, constructed_once_a_slab)
+{
+	struct kmem_cache *c;
+	unsigned after_first;
+	void *p;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("built", 100, 0, 0, build);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	after_first = built;
+	cr_expect_gt(after_first, 1);
+	for (unsigned i = 0; i < 100; i++)
+		cr_assert_eq(((char *)p)[i], 0x11);
+	((char *)p)[3] = 0x22; /* contents survive a free and come back */
+	kmem_cache_free(c, p);
+	cr_expect_eq(kmem_cache_alloc(c, GFP_KERNEL), p);
+	cr_expect_eq(((char *)p)[3], 0x22);
+	cr_expect_eq(built, after_first);
+	kmem_cache_free(c, p);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+Test(slab, zalloc_and_realloc)
+{
+	struct kmem_cache *c;
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("z", 72, 0, SLAB_HWCACHE_ALIGN, NULL);
+	for (int i = 0; i < 200; i++) {
+		p = kmem_cache_zalloc(c, GFP_KERNEL);
+		cr_assert_eq((uintptr_t)p % 64, 0);
+		for (unsigned j = 0; j < 72; j++)
+			cr_assert_eq(p[j], 0);
+		memset(p, 0xee, 72);
+		kmem_cache_free(c, p);
+	}
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	p = krealloc(NULL, 10, GFP_KERNEL);
+	memcpy(p, "123456789", 10);
+	p = krealloc(p, 3000, GFP_KERNEL);
+	cr_expect_str_eq(p, "123456789");
+	cr_expect_null(krealloc(p, 0, GFP_KERNEL));
+	machine_down();
+}
+
+Test(slab, leaks_are_counted)
+{
+	struct kmem_cache *c;
+	void *a, *b;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("leaky", 48, 0, 0, NULL);
+	a = kmem_cache_alloc(c, GFP_KERNEL);
+	b = kmem_cache_alloc(c, GFP_KERNEL);
+	kmem_cache_free(c, a);
+	cr_expect_eq(kmem_cache_destroy(c), 1);
+	(void)b;
+	cr_expect_gt(quire_exit(), 0);
+	fake_machine_destroy();
+}
+
+Test(slab, shrink_gives_pages_back)
+{
+	static void *p[2000];
+	struct kmem_cache *c;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("s", 256, 0, 0, NULL);
+	for (unsigned i = 0; i < 2000; i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < 2000; i++)
+		kmem_cache_free(c, p[i]);
+	cr_expect_gt(kmem_cache_shrink(c), 0);
+	cr_expect_eq(c->nr_pages, 0);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+Test(slab, out_of_memory_is_null)
+{
+	machine_up(64 * MIB, 1);
+	quire_drain();
+	quire_inject_set(QUIRE_INJECT_SLAB, 1);
+	cr_expect_null(kmalloc(64, GFP_KERNEL));
+	for (unsigned i = 0; i < 200; i++) { /* no page for a new slab, sooner or later */
+		void *p;
+
+		quire_drain();
+		quire_inject_set(QUIRE_INJECT_PAGE, 1);
+		p = kmalloc(700, GFP_KERNEL);
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);
+		kfree(p);
+	}
+	machine_down();
+}
+
+Test(slab, double_free_is_caught, .exit_code = 1)
+{
+	void *p;
+
+	machine_up(64 * MIB, 1);
+	p = kmalloc(100, GFP_KERNEL);
+	kfree(p);
+	kfree(p);
+	exit(0);
+}
+
+Test(slab, middle_of_an_object_is_caught, .exit_code = 1)
+{
+	machine_up(64 * MIB, 1);
+	kfree((char *)kmalloc(100, GFP_KERNEL) + 16);
+	exit(0);
+}
+
+Test(slab, page_that_is_no_slab_is_caught, .exit_code = 1)
+{
+	machine_up(64 * MIB, 1);
+	kfree((void *)__get_free_pages(GFP_KERNEL, 0));
+	exit(0);
+}
+
+Test(slab, wrong_cache_is_caught, .exit_code = 1)
+{
+	struct kmem_cache *a, *b;
+
+	machine_up(64 * MIB, 1);
+	a = kmem_cache_create("a", 48, 0, 0, NULL);
+	b = kmem_cache_create("b", 48, 0, 0, NULL);
+	kmem_cache_free(b, kmem_cache_alloc(a, GFP_KERNEL));
+	exit(0);
+}
+
+/* Unless a checker of addresses sees the store first, the next owner does. */
+Test(slab, write_after_free_is_caught, .exit_code = 1)
+{
+	uintptr_t *p;
+
+	machine_up(64 * MIB, 1);
+	p = kmalloc(64, GFP_KERNEL);
+	kfree(p);
+	hal_unpoison(p, 64);
+	p[1] = 1;
+	(void)kmalloc(64, GFP_KERNEL);
+	exit(0);
+}
