@@ -47,13 +47,24 @@ static void uart_write(const char *s, size_t n)
 	}
 }
 
+/* The firmware reads physical memory: by way of the image, since s may lie on a mapped stack. */
+static void dbcn_write(const char *s, size_t n)
+{
+	static char bounce[128];
+	struct sbi_ret r = {0, 0};
+
+	for (; n && !r.error; n -= (size_t)r.value, s += r.value) {
+		size_t part = min(n, sizeof(bounce));
+
+		memcpy(bounce, s, part);
+		r = sbi_call(SBI_DBCN, SBI_DBCN_WRITE, part, hal_virt_to_phys(bounce), 0);
+	}
+}
+
 static void sbi_write(const char *s, size_t n)
 {
 	if (has_dbcn) {
-		struct sbi_ret r = {0, 0};
-
-		for (; n && !r.error; n -= (size_t)r.value, s += r.value)
-			r = sbi_call(SBI_DBCN, SBI_DBCN_WRITE, n, hal_virt_to_phys(s), 0);
+		dbcn_write(s, n);
 		return;
 	}
 	while (n--)
