@@ -318,41 +318,45 @@ static void do_wait(struct u *u)
 	while (ret == -U_EINTR);
 }
 
-static void number_arg(struct text *t, uint64_t v, char *buf, size_t cap)
+static void number_arg(uint64_t v, char *buf, size_t cap)
 {
-	*t = (struct text){ buf, 0, cap };
-	text_udec(t, v);
+	struct text t = { buf, 0, cap };
+
+	text_udec(&t, v);
+}
+
+/* The next image in the same process, where it needs no arguments to know what it is. */
+static void image_entry(struct u *u, void *state)
+{
+	rp_start(u, state, "quire: begin image");
 }
 
 /* The next program image goes on behind this step, as the same process. */
 static void do_exec(struct u *u, struct rp *r, const struct rp_step *s)
 {
+	const struct rp_exec *x = (const void *)((const char *)r->h + r->h->execs_off);
 	char path[200], at[24], proc[24], counts[3][24];
 	struct text t = TEXT(path);
 	const char *argv[14] = { path, "--at", at, "--proc", proc, "--steps", counts[0],
 				 "--faults", counts[1], "--bad", counts[2], "--data",
 				 r->data_dir, r->full ? "--full" : NULL };
-	uint64_t ptr[15] = { 0 };
-	uintptr_t sc = u_scratch(u), strings = sc + 512;
-	long ret;
+	const char *args[15] = { NULL };
+	struct rp next = *r;
 
+	next.turn.at += 8;
+	next.turn.steps++;
+	next.mine = true;
 	text_str(&t, r->elf_dir);
 	text_str(&t, "/exec-");
 	text_udec(&t, s->aux);
-	number_arg(&t, r->turn.at + 8, at, sizeof(at));
-	number_arg(&t, r->me, proc, sizeof(proc));
-	number_arg(&t, r->turn.steps + 1, counts[0], sizeof(counts[0]));
-	number_arg(&t, r->turn.faults, counts[1], sizeof(counts[1]));
-	number_arg(&t, r->turn.bad, counts[2], sizeof(counts[2]));
-	for (unsigned i = 0; i < 14 && argv[i]; i++) {
-		ptr[i] = strings;
-		u_poke(u, strings, argv[i], str_len(argv[i]) + 1);
-		strings += str_len(argv[i]) + 1;
-	}
+	number_arg(next.turn.at, at, sizeof(at));
+	number_arg(r->me, proc, sizeof(proc));
+	number_arg(next.turn.steps, counts[0], sizeof(counts[0]));
+	number_arg(r->turn.faults, counts[1], sizeof(counts[1]));
+	number_arg(r->turn.bad, counts[2], sizeof(counts[2]));
+	__builtin_memcpy(args, argv, sizeof(argv));
 	rp_mark(u, "quire: end image");
-	u_poke(u, sc, ptr, sizeof(ptr));
-	ret = u_syscall(u, NR_execve, (long)ptr[0], (long)sc, (long)(sc + 14 * 8), 0, 0, 0);
-	give_up(u, path, ret);
+	give_up(u, path, u_exec(u, path, args, x[s->aux].heap, image_entry, &next, sizeof(next)));
 }
 
 static void end_replay(struct u *u, struct rp *r)
@@ -442,6 +446,42 @@ void rp_life(struct u *u, struct rp *r)
 }
 
 /* ---- before the first step -------------------------------------------------------------------- */
+
+struct mapped {
+	uint64_t start, end;
+};
+
+struct to_unmap {
+	unsigned n;
+	struct mapped range[64];
+};
+
+static void collect(struct u *u, const struct rp_map *m, void *ctx)
+{
+	struct to_unmap *all = ctx;
+
+	if (all->n < 64)
+		all->range[all->n++] = (struct mapped){ m->start, m->end };
+}
+
+/* Takes away whatever the kernel mapped outside our hole. */
+static void unmap_rest(struct u *u)
+{
+	struct to_unmap all = { 0 };
+
+	rp_maps(u, collect, &all);
+	for (unsigned i = 0; i < all.n; i++)
+		u_syscall(u, NR_munmap, (long)all.range[i].start,
+			  (long)(all.range[i].end - all.range[i].start), 0, 0, 0, 0);
+}
+
+void rp_start(struct u *u, struct rp *r, const char *mark)
+{
+	unmap_rest(u);
+	u_warm(u, r, sizeof(*r));
+	rp_mark(u, mark);
+	rp_life(u, r);
+}
 
 static long pipe_at(struct u *u, long first)
 {

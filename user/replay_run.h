@@ -28,6 +28,13 @@ struct rp {
 	char elf_dir[128], data_dir[128];
 };
 
+/* Where the replayer's block lies: in the hole, below the table. */
+#define RP_BLOCK 0x30000ul
+
+extern const struct u_program replayer_program; /* replayer.c */
+
+/* One program image starts: what the kernel mapped goes, the marker is set, the steps are taken. */
+_Noreturn void rp_start(struct u *u, struct rp *r, const char *mark);
 /* Runs the table from r->turn.at on as process r->me; ends the process. */
 _Noreturn void rp_life(struct u *u, struct rp *r);
 /* Pipes and files, before the first step. 0 or a negative errno. */

@@ -8,37 +8,7 @@
  */
 #include "replay_run.h"
 
-const size_t u_state_size = sizeof(struct rp);
-const uintptr_t u_block_base = 0x30000;
-
 static const struct rp_header *const table = (const void *)RP_TABLE_ADDR;
-
-struct mapped {
-	uint64_t start, end;
-};
-
-struct to_unmap {
-	unsigned n;
-	struct mapped range[64];
-};
-
-static void collect(struct u *u, const struct rp_map *m, void *ctx)
-{
-	struct to_unmap *all = ctx;
-
-	if (all->n < 64)
-		all->range[all->n++] = (struct mapped){ m->start, m->end };
-}
-
-static void unmap_rest(struct u *u)
-{
-	struct to_unmap all = { 0 };
-
-	rp_maps(u, collect, &all);
-	for (unsigned i = 0; i < all.n; i++)
-		u_syscall(u, NR_munmap, (long)all.range[i].start,
-			  (long)(all.range[i].end - all.range[i].start), 0, 0, 0, 0);
-}
 
 static int cannot(struct u *u, const char *why, uint64_t at)
 {
@@ -119,7 +89,7 @@ static void touch_table(struct u *u)
 		u_access(u, U_LOAD, p, 1, 0);
 }
 
-int u_main(struct u *u, void *state, int argc, char **argv)
+static int replayer_main(struct u *u, void *state, int argc, char **argv)
 {
 	struct rp *r = state;
 	const char *why;
@@ -139,9 +109,8 @@ int u_main(struct u *u, void *state, int argc, char **argv)
 	ret = first ? rp_prepare(u, r) : 0;
 	if (ret < 0)
 		return cannot(u, "the files or pipes cannot be made", (uint64_t)-ret);
-	unmap_rest(u);
-	u_warm(u, r, sizeof(*r));
 	touch_table(u);
-	rp_mark(u, first ? "quire: begin replay" : "quire: begin image");
-	rp_life(u, r);
+	rp_start(u, r, first ? "quire: begin replay" : "quire: begin image");
 }
+
+const struct u_program replayer_program = { replayer_main, sizeof(struct rp), RP_BLOCK };

@@ -84,6 +84,8 @@ void run_mark(struct u *u, struct run *r, const char *what, uint64_t n, bool has
 /* Carries out action a and prints what was seen. */
 void run_action(struct u *u, struct run *r, const struct scn_action *a);
 
+extern const struct u_program runner_program; /* runner.c */
+
 /* The scratch memory: strings and small structures, then a buffer. */
 #define SC_SMALL 0x0ul
 #define SC_IO	 0x1000ul

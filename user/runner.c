@@ -9,9 +9,6 @@
  */
 #include "run.h"
 
-const size_t u_state_size = sizeof(struct run);
-const uintptr_t u_block_base = 0x200000000;
-
 struct options {
 	const char *machine;
 	bool trace, check;
@@ -169,7 +166,7 @@ static int usage(struct u *u)
 	return 2;
 }
 
-int u_main(struct u *u, void *state, int argc, char **argv)
+static int runner_main(struct u *u, void *state, int argc, char **argv)
 {
 	bool first = u_syscall(u, NR_getpid, 0, 0, 0, 0, 0, 0) == 1;
 	struct options o = { 0 };
@@ -201,3 +198,5 @@ int u_main(struct u *u, void *state, int argc, char **argv)
 		u_syscall(u, NR_reboot, 0xfee1deadl, 672274793l, 0x4321fedcl, 0, 0, 0);
 	return worst;
 }
+
+const struct u_program runner_program = { runner_main, sizeof(struct run), 0x200000000 };

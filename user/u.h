@@ -67,14 +67,23 @@ uint64_t u_return_code(struct u *u);
 /* Makes the n-th allocation of a kind fail, where the machine can: the fake. Else -ENOSYS. */
 long u_fail(struct u *u, const char *kind, long n);
 
-/* What a program provides: the size of its state (zeroed) and where it starts; and, where the
- * program chooses itself, an address for its memory (state, scratch, stack; U_BLOCK_SIZE more
- * than the state), far from everything that a kernel would choose. */
+/* Replaces the program by another image: the ELF file at path with the arguments argv (NULL-ended)
+ * on a machine that runs ELF programs; on the fake a fresh space whose break starts at heap, in
+ * which entry(u, copy of state) runs. Returns only if it failed: a negative errno. */
+long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t heap, u_entry entry,
+	    const void *state, size_t size);
+
+/* Sizes of the block of memory that a program gets besides its state, where it has it to itself. */
 #define U_STACK_SIZE	 0x10000ul
 #define U_ALTSTACK_SIZE	 0x4000ul
 #define U_BLOCK_SIZE	 (U_PAGE + U_SCRATCH_SIZE + U_ALTSTACK_SIZE + U_STACK_SIZE)
-extern const size_t u_state_size;
-extern const uintptr_t u_block_base;
-int u_main(struct u *u, void *state, int argc, char **argv);
+
+/* What a program is: its start, the size of its state (zeroed), and an address for its block, far
+ * from everything that a kernel would choose. An ELF is built with U_PROGRAM naming its own. */
+struct u_program {
+	int (*main)(struct u *u, void *state, int argc, char **argv);
+	size_t state_size;
+	uintptr_t block;
+};
 
 #endif

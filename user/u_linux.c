@@ -35,6 +35,7 @@ struct u_raw u_store1(uintptr_t addr, uint64_t v), u_store2(uintptr_t addr, uint
 struct u_raw u_store4(uintptr_t addr, uint64_t v), u_store8(uintptr_t addr, uint64_t v);
 struct u_raw u_fetch(uintptr_t addr);
 void u_start(long *sp);
+extern const struct u_program U_PROGRAM;
 extern char __executable_start[], _end[];
 
 long u_syscall(struct u *u, long nr, long a, long b, long c, long d, long e, long f)
@@ -203,11 +204,31 @@ long u_fail(struct u *u, const char *kind, long n)
 	return -U_ENOSYS;
 }
 
+/* The arguments must lie where the program's own memory does not end with its image: scratch. */
+long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t heap, u_entry entry,
+	    const void *state, size_t size)
+{
+	const char **copy = (const char **)u->scratch;
+	char *strings = (char *)(u->scratch + 512), *end = (char *)(u->scratch + U_PAGE);
+	size_t n, i = 0;
+
+	for (; argv[i]; i++) {
+		n = str_len(argv[i]) + 1;
+		if (i == 63 || n > (size_t)(end - strings))
+			return -U_EINVAL;
+		__builtin_memcpy(strings, argv[i], n);
+		copy[i] = strings;
+		strings += n;
+	}
+	copy[i] = NULL; /* which serves as the empty environment, too */
+	return u_raw_syscall(NR_execve, (long)path, (long)copy, (long)(copy + i), 0, 0, 0);
+}
+
 static void run_main(void *arg)
 {
 	struct u *u = arg;
 
-	u_exit(u, u_main(u, (void *)u->state, u->argc, u->argv));
+	u_exit(u, U_PROGRAM.main(u, (void *)u->state, u->argc, u->argv));
 }
 
 static _Noreturn void no_memory(void)
@@ -220,14 +241,14 @@ static _Noreturn void no_memory(void)
 
 void u_start(long *sp)
 {
-	size_t size = U_BLOCK_SIZE + ((u_state_size + U_PAGE - 1) & -U_PAGE);
-	long at = u_raw_syscall(NR_mmap, (long)u_block_base, (long)size,
+	size_t size = U_BLOCK_SIZE + ((U_PROGRAM.state_size + U_PAGE - 1) & -U_PAGE);
+	long at = u_raw_syscall(NR_mmap, (long)U_PROGRAM.block, (long)size,
 				U_PROT_READ | U_PROT_WRITE,
 				U_MAP_PRIVATE | U_MAP_ANONYMOUS | U_MAP_FIXED_NOREPLACE |
 					U_MAP_POPULATE, -1, 0);
 	struct u *u = (struct u *)at;
 
-	if (at != (long)u_block_base)
+	if (at != (long)U_PROGRAM.block)
 		no_memory();
 	u->scratch = (uintptr_t)u + U_PAGE;
 	u->altstack = u->scratch + U_SCRATCH_SIZE;

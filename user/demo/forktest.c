@@ -14,9 +14,6 @@ struct forktest {
 	uint64_t pages, child;
 };
 
-const size_t u_state_size = sizeof(struct forktest);
-const uintptr_t u_block_base = 0x200000000;
-
 static uint64_t wrong_words(const struct forktest *f, uint64_t key)
 {
 	uint64_t wrong = 0;
@@ -74,7 +71,7 @@ static void say(struct u *u, uint64_t children, int bad, uint64_t wrong)
 	u_write(u, buf, t.n);
 }
 
-int u_main(struct u *u, void *state, int argc, char **argv)
+static int demo_main(struct u *u, void *state, int argc, char **argv)
 {
 	const char *a1 = argc > 1 ? argv[1] : "64", *a2 = argc > 2 ? argv[2] : "32";
 	struct forktest *f = state;
@@ -93,3 +90,6 @@ int u_main(struct u *u, void *state, int argc, char **argv)
 	say(u, children, bad, wrong);
 	return bad || wrong;
 }
+
+extern const struct u_program demo_program;
+const struct u_program demo_program = { demo_main, sizeof(struct forktest), 0x200000000 };

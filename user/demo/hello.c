@@ -3,10 +3,7 @@
 #include "user/text.h"
 #include "user/u.h"
 
-const size_t u_state_size = 0;
-const uintptr_t u_block_base = 0x200000000;
-
-int u_main(struct u *u, void *state, int argc, char **argv)
+static int demo_main(struct u *u, void *state, int argc, char **argv)
 {
 	char buf[512];
 	struct text t = TEXT(buf);
@@ -20,3 +17,6 @@ int u_main(struct u *u, void *state, int argc, char **argv)
 	u_write(u, buf, t.n);
 	return 0;
 }
+
+extern const struct u_program demo_program;
+const struct u_program demo_program = { demo_main, 0, 0x200000000 };

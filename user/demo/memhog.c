@@ -8,9 +8,6 @@
 #include "user/u.h"
 #include "user/u_nr.h"
 
-const size_t u_state_size = 0;
-const uintptr_t u_block_base = 0x200000000;
-
 #define BASE 0x300000000ul
 
 static void say(struct u *u, const char *what, uint64_t n)
@@ -36,7 +33,7 @@ static uint64_t wrong_words(uintptr_t start, uintptr_t end, uintptr_t step)
 	return wrong;
 }
 
-int u_main(struct u *u, void *state, int argc, char **argv)
+static int demo_main(struct u *u, void *state, int argc, char **argv)
 {
 	const char *arg = argc > 1 ? argv[1] : "16";
 	uintptr_t size = str_num(&arg, 10) << 20, end = BASE + size;
@@ -61,3 +58,6 @@ int u_main(struct u *u, void *state, int argc, char **argv)
 	say(u, "wrong words", wrong);
 	return wrong != 0;
 }
+
+extern const struct u_program demo_program;
+const struct u_program demo_program = { demo_main, 0, 0x200000000 };
