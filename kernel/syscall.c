@@ -153,28 +153,25 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 
 void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
 {
-	struct hal_siginfo si = {.addr = addr, .code = code};
+	struct hal_siginfo si = {.addr = addr, .code = code ? code : 1};
 
 	current->utf = tf;
 	switch (kind) {
 	case TRAP_ILLEGAL:
 		si.signo = SIGILL;
-		si.code = 1;
 		break;
 	case TRAP_BREAKPOINT:
 		si.signo = SIGTRAP;
-		si.code = 1;
 		break;
 	case TRAP_DIVIDE:
 		si.signo = SIGFPE;
-		si.code = 1;
 		break;
 	case TRAP_FPE:
 		si.signo = SIGFPE;
+		si.code = code;
 		break;
 	case TRAP_ALIGN:
 		si.signo = SIGBUS;
-		si.code = 1;
 		break;
 	case TRAP_PROTECTION:
 		si = (struct hal_siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
