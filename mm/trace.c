@@ -71,7 +71,7 @@ void trace_write(unsigned type, const uint64_t *w, unsigned n)
 	}
 }
 
-unsigned trace_last(struct quire_trace_record *out, unsigned n)
+unsigned quire_trace_last(struct quire_trace_record *out, unsigned n)
 {
 	uint64_t head, have;
 	unsigned i;

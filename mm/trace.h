@@ -64,10 +64,6 @@ static inline void trace_page_free(uint64_t pfn, unsigned order)
 		trace_write(QUIRE_TR_PAGE_FREE, (uint64_t[]){pfn, order}, 2);
 }
 
-/* The newest records still in the ring, newest first; fills up to n and returns how many. Takes
- * no lock: for a panic. */
-unsigned trace_last(struct quire_trace_record *out, unsigned n);
-
 /* page_alloc and page_free records too, from the next quire_trace_enable() or at once. */
 void trace_set_pages(bool on);
 int trace_init(void *ring, size_t size); /* NULL ring: no trace. 0 or -EINVAL */

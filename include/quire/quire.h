@@ -249,5 +249,9 @@ bool quire_trace_enabled(void);
 void quire_trace_marker(const char *text, size_t n);
 /* A record of any type with up to six words. */
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n);
+/* The newest records still in the ring, newest first; fills up to n and returns how many. Takes no
+ * lock: for a panic. Context: any. */
+struct quire_trace_record;
+unsigned quire_trace_last(struct quire_trace_record *out, unsigned n);
 
 #endif

@@ -134,14 +134,14 @@ Test(trace, last_records_for_a_panic)
 	struct quire_trace_record r[8];
 
 	up(64, 1);
-	cr_expect_eq(trace_last(r, 8), 0);
+	cr_expect_eq(quire_trace_last(r, 8), 0);
 	quire_trace_enable(true);
 	for (uint64_t i = 0; i < 5; i++)
 		quire_trace_words(QUIRE_TR_MARKER, &i, 1);
-	cr_expect_eq(trace_last(r, 3), 3);
+	cr_expect_eq(quire_trace_last(r, 3), 3);
 	cr_expect_eq(r[0].w[0], 4);
 	cr_expect_eq(r[2].w[0], 2);
-	cr_expect_eq(trace_last(r, 8), 5);
+	cr_expect_eq(quire_trace_last(r, 8), 5);
 	machine_down();
 }
 
