@@ -411,8 +411,8 @@ _Noreturn void monitor(void);
 /* ---- system calls ----------------------------------------------------------------------------- */
 
 #define SYSCALL(name)                             \
-	long sys_##name(const unsigned long *a);  \
-	long sys_##name(const unsigned long *a)
+	long call_##name(const unsigned long *a);  \
+	long call_##name(const unsigned long *a)
 #define COPY_IN(dst, src)  (hal_copy_from_user(&(dst), (src), sizeof(dst)) ? -EFAULT : 0)
 #define COPY_OUT(dst, src) (hal_copy_to_user((dst), &(src), sizeof(src)) ? -EFAULT : 0)
 

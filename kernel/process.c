@@ -883,14 +883,14 @@ SYSCALL(getrlimit)
 {
 	unsigned long b[6] = {0, a[0], 0, a[1]};
 
-	return sys_prlimit64(b);
+	return call_prlimit64(b);
 }
 
 SYSCALL(setrlimit)
 {
 	unsigned long b[6] = {0, a[0], a[1], 0};
 
-	return a[1] ? sys_prlimit64(b) : -EFAULT;
+	return a[1] ? call_prlimit64(b) : -EFAULT;
 }
 
 #define CAP_VERSION_3 0x20080522u

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way in: the machine's number table names a handler sys_<name>; the handlers live all over
+ * The way in: the machine's number table names a handler call_<name>; the handlers live all over
  * this folder, and a name that none of them defines answers ENOSYS. Here too: what happens before
  * a task goes back to user mode, and traps.
  */
@@ -11,7 +11,7 @@
 
 typedef long (*syscall_fn)(const unsigned long *a);
 
-#define SYS(nr, name) long sys_##name(const unsigned long *a) __attribute__((weak));
+#define SYS(nr, name) long call_##name(const unsigned long *a) __attribute__((weak));
 #include "syscall_table.h"
 #undef SYS
 
@@ -22,7 +22,7 @@ struct entry {
 };
 
 static const struct entry entries[] = {
-#define SYS(nr, name) {nr, #name, sys_##name},
+#define SYS(nr, name) {nr, #name, call_##name},
 #include "syscall_table.h"
 #undef SYS
 };
@@ -94,7 +94,7 @@ void kernel_syscall(struct trap_frame *tf)
 	}
 	if (options.mem_check)
 		check_memory(nr);
-	if (nr < MAX_NR && table[nr] && table[nr]->fn == sys_rt_sigreturn)
+	if (nr < MAX_NR && table[nr] && table[nr]->fn == call_rt_sigreturn)
 		return; /* its registers are the interrupted program's */
 	if (ret == -ERESTARTSYS)
 		current->restart = true;
