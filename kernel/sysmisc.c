@@ -204,7 +204,26 @@ SYSCALL(sysinfo)
 #define PR_GET_NAME	  16
 #define PR_CAPBSET_READ	  23
 #define PR_CAPBSET_DROP	  24
+#define PR_SET_MM	  35
 #define PR_SET_NO_NEW_PRIVS 38
+#define PR_SET_MM_START_BRK 6
+#define PR_SET_MM_BRK	    7
+
+/* Where the heap starts and ends: for a program that no ELF file tells of it. */
+static long set_mm(struct quire_mm *mm, unsigned long what, uintptr_t addr)
+{
+	struct quire_mm_layout l;
+
+	quire_mm_get_layout(mm, &l);
+	if (what == PR_SET_MM_START_BRK)
+		l.start_brk = addr;
+	else if (what == PR_SET_MM_BRK && addr >= l.start_brk)
+		l.brk = addr;
+	else
+		return -EINVAL;
+	quire_mm_set_layout(mm, &l);
+	return 0;
+}
 
 SYSCALL(prctl)
 {
@@ -224,6 +243,8 @@ SYSCALL(prctl)
 		return 1;
 	case PR_CAPBSET_READ:
 		return a[1] <= 40 ? 1 : -EINVAL;
+	case PR_SET_MM:
+		return capable(24) ? set_mm(p->mm, a[1], a[2]) : -EPERM; /* CAP_SYS_RESOURCE */
 	case PR_SET_PDEATHSIG:
 	case PR_SET_DUMPABLE:
 	case PR_CAPBSET_DROP:
