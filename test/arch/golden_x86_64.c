@@ -70,9 +70,9 @@ Test(golden_x86_64, absent_kinds_have_p_clear_and_the_frame_inverted)
 	       0x000ffffffffff806ull);
 }
 
-Test(golden_x86_64, reserved_bits_are_corrupt)
+Test(golden_x86_64, bits_that_nobody_writes_are_corrupt)
 {
-	/* bit 52 is reserved in every present entry */
+	/* bit 52 is ignored by the processor: only a stray write can have set it */
 	cr_assert_eq(arch_pte_decode(0x0010000000001067ull, 0).kind, PTE_CORRUPT);
 	/* PS is reserved above the 1 GiB level */
 	cr_assert_eq(arch_pte_decode(0x00000000000010e7ull, 3).kind, PTE_CORRUPT);

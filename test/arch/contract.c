@@ -1,0 +1,787 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract test (contract.h). Each test is one function that says what it found wrong through
+ * CHECK; docs/hal.md names the law that it holds the machine to. User memory is reached by
+ * hal_copy_*_user() alone, tables are built by hand, so nothing of mm/ is needed or believed.
+ */
+#include "test/arch/contract.h"
+
+#include "lib/printf.h"
+
+#define PAGE	((uintptr_t)1 << ARCH_PAGE_SHIFT)
+#define ENTRIES (1u << ARCH_INDEX_BITS)
+#define MAX_RANGES 64
+#define VA	(1ull << 32) /* where the tests map: low enough for every machine */
+#define SCRATCH (3ull << 32)
+
+static const char *failure;
+static int failure_line;
+
+#define CHECK(cond)                              \
+	do {                                     \
+		if (!(cond)) {                   \
+			failure = #cond;         \
+			failure_line = __LINE__; \
+			return;                  \
+		}                                \
+	} while (0)
+
+/* ---- memory to test with --------------------------------------------------------------------- */
+
+static struct mem_range ranges[MAX_RANGES];
+static unsigned nranges;
+static phys_addr_t bump;
+
+static void note_range(const struct mem_range *r, void *ctx)
+{
+	unsigned *seen = ctx;
+
+	++*seen;
+	if (nranges < MAX_RANGES)
+		ranges[nranges++] = *r;
+}
+
+/* The end of a range that is not RAM and overlaps [a, b), or 0. */
+static phys_addr_t blocked(phys_addr_t a, phys_addr_t b)
+{
+	for (unsigned i = 0; i < nranges; i++)
+		if (ranges[i].kind != MEM_RAM && ranges[i].start < b && a < ranges[i].end)
+			return ranges[i].end;
+	return 0;
+}
+
+static bool inside_ram(phys_addr_t a, phys_addr_t b)
+{
+	for (unsigned i = 0; i < nranges; i++)
+		if (ranges[i].kind == MEM_RAM && ranges[i].start <= a && b <= ranges[i].end)
+			return true;
+	return false;
+}
+
+static phys_addr_t ram_end(void)
+{
+	phys_addr_t end = 0;
+
+	for (unsigned i = 0; i < nranges; i++)
+		if (ranges[i].kind == MEM_RAM && ranges[i].end > end)
+			end = ranges[i].end;
+	return end;
+}
+
+/* n zeroed bytes of free RAM, aligned to n (a power of two); UINT64_MAX: there is none. */
+static phys_addr_t take(uint64_t n)
+{
+	phys_addr_t a = (bump + n - 1) & ~(n - 1), next;
+
+	while (a + n <= ram_end()) {
+		next = blocked(a, a + n);
+		if (!next && inside_ram(a, a + n)) {
+			bump = a + n;
+			for (uint64_t off = 0; off < n; off += PAGE)
+				hal_clear_page(hal_phys_to_virt(a + off));
+			return a;
+		}
+		a = next ? (next + n - 1) & ~(n - 1) : a + n;
+	}
+	return UINT64_MAX;
+}
+
+static pfn_t page_frame(void)
+{
+	return PFN(take(PAGE) >> ARCH_PAGE_SHIFT);
+}
+
+static void *kva(pfn_t pfn)
+{
+	return hal_phys_to_virt(pfn.n << ARCH_PAGE_SHIFT);
+}
+
+static pfn_t give_table(void *ctx)
+{
+	(void)ctx;
+	return page_frame();
+}
+
+/* ---- tables by hand -------------------------------------------------------------------------- */
+
+static struct arch_space space;
+
+static pteval_t *entry_in(pfn_t table, uintptr_t va, unsigned level)
+{
+	unsigned shift = ARCH_PAGE_SHIFT + level * ARCH_INDEX_BITS;
+
+	return (pteval_t *)kva(table) + ((va >> shift) & (ENTRIES - 1));
+}
+
+/* The entry of va at that level, tables made on the way. */
+static pteval_t *slot(struct arch_space *s, uintptr_t va, unsigned level)
+{
+	pfn_t table = s->root;
+
+	for (unsigned l = hal_mmu_info()->levels - 1; l > level; l--) {
+		pteval_t *e = entry_in(table, va, l);
+		struct pte_desc d = arch_pte_decode(hal_pte_get(e), l);
+
+		if (d.kind == PTE_NONE) {
+			d = (struct pte_desc){.kind = PTE_TABLE, .pfn = page_frame()};
+			hal_pte_set(e, arch_pte_encode(d, l));
+			hal_pt_published(s, va);
+		}
+		table = d.pfn;
+	}
+	return entry_in(table, va, level);
+}
+
+static struct pte_desc user_leaf(pfn_t pfn, bool w)
+{
+	return (struct pte_desc){.kind = PTE_LEAF, .pfn = pfn, .r = true, .w = w, .user = true,
+				 .accessed = true, .dirty = w};
+}
+
+static void map_desc(uintptr_t va, struct pte_desc d)
+{
+	hal_pte_set(slot(&space, va, 0), arch_pte_encode(d, 0));
+	if (d.kind == PTE_LEAF)
+		hal_pt_published(&space, va);
+}
+
+static pfn_t map_page(uintptr_t va, bool w)
+{
+	pfn_t pfn = page_frame();
+
+	map_desc(va, user_leaf(pfn, w));
+	return pfn;
+}
+
+static void unmap_page(uintptr_t va)
+{
+	hal_pte_xchg(slot(&space, va, 0), 0);
+	hal_tlb_flush(&space, va, va + PAGE, 0, false);
+}
+
+static struct pte_desc live(uintptr_t va)
+{
+	return arch_pte_decode(hal_pte_get(slot(&space, va, 0)), 0);
+}
+
+static void switch_to(struct arch_space *s)
+{
+	irqflags_t flags = hal_irq_save();
+
+	hal_space_switch(s);
+	hal_irq_restore(flags);
+}
+
+static bool put(uintptr_t va, uint64_t v)
+{
+	return hal_copy_to_user(va, &v, sizeof(v)) == 0;
+}
+
+static bool get(uintptr_t va, uint64_t *v)
+{
+	*v = 0;
+	return hal_copy_from_user(v, va, sizeof(*v)) == 0;
+}
+
+static bool holds(uintptr_t va, uint64_t want)
+{
+	uint64_t v;
+
+	return get(va, &v) && v == want;
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+static struct fault_info last_fault;
+static unsigned faults;
+static bool (*on_fault)(const struct fault_info *fi);
+
+bool contract_fault(const struct fault_info *fi)
+{
+	last_fault = *fi;
+	faults++;
+	return on_fault && on_fault(fi);
+}
+
+bool contract_scratch_user(uintptr_t *va)
+{
+	*va = SCRATCH;
+	if (live(SCRATCH).kind == PTE_NONE)
+		map_page(SCRATCH, true);
+	return true;
+}
+
+/* ---- what there is --------------------------------------------------------------------------- */
+
+static void test_mmu_info(void)
+{
+	const struct mmu_info *i = hal_mmu_info();
+
+	CHECK(i->levels >= 2 && i->levels <= ARCH_MAX_LEVELS);
+	CHECK(i->va_bits == ARCH_PAGE_SHIFT + i->levels * ARCH_INDEX_BITS);
+	CHECK(i->user_end % PAGE == 0 && i->user_end > VA);
+	CHECK(i->user_end <= 1ull << (i->va_bits - 1));
+	CHECK(hal_mmu_info() == i);
+}
+
+static void test_layout(void)
+{
+	const struct kernel_layout *l = hal_kernel_layout();
+
+	CHECK(l->vmemmap_base % PAGE == 0 && l->vmemmap_base < l->vmemmap_end);
+	CHECK(l->vmalloc_base % PAGE == 0 && l->vmalloc_base < l->vmalloc_end);
+	CHECK(l->vmemmap_end <= l->vmalloc_base || l->vmalloc_end <= l->vmemmap_base);
+	/* room for a struct page of 64 bytes for every frame */
+	CHECK((l->vmemmap_end - l->vmemmap_base) / 64 >= ram_end() >> ARCH_PAGE_SHIFT);
+	CHECK(hal_phys_to_virt(0) == (void *)l->direct_base);
+}
+
+static void test_ranges(void)
+{
+	unsigned ram = 0;
+
+	CHECK(nranges > 0 && nranges < MAX_RANGES);
+	for (unsigned i = 0; i < nranges; i++) {
+		CHECK(ranges[i].start < ranges[i].end);
+		ram += ranges[i].kind == MEM_RAM;
+	}
+	CHECK(ram > 0);
+	CHECK(take(PAGE) != UINT64_MAX);
+}
+
+static void test_direct_map(void)
+{
+	phys_addr_t prev = 0;
+
+	for (unsigned i = 0; i < 16; i++) {
+		phys_addr_t pa = take(PAGE);
+		volatile uint64_t *p = hal_phys_to_virt(pa);
+
+		CHECK(hal_virt_to_phys((void *)p) == pa);
+		CHECK((uintptr_t)p == hal_kernel_layout()->direct_base + pa);
+		*p = pa ^ 0x5a5a;
+		if (prev)
+			CHECK(*(volatile uint64_t *)hal_phys_to_virt(prev) == (prev ^ 0x5a5a));
+		prev = pa;
+	}
+}
+
+/* The last page of RAM is as usable as the first. */
+static void test_last_frame(void)
+{
+	phys_addr_t a = (ram_end() & ~(PAGE - 1)) - PAGE;
+
+	while (a && (blocked(a, a + PAGE) || !inside_ram(a, a + PAGE)))
+		a -= PAGE;
+	CHECK(a != 0);
+	*(volatile uint64_t *)hal_phys_to_virt(a + PAGE - 8) = 77;
+	CHECK(*(volatile uint64_t *)hal_phys_to_virt(a + PAGE - 8) == 77);
+}
+
+/* ---- processor ------------------------------------------------------------------------------- */
+
+static void test_cpu(void)
+{
+	uint64_t c = hal_cycles();
+
+	CHECK(hal_cpu_count() >= 1 && hal_cpu_id() < hal_cpu_count());
+	for (int i = 0; i < 100; i++)
+		hal_cpu_relax();
+	CHECK(hal_cycles() >= c);
+}
+
+static void test_irq_nesting(void)
+{
+	bool before = hal_irqs_off();
+	irqflags_t a = hal_irq_save(), b;
+
+	CHECK(hal_irqs_off());
+	b = hal_irq_save();
+	CHECK(hal_irqs_off());
+	hal_irq_restore(b);
+	CHECK(hal_irqs_off());
+	hal_irq_restore(a);
+	CHECK(hal_irqs_off() == before);
+}
+
+static unsigned called;
+
+static void call_me(void *arg)
+{
+	called += *(unsigned *)arg;
+}
+
+static void test_ipi_leaves_the_caller_out(void)
+{
+	unsigned one = 1, others = hal_cpu_count() - 1;
+
+	called = 0;
+	hal_ipi_call(1ull << hal_cpu_id(), call_me, &one);
+	CHECK(called == 0);
+	if (!hal_irqs_off() && others) {
+		hal_ipi_call(~0ull, call_me, &one);
+		CHECK(called == others);
+	}
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+static void test_clear_and_copy(void)
+{
+	unsigned char *a = kva(page_frame()), *b = kva(page_frame());
+
+	for (unsigned i = 0; i < PAGE; i++)
+		a[i] = i * 7 + 1;
+	hal_copy_page(b, a);
+	for (unsigned i = 0; i < PAGE; i++)
+		CHECK(b[i] == (unsigned char)(i * 7 + 1));
+	hal_clear_page(a);
+	for (unsigned i = 0; i < PAGE; i++)
+		CHECK(a[i] == 0 && b[i] == (unsigned char)(i * 7 + 1));
+}
+
+static void test_poison_is_undone(void)
+{
+	volatile unsigned char *p = kva(page_frame());
+
+	hal_poison((void *)p, PAGE);
+	hal_unpoison((void *)p, PAGE);
+	p[0] = 1;
+	p[PAGE - 1] = 2;
+	hal_poison((void *)(p + 64), 128);
+	hal_unpoison((void *)(p + 64), 128);
+	p[64] = 3;
+	CHECK(p[0] == 1 && p[PAGE - 1] == 2 && p[64] == 3);
+}
+
+static void test_icache_sync(void)
+{
+	unsigned char *p = kva(page_frame());
+
+	hal_icache_sync(p, PAGE);
+	hal_icache_sync(p + 4, 8);
+	CHECK(p[0] == 0);
+}
+
+/* ---- live entries ---------------------------------------------------------------------------- */
+
+static void test_pte_atomics(void)
+{
+	pteval_t *p = kva(page_frame()); /* a table that nobody walks */
+	pteval_t a = arch_pte_encode(user_leaf(PFN(5), true), 0);
+	pteval_t b = arch_pte_encode(user_leaf(PFN(6), false), 0);
+
+	CHECK(hal_pte_get(p) == 0);
+	hal_pte_set(p, a);
+	CHECK(hal_pte_get(p) == a);
+	CHECK(hal_pte_xchg(p, b) == a && hal_pte_get(p) == b);
+	CHECK(hal_pte_cmpxchg(p, a, 0) == b && hal_pte_get(p) == b);
+	CHECK(hal_pte_cmpxchg(p, b, a) == b && hal_pte_get(p) == a);
+	CHECK(p[1] == 0);
+}
+
+static void test_pte_accessed_and_wrprotect(void)
+{
+	pteval_t *p = kva(page_frame()), a = arch_pte_encode(user_leaf(PFN(5), true), 0);
+	struct pte_desc d;
+
+	hal_pte_set(p, a);
+	CHECK(hal_pte_clear_accessed(p, 0) == a);
+	d = arch_pte_decode(hal_pte_get(p), 0);
+	CHECK(d.kind == PTE_LEAF && !d.accessed && d.dirty && d.w && d.pfn.n == 5);
+	hal_pte_set(p, a);
+	CHECK(hal_pte_wrprotect(p, 0) == a);
+	d = arch_pte_decode(hal_pte_get(p), 0);
+	CHECK(d.kind == PTE_LEAF && d.accessed && d.dirty && !d.w && d.r && d.user);
+	a = hal_pte_get(p);
+	CHECK(hal_pte_wrprotect(p, 0) == a && hal_pte_get(p) == a);
+}
+
+/* ---- spaces ---------------------------------------------------------------------------------- */
+
+static void test_map_by_hand(void)
+{
+	pfn_t pfn = map_page(VA, true);
+
+	CHECK(put(VA, 0x1122334455667788ull));
+	CHECK(*(volatile uint64_t *)kva(pfn) == 0x1122334455667788ull);
+	*(volatile uint64_t *)kva(pfn) = 42;
+	CHECK(holds(VA, 42));
+	CHECK(put(VA + PAGE - 8, 43) && holds(VA + PAGE - 8, 43));
+	unmap_page(VA);
+	CHECK(!put(VA, 1));
+	CHECK(*(volatile uint64_t *)kva(pfn) == 42);
+}
+
+static void test_copies_tell_the_rest(void)
+{
+	unsigned char buf[64];
+
+	map_page(VA, true);
+	for (unsigned i = 0; i < sizeof(buf); i++)
+		buf[i] = i;
+	/* the second page is not there: exactly its bytes are left */
+	CHECK(hal_copy_to_user(VA + PAGE - 24, buf, 64) == 40);
+	CHECK(hal_copy_from_user(buf, VA + PAGE - 24, 64) == 40);
+	CHECK(hal_clear_user(VA + PAGE - 10, 64) == 54);
+	CHECK(hal_copy_from_user(buf, VA + PAGE - 24, 24) == 0);
+	CHECK(buf[0] == 0 && buf[13] == 13 && buf[14] == 0 && buf[23] == 0);
+	CHECK(hal_copy_to_user(VA, buf, 0) == 0);
+	unmap_page(VA);
+}
+
+static void test_copies_stay_below_user_end(void)
+{
+	uint64_t v = 1;
+	uintptr_t end = hal_mmu_info()->user_end;
+
+	faults = 0;
+	CHECK(hal_copy_to_user(end, &v, 8) == 8);
+	CHECK(hal_copy_to_user(end - 4, &v, 8) == 8);
+	CHECK(hal_copy_from_user(&v, UINTPTR_MAX - 3, 8) == 8);
+	if (hal_kernel_layout()->direct_base >= end) /* on a hosted machine it may lie anywhere */
+		CHECK(hal_clear_user((uintptr_t)kva(space.root), 8) == 8);
+	CHECK(hal_copy_to_user(VA, &v, SIZE_MAX) == SIZE_MAX);
+	CHECK(faults == 0); /* refused before anything was touched */
+}
+
+static void test_two_spaces(void)
+{
+	struct arch_space other;
+	pfn_t mine = map_page(VA, true), theirs = page_frame();
+
+	CHECK(put(VA, 1));
+	CHECK(hal_space_init(&other, page_frame(), true) == 0);
+	hal_pte_set(slot(&other, VA, 0), arch_pte_encode(user_leaf(theirs, true), 0));
+	hal_pt_published(&other, VA);
+	switch_to(&other);
+	CHECK(holds(VA, 0));
+	CHECK(put(VA, 2));
+	switch_to(&space);
+	CHECK(holds(VA, 1));
+	CHECK(*(volatile uint64_t *)kva(theirs) == 2 && *(volatile uint64_t *)kva(mine) == 1);
+	switch_to(NULL);
+	hal_space_destroy(&other);
+	switch_to(&space);
+	CHECK(holds(VA, 1));
+	unmap_page(VA);
+}
+
+/* ---- faults and rights ----------------------------------------------------------------------- */
+
+static pfn_t demand_frame;
+
+static bool demand(const struct fault_info *fi)
+{
+	map_desc(fi->addr & ~(PAGE - 1), user_leaf(demand_frame, true));
+	return true;
+}
+
+/* The code that the processor reported must not contradict what the core would derive. */
+static bool code_is(uint32_t derived)
+{
+	return ((last_fault.raw_code ^ derived) & last_fault.raw_mask) == 0;
+}
+
+static void test_fault_is_resolved_and_told(void)
+{
+	demand_frame = page_frame();
+	on_fault = demand;
+	faults = 0;
+	CHECK(put(VA + 0x123, 9));
+	CHECK(faults == 1);
+	CHECK(last_fault.addr == VA + 0x123 && last_fault.access == FAULT_WRITE);
+	CHECK(!last_fault.user && last_fault.fixup != 0);
+	CHECK(last_fault.kind == FAULT_TRANSLATION && code_is(FAULT_CODE_WRITE));
+	on_fault = NULL;
+	unmap_page(VA);
+	faults = 0;
+	CHECK(!holds(VA + 8, 9)); /* a copy may try the last bytes once more: faults are not counted */
+	CHECK(faults > 0 && last_fault.addr == VA + 8 && last_fault.access == FAULT_READ);
+	CHECK(code_is(0));
+}
+
+static void test_read_only(void)
+{
+	pfn_t pfn = map_page(VA, false);
+
+	*(volatile uint64_t *)kva(pfn) = 5;
+	CHECK(holds(VA, 5));
+	faults = 0;
+	CHECK(!put(VA, 6));
+	CHECK(faults > 0 && last_fault.access == FAULT_WRITE);
+	CHECK(code_is(FAULT_CODE_WRITE | FAULT_CODE_PRESENT));
+	CHECK(holds(VA, 5));
+	unmap_page(VA);
+}
+
+static void test_wrprotect_and_flush(void)
+{
+	pfn_t pfn = map_page(VA, true);
+
+	CHECK(put(VA, 1));
+	hal_pte_wrprotect(slot(&space, VA, 0), 0);
+	hal_tlb_flush(&space, VA, VA + PAGE, 0, false);
+	CHECK(!put(VA, 2) && holds(VA, 1));
+	/* rights may come back without a flush: at worst one more fault */
+	map_desc(VA, user_leaf(pfn, true));
+	CHECK(put(VA, 3));
+	unmap_page(VA);
+}
+
+static void test_frame_changes_through_absent(void)
+{
+	pfn_t old = map_page(VA, true), new;
+
+	CHECK(put(VA, 1));
+	unmap_page(VA);
+	new = map_page(VA, true);
+	CHECK(holds(VA, 0) && put(VA, 2));
+	CHECK(*(volatile uint64_t *)kva(old) == 1 && *(volatile uint64_t *)kva(new) == 2);
+	unmap_page(VA);
+}
+
+static void test_flush_of_a_range(void)
+{
+	for (unsigned i = 0; i < 80; i++) {
+		map_page(VA + i * PAGE, true);
+		CHECK(put(VA + i * PAGE, i));
+	}
+	for (unsigned i = 10; i < 70; i++)
+		hal_pte_xchg(slot(&space, VA + i * PAGE, 0), 0);
+	hal_tlb_flush(&space, VA + 10 * PAGE, VA + 70 * PAGE, 0, false);
+	for (unsigned i = 0; i < 80; i++)
+		CHECK(holds(VA + i * PAGE, i) == (i < 10 || i >= 70));
+	for (unsigned i = 0; i < 80; i++)
+		hal_pte_xchg(slot(&space, VA + i * PAGE, 0), 0);
+	hal_tlb_flush(&space, VA, VA + 80 * PAGE, 0, false);
+	CHECK(!put(VA, 1) && !put(VA + 79 * PAGE, 1));
+}
+
+static void test_freed_tables_are_forgotten(void)
+{
+	uintptr_t va = VA + (1ull << (ARCH_PAGE_SHIFT + ARCH_INDEX_BITS));
+	uintptr_t end = va + (1ull << (ARCH_PAGE_SHIFT + ARCH_INDEX_BITS));
+	pteval_t *above = slot(&space, va, 1);
+
+	map_page(va, true);
+	CHECK(put(va, 1));
+	hal_pte_xchg(slot(&space, va, 0), 0);
+	hal_pte_xchg(above, 0);
+	hal_tlb_flush(&space, va, end, 0, true);
+	CHECK(!put(va, 2));
+	map_page(va, true); /* a new table, a new page */
+	CHECK(holds(va, 0) && put(va, 3));
+	unmap_page(va);
+	hal_pte_xchg(above, 0);
+	hal_tlb_flush(&space, va, end, 0, true);
+}
+
+static void absent_kind(enum pte_kind kind, uint64_t payload)
+{
+	struct pte_desc d = {.kind = kind, .pfn = PFN(payload)}, back;
+
+	map_desc(VA, d);
+	faults = 0;
+	CHECK(!put(VA, 1));
+	CHECK(faults > 0 && last_fault.kind == FAULT_TRANSLATION);
+	back = arch_pte_decode(hal_pte_get(slot(&space, VA, 0)), 0);
+	CHECK(back.kind == kind && back.pfn.n == payload && !back.accessed && !back.dirty);
+	hal_pte_xchg(slot(&space, VA, 0), 0);
+}
+
+static void test_absent_kinds_do_not_translate(void)
+{
+	pfn_t pfn = page_frame();
+
+	absent_kind(PTE_PROTNONE, pfn.n);
+	absent_kind(PTE_SWAP, 0);
+	absent_kind(PTE_SWAP, pfn.n);
+	absent_kind(PTE_MIGRATION, pfn.n);
+	CHECK(!put(VA, 1)); /* and none */
+}
+
+static void test_accessed_and_dirty(void)
+{
+	struct pte_desc d = user_leaf(page_frame(), true);
+	bool hw = hal_mmu_info()->hw_accessed_dirty;
+	uint64_t v;
+
+	d.accessed = d.dirty = false;
+	map_desc(VA, d);
+	CHECK(get(VA, &v) == hw); /* else it faults, and the core sets the bit */
+	CHECK(live(VA).accessed == hw && !live(VA).dirty);
+	CHECK(put(VA, 1) == hw);
+	CHECK(live(VA).dirty == hw && live(VA).w);
+	if (hw) {
+		hal_pte_clear_accessed(slot(&space, VA, 0), 0);
+		hal_tlb_flush(&space, VA, VA + PAGE, 0, false);
+		CHECK(!live(VA).accessed);
+		CHECK(holds(VA, 1) && live(VA).accessed);
+	}
+	unmap_page(VA);
+}
+
+static void test_large_leaf(void)
+{
+	const uint64_t size = 1ull << (ARCH_PAGE_SHIFT + ARCH_INDEX_BITS);
+	uintptr_t va = 4 * size;
+	phys_addr_t pa = ARCH_LEAF_LEVELS & 2 ? take(size) : UINT64_MAX;
+
+	if (pa == UINT64_MAX)
+		return; /* no such leaf, or too little RAM */
+	hal_pte_set(slot(&space, va, 1),
+		    arch_pte_encode(user_leaf(PFN(pa >> ARCH_PAGE_SHIFT), true), 1));
+	hal_pt_published(&space, va);
+	CHECK(put(va + size - 8, 7) && put(va + PAGE, 8));
+	CHECK(*(volatile uint64_t *)hal_phys_to_virt(pa + size - 8) == 7);
+	CHECK(*(volatile uint64_t *)hal_phys_to_virt(pa + PAGE) == 8);
+	hal_pte_xchg(slot(&space, va, 1), 0);
+	hal_tlb_flush(&space, va, va + size, 1, false);
+	CHECK(!put(va + PAGE, 9) && !put(va + size - 8, 9));
+}
+
+/* ---- the kernel's half ----------------------------------------------------------------------- */
+
+static void test_kernel_map(void)
+{
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 16 * PAGE;
+	phys_addr_t pa = take(2 * PAGE);
+	volatile uint64_t *p = (void *)va;
+
+	CHECK(!contract_kernel_may((void *)va, false));
+	CHECK(hal_kernel_map(va, PFN(pa >> ARCH_PAGE_SHIFT), 2, KMAP_R | KMAP_W, MT_WB, give_table,
+			     NULL) == 0);
+	*p = 11;
+	p[PAGE / 8] = 12;
+	CHECK(*(volatile uint64_t *)hal_phys_to_virt(pa) == 11);
+	CHECK(*(volatile uint64_t *)hal_phys_to_virt(pa + PAGE) == 12);
+	CHECK(contract_kernel_may((void *)va, true));
+	/* pages on both sides are guards */
+	CHECK(!contract_kernel_may((void *)(va - 1), false));
+	CHECK(!contract_kernel_may((void *)(va + 2 * PAGE), false));
+	hal_kernel_unmap(va, 1);
+	CHECK(!contract_kernel_may((void *)va, false));
+	CHECK(contract_kernel_may((void *)(va + PAGE), false));
+	hal_kernel_unmap(va + PAGE, 1);
+	CHECK(!contract_kernel_may((void *)(va + PAGE), false));
+}
+
+static void test_kernel_map_read_only(void)
+{
+	uintptr_t va = hal_kernel_layout()->vmemmap_base + 4 * PAGE;
+	pfn_t pfn = page_frame();
+
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+	CHECK(contract_kernel_may((void *)va, false));
+	CHECK(!contract_kernel_may((void *)va, true));
+	hal_kernel_unmap(va, 1);
+	/* another frame in its place: the old translation is gone */
+	*(volatile uint64_t *)kva(pfn) = 1;
+	pfn = page_frame();
+	*(volatile uint64_t *)kva(pfn) = 2;
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+	CHECK(*(volatile uint64_t *)va == 2);
+	hal_kernel_unmap(va, 1);
+}
+
+static void test_kernel_map_shows_in_every_space(void)
+{
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 1024 * PAGE;
+	struct arch_space late;
+	pfn_t pfn = page_frame();
+
+	CHECK(hal_space_init(&late, page_frame(), true) == 0);
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R | KMAP_W, MT_WB, give_table, NULL) == 0);
+	*(volatile uint64_t *)va = 3;
+	switch_to(&late); /* older than the mapping */
+	*(volatile uint64_t *)va = 4;
+	switch_to(NULL);
+	CHECK(*(volatile uint64_t *)va == 4 && *(volatile uint64_t *)kva(pfn) == 4);
+	switch_to(&space);
+	hal_space_destroy(&late);
+	hal_kernel_unmap(va, 1);
+}
+
+static void test_kernel_text(void)
+{
+	if (!contract_image_protected)
+		return;
+	CHECK(!contract_kernel_may((void *)(uintptr_t)contract_run, true));
+	CHECK(!contract_kernel_may(
+		hal_phys_to_virt(hal_virt_to_phys((void *)(uintptr_t)contract_run)), true));
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} tests[] = {
+	{"the MMU describes itself", test_mmu_info},
+	{"kernel layout", test_layout},
+	{"memory ranges", test_ranges},
+	{"direct map", test_direct_map},
+	{"the last frame of RAM", test_last_frame},
+	{"CPU numbers and cycles", test_cpu},
+	{"interrupt state nests", test_irq_nesting},
+	{"calls to CPUs leave the caller out", test_ipi_leaves_the_caller_out},
+	{"pages are cleared and copied", test_clear_and_copy},
+	{"poison is undone", test_poison_is_undone},
+	{"instruction cache", test_icache_sync},
+	{"entries change atomically", test_pte_atomics},
+	{"accessed and write right are taken", test_pte_accessed_and_wrprotect},
+	{"a page mapped by hand", test_map_by_hand},
+	{"copies tell what is left", test_copies_tell_the_rest},
+	{"copies stay below user_end", test_copies_stay_below_user_end},
+	{"two spaces", test_two_spaces},
+	{"a fault is told and resolved", test_fault_is_resolved_and_told},
+	{"read-only", test_read_only},
+	{"write-protect and flush", test_wrprotect_and_flush},
+	{"another frame, through absent", test_frame_changes_through_absent},
+	{"flush of a range", test_flush_of_a_range},
+	{"freed tables are forgotten", test_freed_tables_are_forgotten},
+	{"absent kinds do not translate", test_absent_kinds_do_not_translate},
+	{"accessed and dirty", test_accessed_and_dirty},
+	{"a large leaf", test_large_leaf},
+	{"kernel map with guards", test_kernel_map},
+	{"kernel map, read-only and replaced", test_kernel_map_read_only},
+	{"kernel map shows in every space", test_kernel_map_shows_in_every_space},
+	{"kernel text is not writable", test_kernel_text},
+};
+
+static void report(unsigned number, const char *prefix, const char *name)
+{
+	char line[200];
+	int n = scnprintf(line, sizeof(line), "%sok %u - %s%s\n", failure ? "not " : "", number,
+			  prefix, name);
+
+	hal_log(line, n);
+	if (failure) {
+		n = scnprintf(line, sizeof(line), "# contract.c:%d: %s\n", failure_line, failure);
+		hal_log(line, n);
+	}
+}
+
+unsigned contract_run(const char *prefix, unsigned first, unsigned *ran)
+{
+	unsigned failed = 0, count = sizeof(tests) / sizeof(tests[0]), seen = 0;
+
+	nranges = 0;
+	bump = PAGE; /* frame 0 is nobody's */
+	on_fault = NULL;
+	hal_memory_ranges(note_range, &seen);
+	if (hal_space_init(&space, page_frame(), true))
+		hal_exit(2);
+	switch_to(&space);
+	for (unsigned i = 0; i < count; i++) {
+		failure = NULL;
+		tests[i].fn();
+		failed += failure != NULL;
+		report(first + i, prefix, tests[i].name);
+	}
+	switch_to(NULL);
+	hal_space_destroy(&space);
+	*ran = count;
+	return failed;
+}

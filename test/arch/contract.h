@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract test: what arch/hal.h promises, tried on the machine that runs it. Freestanding; it
+ * owns all RAM, needs neither mm/ nor kernel/, and prints TAP through hal_log().
+ */
+#ifndef TEST_ARCH_CONTRACT_H
+#define TEST_ARCH_CONTRACT_H
+
+#include "arch/hal.h"
+
+/* Runs everything; test numbers start at first. Returns how many failed, and in *ran how many ran.
+ * prefix: stands before every test's name. Interrupts on or off, as the caller has them. */
+unsigned contract_run(const char *prefix, unsigned first, unsigned *ran);
+
+/* The wrapper calls it for every page fault of kernel mode. true: try the access again. */
+bool contract_fault(const struct fault_info *fi);
+
+/* What the wrapper of a machine provides: whether kernel mode may read, or write, the byte at p
+ * right now. Writes what it read. */
+bool contract_kernel_may(void *p, bool write);
+/* For a wrapper that tries addresses by user copies: a user page that is mapped and writable in
+ * the running space. false: no space runs. */
+bool contract_scratch_user(uintptr_t *va);
+/* Whether p is code of an image that the machine itself protects. */
+extern const bool contract_image_protected;
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract test as a kernel of its own: what a machine calls when it starts and when it traps.
+ */
+#include "arch/hal_kernel.h"
+#include "lib/printf.h"
+#include <quire/quire.h>
+#include "test/arch/contract.h"
+
+const bool contract_image_protected = true;
+
+static uintptr_t user_page; /* a mapped user page to copy through, or 0 */
+
+/* A kernel address is tried by copying from or to it: the fault is fixed up. The copy's other side
+ * is user memory that the test mapped for this. */
+bool contract_kernel_may(void *p, bool write)
+{
+	unsigned char *byte = p;
+
+	if (!contract_scratch_user(&user_page))
+		return false;
+	if (hal_copy_to_user(user_page, byte, 1))
+		return false;
+	return !write || hal_copy_from_user(byte, user_page, 1) == 0;
+}
+
+static _Noreturn void unexpected(const char *what, const struct trap_frame *tf)
+{
+	char line[160];
+	int n = scnprintf(line, sizeof(line), "Bail out! %s at ip %#lx\n", what,
+			  tf ? tf_ip(tf) : 0ul);
+
+	hal_log(line, n);
+	hal_exit(2);
+}
+
+_Noreturn void kernel_main(const struct boot_info *bi)
+{
+	unsigned ran, failed = contract_run("", 1, &ran);
+	char line[32];
+
+	(void)bi;
+	hal_log(line, scnprintf(line, sizeof(line), "1..%u\n", ran));
+	hal_exit(failed ? 1 : 0);
+}
+
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+{
+	if (!fi->fixup)
+		unexpected("page fault of the kernel's own", tf);
+	return contract_fault(fi);
+}
+
+void kernel_syscall(struct trap_frame *tf)
+{
+	unexpected("system call", tf);
+}
+
+void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
+{
+	unexpected("trap from user mode", tf);
+}
+
+_Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
+{
+	unexpected(what, tf);
+}
+
+void kernel_timer_tick(struct trap_frame *tf)
+{
+}
+
+void kernel_return_to_user(struct trap_frame *tf)
+{
+}
+
+/* Machines record raw faults through the core; there is none here. */
+void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
+{
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Runs a bare kernel image in QEMU and passes its TAP lines on: run_bare.py MACHINE IMAGE [MIB [WORD...]].
+The words are the kernel's command line; `la57` also gives the x86-64 processor 5-level paging.
+Everything else that it logs becomes a comment. Exit status: the image's own; 2 if QEMU is
+missing, hangs, or ends in a way that no image asks for."""
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+SECONDS = 60
+TAP = re.compile(r'(not )?ok \d|1\.\.\d|Bail out!')
+
+
+def command(machine, image, mib, words, log):
+    if machine == 'x86_64':
+        return ['qemu-system-x86_64', '-accel', 'tcg', '-M', 'q35', '-cpu',
+                f'max,pku=off,la57={"on" if "la57" in words else "off"}', '-m', f'{mib}M', '-display', 'none',
+                '-serial', 'null', '-debugcon', f'file:{log}', '-no-reboot', '-kernel', image,
+                '-append', ' '.join(words), '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
+    return ['qemu-system-riscv64', '-accel', 'tcg', '-M', 'virt', '-m', f'{mib}M', '-display',
+            'none', '-serial', f'file:{log}', '-no-reboot', '-kernel', image,
+            '-append', ' '.join(words)]
+
+
+def status(machine, code):
+    """What the image passed to hal_exit(), from QEMU's own exit code."""
+    if machine != 'x86_64':
+        return code
+    return (code >> 1) - 0x10 if code & 1 and code >> 1 >= 0x10 else 2
+
+
+def main():
+    machine, image = sys.argv[1:3]
+    mib = sys.argv[3] if len(sys.argv) > 3 else '128'
+    with tempfile.TemporaryDirectory() as tmp:
+        log = os.path.join(tmp, 'log')
+        try:
+            run = subprocess.run(command(machine, image, mib, sys.argv[4:], log), timeout=SECONDS,
+                                 stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            code = status(machine, run.returncode)
+            err = run.stderr
+        except FileNotFoundError as e:
+            code, err = 2, f'{e.filename} is not installed'
+        except subprocess.TimeoutExpired:
+            code, err = 2, f'QEMU did not end within {SECONDS} s'
+        text = open(log, errors='replace').read() if os.path.exists(log) else ''
+    for line in text.splitlines():
+        print(line if TAP.match(line) or line.startswith('#') else '# ' + line)
+    for line in err.splitlines():
+        print('# ' + line)
+    if code == 2:
+        print('Bail out! the machine did not run to its end')
+    return code
+
+
+sys.exit(main())
