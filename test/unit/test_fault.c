@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: MIT */
+/* The fault table, row by row. */
+#include "space.h"
+
+Test(fault, zero_page_then_copy)
+{
+	space_up();
+	cr_expect_eq(mmap_at(AT(0), 4, RW, PRIV | FIX), AT(0));
+	cr_expect_eq(FAULTS(OK(load_at(AT(0)) == 0)), 1);
+	cr_expect_eq(fault_rows[QUIRE_ROW_ZERO], 1);
+	cr_expect_eq(last.error_code, 4);
+	cr_expect_eq(FAULTS(load_at(AT(1))), 1);
+	cr_expect_eq(pfn_at(AT(0)), pfn_at(AT(1)), "both are the page of zeros");
+	cr_expect_eq(get_mm_rss(mm_now()), 0);
+	check_now();
+	cr_expect_eq(FAULTS(store_at(AT(0), 7)), 1);
+	cr_expect_eq(last.error_code, 7);
+	cr_expect_eq(fault_rows[QUIRE_ROW_COW], 1);
+	cr_expect_eq(FAULTS(store_at(AT(2), 8)), 1);
+	cr_expect_eq(last.error_code, 6);
+	cr_expect_eq(fault_rows[QUIRE_ROW_ANON], 1);
+	cr_expect_eq(load_at(AT(0)), 7);
+	cr_expect_eq(load_at(AT(1)), 0);
+	cr_expect_eq(load_at(AT(2)), 8);
+	cr_expect_eq(get_mm_rss(mm_now()), 2);
+	space_down();
+}
+
+Test(fault, refused)
+{
+	space_up();
+	cr_expect_eq(store_at(AT(0), 1), MAPERR);
+	cr_expect_eq(last.error_code, 6);
+	cr_expect_eq(last.addr, AT(0));
+	mmap_at(AT(0), 1, PROT_READ, PRIV | FIX);
+	mmap_at(AT(1), 1, PROT_NONE, PRIV | FIX);
+	cr_expect_eq(store_at(AT(0), 1), ACCERR);
+	cr_expect_eq(touch_at(AT(1)), ACCERR);
+	cr_expect_eq(touch_at(AT(0) + 24), 0);
+	cr_expect_eq(store_at(AT(0), 1), ACCERR);
+	cr_expect_eq(last.error_code, 7, "present now");
+	/* A fetch from a page without X: first made, then refused, as on real x86-64. */
+	mmap_at(AT(2), 1, RW, PRIV | FIX);
+	cr_expect_eq(FAULTS(OK(exec_at(AT(2)) == ACCERR)), 1);
+	cr_expect_eq(last.error_code, 0x15);
+	cr_expect(!last.counted);
+	space_down();
+}
+
+Test(fault, stack_grows_down_to_the_limit_of_the_gap)
+{
+	space_up();
+	mmap_at(AT(2000), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	cr_expect_eq(store_at(AT(1999), 1), 0);
+	EXPECT_LAYOUT("1999-2001:rw-p");
+	cr_expect_eq(store_at(AT(1899), 1), 0);
+	EXPECT_LAYOUT("1899-2001:rw-p");
+	cr_expect_not(present_at(AT(1950)));
+	cr_expect_eq(touch_at(AT(2001)), MAPERR);
+	mmap_at(AT(1500), 1, RW, PRIV | FIX);
+	cr_expect_eq(store_at(AT(1501 + 256), 1), 0, "the gap is 256 pages");
+	cr_expect_eq(store_at(AT(1501 + 255), 1), MAPERR);
+	check_now();
+	space_down();
+}
+
+Test(fault, file_around_and_private_copy)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(40, FRW);
+	cr_expect_eq(mmap_file(AT(3), 40, RW, MAP_PRIVATE | FIX, f, 0), AT(3));
+	/* 64 KiB. Where the VMA's start cuts the window it still has its full length. */
+	cr_expect_eq(FAULTS(OK((load_at(AT(5)) & 0xff) == 3)), 1);
+	cr_expect_eq(fault_rows[QUIRE_ROW_AROUND], 1);
+	for (int i = 0; i < 40; i++)
+		if (present_at(AT(3 + i)) != (PS == 4096 ? i < 16 : i >= 1 && i < 5))
+			cr_expect_fail("page %d", i);
+	check_now();
+	cr_expect_eq(FAULTS(store_at(AT(5), 99)), 1);
+	cr_expect_eq(FAULTS(store_at(AT(30), 98)), 1);
+	cr_expect_eq(load_at(AT(5)), 99);
+	cr_expect_eq(load_at(AT(30)), 98);
+	cr_expect_eq(get_mm_counter(mm_now(), MM_ANONPAGES), 2);
+	check_now();
+	cr_expect_eq(touch_at(AT(3 + 40)), MAPERR);
+	quire_inode_truncate(quire_file_inode(f), 2 * PS);
+	check_now();
+	cr_expect_eq(touch_at(AT(3 + 2)), ADRERR);
+	cr_expect_eq(load_at(AT(3)) & 0xff, 1);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(fault, shared_file_and_shmem)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(4, FRW);
+	mmap_file(AT(0), 4, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(10), 4, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_eq(FAULTS(store_at(AT(1), 5)), 1);
+	cr_expect_eq(load_at(AT(11)), 5);
+	cr_expect_eq(pfn_at(AT(1)), pfn_at(AT(11)));
+	quire_file_put(f);
+	cr_expect_eq(mmap_at(AT(20), 2, RW, SHAR | FIX), AT(20));
+	cr_expect_eq(FAULTS(load_at(AT(20))), 1);
+	cr_expect_eq(FAULTS(store_at(AT(20), 6)), 0, "mapped writable at once");
+	cr_expect_eq(get_mm_counter(mm_now(), MM_SHMEMPAGES), 1);
+	cr_expect_eq(load_at(AT(20)), 6);
+	space_down();
+}
+
+Test(fault, machines_with_other_habits)
+{
+	struct fake_config fc[] = {
+		{.ram = 64 * MIB, .software_ad = true},
+		{.ram = 64 * MIB, .caches_invalid = true},
+		{.ram = 64 * MIB, .needs_bbm = true, .tlb_entries = 4},
+		{.ram = 64 * MIB, .spurious_every = 3},
+		{.ram = 64 * MIB, .with_asids = true, .asid_bits = 4},
+	};
+
+	for (unsigned i = 0; i < sizeof(fc) / sizeof(fc[0]); i++) {
+		space_up_cfg(&fc[i]);
+		mmap_at(AT(0), 64, RW, PRIV | FIX);
+		for (int p = 0; p < 64; p++) {
+			if (p & 1)
+				cr_expect_eq(load_at(AT(p)), 0);
+			cr_expect_eq(store_at(AT(p), p), 0);
+		}
+		check_now();
+		mprotect_at(AT(0), 32, PROT_READ);
+		cr_expect_eq(store_at(AT(3), 1), ACCERR);
+		mprotect_at(AT(0), 32, RW);
+		for (int p = 0; p < 64; p++) {
+			cr_expect_eq(load_at(AT(p)), p);
+			cr_expect_eq(store_at(AT(p), p + 1), 0);
+		}
+		space_down();
+	}
+}
+
+Test(fault, derived_codes_agree_with_the_machine)
+{
+	struct quire_counts c;
+
+	space_up();
+	mmap_at(AT(0), 8, RW, PRIV | FIX);
+	mmap_at(AT(8), 8, PROT_READ | PROT_EXEC, PRIV | FIX);
+	for (int i = 0; i < 16; i++) {
+		touch_at(AT(i));
+		store_at(AT(i), 1);
+		exec_at(AT(i));
+	}
+	touch_at(AT(100));
+	quire_get_counts(&c);
+	cr_expect_eq(c.code_disagreements, 0);
+	space_down();
+}
+
+Test(fault, out_of_memory_is_told)
+{
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	for (int n = 1; n < 12; n++) {
+		int r;
+
+		quire_inject_set(QUIRE_INJECT_PAGE, n);
+		r = store_at(AT(0), 3);
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);
+		check_now();
+		if (!r)
+			break;
+		cr_expect_eq(r, KILLED);
+	}
+	cr_expect_eq(load_at(AT(0)), 3);
+	space_down();
+}
