@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* The memory system calls: arguments to the core, descriptors to files. No policy. */
+/*
+ * The memory system calls: arguments to the core, descriptors to files. No policy.
+ *
+ * Populating is counted as faults of the caller, as on Linux, but the core only tells it of the
+ * space: what the space has got more than the task during such a call is the task's too.
+ */
 #include "kernel.h"
 
 #define MAP_ANONYMOUS 0x20ul
@@ -9,8 +14,29 @@ static struct quire_mm *mm(void)
 	return current->proc->mm;
 }
 
+static struct usage count_start(void)
+{
+	struct usage *u = &current->usage, c = {0};
+
+	quire_mm_faults(mm(), &c.min_flt, &c.maj_flt);
+	c.min_flt -= u->min_flt;
+	c.maj_flt -= u->maj_flt;
+	return c;
+}
+
+static long count_end(const struct usage *start, long ret)
+{
+	struct usage *u = &current->usage;
+
+	quire_mm_faults(mm(), &u->min_flt, &u->maj_flt);
+	u->min_flt -= start->min_flt;
+	u->maj_flt -= start->maj_flt;
+	return ret;
+}
+
 SYSCALL(mmap)
 {
+	struct usage c;
 	struct quire_file *qf = NULL;
 	struct file *f;
 
@@ -25,23 +51,57 @@ SYSCALL(mmap)
 		if (!qf)
 			return -ENOMEM;
 	}
-	return quire_mmap(mm(), a[0], a[1], a[2], a[3], qf, a[5]);
+	c = count_start();
+	return count_end(&c, quire_mmap(mm(), a[0], a[1], a[2], a[3], qf, a[5]));
 }
 
 SYSCALL(munmap) { return quire_munmap(mm(), a[0], a[1]); }
-SYSCALL(mprotect) { return quire_mprotect(mm(), a[0], a[1], a[2]); }
-SYSCALL(mremap) { return quire_mremap(mm(), a[0], a[1], a[2], a[3], a[4]); }
-SYSCALL(brk) { return (long)quire_brk(mm(), a[0]); }
-SYSCALL(madvise) { return quire_madvise(mm(), a[0], a[1], (int)a[2]); }
-SYSCALL(mlock) { return quire_mlock(mm(), a[0], a[1], 0); }
+SYSCALL(mprotect)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, quire_mprotect(mm(), a[0], a[1], a[2]));
+}
+SYSCALL(mremap)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, quire_mremap(mm(), a[0], a[1], a[2], a[3], a[4]));
+}
+SYSCALL(brk)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, (long)quire_brk(mm(), a[0]));
+}
+SYSCALL(madvise)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, quire_madvise(mm(), a[0], a[1], (int)a[2]));
+}
+SYSCALL(mlock)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, quire_mlock(mm(), a[0], a[1], 0));
+}
 
 SYSCALL(mlock2)
 {
-	return a[2] & ~1ul ? -EINVAL : quire_mlock(mm(), a[0], a[1], (unsigned)a[2]);
+	struct usage c = count_start();
+
+	return count_end(&c, a[2] & ~1ul ? -EINVAL
+					 : quire_mlock(mm(), a[0], a[1], (unsigned)a[2]));
 }
 
 SYSCALL(munlock) { return quire_munlock(mm(), a[0], a[1]); }
-SYSCALL(mlockall) { return quire_mlockall(mm(), (unsigned)a[0]); }
+SYSCALL(mlockall)
+{
+	struct usage c = count_start();
+
+	return count_end(&c, quire_mlockall(mm(), (unsigned)a[0]));
+}
 
 SYSCALL(munlockall)
 {

@@ -250,6 +250,14 @@ void quire_mm_get_layout(struct quire_mm *qmm, struct quire_mm_layout *l)
 	up_read(&mm->mmap_lock);
 }
 
+void quire_mm_faults(struct quire_mm *qmm, uint64_t *minor, uint64_t *major)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	*minor = __atomic_load_n(&mm->min_flt, __ATOMIC_RELAXED);
+	*major = __atomic_load_n(&mm->maj_flt, __ATOMIC_RELAXED);
+}
+
 long quire_membarrier_pagetables(struct quire_mm *qmm)
 {
 	struct mm_struct *mm = to_mm(qmm);

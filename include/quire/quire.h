@@ -122,6 +122,8 @@ struct quire_mm_layout {
 };
 void quire_mm_set_layout(struct quire_mm *mm, const struct quire_mm_layout *l);
 void quire_mm_get_layout(struct quire_mm *mm, struct quire_mm_layout *l);
+/* Faults that the space ever took, those of populating and of remote copies included. */
+void quire_mm_faults(struct quire_mm *mm, uint64_t *minor, uint64_t *major);
 /* The stack VMA [end - size, end) of a new program, growing down. */
 int quire_mm_setup_stack(struct quire_mm *mm, uintptr_t end, size_t size, bool exec);
 /* A special mapping of kernel-owned pages (the vdso's kind), named in maps. */
