@@ -530,6 +530,19 @@ static long make_file(struct u *u, struct rp *r, uint32_t number)
 	return ret;
 }
 
+/* Our machines trace from here on; a Linux's tracer, which somebody has set up, traces already. */
+static void tracing_on(struct u *u)
+{
+	long fd = u_syscall(u, NR_openat, U_AT_FDCWD,
+			    scratch_string(u, "/sys/kernel/tracing/tracing_on"), U_O_WRONLY, 0, 0,
+			    0);
+
+	if (fd < 0)
+		return;
+	u_syscall(u, NR_write, fd, scratch_string(u, "1"), 1, 0, 0, 0);
+	u_syscall(u, NR_close, fd, 0, 0, 0, 0, 0);
+}
+
 long rp_prepare(struct u *u, struct rp *r)
 {
 	uint64_t code = u_return_code(u);
@@ -540,6 +553,7 @@ long rp_prepare(struct u *u, struct rp *r)
 	place_fd(u, u_syscall(u, NR_openat, U_AT_FDCWD,
 			      scratch_string(u, "/sys/kernel/tracing/trace_marker"), U_O_WRONLY,
 			      0, 0, 0), RP_FD_MARKER);
+	tracing_on(u);
 	for (unsigned i = 0; i < FILL; i += 8)
 		u_poke(u, u_scratch(u) + U_PAGE + i, &code, 8);
 	for (uint32_t i = 0; i < r->h->nfiles && ret >= 0; i++)
