@@ -138,15 +138,16 @@ static bool moves(struct pte_desc a, struct pte_desc b)
 	return a.kind != b.kind || a.pfn.n != b.pfn.n;
 }
 
-/* Any CPU still has what the old entry at va said. */
-static bool stale_here(struct fake_space *s, uintptr_t va, unsigned level)
+/* Any CPU still translates va to another frame or size than the new entry. The same frame with
+ * other rights may follow without a flush in between. */
+static bool leads_elsewhere(struct fake_space *s, uintptr_t va, unsigned level, struct pte_desc to)
 {
 	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
 		struct cached *c = tlb_find(&s->tlb[cpu], va, level, CACHED_LEAF);
 
 		if (!c)
 			c = tlb_find(&s->tlb[cpu], va, level, CACHED_TABLE);
-		if (c && c->stale)
+		if (c && moves(c->d, to))
 			return true;
 	}
 	return false;
@@ -162,7 +163,7 @@ static void check_break(struct fake_space *s, uintptr_t va, unsigned level, stru
 			    "level %u entry of %#lx went from pfn %#llx to %#llx without a break",
 			    level, (unsigned long)va, (unsigned long long)from.pfn.n,
 			    (unsigned long long)to.pfn.n);
-	else if (!live_kind(from) && stale_here(s, va, level))
+	else if (!live_kind(from) && leads_elsewhere(s, va, level, to))
 		fake_accuse(FAKE_NO_BBM, "level %u entry of %#lx made before the old one was flushed",
 			    level, (unsigned long)va);
 }
