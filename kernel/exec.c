@@ -211,8 +211,10 @@ static int kill_other_threads(struct process *p)
 
 	while (p->nr_threads > 1) {
 		list_for_each_entry(t, &p->threads, thread)
-			if (t != current)
+			if (t != current) {
+				t->leave = true;
 				send_signal_task(t, &si);
+			}
 		if (sleep_on(&p->nr_threads, 0, false, hal_clock_ns() + TICK_NS) == -EINTR)
 			return -EINTR;
 	}

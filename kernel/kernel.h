@@ -86,6 +86,7 @@ struct process {
 	int exit_signal;
 	int leader_tid;
 	uint64_t start_ns;
+	uint64_t alarm_at, alarm_period; /* ITIMER_REAL, ns since boot; 0: not set */
 	struct task *vfork_waiter;
 	unsigned long vdso;	   /* where the code for sigreturn was mapped, 0: nowhere */
 	char comm[16];
@@ -122,6 +123,7 @@ struct task {
 	unsigned long altstack[3]; /* sp, flags, size */
 	uint32_t fault_code;
 	bool dying;
+	bool leave;		   /* another thread runs exec: this one ends, and only this */
 	/* user memory to tell of our end */
 	unsigned long clear_child_tid;
 	struct usage usage;
@@ -260,6 +262,8 @@ int elf_map_image(struct quire_mm *mm, struct file *f, struct elf_image *img);
 
 void send_signal_process(struct process *p, const struct hal_siginfo *si);
 void send_signal_task(struct task *t, const struct hal_siginfo *si);
+/* Sends SIGALRM to the processes whose timer has run out. */
+void alarms_tick(uint64_t now);
 /* A signal that the running task caused itself: neither blocked nor ignored. */
 void force_signal(const struct hal_siginfo *si);
 bool signal_pending(struct task *t);

@@ -260,6 +260,7 @@ void kernel_timer_tick(struct trap_frame *tf)
 	bool user = tf && tf_user(tf);
 
 	wake_expired(hal_clock_ns());
+	alarms_tick(hal_clock_ns());
 	console_tick();
 	need_resched = true;
 	if (user) {

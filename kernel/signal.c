@@ -448,3 +448,71 @@ SYSCALL(tgkill)
 {
 	return (int)a[0] <= 0 ? -EINVAL : signal_thread((int)a[0], (int)a[1], (int)a[2]);
 }
+
+/* ---- the alarm clock -------------------------------------------------------------------------- */
+
+#define NS 1000000000ull
+
+void alarms_tick(uint64_t now)
+{
+	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
+	struct process *p;
+
+	list_for_each_entry(p, &all_processes, all) {
+		if (!p->alarm_at || now < p->alarm_at || p->zombie)
+			continue;
+		p->alarm_at = p->alarm_period ? now + p->alarm_period : 0;
+		send_signal_process(p, &si);
+	}
+}
+
+static uint64_t alarm_left(const struct process *p)
+{
+	uint64_t now = hal_clock_ns();
+
+	return !p->alarm_at ? 0 : p->alarm_at > now ? p->alarm_at - now : 1000;
+}
+
+/* struct itimerval: the period, then what is left; each seconds and microseconds. */
+static int put_timer(uintptr_t dst, uint64_t period, uint64_t left)
+{
+	uint64_t t[4] = {period / NS, period % NS / 1000, left / NS, left % NS / 1000};
+
+	return dst ? COPY_OUT(dst, t) : 0;
+}
+
+SYSCALL(getitimer)
+{
+	struct process *p = current->proc;
+
+	if (a[0] > 2)
+		return -EINVAL;
+	return a[0] ? put_timer(a[1], 0, 0) : put_timer(a[1], p->alarm_period, alarm_left(p));
+}
+
+/* ITIMER_REAL only: there is no clock of a process's own time that could ring. */
+SYSCALL(setitimer)
+{
+	struct process *p = current->proc;
+	uint64_t t[4] = {0}, period = p->alarm_period, left = alarm_left(p);
+
+	if (a[0])
+		return -EINVAL;
+	if (a[1] && COPY_IN(t, a[1]))
+		return -EFAULT;
+	if (t[1] >= 1000000 || t[3] >= 1000000 || t[0] >> 32 || t[2] >> 32)
+		return -EINVAL;
+	p->alarm_period = t[0] * NS + t[1] * 1000;
+	p->alarm_at = t[2] || t[3] ? hal_clock_ns() + t[2] * NS + t[3] * 1000 : 0;
+	return put_timer(a[2], period, left);
+}
+
+SYSCALL(alarm)
+{
+	struct process *p = current->proc;
+	uint64_t left = alarm_left(p);
+
+	p->alarm_period = 0;
+	p->alarm_at = a[0] ? hal_clock_ns() + (a[0] & 0xffffffff) * NS : 0;
+	return (long)((left + NS - 1) / NS);
+}

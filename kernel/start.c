@@ -226,7 +226,7 @@ _Noreturn void finish_shutdown(void)
 	abi_exit();
 	if (list_empty(&all_tasks)) {
 		leaked = quire_exit();
-		if (leaked)
+		if (leaked || options.verbose)
 			klog("%ld pages were not given back", leaked);
 	}
 	hal_exit(shutdown_status);

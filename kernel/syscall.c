@@ -110,7 +110,7 @@ void kernel_return_to_user(struct trap_frame *tf)
 	do {
 		if (need_resched)
 			schedule();
-		if (t->proc->group_exit)
+		if (t->proc->group_exit || t->leave)
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
 	} while (need_resched || signal_pending(t));
