@@ -5,11 +5,10 @@
  * nobody else changes the space.
  */
 #include "lib/printf.h"
-#include "mm/filemap.h"
+#include "mm/file_def.h"
 #include "mm/memory.h"
+#include "mm/page_alloc.h"
 #include "mm/rmap.h"
-
-long check_phys(void);
 
 struct check {
 	struct mm_struct *mm;
@@ -265,6 +264,40 @@ static void check_rmaps(struct check *c)
 	}
 }
 
+/* ---- commitment ------------------------------------------------------------------------------ */
+
+static unsigned long accounted_pages(const struct mm_struct *mm)
+{
+	unsigned long n = 0;
+
+	for (const struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next)
+		if (vma->vm_flags & VM_ACCOUNT)
+			n += vma_pages(vma);
+	return n;
+}
+
+/* I34: what is promised is what VMAs and shared memory were promised. Only when no space is busy. */
+static void check_commitment(struct check *c)
+{
+	unsigned long n = 0;
+	struct quire_inode *inode;
+	struct mm_struct *mm;
+	bool busy = false;
+
+	spin_lock(&mmlist_lock);
+	list_for_each_entry(mm, &mmlist, mmlist) {
+		busy |= rwsem_is_locked(&mm->mmap_lock);
+		n += busy ? 0 : accounted_pages(mm);
+	}
+	spin_unlock(&mmlist_lock);
+	spin_lock(&inodes_lock);
+	list_for_each_entry(inode, &all_inodes, all)
+		n += inode->promised;
+	spin_unlock(&inodes_lock);
+	if (!busy)
+		EXPECT(c, "I34", "pages promised", 0, vm_memory_committed(), n);
+}
+
 long quire_check(struct quire_mm *qmm)
 {
 	struct check c = {.mm = to_mm(qmm)};
@@ -278,5 +311,6 @@ long quire_check(struct quire_mm *qmm)
 		check_rmaps(&c);
 		up_read(&c.mm->mmap_lock);
 	}
+	check_commitment(&c);
 	return c.broken + check_phys();
 }

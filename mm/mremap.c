@@ -125,20 +125,19 @@ static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool acco
 {
 	uintptr_t start = vma->vm_start, end = vma->vm_end, old_end = m->old + m->old_len;
 	struct vm_area_struct *v;
+	bool failed;
 
 	if (accounted)
 		vma->vm_flags &= ~VM_ACCOUNT;
-	if (do_munmap(m->mm, m->old, m->old_len)) {
-		/* A split failed: all of it stays mapped, and promised a second time. */
-		if (accounted)
-			vm_unacct_memory(-(long)(m->old_len >> PAGE_SHIFT));
-		old_end = m->old;
-	}
+	failed = do_munmap(m->mm, m->old, m->old_len) != 0;
 	if (!accounted)
 		return;
+	/* A split failed: all of it stays mapped, and promised a second time. */
+	if (failed)
+		vm_unacct_memory(-(long)(m->old_len >> PAGE_SHIFT));
 	/* What is left of the source keeps its own part of the promise. */
 	for (v = find_vma(m->mm, start); v && v->vm_start < end; v = v->vm_next)
-		if (v->vm_end <= m->old || v->vm_start >= old_end)
+		if (failed || v->vm_end <= m->old || v->vm_start >= old_end)
 			v->vm_flags |= VM_ACCOUNT;
 }
 
