@@ -322,16 +322,17 @@ static int exec_image(struct file *f, const char *path, struct exec_args *a, str
 		quire_mm_put(mm);
 		return err;
 	}
+	current->tid = p->pid; /* whichever thread it was, it is the only one now */
 	signals_exec(p);
 	set_names(p, f ? f->path : path);
 	take_space(p, mm);
 	close_on_exec(p);
 	err = build(mm, f, path, a, img);
-	if (err) {
+	if (err) { /* too late to go back: the callers clean up, then the signal takes effect */
 		klog("%s: cannot be loaded: error %d", path, -err);
-		exit_group(SIGKILL);
+		force_signal(&(struct hal_siginfo){.signo = SIGSEGV, .code = SI_KERNEL});
 	}
-	return 0;
+	return err;
 }
 
 /* "#! interpreter [one argument]": puts both and the script's name before the arguments. */
