@@ -140,6 +140,8 @@ static void parse_cmdline(const char *s)
 	}
 }
 
+static uint64_t free_before; /* when the first program was about to start */
+
 /* ---- start ------------------------------------------------------------------------------------ */
 
 static void start_core(void)
@@ -180,6 +182,17 @@ static void monitor_thread(void *arg)
 	monitor();
 }
 
+/* Exact: per-CPU lists and empty slabs emptied, clean cache dropped. */
+static uint64_t free_pages(void)
+{
+	struct quire_counts c;
+
+	quire_drop_caches();
+	quire_drain();
+	quire_get_counts(&c);
+	return c.free_pages;
+}
+
 _Noreturn void kernel_main(const struct boot_info *bi)
 {
 	struct quire_counts c;
@@ -194,6 +207,10 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	quire_get_counts(&c);
 	klog("%s, %llu of %llu pages free", hal_machine_name(), (unsigned long long)c.free_pages,
 	     (unsigned long long)c.managed_pages);
+	free_before = free_pages();
+	/* Who asked for a ring wants to read it: the trace runs from the first program on. */
+	if (boot.trace_ring)
+		quire_trace_enable(true);
 	hal_timer_start(TICK_NS);
 	if (options.init[0] || !hal_elf_machine())
 		err = start_init();
@@ -222,6 +239,8 @@ _Noreturn void finish_shutdown(void)
 
 	use_mm(NULL);
 	reap_tasks();
+	klog("free pages before=%llu after=%llu", (unsigned long long)free_before,
+	     (unsigned long long)free_pages());
 	vfs_exit();
 	abi_exit();
 	if (list_empty(&all_tasks)) {
