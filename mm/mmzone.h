@@ -35,7 +35,7 @@ enum zone_watermarks { WMARK_MIN, WMARK_LOW, WMARK_HIGH, NR_WMARK };
 
 struct free_area {
 	struct list_head free_list[MIGRATE_TYPES];
-	unsigned long nr_free; /* blocks, all types together */
+	unsigned long nr_free; /* blocks, all types together; lock, read by anyone */
 };
 
 #define PCP_CAPACITY 384 /* 6 batches of at most 63, rounded up */

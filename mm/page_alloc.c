@@ -79,23 +79,28 @@ static void clear_buddy(struct page *p)
 	p->private = 0;
 }
 
+static void area_count(struct free_area *a, long n)
+{
+	__atomic_store_n(&a->nr_free, a->nr_free + n, __ATOMIC_RELAXED);
+}
+
 static void add_to_free_list(struct page *p, struct zone *z, unsigned order, unsigned mt)
 {
 	list_add(&p->lru, &z->free_area[order].free_list[mt]);
-	z->free_area[order].nr_free++;
+	area_count(&z->free_area[order], 1);
 }
 
 static void add_to_free_list_tail(struct page *p, struct zone *z, unsigned order, unsigned mt)
 {
 	list_add_tail(&p->lru, &z->free_area[order].free_list[mt]);
-	z->free_area[order].nr_free++;
+	area_count(&z->free_area[order], 1);
 }
 
 static void del_page_from_free_list(struct page *p, struct zone *z, unsigned order)
 {
 	list_del_init(&p->lru);
 	clear_buddy(p);
-	z->free_area[order].nr_free--;
+	area_count(&z->free_area[order], -1);
 }
 
 static void zone_add_free(struct zone *z, long pages)
@@ -425,15 +430,10 @@ void drain_all_pages(void)
 
 /* ---- watermarks ------------------------------------------------------------------------------ */
 
-static bool area_has_block(const struct free_area *a, unsigned alloc_flags)
+/* Read without the lock: a guess that rmqueue() then makes sure of. */
+static bool area_has_block(const struct free_area *a)
 {
-	if (!a->nr_free)
-		return false;
-	for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-		if (!list_empty(&a->free_list[mt]))
-			return true;
-	return alloc_flags & (ALLOC_HARDER | ALLOC_OOM) &&
-	       !list_empty(&a->free_list[MIGRATE_HIGHATOMIC]);
+	return __atomic_load_n(&a->nr_free, __ATOMIC_RELAXED) != 0;
 }
 
 bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
@@ -453,7 +453,7 @@ bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 	if (!order)
 		return true;
 	for (unsigned o = order; o < MAX_ORDER; o++)
-		if (area_has_block(&z->free_area[o], alloc_flags))
+		if (area_has_block(&z->free_area[o]))
 			return true;
 	return false;
 }

@@ -206,6 +206,12 @@ static void remove_slab(struct kmem_cache *c, struct page *page, struct list_hea
 	c->nr_pages -= 1ul << compound_order(page);
 }
 
+/* cache->lock held. */
+static void count_inuse(struct page *page, int n)
+{
+	__atomic_store_n(&page->units, page->units + n, __ATOMIC_RELAXED);
+}
+
 /* cache->lock held: takes one free object out of a partial slab. */
 static void *slab_pop(struct kmem_cache *c, struct page *page)
 {
@@ -215,7 +221,7 @@ static void *slab_pop(struct kmem_cache *c, struct page *page)
 	    unlikely(next && compound_head(virt_to_page(next)) != page))
 		slab_bug(c, obj, "free object was written to");
 	page->index = (unsigned long)next;
-	page->units++;
+	count_inuse(page, 1);
 	c->nr_free--;
 	if (!next) {
 		list_move(&page->lru, &c->full);
@@ -235,7 +241,7 @@ static void slab_push(struct kmem_cache *c, void *obj, struct list_head *dead)
 	}
 	set_link(c, obj, (void *)page->index);
 	page->index = (unsigned long)obj;
-	page->units--;
+	count_inuse(page, -1);
 	c->nr_free++;
 	if (!slab_inuse(page) && c->nr_partial > SLAB_MIN_PARTIAL)
 		remove_slab(c, page, dead);

@@ -38,15 +38,16 @@ struct kmem_cache {
 	char name[SLAB_NAME_MAX];
 };
 
-/* A slab's page: mapping is the cache, index the first free object, units counts. */
+/* A slab's page: mapping is the cache, index the first free object, units how many objects there
+ * are (upper half, constant; whoever frees reads it without a lock) and how many are out. */
 static inline unsigned slab_inuse(const struct page *p)
 {
-	return p->units & 0xffff;
+	return __atomic_load_n(&p->units, __ATOMIC_RELAXED) & 0xffff;
 }
 
 static inline unsigned slab_total(const struct page *p)
 {
-	return p->units >> 16;
+	return __atomic_load_n(&p->units, __ATOMIC_RELAXED) >> 16;
 }
 
 extern struct list_head slab_caches;
