@@ -294,7 +294,8 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 
 /* ---- user copies ------------------------------------------------------------------------------ */
 
-size_t x86_user_copy(void *dst, const void *src, size_t n);
+size_t x86_copy_to(void *dst, const void *src, size_t n);
+size_t x86_copy_from(void *dst, const void *src, size_t n);
 size_t x86_user_clear(void *dst, size_t n);
 
 static bool user_range(uintptr_t va, size_t n)
@@ -304,12 +305,12 @@ static bool user_range(uintptr_t va, size_t n)
 
 size_t hal_copy_from_user(void *dst, uintptr_t src, size_t n)
 {
-	return user_range(src, n) ? x86_user_copy(dst, (const void *)src, n) : n;
+	return user_range(src, n) ? x86_copy_from(dst, (const void *)src, n) : n;
 }
 
 size_t hal_copy_to_user(uintptr_t dst, const void *src, size_t n)
 {
-	return user_range(dst, n) ? x86_user_copy((void *)dst, src, n) : n;
+	return user_range(dst, n) ? x86_copy_to((void *)dst, src, n) : n;
 }
 
 size_t hal_clear_user(uintptr_t dst, size_t n)
