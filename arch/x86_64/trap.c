@@ -31,8 +31,9 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 {
 	uint32_t code = (uint32_t)tf->error, mask = CODE_MASK;
 
-	/* "present" there is the kernel's own table, of which a user space's owner knows nothing */
-	if (tf_user(tf) && cr2 >= hal_mmu_info()->user_end)
+	/* "present" up there is the kernel's own table, of which a user space's owner knows nothing;
+	 * and with a reserved bit it goes without saying: the processor says it, the emulator not */
+	if ((tf_user(tf) && cr2 >= hal_mmu_info()->user_end) || (code & FAULT_CODE_RSVD))
 		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){
 		.addr = cr2,
