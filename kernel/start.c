@@ -207,6 +207,8 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	quire_get_counts(&c);
 	klog("%s, %llu of %llu pages free", hal_machine_name(), (unsigned long long)c.free_pages,
 	     (unsigned long long)c.managed_pages);
+	/* The first kernel stack brings tables for its range, and those stay: have them before. */
+	quire_stack_free(quire_stack_alloc(STACK_PAGES));
 	free_before = free_pages();
 	/* Who asked for a ring wants to read it: the trace runs from the first program on. */
 	if (boot.trace_ring)
