@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A bare machine of host threads: the contract of arch/hal.h with everything inlined and nothing
+ * checked, for benchmarks. A host thread is a CPU once it said so (host_cpu_enter()). There are no
+ * interrupts and no MMU: user memory is reached by walking the tables, without a TLB.
+ */
+#ifndef ARCH_HOST_CPU_H
+#define ARCH_HOST_CPU_H
+
+#include <string.h>
+
+#include "arch/hal_types.h"
+#include "pte.h"
+
+struct arch_space {
+	pfn_t root;
+	bool user;
+};
+
+extern uintptr_t host_direct_base;
+extern unsigned host_cpus;
+extern __thread unsigned host_cpu;
+extern __thread bool host_irqs_off;
+
+#define HAL_INLINE_direct_map
+static inline void *hal_phys_to_virt(phys_addr_t pa)
+{
+	return (void *)(host_direct_base + pa);
+}
+
+static inline phys_addr_t hal_virt_to_phys(const void *va)
+{
+	return (uintptr_t)va - host_direct_base;
+}
+
+#define HAL_INLINE_irq
+static inline irqflags_t hal_irq_save(void)
+{
+	irqflags_t flags = host_irqs_off;
+
+	host_irqs_off = true;
+	return flags;
+}
+
+static inline void hal_irq_restore(irqflags_t flags)
+{
+	host_irqs_off = flags;
+}
+
+static inline bool hal_irqs_off(void)
+{
+	return host_irqs_off;
+}
+
+#define HAL_INLINE_cpu
+static inline unsigned hal_cpu_id(void)
+{
+	return host_cpu;
+}
+
+static inline unsigned hal_cpu_count(void)
+{
+	return host_cpus;
+}
+
+static inline void hal_cpu_relax(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#endif
+}
+
+#define HAL_INLINE_page
+static inline void hal_clear_page(void *page)
+{
+	memset(page, 0, 1ul << ARCH_PAGE_SHIFT);
+}
+
+static inline void hal_copy_page(void *dst, const void *src)
+{
+	memcpy(dst, src, 1ul << ARCH_PAGE_SHIFT);
+}
+
+#define HAL_INLINE_poison
+static inline void hal_poison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+static inline void hal_unpoison(const void *p, size_t n)
+{
+	(void)p;
+	(void)n;
+}
+
+#define HAL_INLINE_pte
+static inline pteval_t hal_pte_get(const pteval_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static inline void hal_pte_set(pteval_t *p, pteval_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
+{
+	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+
+static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
+{
+	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	return old;
+}
+
+/* Whatever the encoding, so by decoding; the two calls are not on any benchmark's path. */
+static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
+{
+	pteval_t old = hal_pte_get(p), seen;
+
+	for (;; old = seen) {
+		struct pte_desc d = arch_pte_decode(old, level);
+
+		d.accessed = false;
+		seen = hal_pte_cmpxchg(p, old, arch_pte_encode(d, level));
+		if (seen == old)
+			return old;
+	}
+}
+
+static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
+{
+	pteval_t old = hal_pte_get(p), seen;
+
+	for (;; old = seen) {
+		struct pte_desc d = arch_pte_decode(old, level);
+
+		d.w = false;
+		seen = hal_pte_cmpxchg(p, old, arch_pte_encode(d, level));
+		if (seen == old)
+			return old;
+	}
+}
+
+#define HAL_INLINE_published
+static inline void hal_pt_published(struct arch_space *s, uintptr_t va)
+{
+	(void)s;
+	(void)va;
+}
+
+#endif
