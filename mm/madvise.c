@@ -243,9 +243,13 @@ static int madvise_vma(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		return madvise_willneed(vma, prev, start, end);
 	case MADV_COLD:
 	case MADV_PAGEOUT:
-		/* There is no reclaim to prepare for yet: the pages stay. */
 		*prev = vma;
-		return can_madv_lru(vma) ? 0 : -EINVAL;
+		if (!can_madv_lru(vma))
+			return -EINVAL;
+		/* Without swap anonymous pages stay; shared memory loses its entries (MA18). */
+		if (advice == MADV_PAGEOUT)
+			zap_sole_shmem(vma, start, end);
+		return 0;
 	case MADV_FREE:
 	case MADV_DONTNEED:
 		*prev = vma;

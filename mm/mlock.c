@@ -64,11 +64,11 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 	bool write = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 	long done = 0;
 
-	if (vma->vm_flags & VM_LOCKONFAULT)
-		return (end - start) >> PAGE_SHIFT;
-	/* Nothing can be had of a PROT_NONE mapping. */
+	/* Nothing can be had of a PROT_NONE mapping, not even a lock for later. */
 	if (!vma_is_accessible(vma))
 		return -EFAULT;
+	if (vma->vm_flags & VM_LOCKONFAULT)
+		return (end - start) >> PAGE_SHIFT;
 	for (; start < end; start += PAGE_SIZE, done++) {
 		int err = populate_page(vma, start, write);
 
