@@ -5,7 +5,8 @@
 Every name of the list must have one row, in the list's order. A row that says `built` or
 `corrected` names a file, and what it names there must be in the file and, where a kernel image is
 given, in that image's debug strings. A call `a -> b` must be a call in a's body, or in one of the
-functions that its row says it goes through ("via `x`, `y`"). The test column names existing files.
+functions that its row says it goes through ("via `x`, `y`"); where the row says `corrected`, the
+calls `x` -> `y` that its remark names are checked instead. The test column names existing files.
 
 usage: check_map.py [--elf KERNEL ...] [ROOT]      exit 0: all holds, 1: it does not
 """
@@ -126,7 +127,11 @@ def check_row(row, src, images):
         return
     rel, last = m.group(1), (m.group(2) or name).split('.')[-1]
     if section == 'calls':
-        check_call(at, name, rel, remark, src)
+        calls = re.findall(r'`(\w+)` -> `(\w+)`', remark)
+        if kind == 'corrected' and not calls:
+            errors.append(f'{at}: the remark names no call `x` -> `y` of ours')
+        for call in [f'{a} -> {b}' for a, b in calls] if kind == 'corrected' else [name]:
+            check_call(at, call, rel, remark, src)
     elif not re.search(r'\b' + re.escape(last) + r'\b', text):
         errors.append(f'{at}: {last} is not in {rel}')
     elif not re.search(r'^\s*#define\s+' + re.escape(last) + r'\b', text, re.M):
