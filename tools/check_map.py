@@ -101,7 +101,6 @@ def check_call(at, name, rel, remark, src):
     pairs = [(a, b) for a, bs in zip(steps, steps[1:]) for b in re.split(r',\s*', bs)]
     files = [rel] + re.findall(r'`([\w/]+\.[ch])`', remark)
     for a, b in pairs:
-        a = {'sys_brk': 'quire_brk'}.get(a, a)
         bodies = [src.body(f, x) for f in files for x in [a] + helpers]
         if not any(body and re.search(r'\b' + re.escape(b) + r'\b', body) for body in bodies):
             errors.append(f'{at}: {b} is not called by {a} in {", ".join(files)}')
