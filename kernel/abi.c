@@ -81,6 +81,19 @@ const void *hal_sigreturn_code(size_t *n);
 
 static void *page; /* one for every program */
 
+void abi_init(void)
+{
+	const void *code;
+	size_t n;
+
+	page = quire_alloc_pages(0, QUIRE_GFP_ZERO);
+	if (!page)
+		return;
+	code = hal_sigreturn_code(&n);
+	memcpy(page, code, n);
+	hal_icache_sync(page, PAGE_SIZE);
+}
+
 void abi_exit(void)
 {
 	if (page)
@@ -90,17 +103,10 @@ void abi_exit(void)
 
 unsigned long abi_map_sigreturn(struct quire_mm *mm)
 {
-	const void *code;
 	long at;
-	size_t n;
 
-	code = hal_sigreturn_code(&n);
-	if (!page)
-		page = quire_alloc_pages(0, QUIRE_GFP_ZERO);
 	if (!page)
 		return 0;
-	memcpy(page, code, n);
-	hal_icache_sync(page, PAGE_SIZE);
 	at = quire_mmap(mm, 0, PAGE_SIZE, 0, 0x22, NULL, 0); /* finds the place */
 	if (at < 0)
 		return 0;
@@ -111,6 +117,10 @@ unsigned long abi_map_sigreturn(struct quire_mm *mm)
 	return (unsigned long)at;
 }
 #else
+void abi_init(void)
+{
+}
+
 void abi_exit(void)
 {
 }

@@ -432,6 +432,8 @@ int abi_put_sigaction(uintptr_t dst, const struct hal_sigaction *sa);
 void abi_clone_args(const unsigned long *a, unsigned long *tls, unsigned long *ctid);
 /* The call that a signal handler's end makes, mapped for programs that bring none: its address. */
 unsigned long abi_map_sigreturn(struct quire_mm *mm);
+/* Before the first program, and after the last. */
+void abi_init(void);
 void abi_exit(void);
 
 #endif
