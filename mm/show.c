@@ -76,8 +76,7 @@ static void show_mem_huge(quire_emit_fn emit, void *ctx)
 	for (unsigned i = 0; i < ARRAY_SIZE(zero_kb); i++)
 		mem_line(emit, ctx, zero_kb[i], 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(zero_n); i++)
-		emitf(emit, ctx, "%s:%*s%5lu\n", zero_n[i], (int)(18 - strlen(zero_n[i]) - 1 - 2),
-		      "", 0ul);
+		emitf(emit, ctx, "%s:%*lu\n", zero_n[i], (int)(23 - strlen(zero_n[i])), 0ul);
 	mem_line(emit, ctx, "Hugepagesize", kb(PAGEBLOCK_PAGES));
 	mem_line(emit, ctx, "Hugetlb", 0);
 }
@@ -113,6 +112,8 @@ void quire_show_meminfo(quire_emit_fn emit, void *ctx)
 
 /* ---- vmstat ----------------------------------------------------------------------------------- */
 
+#define ZONE_STATS 17 /* of the table's lines are a zone's, the others the node's */
+
 /* 5.10's names in its order; item: what is counted here, or -1: always 0. */
 static const struct {
 	const char *name;
@@ -127,7 +128,14 @@ static const struct {
 	{"nr_mlock", NR_MLOCK},
 	{"nr_page_table_pages", NR_PAGETABLE},
 	{"nr_bounce", -1},
+	{"nr_zspages", -1},
 	{"nr_free_cma", -1},
+	{"numa_hit", -1},
+	{"numa_miss", -1},
+	{"numa_foreign", -1},
+	{"numa_interleave", -1},
+	{"numa_local", -1},
+	{"numa_other", -1},
 	{"nr_inactive_anon", NR_INACTIVE_ANON},
 	{"nr_active_anon", NR_ACTIVE_ANON},
 	{"nr_inactive_file", NR_INACTIVE_FILE},
@@ -169,9 +177,10 @@ static const struct {
 	{"nr_dirty_background_threshold", -1},
 };
 
+/* Events, in the same way; balloons are left out. */
 static const struct {
 	const char *name;
-	enum vm_event_item event;
+	int event;
 } event_names[] = {
 	{"pgpgin", PGPGIN},
 	{"pgpgout", PGPGOUT},
@@ -185,6 +194,10 @@ static const struct {
 	{"allocstall_dma32", ALLOCSTALL_DMA32},
 	{"allocstall_normal", ALLOCSTALL_NORMAL},
 	{"allocstall_movable", ALLOCSTALL_MOVABLE},
+	{"pgskip_dma", -1},
+	{"pgskip_dma32", -1},
+	{"pgskip_normal", -1},
+	{"pgskip_movable", -1},
 	{"pgfree", PGFREE},
 	{"pgactivate", PGACTIVATE},
 	{"pgdeactivate", PGDEACTIVATE},
@@ -193,20 +206,75 @@ static const struct {
 	{"pgmajfault", PGMAJFAULT},
 	{"pglazyfreed", PGLAZYFREED},
 	{"pgrefill", PGREFILL},
+	{"pgreuse", -1},
 	{"pgsteal_kswapd", PGSTEAL_KSWAPD},
 	{"pgsteal_direct", PGSTEAL_DIRECT},
 	{"pgscan_kswapd", PGSCAN_KSWAPD},
 	{"pgscan_direct", PGSCAN_DIRECT},
+	{"pgscan_direct_throttle", -1},
+	{"pgscan_anon", -1},
+	{"pgscan_file", -1},
+	{"pgsteal_anon", -1},
+	{"pgsteal_file", -1},
+	{"zone_reclaim_failed", -1},
 	{"pginodesteal", PGINODESTEAL},
 	{"slabs_scanned", SLABS_SCANNED},
 	{"kswapd_inodesteal", KSWAPD_INODESTEAL},
+	{"kswapd_low_wmark_hit_quickly", -1},
+	{"kswapd_high_wmark_hit_quickly", -1},
 	{"pageoutrun", PAGEOUTRUN},
 	{"pgrotated", PGROTATED},
 	{"drop_pagecache", DROP_PAGECACHE},
 	{"drop_slab", DROP_SLAB},
 	{"oom_kill", OOM_KILL},
+	{"numa_pte_updates", -1},
+	{"numa_huge_pte_updates", -1},
+	{"numa_hint_faults", -1},
+	{"numa_hint_faults_local", -1},
+	{"numa_pages_migrated", -1},
+	{"pgmigrate_success", -1},
+	{"pgmigrate_fail", -1},
+	{"thp_migration_success", -1},
+	{"thp_migration_fail", -1},
+	{"thp_migration_split", -1},
+	{"compact_migrate_scanned", -1},
+	{"compact_free_scanned", -1},
+	{"compact_isolated", -1},
+	{"compact_stall", -1},
+	{"compact_fail", -1},
+	{"compact_success", -1},
+	{"compact_daemon_wake", -1},
+	{"compact_daemon_migrate_scanned", -1},
+	{"compact_daemon_free_scanned", -1},
+	{"htlb_buddy_alloc_success", -1},
+	{"htlb_buddy_alloc_fail", -1},
+	{"unevictable_pgs_culled", -1},
+	{"unevictable_pgs_scanned", -1},
+	{"unevictable_pgs_rescued", -1},
 	{"unevictable_pgs_mlocked", UNEVICTABLE_PGMLOCKED},
 	{"unevictable_pgs_munlocked", UNEVICTABLE_PGMUNLOCKED},
+	{"unevictable_pgs_cleared", -1},
+	{"unevictable_pgs_stranded", -1},
+	{"thp_fault_alloc", -1},
+	{"thp_fault_fallback", -1},
+	{"thp_fault_fallback_charge", -1},
+	{"thp_collapse_alloc", -1},
+	{"thp_collapse_alloc_failed", -1},
+	{"thp_file_alloc", -1},
+	{"thp_file_fallback", -1},
+	{"thp_file_fallback_charge", -1},
+	{"thp_file_mapped", -1},
+	{"thp_split_page", -1},
+	{"thp_split_page_failed", -1},
+	{"thp_deferred_split_page", -1},
+	{"thp_split_pmd", -1},
+	{"thp_split_pud", -1},
+	{"thp_zero_page_alloc", -1},
+	{"thp_zero_page_alloc_failed", -1},
+	{"thp_swpout", -1},
+	{"thp_swpout_fallback", -1},
+	{"swap_ra", -1},
+	{"swap_ra_hit", -1},
 };
 
 void quire_show_vmstat(quire_emit_fn emit, void *ctx)
@@ -219,7 +287,11 @@ void quire_show_vmstat(quire_emit_fn emit, void *ctx)
 			      node_page_state((enum node_stat_item)stat_names[i].item));
 	for (unsigned i = 0; i < ARRAY_SIZE(event_names); i++)
 		emitf(emit, ctx, "%s %llu\n", event_names[i].name,
-		      (unsigned long long)sum_vm_event(event_names[i].event));
+		      event_names[i].event < 0 ?
+			      0ull :
+			      (unsigned long long)sum_vm_event(
+				      (enum vm_event_item)event_names[i].event));
+	emitf(emit, ctx, "nr_unstable 0\n");
 }
 
 /* ---- the buddy -------------------------------------------------------------------------------- */
@@ -332,7 +404,7 @@ static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 	emitf(emit, ctx, "Node %d, zone %8s", 0, z->name);
 	if (first) { /* the node's own numbers stand with its first zone */
 		emitf(emit, ctx, "\n  per-node stats");
-		for (unsigned i = 10; i < ARRAY_SIZE(stat_names) - 2; i++)
+		for (unsigned i = ZONE_STATS; i < ARRAY_SIZE(stat_names) - 2; i++)
 			emitf(emit, ctx, "\n      %-12s %lu", stat_names[i].name,
 			      stat_names[i].item < 0 ?
 				      0ul :

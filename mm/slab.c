@@ -693,7 +693,8 @@ int slab_init(void)
 		struct kmem_cache *c = &kmalloc_caches[i];
 		unsigned size = kmalloc_sizes[i];
 
-		scnprintf(name, sizeof(name), "kmalloc-%u", size);
+		scnprintf(name, sizeof(name), size < 1024 ? "kmalloc-%u" : "kmalloc-%uk",
+			  size < 1024 ? size : size / 1024);
 		/* Powers of two are aligned to themselves, as whoever uses kmalloc expects. */
 		cache_setup(c, name, size, is_power_of_2(size) && size > 8 ? size : 8, 0, NULL);
 		c->cpu = boot_arrays + (i + 1) * n;
