@@ -140,7 +140,7 @@ static void parse_cmdline(const char *s)
 	}
 }
 
-static uint64_t free_before; /* when the first program was about to start */
+static struct quire_counts before; /* when the first program was about to start */
 
 /* ---- start ------------------------------------------------------------------------------------ */
 
@@ -183,14 +183,11 @@ static void monitor_thread(void *arg)
 }
 
 /* Exact: per-CPU lists and empty slabs emptied, clean cache dropped. */
-static uint64_t free_pages(void)
+static void exact_counts(struct quire_counts *c)
 {
-	struct quire_counts c;
-
 	quire_drop_caches();
 	quire_drain();
-	quire_get_counts(&c);
-	return c.free_pages;
+	quire_get_counts(c);
 }
 
 /* What is taken once and kept for good: the kernel's tables below the stacks, the code that ends
@@ -218,10 +215,8 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	quire_get_counts(&c);
 	klog("%s, %llu of %llu pages free", hal_machine_name(), (unsigned long long)c.free_pages,
 	     (unsigned long long)c.managed_pages);
-	/* The first kernel stack brings tables for its range, and those stay: have them before. */
-	quire_stack_free(quire_stack_alloc(STACK_PAGES));
 	warm_up();
-	free_before = free_pages();
+	exact_counts(&before);
 	/* Who asked for a ring wants to read it: the trace runs from the first program on. */
 	if (boot.trace_ring)
 		quire_trace_enable(true);
@@ -246,6 +241,19 @@ void request_shutdown(int status)
 	shutting_down = true;
 }
 
+/* Free pages before the first program and after the last, and what the missing ones are. */
+static void show_balance(void)
+{
+	struct quire_counts now;
+
+	exact_counts(&now);
+	klog("free pages before=%llu after=%llu, more than before: %lld slab, %lld tables, %lld cache",
+	     (unsigned long long)before.free_pages, (unsigned long long)now.free_pages,
+	     (long long)(now.slab_pages - before.slab_pages),
+	     (long long)(now.table_pages - before.table_pages),
+	     (long long)(now.cache_pages - before.cache_pages));
+}
+
 /* What the core still holds after everything has ended is a leak, unless kernel threads run. */
 _Noreturn void finish_shutdown(void)
 {
@@ -253,8 +261,7 @@ _Noreturn void finish_shutdown(void)
 
 	use_mm(NULL);
 	reap_tasks();
-	klog("free pages before=%llu after=%llu", (unsigned long long)free_before,
-	     (unsigned long long)free_pages());
+	show_balance();
 	vfs_exit();
 	abi_exit();
 	if (list_empty(&all_tasks)) {

@@ -190,7 +190,7 @@ void quire_get_counts(struct quire_counts *c)
 		.managed_pages = totalram_pages(),
 		.reserved_pages = reserved_pages(),
 		.cache_pages = node_page_state(NR_FILE_PAGES),
-		.table_pages = node_page_state(NR_PAGETABLE),
+		.table_pages = node_page_state(NR_PAGETABLE) + kmap_table_pages(),
 		.slab_pages = node_page_state(NR_SLAB_RECLAIMABLE) +
 			      node_page_state(NR_SLAB_UNRECLAIMABLE),
 		.minor_faults = sum_vm_event(PGFAULT) - sum_vm_event(PGMAJFAULT),

@@ -41,9 +41,16 @@ def _run_all(subject, opt):
 
 
 def _free_pages(log):
-    """What a kernel says of its free pages before the first program and after the last."""
-    m = re.search(r'free pages before=(\d+) after=(\d+)', log)
-    return (int(m.group(1)), int(m.group(2))) if m else None
+    """(before, after, named) from a kernel's last words: named is what of the difference it can
+    tell, such as its own page tables, which stay."""
+    m = re.search(r'free pages before=(\d+) after=(\d+), more than before: (-?\d+) slab, '
+                  r'(-?\d+) tables, (-?\d+) cache', log)
+    if not m:
+        return None
+    before, after, slab, tables, cache = (int(x) for x in m.groups())
+    names = [f'{n} {what}' for n, what in ((slab, 'of slab'), (tables, 'of kernel page tables'),
+                                           (cache, 'of page cache')) if n]
+    return before, after, slab + tables + cache, ', '.join(names)
 
 
 def _events(table, results):
@@ -109,8 +116,10 @@ def _checks(table, results):
                        r.dumps > 0 and not r.table_differences)
         free = _free_pages(r.log)
         if free:
-            table.line(f'free pages before and after on {name}', f'{free[0]} = {free[1]}'
-                       if free[0] == free[1] else f'{free[0]}, {free[1]}', free[0] == free[1])
+            before, after, named, names = free
+            table.line(f'free pages before and after on {name}', f'{before} = {after}'
+                       if before == after else f'{before}, {after} (more held: {names})',
+                       before == after + named)
 
 
 def run(args):

@@ -223,7 +223,7 @@ struct quire_counts {
 	uint64_t managed_pages; /* all the core ever got */
 	uint64_t reserved_pages;
 	uint64_t cache_pages;	/* page cache */
-	uint64_t table_pages;	/* page tables */
+	uint64_t table_pages;	/* page tables, the kernel's own ranges' included */
 	uint64_t slab_pages;
 	uint64_t minor_faults, major_faults;
 	uint64_t code_disagreements; /* derived fault codes that the CPU contradicted */
