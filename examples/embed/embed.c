@@ -49,6 +49,15 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 	return true;
 }
 
+/* The switch itself wants no interrupt in between. */
+static void enter(struct quire_mm *mm)
+{
+	irqflags_t flags = hal_irq_save();
+
+	quire_mm_switch(mm);
+	hal_irq_restore(flags);
+}
+
 /* Maps PAGES pages, writes every second one, reads them all back. */
 static void touch(void)
 {
@@ -89,9 +98,9 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	space = quire_mm_create(&params);
 	if (!space)
 		fail("quire_mm_create");
-	quire_mm_switch(space);
+	enter(space);
 	touch();
-	quire_mm_switch(NULL);
+	enter(NULL);
 	quire_mm_put(space);
 	quire_drain();
 	quire_get_counts(&after);
