@@ -341,6 +341,11 @@ void hal_space_switch(struct arch_space *s)
 		s->cpu_mask |= 1ull << hal_cpu_id();
 }
 
+bool rv_in_user_space(void)
+{
+	return running && running->user;
+}
+
 void hal_space_destroy(struct arch_space *s)
 {
 	irqflags_t flags = hal_irq_save();

@@ -55,6 +55,8 @@ bool rv_is_ram(phys_addr_t a, uint64_t n);
 void rv_mmu_init(unsigned want_sv);
 /* Maps device registers for good, before kernel_main. */
 void *rv_map_device(phys_addr_t pa, uint64_t size);
+/* True if the running space is a user program's. */
+bool rv_in_user_space(void);
 /* True while a fault with a fix-up is part of probing the machine. */
 extern bool rv_probing;
 

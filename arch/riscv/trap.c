@@ -90,8 +90,23 @@ static struct fault_info decode_fault(const struct trap_frame *tf)
 	return fi;
 }
 
+/* Faults that nobody above could resolve: the kernel broke a rule of its own. NULL: none. */
+static const char *broken_rule(const struct trap_frame *tf, const struct fault_info *fi)
+{
+	if (fi->user || fi->fixup)
+		return NULL;
+	/* a stack is mapped wholly: a fault beside its pointer is one in the guard page */
+	if (fi->addr - (tf_sp(tf) - PAGE_SIZE) < 2 * PAGE_SIZE)
+		return "kernel stack overflow";
+	if (fi->addr >= hal_mmu_info()->user_end || !rv_in_user_space())
+		return NULL;
+	return fi->access == FAULT_FETCH ? "kernel runs user memory"
+					 : "kernel touches user memory outside a user copy";
+}
+
 static void memory_fault(struct trap_frame *tf)
 {
+	const char *rule;
 	struct fault_info fi = decode_fault(tf);
 	uint64_t raw[3] = {tf->tval, tf->cause, tf->x[0]};
 
@@ -99,6 +114,9 @@ static void memory_fault(struct trap_frame *tf)
 		tf_set_ip(tf, fi.fixup);
 		return;
 	}
+	rule = broken_rule(tf, &fi);
+	if (rule)
+		kernel_oops(tf, rule);
 	quire_trace_words(QUIRE_TR_RISCV_FAULT, raw, 3);
 	if (kernel_page_fault(tf, &fi) || fi.user)
 		return;
@@ -136,7 +154,7 @@ static void user_exception(struct trap_frame *tf)
 	case CAUSE_FETCH_MISALIGNED:
 	case CAUSE_LOAD_MISALIGNED:
 	case CAUSE_STORE_MISALIGNED:
-		kernel_user_trap(tf, TRAP_ALIGN, tf->tval, BUS_ADRALN_CODE);
+		kernel_user_trap(tf, TRAP_ALIGN, tf->x[0], BUS_ADRALN_CODE); /* as Linux */
 		break;
 	default:
 		kernel_user_trap(tf, TRAP_OTHER, tf->x[0], 0);
