@@ -235,8 +235,6 @@ def _boot_command(args, folder):
     command += ['-chardev', 'stdio,id=c,mux=on,signal=off', '-mon', 'chardev=c',
                 '-serial', 'chardev:c', '-initrd', initrd,
                 '-kernel', qemu.kernel_image(args.machine)]
-    if args.machine == 'x86_64':
-        command += ['-device', 'isa-debugcon,chardev=c']
     if args.gdb:
         command += ['-gdb', 'tcp::1234', '-S']
         say(f'quire: waiting for gdb: gdb-multiarch {qemu.kernel_image(args.machine)} '
