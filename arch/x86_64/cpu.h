@@ -19,12 +19,12 @@ struct arch_space {
 
 /* ---- direct map ------------------------------------------------------------------------------ */
 
-extern uintptr_t x86_direct_base; /* set once at boot: 4- and 5-level tables differ */
+extern uintptr_t hal_direct_base; /* set once at boot: 4- and 5-level tables differ */
 
 #define HAL_INLINE_direct_map
 static inline void *hal_phys_to_virt(phys_addr_t pa)
 {
-	return (void *)(x86_direct_base + pa);
+	return (void *)(hal_direct_base + pa);
 }
 
 /* The image is linked apart from the direct map; both translate. */
@@ -33,7 +33,7 @@ static inline phys_addr_t hal_virt_to_phys(const void *va)
 {
 	uintptr_t v = (uintptr_t)va;
 
-	return v >= X86_IMAGE_BASE ? v - X86_IMAGE_BASE : v - x86_direct_base;
+	return v >= X86_IMAGE_BASE ? v - X86_IMAGE_BASE : v - hal_direct_base;
 }
 
 /* ---- processor ------------------------------------------------------------------------------- */

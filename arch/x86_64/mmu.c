@@ -21,7 +21,7 @@
 #define TOP_ENTRIES (1u << ARCH_INDEX_BITS)
 #define FLUSH_ONE_BY_ONE 33 /* more pages than this: one full flush is cheaper */
 
-uintptr_t x86_direct_base; /* 0 on the boot tables, which map one to one */
+uintptr_t hal_direct_base; /* 0 on the boot tables, which map one to one */
 
 static struct mmu_info info;
 static struct kernel_layout layout;
@@ -154,7 +154,7 @@ void x86_mmu_init(void)
 	/* the boot tables' global entries, if any, go with the toggle */
 	write_cr4(read_cr4() & ~CR4_PGE);
 	write_cr4(read_cr4() | CR4_PGE);
-	x86_direct_base = layout.direct_base;
+	hal_direct_base = layout.direct_base;
 	kernel_map.table_offset = layout.direct_base;
 }
 

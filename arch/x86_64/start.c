@@ -309,7 +309,7 @@ pfn_t x86_early_page(void *ctx)
 		early_first = pa;
 	}
 	early_next = pa + PAGE_BYTES;
-	/* x86_direct_base is 0 on the boot tables: physical addresses are addresses there */
+	/* hal_direct_base is 0 on the boot tables: physical addresses are addresses there */
 	hal_clear_page(hal_phys_to_virt(pa));
 	return PFN(pa >> ARCH_PAGE_SHIFT);
 }

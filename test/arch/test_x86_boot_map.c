@@ -18,7 +18,7 @@
 #define IMAGE_SIZE 0x40000ul
 
 char __image_start[IMAGE_SIZE], __image_end[1];
-uintptr_t x86_direct_base;
+uintptr_t hal_direct_base;
 unsigned x86_phys_bits = 40;
 static char log_text[65536];
 
@@ -77,7 +77,7 @@ static void boot_with(const struct start_entry *e, unsigned n, const char *words
 		.modlist = (uint64_t)&low->mod,
 		.nr_modules = low->mod.size ? 1 : 0,
 	};
-	x86_direct_base = (uintptr_t)__image_start - IMAGE_AT;
+	hal_direct_base = (uintptr_t)__image_start - IMAGE_AT;
 	x86_start_info((uint64_t)&low->si);
 }
 
