@@ -92,8 +92,8 @@ static bool try_cached(struct fake_space *s, unsigned cpu, uintptr_t va, enum fa
 			w->level = level;
 			return finish(w, va);
 		}
-		/* a refusal is looked up anew, as after an invalidation: the tables may allow it */
-		tlb_drop(s, cpu, c);
+		/* A refusal is looked up anew, the tables may allow it. What is cached stays: some
+		 * processors drop it at a fault, but nobody may count on that. */
 	}
 	*done = false;
 	return false;
@@ -118,6 +118,8 @@ static uint64_t start_table(struct fake_space *s, unsigned cpu, uintptr_t va, un
 static bool use_leaf(struct fake_space *s, unsigned cpu, uintptr_t va, enum fault_access access,
 		     bool user, pteval_t word, struct walk *w)
 {
+	struct cached *old;
+
 	if (!(ARCH_LEAF_LEVELS >> w->level & 1))
 		return refuse(w, FAULT_CORRUPT, true);
 	if (!allows(w->d, access, user))
@@ -132,6 +134,9 @@ static bool use_leaf(struct fake_space *s, unsigned cpu, uintptr_t va, enum faul
 	}
 	if (!finish(w, va))
 		return false;
+	old = tlb_find(&s->tlb[cpu], va, w->level, CACHED_LEAF);
+	if (old)
+		tlb_drop(s, cpu, old);
 	tlb_insert(s, cpu, va, w->level, w->d);
 	return true;
 }

@@ -264,6 +264,23 @@ Test(fake, dirty_taken_away_but_not_flushed)
 	cr_assert(accused_of(FAKE_STALE_RETURN));
 }
 
+/* Copy-on-write without a flush: the fault does not make the CPU forget what it cached. */
+Test(fake, frame_replaced_after_a_fault_on_it)
+{
+	struct pte_desc d = leaf(page());
+	pfn_t old = d.pfn;
+
+	d.w = d.dirty = false;
+	set(VA, d);
+	cr_assert(touch(VA));
+	cr_assert_not(fake_user_store(VA, 8, 1, NULL));
+	hal_pte_xchg(slot(&space, VA, 0), 0);
+	set(VA, leaf(page()));
+	cr_assert_eq(fake_tlb_audit(), 1);
+	give_back(old);
+	cr_assert(accused_of(FAKE_STALE_FREE));
+}
+
 Test(fake, user_mode_entered_with_a_stale_translation)
 {
 	map(VA);
