@@ -261,6 +261,8 @@ _Noreturn void finish_shutdown(void)
 
 	use_mm(NULL);
 	reap_tasks();
+	/* In words too: a machine's exit may be too narrow for the number. */
+	klog("the first program ended with status %d", shutdown_status);
 	show_balance();
 	vfs_exit();
 	abi_exit();

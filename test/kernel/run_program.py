@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Boots a kernel image with one program as its first and checks how both end.
+usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... PROGRAM|ARCHIVE
+The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
+as many pages must be free after the program as before. A file named *.cpio is given as it is."""
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.dont_write_bytecode = True
+
+import cpio  # noqa: E402
+
+SECONDS = 100
+
+
+def command(machine, image, initrd, words, log):
+    common = ['-accel', 'tcg', '-m', '128M', '-display', 'none', '-no-reboot', '-kernel', image,
+              '-initrd', initrd, '-append', ' '.join(words)]
+    if machine == 'x86_64':
+        return ['qemu-system-x86_64', '-M', 'q35', '-cpu', 'max,pku=off,la57=off', *common,
+                '-serial', 'null', '-debugcon', f'file:{log}',
+                '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
+    return ['qemu-system-riscv64', '-M', 'virt', *common, '-serial', f'file:{log}']
+
+
+def status(machine, code):
+    if machine != 'x86_64':
+        return code
+    return (code >> 1) - 0x10 if code & 1 and code >> 1 >= 0x10 else -1
+
+
+def problems(args, code, log):
+    said = re.search(r'the first program ended with status (\d+)', log)
+    if said:  # QEMU's own status is too narrow for the large ones
+        code = int(said[1])
+    if code != args.status:
+        yield f'the machine ended with status {code}, not {args.status}'
+    if args.log and args.log not in log:
+        yield f'the log does not say "{args.log}"'
+    pages = re.search(r'free pages before=(\d+) after=(\d+)', log)
+    if pages and pages[1] != pages[2]:
+        yield f'{pages[1]} pages were free before the program, {pages[2]} after it'
+    if not pages and not args.log:
+        yield 'the log says nothing of free pages'
+    if 'were not given back' in log:
+        yield 'pages were not given back'
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument('machine')
+    p.add_argument('image')
+    p.add_argument('-s', '--status', type=int, default=0)
+    p.add_argument('-l', '--log')
+    p.add_argument('-w', '--word', action='append', default=[])
+    p.add_argument('program')
+    args = p.parse_args()
+    with tempfile.TemporaryDirectory() as tmp:
+        initrd, log = os.path.join(tmp, 'initrd'), os.path.join(tmp, 'log')
+        with open(args.program, 'rb') as f:
+            data = f.read()
+        if not args.program.endswith('.cpio'):
+            data = cpio.build({'/program': (data, 0o755)})
+        with open(initrd, 'wb') as f:
+            f.write(data)
+        try:
+            run = subprocess.run(command(args.machine, args.image, initrd,
+                                         ['init=/program', *args.word], log),
+                                 timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
+                                 text=True)
+            code, err = status(args.machine, run.returncode), run.stderr
+        except subprocess.TimeoutExpired:
+            code, err = -1, f'QEMU did not end within {SECONDS} s'
+        text = open(log, errors='replace').read() if os.path.exists(log) else ''
+    why = list(problems(args, code, text))
+    print('1..1')
+    for line in text.splitlines() + err.splitlines() + why:
+        print('# ' + line)
+    print(f'{"not " if why else ""}ok 1 - {os.path.basename(args.program)} on {args.machine}')
+    return 1 if why else 0
+
+
+sys.exit(main())
