@@ -161,6 +161,8 @@ static bool entry_allows(const struct fault_state *f)
 
 static bool access_error(const struct fault_state *f)
 {
+	if (f->fi->user && !f->mm->user)
+		return true; /* a supervisor space is not user mode's */
 	if (f->fi->access == FAULT_WRITE)
 		return !(f->vma->vm_flags & VM_WRITE);
 	if (f->present)

@@ -179,3 +179,21 @@ Test(fault, out_of_memory_is_told)
 	cr_expect_eq(load_at(AT(0)), 3);
 	space_down();
 }
+
+Test(fault, user_mode_has_nothing_in_a_supervisor_space)
+{
+	struct quire_mm_params p = {.supervisor = true};
+	uint64_t v = 5;
+
+	space_up();
+	space_put(cur);
+	run_space(quire_mm_create(&p));
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	cr_expect_eq(touch_at(AT(0)), ACCERR);
+	cr_expect_eq(hal_copy_to_user(AT(0), &v, sizeof(v)), 0, "its own mode may");
+	cr_expect_eq(store_at(AT(0), 1), ACCERR);
+	v = 0;
+	cr_expect_eq(hal_copy_from_user(&v, AT(0), sizeof(v)), 0);
+	cr_expect_eq(v, 5);
+	space_down();
+}
