@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: MIT */
+/* Mapping, unmapping, merging, the heap, limits and promises: layouts and results as 5.10's. */
+#include "space.h"
+
+#define QMMAP(a, len, prot, flags, off) CALL(quire_mmap(cur, a, len, prot, flags, NULL, off))
+
+Test(mmap, arguments)
+{
+	uintptr_t top;
+
+	space_up();
+	top = mm_now()->task_size;
+	cr_expect_eq(QMMAP(0, 0, RW, PRIV, 0), -EINVAL);
+	cr_expect_eq(QMMAP(0, ~0ul, RW, PRIV, 0), -ENOMEM);
+	cr_expect_eq(QMMAP(0, top + PS, RW, PRIV, 0), -ENOMEM);
+	cr_expect_eq(QMMAP(top - PS, 2 * PS, PROT_NONE, PRIV | FIX, 0), -ENOMEM);
+	cr_expect_eq(QMMAP(AT(0) + 1, PS, RW, PRIV | FIX, 0), -EINVAL);
+	cr_expect_eq(QMMAP((uintptr_t)0xffff800000000001ul, PS, RW, PRIV | FIX, 0), -ENOMEM);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, MAP_ANONYMOUS, 0), -EINVAL);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, MAP_ANONYMOUS | MAP_SHARED_VALIDATE, 0), -EINVAL);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, PRIV, 1), -EINVAL);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, MAP_PRIVATE, 0), -EBADF);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, SHAR | MAP_GROWSDOWN, 0), -EINVAL);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, PRIV | MAP_HUGETLB, 0), -ENOMEM);
+	cr_expect_eq(QMMAP(AT(0), PS, RW, PRIV | MAP_FIXED_NOREPLACE, 0), (long)AT(0));
+	cr_expect_eq(QMMAP(AT(0), PS, RW, PRIV | MAP_FIXED_NOREPLACE, 0), -EEXIST);
+	space_down();
+}
+
+Test(mmap, chosen_addresses)
+{
+	uintptr_t a, b, c;
+
+	limit_set(OS_RLIMIT_STACK, 8 * MIB);
+	space_up();
+	cr_expect_eq(mm_now()->mmap_base, PAGE_ALIGN(mm_now()->stack_top - 128 * MIB));
+	a = QMMAP(0, 4 * PS, RW, PRIV, 0);
+	cr_expect_eq(a + 4 * PS, mm_now()->mmap_base, "from the top down");
+	b = QMMAP(0, 4 * PS, RW, PRIV, 0);
+	cr_expect_eq(b, a - 4 * PS);
+	cr_expect_eq(mm_now()->map_count, 1, "and it merges");
+	munmap_at(b + 2 * PS, 3);
+	c = QMMAP(0, 3 * PS, PROT_READ, PRIV, 0);
+	cr_expect_eq(c, b + 2 * PS, "the highest gap that is big enough");
+	cr_expect_eq(QMMAP(AT(5) + 7, PS, RW, PRIV, 0), (long)AT(5), "a free hint, rounded down");
+	cr_expect_neq(QMMAP(AT(5), PS, RW, PRIV, 0), (long)AT(5), "a taken one is ignored");
+	cr_expect_eq(QMMAP(PS, PS, RW, PRIV, 0), (long)PAGE_ALIGN(65536), "the lowest allowed");
+	no_caps = true;
+	cr_expect_eq(QMMAP(0, PS, RW, PRIV | FIX, 0), -EPERM);
+	no_caps = false;
+	cr_expect_eq(QMMAP(0, PS, RW, PRIV | FIX, 0), 0);
+	space_down();
+}
+
+/* The eight cases, on 4-page neighbours. */
+Test(mmap, merge_cases)
+{
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	mmap_at(AT(4), 2, RW, PRIV | FIX);
+	mmap_at(AT(2), 2, RW, PRIV | FIX);
+	EXPECT_LAYOUT("0-6:rw-p"); /* 1 */
+	mmap_at(AT(6), 2, RW, PRIV | FIX);
+	EXPECT_LAYOUT("0-8:rw-p"); /* 2 */
+	munmap_at(AT(0), 2);
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	EXPECT_LAYOUT("0-8:rw-p"); /* 3 */
+	mprotect_at(AT(0), 4, PROT_READ);
+	mprotect_at(AT(4), 2, PROT_READ);
+	EXPECT_LAYOUT("0-6:r--p 6-8:rw-p"); /* 5: the boundary moves up */
+	mprotect_at(AT(4), 2, RW);
+	EXPECT_LAYOUT("0-4:r--p 4-8:rw-p"); /* 4: and down */
+	mprotect_at(AT(4), 4, PROT_READ);
+	EXPECT_LAYOUT("0-8:r--p"); /* 7 */
+	mprotect_at(AT(2), 2, RW);
+	EXPECT_LAYOUT("0-2:r--p 2-4:rw-p 4-8:r--p");
+	mprotect_at(AT(2), 2, PROT_READ);
+	EXPECT_LAYOUT("0-8:r--p"); /* 6 */
+	mprotect_at(AT(0), 2, PROT_NONE);
+	mprotect_at(AT(2), 2, RW);
+	mprotect_at(AT(2), 2, PROT_READ);
+	EXPECT_LAYOUT("0-2:---p 2-8:r--p"); /* 8 */
+	space_down();
+}
+
+Test(mmap, merge_with_faulted_neighbours)
+{
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	mmap_at(AT(4), 2, RW, PRIV | FIX);
+	store_at(AT(4), 2);
+	cr_expect_neq(find_vma(mm_now(), AT(0))->anon_vma, find_vma(mm_now(), AT(4))->anon_vma);
+	mmap_at(AT(2), 2, RW, PRIV | FIX);
+	EXPECT_LAYOUT("0-4:rw-p 4-6:rw-p");
+	munmap_at(AT(4), 2);
+	mmap_at(AT(4), 2, RW, PRIV | FIX);
+	EXPECT_LAYOUT("0-6:rw-p");
+	cr_expect_eq(load_at(AT(0)), 1);
+	space_down();
+}
+
+Test(mmap, files_merge_by_file_and_offset)
+{
+	struct quire_file *f, *g;
+
+	space_up();
+	f = file_new(16, FRW);
+	g = file_new(16, FRW);
+	mmap_file(AT(0), 4, PROT_READ, MAP_PRIVATE | FIX, f, 0);
+	mmap_file(AT(4), 4, PROT_READ, MAP_PRIVATE | FIX, f, 4);
+	EXPECT_LAYOUT("0-8:r--p");
+	mmap_file(AT(8), 4, PROT_READ, MAP_PRIVATE | FIX, f, 9);
+	mmap_file(AT(12), 4, PROT_READ, MAP_PRIVATE | FIX, g, 13);
+	EXPECT_LAYOUT("0-8:r--p 8-12:r--p 12-16:r--p");
+	munmap_at(AT(2), 2);
+	EXPECT_LAYOUT("0-2:r--p 4-8:r--p 8-12:r--p 12-16:r--p");
+	cr_expect_eq(load_at(AT(4)) & 0xff, 5);
+	quire_file_put(f);
+	cr_expect_eq(load_at(AT(8)) & 0xff, 10, "the mapping holds the file");
+	quire_file_put(g);
+	space_down();
+}
+
+Test(mmap, file_modes)
+{
+	struct quire_file *ro, *wo, *none;
+	struct quire_inode *inode;
+
+	space_up();
+	ro = file_new(2, QUIRE_FMODE_READ);
+	inode = quire_file_inode(ro);
+	wo = quire_file_open(inode, QUIRE_FMODE_WRITE, "w");
+	none = quire_file_open(inode, FRW | QUIRE_FMODE_NOMMAP, "n");
+	cr_expect_eq(mmap_file(AT(0), 1, RW, MAP_SHARED | FIX, ro, 0), -EACCES);
+	cr_expect_eq(mmap_file(AT(0), 1, RW, MAP_PRIVATE | FIX, ro, 0), (long)AT(0));
+	cr_expect_eq(mmap_file(AT(0), 1, PROT_NONE, MAP_PRIVATE | FIX, wo, 0), -EACCES);
+	cr_expect_eq(mmap_file(AT(0), 1, PROT_READ, MAP_PRIVATE | FIX, none, 0), -ENODEV);
+	EXPECT_LAYOUT("0-1:rw-p");
+	mmap_file(AT(4), 1, PROT_READ, MAP_SHARED | FIX, ro, 0);
+	cr_expect_eq(mprotect_at(AT(4), 1, RW), -EACCES);
+	cr_expect_eq(mmap_file(AT(0), 1, PROT_READ, MAP_SHARED_VALIDATE | 1 << 24, ro, 0),
+		     -EOPNOTSUPP);
+	cr_expect_eq(mmap_file(AT(8), 1, PROT_READ, MAP_SHARED | FIX | 1 << 24, ro, 0), (long)AT(8));
+	cr_expect_eq(quire_mmap(cur, AT(0), 2 * PS, PROT_READ, MAP_PRIVATE, ro, (uint64_t)-2 * PS),
+		     -EOVERFLOW);
+	quire_file_put(ro);
+	quire_file_put(wo);
+	quire_file_put(none);
+	space_down();
+}
+
+Test(mmap, munmap_results)
+{
+	space_up();
+	cr_expect_eq(CALL(quire_munmap(cur, AT(0) + 1, PS)), -EINVAL);
+	cr_expect_eq(CALL(quire_munmap(cur, AT(0), 0)), -EINVAL);
+	cr_expect_eq(CALL(quire_munmap(cur, AT(0), ~0ul)), -EINVAL);
+	cr_expect_eq(CALL(quire_munmap(cur, AT(0), PS)), 0);
+	mmap_at(AT(0), 8, RW, PRIV | FIX);
+	for (int i = 0; i < 8; i++)
+		store_at(AT(i), i);
+	munmap_at(AT(2), 1);
+	munmap_at(AT(4), 2);
+	EXPECT_LAYOUT("0-2:rw-p 3-4:rw-p 6-8:rw-p");
+	cr_expect_eq(get_mm_rss(mm_now()), 5);
+	munmap_at(AT(0), 100);
+	EXPECT_LAYOUT("");
+	cr_expect_eq(mm_now()->pgtables_bytes, 0, "tables go with the last mapping");
+	space_down();
+}
+
+Test(mmap, one_flush_for_a_teardown)
+{
+	uint64_t before;
+
+	space_up();
+	mmap_at(AT(0), 1000, RW, PRIV | FIX);
+	for (int i = 0; i < 1000; i++)
+		store_at(AT(i), i);
+	before = fake_counters()->flushes;
+	quire_munmap(cur, AT(0), 1000 * PS);
+	cr_expect_eq(fake_counters()->flushes, before + 1);
+	check_now();
+	space_down();
+}
+
+Test(mmap, sparse_ranges_cost_nothing)
+{
+	struct quire_counts c;
+	size_t huge = (size_t)1 << 40;
+
+	space_up();
+	cr_expect_eq(QMMAP(BASE, huge, RW, PRIV | FIX | MAP_NORESERVE, 0), (long)BASE);
+	store_at(BASE, 1);
+	store_at(BASE + huge - PS, 2);
+	quire_get_counts(&c);
+	cr_expect_leq(c.table_pages, 8);
+	cr_expect_eq(CALL(quire_munmap(cur, BASE, huge)), 0);
+	cr_expect_eq(mm_now()->pgtables_bytes, 0);
+	space_down();
+}
+
+Test(mmap, brk)
+{
+	struct quire_mm_layout l = {.start_brk = AT(0), .brk = AT(0)};
+
+	space_up();
+	quire_mm_set_layout(cur, &l);
+	cr_expect_eq(quire_brk(cur, 0), AT(0));
+	cr_expect_eq(quire_brk(cur, AT(0) + 1), AT(0) + 1);
+	EXPECT_LAYOUT("0-1:rw-p");
+	cr_expect_eq(quire_brk(cur, AT(3)), AT(3));
+	EXPECT_LAYOUT("0-3:rw-p");
+	store_at(AT(2), 9);
+	cr_expect_eq(quire_brk(cur, AT(1)), AT(1));
+	cr_expect_eq(store_at(AT(2), 9), MAPERR);
+	cr_expect_eq(quire_brk(cur, AT(3)), AT(3));
+	cr_expect_eq(load_at(AT(2)), 0);
+	mmap_at(AT(6), 1, RW, PRIV | FIX);
+	cr_expect_eq(quire_brk(cur, AT(6)), AT(3), "one page stays free");
+	cr_expect_eq(quire_brk(cur, AT(5)), AT(5));
+	mmap_at(AT(300), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	munmap_at(AT(6), 1);
+	cr_expect_eq(quire_brk(cur, AT(44)), AT(5), "nor into a stack's gap");
+	cr_expect_eq(quire_brk(cur, AT(43)), AT(43));
+	limit_set(OS_RLIMIT_DATA, 43 * PS);
+	cr_expect_eq(quire_brk(cur, AT(43) + 1), AT(43));
+	limit_set(OS_RLIMIT_DATA, LIMIT_NONE);
+	check_now();
+	space_down();
+}
+
+Test(mmap, limits)
+{
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	limit_set(OS_RLIMIT_AS, 6 * PS);
+	cr_expect_eq(mmap_at(AT(10), 3, PROT_NONE, PRIV | FIX), -ENOMEM);
+	cr_expect_eq(mmap_at(AT(0), 5, PROT_NONE, PRIV | FIX), (long)AT(0), "it replaces four");
+	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	limit_set(OS_RLIMIT_DATA, 2 * PS);
+	cr_expect_eq(mmap_at(AT(10), 3, RW, PRIV | FIX), -ENOMEM);
+	cr_expect_eq(mmap_at(AT(10), 3, RW, SHAR | FIX), (long)AT(10));
+	cr_expect_eq(mmap_at(AT(20), 3, PROT_READ, PRIV | FIX), (long)AT(20));
+	cr_expect_eq(mprotect_at(AT(20), 3, RW), -ENOMEM);
+	cr_expect_eq(mprotect_at(AT(20), 2, RW), 0);
+	limit_set(OS_RLIMIT_DATA, LIMIT_NONE);
+	quire_sysctl_set("max_map_count", 5);
+	cr_expect_eq(mmap_at(AT(30), 1, RW, PRIV | FIX), (long)AT(30), "the check is for more than");
+	cr_expect_eq(mmap_at(AT(40), 1, RW, PRIV | FIX), (long)AT(40));
+	cr_expect_eq(mmap_at(AT(50), 1, RW, PRIV | FIX), -ENOMEM);
+	cr_expect_eq(mprotect_at(AT(11), 1, PROT_READ), -ENOMEM);
+	cr_expect_eq(munmap_at(AT(11), 1), -ENOMEM);
+	cr_expect_eq(munmap_at(AT(10), 1), 0);
+	space_down();
+}
+
+Test(mmap, promises)
+{
+	space_up();
+	cr_expect_eq(mmap_at(AT(0), 1 << 18, RW, PRIV | FIX), -ENOMEM, "more than there is");
+	cr_expect_eq(mmap_at(AT(0), 1 << 18, RW, PRIV | FIX | MAP_NORESERVE), (long)AT(0));
+	munmap_at(AT(0), 1 << 18);
+	cr_expect_eq(mmap_at(AT(0), 1 << 18, PROT_READ, PRIV | FIX), (long)AT(0));
+	cr_expect_eq(mprotect_at(AT(0), 1 << 18, RW), -ENOMEM);
+	munmap_at(AT(0), 1 << 18);
+	cr_expect_eq(vm_memory_committed(), 0);
+	mmap_at(AT(0), 10, RW, PRIV | FIX);
+	mmap_at(AT(20), 10, RW, SHAR | FIX);
+	mmap_at(AT(40), 10, PROT_READ, PRIV | FIX);
+	cr_expect_eq(vm_memory_committed(), 20);
+	quire_sysctl_set("overcommit_memory", 2);
+	cr_expect_eq(mmap_at(AT(100), 100000, RW, PRIV | FIX | MAP_NORESERVE), -ENOMEM);
+	cr_expect_eq(mmap_at(AT(100), 100000, PROT_NONE, PRIV | FIX), (long)AT(100));
+	quire_sysctl_set("overcommit_memory", 1);
+	cr_expect_eq(mmap_at(AT(200000), 1 << 24, RW, PRIV | FIX), (long)AT(200000));
+	space_down();
+}
+
+Test(mmap, locking)
+{
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0) + 100, 1, 0)), 0);
+	cr_expect_eq(mm_now()->locked_vm, 1);
+	cr_expect_eq(FAULTS(store_at(AT(0), 1)), 0, "broken up front");
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 4 * PS, 0)), 0);
+	cr_expect_eq(mm_now()->locked_vm, 4);
+	cr_expect_eq(madvise_at(AT(0), 4, 4), -EINVAL);
+	cr_expect_eq(CALL(quire_munlock(cur, AT(1), PS)), 0);
+	EXPECT_LAYOUT("0-1:rw-p 1-2:rw-p 2-4:rw-p");
+	cr_expect_eq(CALL(quire_mlock(cur, AT(3), 2 * PS, 0)), -ENOMEM);
+	no_caps = true;
+	limit_set(OS_RLIMIT_MEMLOCK, 0);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), -EPERM);
+	limit_set(OS_RLIMIT_MEMLOCK, 4 * PS);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 4 * PS, 0)), 0, "not counted twice");
+	cr_expect_eq(mmap_at(AT(10), 1, RW, PRIV | FIX | MAP_LOCKED), -EAGAIN);
+	cr_expect_eq(CALL(quire_munlockall(cur)), 0);
+	EXPECT_LAYOUT("0-4:rw-p");
+	cr_expect_eq(mm_now()->locked_vm, 0);
+	cr_expect_eq(CALL(quire_mlockall(cur, 2)), 0);
+	cr_expect_eq(mmap_at(AT(20), 3, RW, PRIV | FIX), (long)AT(20));
+	cr_expect(present_at(AT(22)));
+	cr_expect_eq(mm_now()->locked_vm, 3);
+	cr_expect_eq(mmap_at(AT(30), 3, RW, PRIV | FIX), -EAGAIN);
+	no_caps = false;
+	space_down();
+}
+
+Test(mmap, populate)
+{
+	space_up();
+	mmap_at(AT(0), 8, RW, PRIV | FIX | MAP_POPULATE);
+	cr_expect_eq(get_mm_rss(mm_now()), 8);
+	cr_expect_eq(FAULTS(store_at(AT(5), 1)), 0);
+	mmap_at(AT(10), 8, RW, PRIV | FIX | MAP_POPULATE | MAP_NONBLOCK);
+	mmap_at(AT(20), 8, PROT_NONE, PRIV | FIX | MAP_POPULATE);
+	cr_expect_eq(get_mm_rss(mm_now()), 8);
+	space_down();
+}
+
+Test(mmap, mremap)
+{
+	uintptr_t a;
+	uint64_t pfn;
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 7);
+	pfn = pfn_at(AT(0));
+	cr_expect_eq(CALL(quire_mremap(cur, AT(0), 2 * PS, 4 * PS, 0, 0)), (long)AT(0));
+	EXPECT_LAYOUT("0-4:rw-p");
+	mmap_at(AT(4), 1, PROT_READ, PRIV | FIX);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(0), 4 * PS, 8 * PS, 0, 0)), -ENOMEM);
+	a = CALL(quire_mremap(cur, AT(0), 4 * PS, 8 * PS, 1, 0));
+	cr_expect(!IS_ERR_VALUE(a));
+	EXPECT_LAYOUT("4-5:r--p");
+	cr_expect_eq(pfn_at(a), pfn, "the page moved, it was not copied");
+	cr_expect_eq(load_at(a), 7);
+	cr_expect_eq(CALL(quire_mremap(cur, a, 2 * PS, 2 * PS, 3, AT(20))), (long)AT(20));
+	cr_expect_eq(load_at(AT(20)), 7);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(20), 2 * PS, 2 * PS, 7, AT(30))), (long)AT(30));
+	EXPECT_LAYOUT("4-5:r--p 20-22:rw-p 30-32:rw-p");
+	cr_expect_eq(load_at(AT(20)), 0);
+	cr_expect_eq(load_at(AT(30)), 7);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(30), 0, PS, 1, 0)), -EINVAL);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(30), PS, PS, 2, AT(40))), -EINVAL);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(30), 2 * PS, 2 * PS, 3, AT(31))), -EINVAL);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(90), PS, 2 * PS, 1, 0)), -EFAULT);
+	/* Across tables, misaligned, six hundred pages. */
+	mmap_at(AT(1000), 600, RW, PRIV | FIX);
+	for (int i = 0; i < 600; i++)
+		store_at(AT(1000 + i), i);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(1000), 600 * PS, 600 * PS, 3, AT(3077))),
+		     (long)AT(3077));
+	for (int i = 0; i < 600; i++)
+		cr_expect_eq(load_at(AT(3077 + i)), i);
+	space_down();
+}
+
+Test(mmap, supervisor_space)
+{
+	struct quire_mm_params p = {.supervisor = true};
+
+	space_up();
+	space_put(cur);
+	run_space(quire_mm_create(&p));
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	cr_expect_eq(quire_fault_in(cur, AT(0), true), 0);
+	check_now();
+	space_down();
+}
+
+Test(mmap, failing_allocations, .timeout = 60)
+{
+	static const unsigned long flags[] = {PRIV | FIX | MAP_POPULATE, SHAR | FIX | MAP_POPULATE};
+
+	for (unsigned kind = 0; kind < QUIRE_INJECT_KINDS; kind++) {
+		for (unsigned n = 1; n < 40; n++) {
+			space_up();
+			mmap_at(AT(0), 8, RW, PRIV | FIX | MAP_POPULATE);
+			quire_inject_set(kind, n);
+			quire_mprotect(cur, AT(2), 3 * PS, PROT_READ);
+			quire_mmap(cur, AT(6), 4 * PS, RW, flags[n & 1], NULL, 0);
+			quire_mremap(cur, AT(3), 2 * PS, 3 * PS, 3, AT(1));
+			quire_munmap(cur, AT(4), PS);
+			quire_inject_set(kind, 0);
+			check_now();
+			space_down();
+		}
+	}
+}

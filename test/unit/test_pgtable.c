@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* Page tables by hand: the five names, folding, counts, the walk, the gather. */
+#include "space.h"
+
+static pte_t *map_by_names(struct mm_struct *mm, uintptr_t addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d = p4d_alloc(mm, pgd, addr);
+	pud_t *pud = pud_alloc(mm, p4d, addr);
+	pmd_t *pmd = pmd_alloc(mm, pud, addr);
+
+	cr_assert_eq(pte_alloc(mm, pmd), 0);
+	cr_expect_not(pgd_none(*pgd) || p4d_none(*p4d) || pud_none(*pud) || pmd_none(*pmd));
+	cr_expect_eq((void *)p4d_offset(pgd, addr), (void *)p4d);
+	cr_expect_eq((void *)pud_offset(p4d, addr), (void *)pud);
+	cr_expect_eq((void *)pmd_offset(pud, addr), (void *)pmd);
+	return pte_offset_map(pmd, addr);
+}
+
+static void free_all(struct mm_struct *mm, uintptr_t a)
+{
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, a, a + PS, 0, 0);
+	tlb_finish_mmu(&tlb);
+	cr_expect_eq(mm->pgtables_bytes, 0);
+}
+
+static void names_on(unsigned levels)
+{
+	struct mm_struct *mm;
+	pte_t *pte;
+
+	space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .levels = levels});
+	mm = mm_now();
+	cr_expect_eq(pt_find(mm, AT(3)), NULL);
+	pte = map_by_names(mm, AT(3));
+	cr_expect_eq(pte, pt_find(mm, AT(3)));
+	cr_expect_eq(pte, pt_make(mm, AT(3)));
+	cr_expect_eq(mm->pgtables_bytes, (pt_levels - 1) * PS);
+	cr_expect_eq(pt_page(pte)->private, 0);
+	free_all(mm, AT(3));
+	space_down();
+}
+
+Test(pgtable, five_names)
+{
+	names_on(0);
+	if (PS == 4096) {
+		names_on(3);
+		names_on(5);
+	}
+}
+
+Test(pgtable, entries)
+{
+	pgprot_t prot;
+	struct pte_desc d;
+	pte_t v;
+
+	space_up();
+	prot = vm_get_page_prot(VM_READ | VM_WRITE);
+	v = mk_pte(zero_page, prot);
+	cr_expect(pte_present(v) && !pte_write(v), "private memory is read-only at first");
+	cr_expect_eq(pte_pfn(v).n, page_to_pfn(zero_page).n);
+	cr_expect(pte_write(mk_pte(zero_page, vm_get_page_prot(VM_READ | VM_WRITE | VM_SHARED))));
+	v = pte_modify(v, vm_get_page_prot(0));
+	d = pte_desc(v);
+	cr_expect_eq(d.kind, PTE_PROTNONE);
+	cr_expect(pte_present(v) && !pte_none(v));
+	cr_expect_eq(pte_pfn(v).n, page_to_pfn(zero_page).n);
+	v = pte_modify(v, vm_get_page_prot(VM_READ | VM_EXEC));
+	cr_expect_eq(pte_desc(v).kind, PTE_LEAF);
+	cr_expect(pte_desc(v).x);
+	cr_expect(pte_desc(v).accessed);
+	cr_expect(pte_desc(mk_pte(zero_page, vm_get_page_prot(VM_WRITE))).r, "W means R");
+	space_down();
+}
+
+/* Out of memory in the middle of a walk leaves nothing that is not counted. */
+Test(pgtable, failing_allocations)
+{
+	unsigned n;
+
+	space_up();
+	for (n = 1; n < 10; n++) {
+		pte_t *pte;
+
+		quire_inject_set(QUIRE_INJECT_PAGE, 1);
+		pte = pt_make(mm_now(), AT(7));
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);
+		check_now();
+		if (pte)
+			break;
+		/* One level more each time. */
+		pgd_offset(mm_now(), AT(7));
+		quire_inject_set(QUIRE_INJECT_PAGE, 2);
+		pt_make(mm_now(), AT(7));
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);
+	}
+	cr_expect_leq(n, pt_levels);
+	free_all(mm_now(), AT(7));
+	space_down();
+}
+
+Test(pgtable, floor_and_ceiling)
+{
+	struct mm_struct *mm;
+	struct mmu_gather tlb;
+	uintptr_t next = BASE + PMD_SPAN;
+
+	space_up();
+	mm = mm_now();
+	pt_make(mm, BASE);
+	pt_make(mm, next);
+	cr_expect_eq(mm->pgtables_bytes, pt_levels * PS);
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, BASE, next, BASE + PS, 0);
+	tlb_finish_mmu(&tlb);
+	cr_expect_eq(mm->pgtables_bytes, pt_levels * PS, "the table starts below the floor");
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, BASE, next, 0, next);
+	tlb_finish_mmu(&tlb);
+	cr_expect_eq(mm->pgtables_bytes, (pt_levels - 1) * PS);
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, next, next + PS, 0, 0);
+	tlb_finish_mmu(&tlb);
+	cr_expect_eq(mm->pgtables_bytes, 0);
+	space_down();
+}
