@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import packages
-from common import BUILD, CannotRun, TOP, say
+from common import CannotRun, TOP, build_folder as folder, say
 
 OPTIONS = {
     'host': [],
@@ -16,10 +16,6 @@ OPTIONS = {
     'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
     'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
 }
-
-
-def folder(name):
-    return os.path.join(BUILD, name)
 
 
 def jobs():

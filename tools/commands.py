@@ -23,8 +23,8 @@ import packages
 import qemu
 import record
 import trace
-from common import CANNOT, BUILD, CannotRun, DIFFERENT, OK, elf_machine, is_elf, parse_size, say
-from common import scratch
+from common import (CANNOT, CannotRun, DIFFERENT, OK, build_folder, elf_machine, is_elf,
+                    parse_size, say, scratch)
 
 EPILOG = """exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run
 machines:   host (the checking machine in software), x86_64, riscv64 (Quire in QEMU),
@@ -220,7 +220,7 @@ def cmd_exec(args):
     words = ['norandmaps'] + ([f'swap={args.swap}'] if args.swap else [])
     out = qemu.run(qemu.Config(arch, guest, args.args, files, words, parse_size(args.mem),
                                args.smp, seconds=args.seconds, trace_path=path))
-    sys.stdout.write(machines._program_output(out.log))
+    sys.stdout.write(machines.program_output(out.log))
     sys.stdout.flush()
     if path:
         say(f'trace: {path}')
@@ -246,7 +246,7 @@ def _boot_command(args, folder):
 def cmd_boot(args):
     machines.prepare([args.machine])
     if args.machine == 'host':
-        program = os.path.join(BUILD, 'host', 'user', 'quire-host-x86_64')
+        program = os.path.join(build_folder('host'), 'user', 'quire-host-x86_64')
         return subprocess.run([program, '--monitor', '--mem', args.mem]).returncode
     folder = scratch('boot')
     try:

@@ -16,6 +16,11 @@ BUILD = os.environ.get('QUIRE_BUILD', os.path.join(TOP, 'build'))
 OK, DIFFERENT, CANNOT = 0, 1, 2
 
 
+def build_folder(name):
+    """Where a build lies: build/NAME, or what a test that runs inside a build says."""
+    return os.environ.get('QUIRE_BUILD_' + name.upper()) or os.path.join(BUILD, name)
+
+
 class CannotRun(Exception):
     """The world's fault, not a result: the command ends with exit code 2 and this text."""
 

@@ -17,7 +17,7 @@ import oracle
 import qemu
 import recording
 import trace
-from common import BUILD, CannotRun, Malformed, scratch
+from common import BUILD, CannotRun, Malformed, build_folder, scratch
 
 MACHINES = ['host', 'x86_64', 'riscv64', 'linux', 'linux-5.10']
 QUIRES = ['host', 'x86_64', 'riscv64']
@@ -69,7 +69,7 @@ class Subject:
     def programs(self, machine, full=False):
         """Guest files and argv for a machine that runs ELF programs."""
         native = machine.startswith('linux')
-        folder = os.path.join(BUILD, 'host' if native else machine, 'user')
+        folder = os.path.join(build_folder('host' if native else machine), 'user')
         suffix = '-native' if native else ''
         if not self.is_recording:
             return ({'/runner': os.path.join(folder, 'runner' + suffix),
@@ -98,7 +98,7 @@ def _from_binary(subject, result):
         result.trace_path, subject.ranges, kernel=True)
 
 
-def _program_output(log):
+def program_output(log):
     """A guest's log without the firmware's banner and the kernel's own lines."""
     lines = log.split('\n')
     start = next((i for i, s in enumerate(lines) if s.startswith('quire: ')), 0)
@@ -108,7 +108,7 @@ def _program_output(log):
 # ---- the machines ----------------------------------------------------------------------------
 
 def _on_host(subject, opt):
-    program = os.path.join(BUILD, 'host', 'user', 'quire-host-x86_64')
+    program = os.path.join(build_folder('host'), 'user', 'quire-host-x86_64')
     if not os.path.exists(program):
         raise CannotRun(f'host: {program} was not built')
     result = Result('host', trace_path=_trace_path(subject, 'host', opt))
@@ -133,7 +133,7 @@ def _on_host(subject, opt):
     if r.returncode < 0 or r.returncode > 2:
         raise CannotRun(f'host: ended with status {r.returncode}; its last words:\n' +
                         '\n'.join('    ' + s for s in text.splitlines()[-25:]))
-    result.log, result.output, result.status = text, _program_output(text), r.returncode
+    result.log, result.output, result.status = text, program_output(text), r.returncode
     if r.returncode != 2:
         _from_binary(subject, result)
     return result
@@ -146,7 +146,7 @@ def _on_qemu(subject, machine, opt):
                                ['dump_tables=1', 'norandmaps', *opt.words], opt.mem, opt.smp,
                                seconds=opt.seconds, trace_path=result.trace_path))
     result.log, result.status = out.log, out.status
-    result.output = subject.shown(_program_output(out.log))
+    result.output = subject.shown(program_output(out.log))
     result.dumps, result.table_differences = out.dumps, out.table_differences
     if result.status != 2:
         _from_binary(subject, result)
@@ -177,7 +177,7 @@ def _on_qemu_together(subjects, machine, opt):
             if r.mismatches:
                 return None
             results.append(r)
-        texts = _split_output(_program_output(out.log), paths)
+        texts = _split_output(program_output(out.log), paths)
         for s, r, text in zip(subjects, results, texts):
             r.output = s.shown(text)
         return results

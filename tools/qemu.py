@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 
 import cpio
-from common import BUILD, CannotRun, Progress, scratch
+from common import CannotRun, Progress, build_folder, scratch
 from trace import FILE_MAGIC, RECORD, RING_MAGIC, TABLE_END, TABLE_LEAF, TraceWriter
 
 RING_LINE = re.compile(rb'trace ring phys=(0x[0-9a-f]+) size=(0x[0-9a-f]+)')
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def kernel_image(machine):
-    return os.path.join(BUILD, machine, 'kernel', 'quire.elf')
+    return os.path.join(build_folder(machine), 'kernel', 'quire.elf')
 
 
 class Monitor:
