@@ -17,6 +17,7 @@ struct tally {
 	uint64_t buddy, pcp, slab, cached, reserved;
 };
 
+/* Counts each breach, names the first ones. */
 static void broken(struct tally *t, const char *inv, const char *what, uint64_t a, uint64_t b)
 {
 	char line[128];
@@ -53,6 +54,7 @@ static void check_block(struct tally *t, struct zone *z, struct page *p, unsigne
 	}
 }
 
+/* I5: what lists hold and what counters claim. */
 static void check_zone_buddy(struct tally *t, struct zone *z)
 {
 	unsigned long pages = 0;
@@ -80,6 +82,7 @@ static void check_zone_buddy(struct tally *t, struct zone *z)
 	t->buddy += pages;
 }
 
+/* I6. Other CPUs' lists are read as they are: the machine is quiet. */
 static void check_zone_pcp(struct tally *t, struct zone *z)
 {
 	for (unsigned c = 0; c < hal_cpu_count(); c++)
@@ -144,6 +147,7 @@ static void check_frames(struct tally *t)
 		broken(t, "I11", "slab frames, and caches' pages", in_slab, t->slab);
 }
 
+/* I10 of every cache; their pages are summed up for I11. */
 static void check_slabs(struct tally *t)
 {
 	struct kmem_cache *c;
@@ -179,6 +183,7 @@ static void check_mapping(struct tally *t, struct address_space *m)
 	t->cached += n;
 }
 
+/* I14 over all files, and their sum against the global counter. */
 static void check_files(struct tally *t)
 {
 	struct quire_inode *inode = NULL;
@@ -190,6 +195,7 @@ static void check_files(struct tally *t)
 		       node_page_state(NR_FILE_PAGES));
 }
 
+/* I9. */
 static void check_marks(struct tally *t, struct zone *z)
 {
 	if (z->managed_pages > z->present_pages || z->present_pages > z->spanned_pages)

@@ -14,7 +14,7 @@ static struct kmem_cache *filp_cachep, *inode_cachep;
 struct list_head all_inodes;
 spinlock_t inodes_lock;
 
-/* ---- counted permissions ---------------------------------------------------------------------- */
+/* ---- counted permissions --------------------------------------------------------------------- */
 
 /* Adds d unless the counter has the other sign. */
 static bool count_unless_opposed(int32_t *v, int32_t d)
@@ -29,6 +29,7 @@ static bool count_unless_opposed(int32_t *v, int32_t d)
 	return true;
 }
 
+/* A writer excludes deny_write_access() and the other way round; several of one kind may be. */
 int get_write_access(struct quire_inode *inode)
 {
 	return count_unless_opposed(&inode->i_writecount, 1) ? 0 : -ETXTBSY;
@@ -65,7 +66,7 @@ int mapping_deny_writable(struct address_space *m)
 	return count_unless_opposed(&m->i_mmap_writable, -1) ? 0 : -EBUSY;
 }
 
-/* ---- inodes ----------------------------------------------------------------------------------- */
+/* ---- inodes ---------------------------------------------------------------------------------- */
 
 struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *priv, uint64_t ino,
 				       uint32_t dev, unsigned flags)
@@ -116,6 +117,7 @@ void quire_inode_put(struct quire_inode *inode)
 	kmem_cache_free(inode_cachep, inode);
 }
 
+/* prev stays on the list while we hold it, so the walk goes on from where it was. */
 struct quire_inode *inode_next(struct quire_inode *prev)
 {
 	struct quire_inode *next;
@@ -146,7 +148,7 @@ uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 	return __atomic_load_n(&inode->i_mapping.nrpages, __ATOMIC_RELAXED);
 }
 
-/* ---- open files ------------------------------------------------------------------------------- */
+/* ---- open files ------------------------------------------------------------------------------ */
 
 static const struct file_operations generic_file_ops = {.mmap = generic_file_mmap};
 static const struct file_operations shmem_file_ops = {.mmap = shmem_mmap};
@@ -159,6 +161,7 @@ int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* What mmap() of such a file means: zeros, nothing, shared memory, or its pages. */
 static const struct file_operations *choose_ops(const struct quire_inode *inode, unsigned fmode)
 {
 	if (fmode & QUIRE_FMODE_ZERO)
@@ -203,6 +206,7 @@ struct file *fget(struct file *f)
 	return f ? get_file(f) : NULL;
 }
 
+/* The last reference closes it; the inode may outlive it under another name. */
 void fput(struct file *f)
 {
 	if (!f || __atomic_sub_fetch(&f->f_count, 1, __ATOMIC_ACQ_REL))
@@ -239,7 +243,7 @@ const char *quire_file_path(struct quire_file *file)
 	return to_file(file)->f_path;
 }
 
-/* ---- start and end ---------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 int files_init(void)
 {

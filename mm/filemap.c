@@ -24,7 +24,7 @@
 
 static struct kmem_cache *radix_cachep;
 
-/* ---- the page lock ---------------------------------------------------------------------------- */
+/* ---- the page lock --------------------------------------------------------------------------- */
 
 bool trylock_page(struct page *p)
 {
@@ -55,7 +55,7 @@ void unlock_page(struct page *p)
 	}
 }
 
-/* ---- the tree --------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 /* Nodes kept for one mapping, filled outside the lock; i_lock. Linked through slots[0]. */
 static struct radix_node *node_alloc(void *ctx)
@@ -103,6 +103,7 @@ static void drop_spares(struct address_space *m)
 	}
 }
 
+/* One more node, fetched where sleeping is allowed; the next insertion finds it. */
 static bool add_spare(struct address_space *m, gfp_t gfp)
 {
 	struct radix_node *n = kmem_cache_alloc(radix_cachep, gfp & ~(__GFP_MOVABLE |
@@ -124,6 +125,7 @@ static void account_cached(const struct address_space *m, long n)
 		mod_node_page_state(NR_SHMEM, n);
 }
 
+/* Puts the page in its slot, and says so in the page, in one hold of i_lock. */
 static int insert_page(struct address_space *m, struct page *page, uint64_t index)
 {
 	int err;
@@ -139,6 +141,7 @@ static int insert_page(struct address_space *m, struct page *page, uint64_t inde
 	return err;
 }
 
+/* The reference is taken before the page can be found: a look-up may drop its own at any time. */
 int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index, gfp_t gfp)
 {
 	int err;
@@ -162,6 +165,7 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 	return 0;
 }
 
+/* I16: locked and unmapped, so nobody can be about to use it as this file's page. */
 void delete_from_page_cache(struct page *page)
 {
 	struct address_space *m = page->mapping;
@@ -191,6 +195,7 @@ struct page *find_get_page(struct address_space *m, uint64_t index)
 	return page;
 }
 
+/* The page may leave the cache while we wait for its lock: then it is not ours any more. */
 struct page *find_lock_page(struct address_space *m, uint64_t index)
 {
 	for (;;) {
@@ -206,6 +211,7 @@ struct page *find_lock_page(struct address_space *m, uint64_t index)
 	}
 }
 
+/* A page that is still being read does not count. */
 bool page_cache_resident(struct address_space *m, uint64_t index)
 {
 	struct page *page = find_get_page(m, index);
@@ -238,7 +244,7 @@ static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t 
 	return i;
 }
 
-/* ---- reading ---------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 void set_page_dirty(struct page *page)
 {
@@ -246,6 +252,7 @@ void set_page_dirty(struct page *page)
 		page_set(page, PG_dirty);
 }
 
+/* Whether pages of this file have a source to be read from. */
 static bool reads(const struct address_space *m)
 {
 	return m->host->ops->readpage && !mapping_shmem(m);
@@ -328,13 +335,15 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 	return 0;
 }
 
-/* ---- faults ----------------------------------------------------------------------------------- */
+/* ---- faults ---------------------------------------------------------------------------------- */
 
 static uint64_t pages_of(uint64_t bytes)
 {
 	return (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
 }
 
+/* The documents' ->fault of files: the page comes back locked, so that it stays in the file
+ * until its entry is set. */
 vm_fault_t filemap_fault(struct vm_fault *vmf)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
@@ -376,6 +385,8 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 
 #define AROUND_BATCH 16
 
+/* Fault-around: whatever of the window is ready now, and never a wait. The entries' lock is
+ * held by the caller, so pages are collected under i_lock in batches and tried after it. */
 void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
@@ -397,7 +408,7 @@ const struct vm_operations_struct generic_file_vm_ops = {
 	.map_pages = filemap_map_pages,
 };
 
-/* ---- leaving the cache ------------------------------------------------------------------------ */
+/* ---- leaving the cache ----------------------------------------------------------------------- */
 
 bool page_precious(const struct page *page)
 {
@@ -473,6 +484,7 @@ unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, 
 	return gone;
 }
 
+/* Every inode in turn, each held by a reference only while it is looked at. */
 static unsigned long drop_page_cache(void)
 {
 	struct quire_inode *inode = NULL;
@@ -496,8 +508,9 @@ static unsigned long reclaim_page_cache(gfp_t gfp, unsigned order)
 	return gfp & __GFP_FS && !lockdep_held() ? drop_page_cache() : 0;
 }
 
-/* ---- read, write, truncate -------------------------------------------------------------------- */
+/* ---- read, write, truncate ------------------------------------------------------------------- */
 
+/* src NULL: zeros. Returns the bytes copied. */
 static size_t copy_out(uintptr_t buf, const void *src, size_t n, bool user)
 {
 	if (user)
@@ -527,6 +540,7 @@ static int page_for_read(struct address_space *m, uint64_t index, struct page **
 	return err;
 }
 
+/* Stops at the end of the file, at an error, or at a bad address; then what was copied counts. */
 long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
 {
 	struct address_space *m = &inode->i_mapping;
@@ -624,6 +638,7 @@ long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, s
 	return ret;
 }
 
+/* What readahead or MADV_WILLNEED would bring in. */
 int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 {
 	uint64_t size = i_size_read(inode), end, i;
@@ -643,6 +658,8 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 	return 0;
 }
 
+/* Only if it is cached: a hole reads as zeros already, and what is read later is cut at the
+ * size. */
 void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
 {
 	struct page *page = find_lock_page(m, index);
@@ -764,7 +781,7 @@ int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uin
 	return err;
 }
 
-/* ---- start and end ---------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 int filemap_init(void)
 {

@@ -19,6 +19,7 @@ static unsigned long start_free; /* pages free once the buddy was up, plus what 
 static bool running;
 struct quire_config init_config;
 
+/* In the buddy and on per-CPU lists: exact without draining, as long as the machine is quiet. */
 static unsigned long free_now(void)
 {
 	unsigned long sum = nr_free_buddy();
@@ -29,6 +30,7 @@ static unsigned long free_now(void)
 	return sum;
 }
 
+/* Everything that hands out frames, in order; each stands on the one before. */
 static int init_memory(void)
 {
 	int err = memblock_init();
@@ -98,6 +100,7 @@ int quire_init(const struct quire_config *cfg)
 	return 0;
 }
 
+/* In reverse. What is still missing from the free pages afterwards was leaked by somebody. */
 long quire_exit(void)
 {
 	char line[96];
@@ -137,8 +140,9 @@ void quire_free_boot_data(const void *start, size_t n)
 	start_free += totalram_pages() - before;
 }
 
-/* ---- memory for the kernel itself ------------------------------------------------------------- */
+/* ---- memory for the kernel itself ------------------------------------------------------------ */
 
+/* The public flags are few on purpose; the rest is the core's business. */
 static gfp_t public_gfp(unsigned gfp)
 {
 	gfp_t g = gfp & QUIRE_GFP_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;

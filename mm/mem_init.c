@@ -78,6 +78,7 @@ static uintptr_t section_va(uint64_t section)
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
+/* Its struct pages come from the top of RAM and appear at their place in the one array. */
 static int populate_section(uint64_t section)
 {
 	size_t bytes = VMEMMAP_SECTION_PAGES << PAGE_SHIFT;
@@ -111,6 +112,8 @@ static void trim_to_vmemmap(void)
 	max_pfn = room;
 }
 
+/* Which sections exist is known from RAM alone; reservations inside them have struct pages too,
+ * for they may join the free ones later (boot data) or be asked about (pagemap). */
 static int populate_vmemmap(void)
 {
 	uint64_t start, end, n;
@@ -142,6 +145,7 @@ static int populate_vmemmap(void)
 
 /* ---- struct pages ---------------------------------------------------------------------------- */
 
+/* By address only: a zone is what some device can reach. */
 static unsigned zone_of(uint64_t pfn)
 {
 	unsigned z = ZONE_DMA;
@@ -219,6 +223,7 @@ static unsigned long release_range(uint64_t start, uint64_t end)
 	return end - start;
 }
 
+/* Frames join their zone's buddy; what memblock reserved by now stays reserved for ever. */
 static void release_all(void)
 {
 	uint64_t start, end;
@@ -234,6 +239,7 @@ static void release_all(void)
 	}
 }
 
+/* One frame at a time: such ranges are small, unaligned, and freed once. */
 void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn)
 {
 	for (uint64_t n = start_pfn; n < end_pfn; n++) {
@@ -251,6 +257,7 @@ void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn)
 
 /* ---- zones ----------------------------------------------------------------------------------- */
 
+/* Counts what the zone spans and what of it is RAM; managed is known only after the release. */
 static void zone_count(struct zone *z)
 {
 	uint64_t first = zone_first_pfn(z->idx), beyond = zone_end_pfn(z->idx), start, end;
@@ -266,6 +273,8 @@ static void zone_count(struct zone *z)
 	}
 }
 
+/* Lists, counts, per-CPU arrays; and the order in which zones are tried, the highest first, so
+ * that DMA memory is kept for those who need it. */
 static int zones_init(void)
 {
 	unsigned n = 0;
@@ -300,6 +309,7 @@ unsigned long totalram_pages(void)
 	return sum;
 }
 
+/* What the page cache and user memory cannot have: the high marks and the largest reserves. */
 unsigned long totalreserve_pages(void)
 {
 	unsigned long sum = 0;
@@ -331,6 +341,7 @@ static void setup_lowmem_reserve(void)
 	}
 }
 
+/* Bit by bit; there is no floating point here. */
 static unsigned long int_sqrt(unsigned long x)
 {
 	unsigned long r = 0;

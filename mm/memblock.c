@@ -51,6 +51,7 @@ static void regions_shift(struct memblock_type *t, unsigned from, int by)
 	t->cnt += by;
 }
 
+/* Swallows every region that the new one overlaps or touches. */
 static int type_add(struct memblock_type *t, phys_addr_t start, phys_addr_t end)
 {
 	unsigned i, j;
@@ -75,6 +76,7 @@ static int type_add(struct memblock_type *t, phys_addr_t start, phys_addr_t end)
 	return 0;
 }
 
+/* Cuts, shortens or drops; only a cut needs one region more. */
 static int type_remove(struct memblock_type *t, phys_addr_t start, phys_addr_t end)
 {
 	if (start >= end)
@@ -215,6 +217,7 @@ bool memblock_next_memory(uint64_t *start_pfn, uint64_t *end_pfn)
 	return false;
 }
 
+/* RAM minus reservations, frame by frame: a frame that is reserved by one byte is not free. */
 bool memblock_next_free(uint64_t *start_pfn, uint64_t *end_pfn)
 {
 	const struct memblock_type *r = &memblock_reserved;
@@ -255,6 +258,7 @@ static phys_addr_t fit_top(phys_addr_t lo, phys_addr_t hi, size_t size, size_t a
 	return at >= lo ? at : 0;
 }
 
+/* From the last range of RAM down, through the gaps between reservations, the highest first. */
 static phys_addr_t find_top(size_t size, size_t align)
 {
 	const struct memblock_type *m = &memblock_memory, *r = &memblock_reserved;
@@ -299,6 +303,7 @@ phys_addr_t memblock_alloc(size_t size, size_t align)
 	return at;
 }
 
+/* Through the direct map, which covers RAM before the core starts. */
 void *memblock_alloc_zeroed(size_t size)
 {
 	phys_addr_t at = memblock_alloc(size, PAGE_SIZE);

@@ -67,6 +67,7 @@ _Noreturn static void bad_page(const struct page *p, const char *why)
 
 /* ---- the free lists; zone->lock held --------------------------------------------------------- */
 
+/* Marks the head of a free block; the order lies in private until it leaves its list. */
 static void set_buddy(struct page *p, unsigned order)
 {
 	p->private = order;
@@ -84,12 +85,14 @@ static void area_count(struct free_area *a, long n)
 	__atomic_store_n(&a->nr_free, a->nr_free + n, __ATOMIC_RELAXED);
 }
 
+/* At the front: it will be taken first, while its cache lines are warm. */
 static void add_to_free_list(struct page *p, struct zone *z, unsigned order, unsigned mt)
 {
 	list_add(&p->lru, &z->free_area[order].free_list[mt]);
 	area_count(&z->free_area[order], 1);
 }
 
+/* At the end: it will be taken last, so that it may still merge. */
 static void add_to_free_list_tail(struct page *p, struct zone *z, unsigned order, unsigned mt)
 {
 	list_add_tail(&p->lru, &z->free_area[order].free_list[mt]);
@@ -103,17 +106,20 @@ static void del_page_from_free_list(struct page *p, struct zone *z, unsigned ord
 	area_count(&z->free_area[order], -1);
 }
 
+/* A plain store of a word: readers of watermarks take no lock. */
 static void zone_add_free(struct zone *z, long pages)
 {
 	__atomic_store_n(&z->nr_free, z->nr_free + pages, __ATOMIC_RELAXED);
 }
 
+/* True if buddy heads a free block of this order in the same zone: only then may they merge. */
 static bool page_is_buddy(const struct page *buddy, const struct page *page, unsigned order)
 {
 	return page_test(buddy, PG_buddy) && buddy->private == order &&
 	       page_zonenum(buddy) == page_zonenum(page);
 }
 
+/* The other half of the block one order up: they differ in one bit of their number. */
 static struct page *buddy_of(struct page *page, unsigned order)
 {
 	return pfn_to_page(PFN(page_to_pfn(page).n ^ (1ull << order)));
@@ -162,6 +168,7 @@ static void expand(struct zone *z, struct page *page, unsigned low, unsigned hig
 	}
 }
 
+/* The smallest block of this type that is large enough, cut to size; NULL if there is none. */
 static struct page *__rmqueue_smallest(struct zone *z, unsigned order, unsigned mt)
 {
 	for (unsigned o = order; o < MAX_ORDER; o++) {
@@ -186,6 +193,7 @@ static void set_pageblock_migratetype(const struct page *page, unsigned mt)
 			 __ATOMIC_RELAXED);
 }
 
+/* From one type's list to another's; counts do not change. */
 static void move_to_free_list(struct page *page, struct zone *z, unsigned order, unsigned mt)
 {
 	list_move_tail(&page->lru, &z->free_area[order].free_list[mt]);
@@ -222,6 +230,8 @@ static unsigned long move_freepages_block(struct zone *z, struct page *page, uns
 	return moved;
 }
 
+/* Whether the whole pageblock may change sides. A large block brings much with it anyway; and
+ * what never moves had better fill one foreign pageblock than spoil several. */
 static bool can_steal_fallback(unsigned order, unsigned start_mt)
 {
 	return order >= PAGEBLOCK_ORDER / 2 || start_mt == MIGRATE_RECLAIMABLE ||
@@ -303,6 +313,8 @@ static bool __rmqueue_fallback(struct zone *z, unsigned order, unsigned start_mt
 	return true;
 }
 
+/* The documents' lowest step: own type first, then others', until something is found or nothing
+ * is left. zone->lock held. */
 static struct page *__rmqueue(struct zone *z, unsigned order, unsigned mt, unsigned alloc_flags)
 {
 	struct page *page;
@@ -315,6 +327,7 @@ static struct page *__rmqueue(struct zone *z, unsigned order, unsigned mt, unsig
 
 /* ---- per-CPU lists; interrupts off ----------------------------------------------------------- */
 
+/* PG_pcp makes a second free of the page visible, and tells the checker where it is. */
 static void set_pcp_flag(struct page *p, bool on)
 {
 	unsigned long f = p->flags & PAGE_FLAGS_KEPT;
@@ -322,6 +335,7 @@ static void set_pcp_flag(struct page *p, bool on)
 	__atomic_store_n(&p->flags, on ? f | 1ul << PG_pcp : f, __ATOMIC_RELAXED);
 }
 
+/* Fills an empty list with a batch under one hold of the zone's lock. */
 static void rmqueue_bulk(struct zone *z, struct per_cpu_pages *pcp, unsigned mt,
 			 unsigned alloc_flags)
 {
@@ -356,6 +370,7 @@ static void free_pcppages_bulk(struct zone *z, struct per_cpu_pages *pcp, unsign
 	memmove(pcp->pages[mt], pcp->pages[mt] + n, pcp->count[mt] * sizeof(struct page *));
 }
 
+/* The common case: one page off this CPU's list, with no lock and no atomic. */
 static struct page *rmqueue_pcplist(struct zone *z, unsigned mt, unsigned alloc_flags)
 {
 	irqflags_t flags = hal_irq_save();
@@ -398,6 +413,7 @@ static void free_unref_page_commit(struct page *page, unsigned cpu)
 	pcp->pages[mt][pcp->count[mt]++] = page;
 }
 
+/* Everything this CPU keeps goes back, where it can merge. */
 void drain_local_pages(void)
 {
 	irqflags_t flags = hal_irq_save();
@@ -458,6 +474,7 @@ bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 	return false;
 }
 
+/* One load and one comparison where memory is plentiful; the whole test only near the mark. */
 static inline bool zone_watermark_fast(const struct zone *z, unsigned order, unsigned long mark,
 				       const struct alloc_context *ac, unsigned alloc_flags)
 {
@@ -469,6 +486,7 @@ static inline bool zone_watermark_fast(const struct zone *z, unsigned order, uns
 
 /* ---- allocation ------------------------------------------------------------------------------ */
 
+/* A page or block of a zone that passed its watermark; NULL if other CPUs were quicker. */
 static struct page *rmqueue(struct zone *z, unsigned order, unsigned alloc_flags, unsigned mt)
 {
 	struct page *page;
@@ -491,6 +509,7 @@ static struct page *rmqueue(struct zone *z, unsigned order, unsigned alloc_flags
 	return page;
 }
 
+/* Ties the pages of a block together: every later page leads to the first. */
 static void prep_compound_page(struct page *page, unsigned order)
 {
 	page_set(page, PG_head);
@@ -524,6 +543,7 @@ static void prep_new_page(struct page *page, unsigned order, gfp_t gfp)
 		prep_compound_page(page, order);
 }
 
+/* Walks the zones from the best one down and takes from the first that is above its mark. */
 static struct page *get_page_from_freelist(gfp_t gfp, unsigned order, unsigned alloc_flags,
 					   const struct alloc_context *ac)
 {
@@ -552,6 +572,7 @@ retry:
 	return NULL;
 }
 
+/* How deep into the reserves this request may go, now that the ordinary marks are not met. */
 static unsigned gfp_to_alloc_flags(gfp_t gfp)
 {
 	unsigned f = ALLOC_WMARK_MIN;
@@ -567,6 +588,7 @@ static unsigned gfp_to_alloc_flags(gfp_t gfp)
 	return f;
 }
 
+/* Said ten times at most: a machine short of memory needs no flood of lines. */
 static void warn_alloc(gfp_t gfp, unsigned order)
 {
 	static unsigned said;
@@ -730,6 +752,7 @@ static bool free_pages_prepare(struct page *page, unsigned order)
 	return true;
 }
 
+/* A block goes straight to the buddy: only single pages are kept per CPU. */
 static void __free_pages_ok(struct page *page, unsigned order)
 {
 	struct zone *z = page_zone(page);
@@ -742,6 +765,7 @@ static void __free_pages_ok(struct page *page, unsigned order)
 	spin_unlock_irqrestore(&z->lock, flags);
 }
 
+/* A single page goes onto this CPU's list, on top. */
 static void free_unref_page(struct page *page)
 {
 	irqflags_t flags;
@@ -803,6 +827,7 @@ void put_page(struct page *p)
 		free_the_page(p, compound_order(p));
 }
 
+/* One interrupt-off section for all of them: a tear-down frees hundreds at a time. */
 void free_page_bulk(struct page **pages, unsigned n)
 {
 	irqflags_t flags;

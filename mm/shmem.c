@@ -46,6 +46,7 @@ int shmem_mmap(struct file *f, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* /dev/zero: each shared mapping is fresh memory, none sees another's. */
 int zero_mmap(struct file *f, struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & VM_SHARED)
@@ -89,13 +90,14 @@ void shmem_evict(struct quire_inode *inode)
 	inode->promised = 0;
 }
 
-/* ---- seals ------------------------------------------------------------------------------------ */
+/* ---- seals ----------------------------------------------------------------------------------- */
 
 unsigned quire_file_seals(struct quire_file *file)
 {
 	return __atomic_load_n(&to_file(file)->f_inode->seals, __ATOMIC_RELAXED);
 }
 
+/* Seals are only ever added, and none after F_SEAL_SEAL. */
 int quire_file_add_seals(struct quire_file *file, unsigned seals)
 {
 	struct file *f = to_file(file);

@@ -19,8 +19,9 @@ static unsigned long kb(unsigned long pages)
 	return pages << (PAGE_SHIFT - 10);
 }
 
-/* ---- meminfo ---------------------------------------------------------------------------------- */
+/* ---- meminfo --------------------------------------------------------------------------------- */
 
+/* The label fills sixteen columns, colon included, as programs expect. */
 static void mem_line(quire_emit_fn emit, void *ctx, const char *name, unsigned long kilobytes)
 {
 	char label[24];
@@ -110,7 +111,7 @@ void quire_show_meminfo(quire_emit_fn emit, void *ctx)
 	show_mem_huge(emit, ctx);
 }
 
-/* ---- vmstat ----------------------------------------------------------------------------------- */
+/* ---- vmstat ---------------------------------------------------------------------------------- */
 
 #define ZONE_STATS 17 /* of the table's lines are a zone's, the others the node's */
 
@@ -294,7 +295,7 @@ void quire_show_vmstat(quire_emit_fn emit, void *ctx)
 	emitf(emit, ctx, "nr_unstable 0\n");
 }
 
-/* ---- the buddy -------------------------------------------------------------------------------- */
+/* ---- the buddy ------------------------------------------------------------------------------- */
 
 void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 {
@@ -336,6 +337,7 @@ static void count_free_types(struct zone *z, unsigned mt, unsigned long n[MAX_OR
 	spin_unlock_irqrestore(&z->lock, flags);
 }
 
+/* A pageblock belongs to the zone of its first frame. */
 static void show_block_counts(struct zone *z, quire_emit_fn emit, void *ctx)
 {
 	uint64_t pfn = ALIGN_DOWN(z->zone_start_pfn, (uint64_t)PAGEBLOCK_PAGES);
@@ -379,7 +381,7 @@ void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx)
 		show_block_counts(z, emit, ctx);
 }
 
-/* ---- zoneinfo --------------------------------------------------------------------------------- */
+/* ---- zoneinfo -------------------------------------------------------------------------------- */
 
 static void show_zone_pcp(struct zone *z, quire_emit_fn emit, void *ctx)
 {
@@ -399,6 +401,7 @@ static void show_zone_pcp(struct zone *z, quire_emit_fn emit, void *ctx)
 	      (unsigned long long)z->zone_start_pfn);
 }
 
+/* An empty zone is shown too, without the part that only a populated one has. */
 static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 {
 	emitf(emit, ctx, "Node %d, zone %8s", 0, z->name);
@@ -438,7 +441,7 @@ void quire_show_zoneinfo(quire_emit_fn emit, void *ctx)
 	}
 }
 
-/* ---- slabinfo --------------------------------------------------------------------------------- */
+/* ---- slabinfo -------------------------------------------------------------------------------- */
 
 static void show_cache(struct kmem_cache *c, quire_emit_fn emit, void *ctx)
 {
@@ -471,8 +474,9 @@ void quire_show_slabinfo(quire_emit_fn emit, void *ctx)
 		show_cache(c, emit, ctx);
 }
 
-/* ---- /proc/sys/vm, the physical side ----------------------------------------------------------- */
+/* ---- /proc/sys/vm, the physical side --------------------------------------------------------- */
 
+/* A value set by hand stays, whatever memory joins later. */
 static int set_min_free(long value)
 {
 	if (value < 0 || (unsigned long)value > kb(totalram_pages()) / 2)
@@ -483,6 +487,7 @@ static int set_min_free(long value)
 	return 0;
 }
 
+/* 1: clean page cache, 2: empty slabs, 3: both; 4 only silences Linux's log line. */
 static int set_drop_caches(long value)
 {
 	if (value < 1 || value > 4)

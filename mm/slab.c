@@ -56,8 +56,9 @@ _Noreturn static void slab_bug(const struct kmem_cache *c, const void *obj, cons
 	os_panic(line);
 }
 
-/* ---- link and mark inside free objects; they are poisoned, so no checker may look here -------- */
+/* ---- link and mark inside free objects; they are poisoned, so no checker may look here ------- */
 
+/* Differs for every address and every start: nobody writes it by accident. */
 static inline uintptr_t mark_of(const void *obj)
 {
 	return ((uintptr_t)obj * 0x9e3779b97f4a7c15ul) ^ secret;
@@ -105,6 +106,7 @@ static inline struct page *object_page(const struct kmem_cache *c, const void *o
 	return page;
 }
 
+/* For meminfo, and for whoever looks for slabs that could be given back. */
 static void account_slab(const struct kmem_cache *c, long pages)
 {
 	mod_node_page_state(c->flags & SLAB_RECLAIMABLE ? NR_SLAB_RECLAIMABLE :
@@ -174,6 +176,7 @@ static void discard_slab(struct kmem_cache *c, struct page *page)
 	__free_pages(page, order);
 }
 
+/* Outside the lock: freeing pages takes the zone's. */
 static void discard_list(struct kmem_cache *c, struct list_head *dead)
 {
 	while (!list_empty(dead)) {
@@ -247,8 +250,9 @@ static void slab_push(struct kmem_cache *c, void *obj, struct list_head *dead)
 		remove_slab(c, page, dead);
 }
 
-/* ---- per-CPU arrays; interrupts off ----------------------------------------------------------- */
+/* ---- per-CPU arrays; interrupts off ---------------------------------------------------------- */
 
+/* A batch of objects for an empty array, from the slab that was used last. */
 static void refill(struct kmem_cache *c, struct slab_cpu *sc)
 {
 	spin_lock(&c->lock);
@@ -285,6 +289,8 @@ static bool grow(struct kmem_cache *c, gfp_t gfp)
 	return true;
 }
 
+/* The documents' slab_alloc: this CPU's array, then partial slabs, then a new slab. The CPU may
+ * have changed while pages were asked for, so it starts over then. */
 static inline void *slab_alloc(struct kmem_cache *c, gfp_t gfp)
 {
 	irqflags_t flags;
@@ -317,6 +323,7 @@ static inline void *slab_alloc(struct kmem_cache *c, gfp_t gfp)
 	return obj;
 }
 
+/* The documents' slab_free: onto this CPU's array, wherever the object came from. */
 static inline void slab_free(struct kmem_cache *c, void *obj)
 {
 	struct slab_cpu *sc;
@@ -337,7 +344,7 @@ static inline void slab_free(struct kmem_cache *c, void *obj)
 		discard_list(c, &dead);
 }
 
-/* ---- caches ----------------------------------------------------------------------------------- */
+/* ---- caches ---------------------------------------------------------------------------------- */
 
 void *kmem_cache_alloc(struct kmem_cache *c, gfp_t gfp)
 {
@@ -380,6 +387,7 @@ static unsigned calculate_order(unsigned size)
 	return least;
 }
 
+/* Sizes, offsets and limits of a cache, all constant from here on. */
 static void cache_setup(struct kmem_cache *c, const char *name, size_t size, size_t align,
 			unsigned flags, void (*ctor)(void *obj))
 {
@@ -413,6 +421,7 @@ static void cache_publish(struct kmem_cache *c)
 	spin_unlock_irqrestore(&slab_caches_lock, flags);
 }
 
+/* The cache is known to reports and drains only when it is whole. */
 struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
 				     void (*ctor)(void *obj))
 {
@@ -447,6 +456,7 @@ static void flush_all_arrays(struct kmem_cache *c)
 	discard_list(c, &dead);
 }
 
+/* All empty slabs, also those that are kept against the next burst. */
 static size_t discard_empty(struct kmem_cache *c)
 {
 	struct page *page, *next;
@@ -465,6 +475,7 @@ static size_t discard_empty(struct kmem_cache *c)
 	return before - after;
 }
 
+/* An object without its mark is one that somebody still has. */
 static void report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t *n)
 {
 	struct page *page;
@@ -551,8 +562,9 @@ void slab_drain(void)
 		kmem_cache_shrink(c);
 }
 
-/* ---- kmalloc ---------------------------------------------------------------------------------- */
+/* ---- kmalloc --------------------------------------------------------------------------------- */
 
+/* By table up to 192, where two classes are no power of two; by logarithm beyond. */
 static inline unsigned kmalloc_index(size_t n)
 {
 	if (n <= 192) {
@@ -564,6 +576,7 @@ static inline unsigned kmalloc_index(size_t n)
 	return ilog2(n - 1) + 1 - 8 + 7; /* 256 is the eighth class */
 }
 
+/* Beyond the classes it is the buddy's business; the compound head remembers the size. */
 static void *kmalloc_large(size_t n, gfp_t gfp)
 {
 	unsigned order = order_base_2(DIV_ROUND_UP(n, PAGE_SIZE));
@@ -664,7 +677,7 @@ void *krealloc(const void *p, size_t n, gfp_t gfp)
 	return new_;
 }
 
-/* ---- start and end ---------------------------------------------------------------------------- */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 static uint64_t any_entropy(void)
 {
@@ -718,8 +731,9 @@ uint64_t slab_allocs_seen(void)
 	return sum_vm_event(SLAB_ALLOC_CALLS);
 }
 
-/* ---- checking --------------------------------------------------------------------------------- */
+/* ---- checking -------------------------------------------------------------------------------- */
 
+/* The free list is walked with a limit: a broken one may run in a circle. */
 static long check_slab_page(struct kmem_cache *c, struct page *page, unsigned long *free)
 {
 	unsigned n = 0;

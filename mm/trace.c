@@ -23,6 +23,7 @@ static struct quire_trace_ring *ring;
 static struct quire_trace_record *records;
 static spinlock_t trace_lock = SPINLOCK_INIT_RANK("trace", RANK_TRACE);
 
+/* tail is another machine's word: read once, with acquire, trusted for nothing but this. */
 static bool ring_full(void)
 {
 	uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
@@ -30,6 +31,7 @@ static bool ring_full(void)
 	return ring->head - tail >= ring->capacity;
 }
 
+/* All six words are written, so that a slot used again tells nothing of its past. */
 static void fill(struct quire_trace_record *r, unsigned type, const uint64_t *w, unsigned n)
 {
 	r->time_ns = os_clock_ns();

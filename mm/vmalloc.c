@@ -40,7 +40,7 @@ static struct mutex kmap_mutex;
 #define STACK_CACHE 4
 static void *stack_cache[STACK_CACHE]; /* vmap_lock */
 
-/* ---- kernel tables ---------------------------------------------------------------------------- */
+/* ---- kernel tables --------------------------------------------------------------------------- */
 
 #define KMAP_TABLES_MAX 1024 /* each maps 2 MiB of kernel range: room for 128 GiB of RAM */
 static pfn_t kmap_tables[KMAP_TABLES_MAX];
@@ -94,7 +94,7 @@ pfn_t kmap_table_alloc(void *ctx)
 	return pfn;
 }
 
-/* ---- areas ------------------------------------------------------------------------------------ */
+/* ---- areas ----------------------------------------------------------------------------------- */
 
 static struct vmap_area *area_of(struct rb_node *n)
 {
@@ -118,6 +118,7 @@ static struct vmap_area *first_area_above(uintptr_t va)
 	return found;
 }
 
+/* vmap_lock held. */
 static void link_area(struct vmap_area *a)
 {
 	struct rb_node **link = &vmap_areas.rb_node, *parent = NULL;
@@ -177,6 +178,7 @@ static void unplace_area(struct vmap_area *a)
 	spin_unlock_irqrestore(&vmap_lock, flags);
 }
 
+/* Also of an area whose allocation stopped half-way. */
 static void free_area_pages(struct vmap_area *a)
 {
 	for (unsigned i = 0; i < a->nr_pages; i++)
@@ -201,6 +203,7 @@ static int map_area(struct vmap_area *a)
 	return err;
 }
 
+/* Kernel stacks are counted in kB, as Linux shows them. */
 static void account(const struct vmap_area *a, long sign)
 {
 	if (a->stack)
@@ -209,6 +212,7 @@ static void account(const struct vmap_area *a, long sign)
 	mod_node_page_state(NR_VMALLOC, sign * (long)a->nr_pages);
 }
 
+/* Pages first, then addresses, then entries: each step undoes the ones before it if it fails. */
 static void *area_alloc(unsigned npages, bool stack)
 {
 	struct vmap_area *a = kzalloc(sizeof(*a) + npages * sizeof(a->pages[0]), GFP_KERNEL);
@@ -290,7 +294,7 @@ unsigned long vmalloc_nr_pages(void)
 	return node_page_state(NR_VMALLOC);
 }
 
-/* ---- kernel stacks ---------------------------------------------------------------------------- */
+/* ---- kernel stacks --------------------------------------------------------------------------- */
 
 static unsigned area_pages_at(const void *stack)
 {
