@@ -28,7 +28,7 @@ struct fake_config {
 	unsigned asid_bits;	/* used only if with_asids */
 	bool with_asids;	/* translations survive a switch of spaces */
 	bool software_ad;	/* the walker faults instead of setting A and D */
-	bool caches_invalid;	/* an absent entry stays cached until hal_pt_published() */
+	bool caches_invalid;	/* what is cached refuses, absent entries too, until it is published */
 	bool needs_bbm;		/* a live entry's frame or size changes only through absent */
 	bool no_icache_check;
 	unsigned tlb_entries;	/* leaf translations a CPU keeps of a space; 0: all of them */

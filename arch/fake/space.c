@@ -167,6 +167,8 @@ void hal_pt_published(struct arch_space *as, uintptr_t va)
 	fake_lock();
 	machine.count.published++;
 	tlb_flush_range(s, self.cpu, va, va, 0, CACHED_ABSENT);
+	for (unsigned level = 0; machine.cfg.caches_invalid && level < machine.mmu.levels; level++)
+		tlb_flush_range(s, self.cpu, va, va, level, CACHED_LEAF);
 	fake_unlock();
 }
 

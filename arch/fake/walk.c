@@ -92,8 +92,12 @@ static bool try_cached(struct fake_space *s, unsigned cpu, uintptr_t va, enum fa
 			w->level = level;
 			return finish(w, va);
 		}
-		/* A refusal is looked up anew, the tables may allow it. What is cached stays: some
-		 * processors drop it at a fault, but nobody may count on that. */
+		/* Some processors refuse by what they cached until they are told of the change. */
+		if (machine.cfg.caches_invalid &&
+		    (machine.cfg.software_ad || !allows(c->d, access, user)))
+			return refuse(w, FAULT_TRANSLATION, true);
+		/* Others look up anew, the tables may allow it. What is cached stays: some drop it
+		 * at a fault, but nobody may count on that. */
 	}
 	*done = false;
 	return false;
