@@ -200,7 +200,7 @@ unsigned hal_elf_machine(void)
 	return 62; /* EM_X86_64 */
 }
 
-/* ---- other CPUs: none yet --------------------------------------------------------------------- */
+/* ---- other CPUs: none yet -------------------------------------------------------------------- */
 
 void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
 {
@@ -209,7 +209,7 @@ void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
 	(void)arg;
 }
 
-/* ---- FP state --------------------------------------------------------------------------------- */
+/* ---- FP state -------------------------------------------------------------------------------- */
 
 /* A buffer that XSAVE takes, for a state that lies at an address it would refuse. */
 static struct hal_fpu bounce;
@@ -256,7 +256,7 @@ void hal_fpu_restore(const struct hal_fpu *f)
 		__asm__ volatile("fxrstor64 (%0)" : : "r"(from) : "memory");
 }
 
-/* ---- thread pointers -------------------------------------------------------------------------- */
+/* ---- thread pointers ------------------------------------------------------------------------- */
 
 unsigned long hal_tls_get(const struct trap_frame *tf)
 {
@@ -322,7 +322,7 @@ long hal_arch_syscall(struct trap_frame *tf, const char *name)
 	return strcmp(name, "arch_prctl") ? -ENOSYS : arch_prctl(tf);
 }
 
-/* ---- kernel contexts -------------------------------------------------------------------------- */
+/* ---- kernel contexts ------------------------------------------------------------------------- */
 
 void x86_switch_stacks(uint64_t *save_rsp, uint64_t next_rsp);
 void x86_context_start(void);
@@ -359,7 +359,7 @@ void hal_context_destroy(struct hal_context *c)
 	*c = (struct hal_context){0};
 }
 
-/* ---- interrupts and idling -------------------------------------------------------------------- */
+/* ---- interrupts and idling ------------------------------------------------------------------- */
 
 void hal_irq_enable(void)
 {

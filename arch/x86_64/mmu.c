@@ -52,7 +52,7 @@ bool x86_canonical(uint64_t va)
 	return (uint64_t)((int64_t)(va << unused) >> unused) == va;
 }
 
-/* ---- boot ------------------------------------------------------------------------------------- */
+/* ---- boot ------------------------------------------------------------------------------------ */
 
 static void choose_layout(bool la57)
 {
@@ -168,7 +168,7 @@ volatile void *x86_map_device(uint64_t pa)
 	return (volatile void *)(va + (pa & (PAGE_BYTES - 1)));
 }
 
-/* ---- flushes ---------------------------------------------------------------------------------- */
+/* ---- flushes --------------------------------------------------------------------------------- */
 
 static void invlpg(uintptr_t va)
 {
@@ -211,7 +211,7 @@ void hal_icache_sync(const void *start, size_t n)
 	__asm__ volatile("" : : : "memory");
 }
 
-/* ---- spaces ----------------------------------------------------------------------------------- */
+/* ---- spaces ---------------------------------------------------------------------------------- */
 
 int hal_space_init(struct arch_space *s, pfn_t root, bool user)
 {
@@ -256,7 +256,7 @@ bool x86_in_user_space(void)
 	return running && running->user;
 }
 
-/* ---- kernel ranges ---------------------------------------------------------------------------- */
+/* ---- kernel ranges --------------------------------------------------------------------------- */
 
 static bool in_range(uintptr_t va, uint64_t size, uintptr_t base, uintptr_t end)
 {
@@ -292,7 +292,7 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 		invlpg(va);
 }
 
-/* ---- user copies ------------------------------------------------------------------------------ */
+/* ---- user copies ----------------------------------------------------------------------------- */
 
 size_t x86_copy_to(void *dst, const void *src, size_t n);
 size_t x86_copy_from(void *dst, const void *src, size_t n);
@@ -326,7 +326,7 @@ uintptr_t x86_fixup(uintptr_t ip)
 	return 0;
 }
 
-/* ---- a look at the live tables ---------------------------------------------------------------- */
+/* ---- a look at the live tables --------------------------------------------------------------- */
 
 struct dump {
 	void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d, void *ctx);

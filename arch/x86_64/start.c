@@ -258,7 +258,7 @@ void x86_start_info(uint64_t pa)
 		      MEM_BOOT_DATA, "initrd");
 }
 
-/* ---- memory that boot itself takes ------------------------------------------------------------ */
+/* ---- memory that boot itself takes ----------------------------------------------------------- */
 
 /* The claim that [start, end) runs into, or NULL. */
 static const struct mem_range *claimed(uint64_t start, uint64_t end)

@@ -20,7 +20,7 @@ extern __typeof__(quire_trace_words) quire_trace_words __attribute__((weak));
 
 _Noreturn void x86_enter_user(struct trap_frame *tf);
 
-/* ---- page faults ------------------------------------------------------------------------------ */
+/* ---- page faults ----------------------------------------------------------------------------- */
 
 /* x86's error code is the neutral layout's model; the bits above it (keys, shadow stacks, SGX)
  * belong to features that are off. */
@@ -83,7 +83,7 @@ static void page_fault(struct trap_frame *tf, uint64_t cr2)
 	tf->rip = fi.fixup;
 }
 
-/* ---- other traps ------------------------------------------------------------------------------ */
+/* ---- other traps ----------------------------------------------------------------------------- */
 
 /* Single step is TRAP_TRACE; what else raises a debug trap is the instruction for it. */
 static int debug_code(void)

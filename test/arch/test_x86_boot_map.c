@@ -12,7 +12,7 @@
 
 #include "arch/x86_64/start.c"
 
-/* ---- what start.c links against ---------------------------------------------------------------- */
+/* ---- what start.c links against -------------------------------------------------------------- */
 
 #define IMAGE_AT 0x100000ul
 #define IMAGE_SIZE 0x40000ul
@@ -50,7 +50,7 @@ void kernel_main(const struct boot_info *bi)
 	exit(1);
 }
 
-/* ---- the loader's side -------------------------------------------------------------------------- */
+/* ---- the loader's side ----------------------------------------------------------------------- */
 
 static struct {
 	struct start_info si;

@@ -53,7 +53,7 @@ static _Noreturn void end(void)
 	hal_exit(failed ? 1 : 0);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------ */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static struct mem_range ranges[128];
 static unsigned nranges;
@@ -139,7 +139,7 @@ static void make_space(void)
 	hal_space_switch(&space);
 }
 
-/* ---- rules of the kernel's own memory ----------------------------------------------------------- */
+/* ---- rules of the kernel's own memory -------------------------------------------------------- */
 
 static const char constant[] = "a constant";
 static char data_code[16] = {(char)0xc3}; /* ret */
@@ -206,7 +206,7 @@ _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 	end();
 }
 
-/* ---- the user program's steps -------------------------------------------------------------------- */
+/* ---- the user program's steps ---------------------------------------------------------------- */
 
 enum event { EV_FAULT, EV_TRAP, EV_SYSCALL, EV_TICK };
 
@@ -431,7 +431,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	hal_user_enter(&tf);
 }
 
-/* ---- what the library asks for -------------------------------------------------------------------- */
+/* ---- what the library asks for --------------------------------------------------------------- */
 
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
 {

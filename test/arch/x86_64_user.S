@@ -189,10 +189,10 @@ STEP ac_fault
 	popfq
 	movb HOLE_VA, %al
 STEP tick
+	movl $0x1111, %ebx		/* before the timer starts: it may come at once */
+	movl $0x2222, %r15d
 	movl $1005, %eax
 	syscall
-	movl $0x1111, %ebx
-	movl $0x2222, %r15d
 1:	pause
 	jmp 1b
 bad:
