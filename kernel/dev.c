@@ -17,7 +17,7 @@
 #define TIOCGWINSZ 0x5413u
 #define FIONREAD   0x541bu
 
-/* ---- null, zero, random ----------------------------------------------------------------------- */
+/* ---- null, zero, random ---------------------------------------------------------------------- */
 
 static long null_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
@@ -86,7 +86,7 @@ SYSCALL(getrandom)
 	return random_read(NULL, a[0], min(a[1], 0x1fffffful), NULL);
 }
 
-/* ---- console ---------------------------------------------------------------------------------- */
+/* ---- console --------------------------------------------------------------------------------- */
 
 static struct {
 	char line[512];	 /* being typed */
@@ -178,7 +178,8 @@ static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos
 	(void)f;
 	(void)pos;
 	while (done < n) {
-		size_t k = min(n - done, sizeof(tmp)), left = hal_copy_from_user(tmp, buf + done, k);
+		size_t k = min(n - done, sizeof(tmp));
+		size_t left = hal_copy_from_user(tmp, buf + done, k);
 
 		hal_log(tmp, k - left);
 		done += k - left;

@@ -17,7 +17,7 @@ enum { AT_NULL = 0, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAG
        AT_UID = 11, AT_EUID, AT_GID, AT_EGID, AT_PLATFORM, AT_HWCAP, AT_CLKTCK, AT_SECURE = 23,
        AT_RANDOM = 25, AT_HWCAP2 = 26, AT_EXECFN = 31 };
 
-/* ---- argument strings ------------------------------------------------------------------------- */
+/* ---- argument strings ------------------------------------------------------------------------ */
 
 static int args_grow(struct exec_args *a, size_t need)
 {
@@ -83,7 +83,7 @@ static int args_from_user(struct exec_args *a, uintptr_t vec, bool env)
 	return err;
 }
 
-/* ---- the new stack ---------------------------------------------------------------------------- */
+/* ---- the new stack --------------------------------------------------------------------------- */
 
 struct new_stack {
 	uintptr_t sp;	    /* grows down from the top */
@@ -201,7 +201,7 @@ static int put_tables(const struct exec_args *a, const struct elf_image *img, st
 	return err;
 }
 
-/* ---- exec itself ------------------------------------------------------------------------------ */
+/* ---- exec itself ----------------------------------------------------------------------------- */
 
 /* Ends every other thread of the process. */
 static int kill_other_threads(struct process *p)

@@ -36,7 +36,7 @@
 
 #define MEMFD_DEV 1u /* 00:01, as 5.10 shows shared memory */
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 struct file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 {
@@ -142,7 +142,7 @@ long copy_string(char *buf, uintptr_t src, size_t size)
 	return -ENAMETOOLONG;
 }
 
-/* ---- regular files ---------------------------------------------------------------------------- */
+/* ---- regular files --------------------------------------------------------------------------- */
 
 static unsigned seals_of(struct file *f)
 {
@@ -200,7 +200,7 @@ static long file_truncate(struct file *f, struct vnode *v, int64_t len)
 	return quire_inode_truncate(v->contents, (uint64_t)len);
 }
 
-/* ---- opening ---------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int create_regular(struct path *p, unsigned mode)
 {
@@ -375,7 +375,7 @@ SYSCALL(memfd_create)
 	return fd;
 }
 
-/* ---- reading and writing ---------------------------------------------------------------------- */
+/* ---- reading and writing --------------------------------------------------------------------- */
 
 static long do_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
@@ -617,7 +617,7 @@ SYSCALL(readahead)
 	return f->v->contents ? quire_inode_populate(f->v->contents, a[1], a[2]) : -EINVAL;
 }
 
-/* ---- descriptors ------------------------------------------------------------------------------ */
+/* ---- descriptors ----------------------------------------------------------------------------- */
 
 static long dup_to(int old, int new, bool cloexec)
 {
@@ -727,7 +727,7 @@ SYSCALL(ioctl)
 	return f->ops && f->ops->ioctl ? f->ops->ioctl(f, (unsigned)a[1], a[2]) : -ENOTTY;
 }
 
-/* ---- status ----------------------------------------------------------------------------------- */
+/* ---- status ---------------------------------------------------------------------------------- */
 
 static void fill_stat(const struct vnode *v, struct stat_info *s)
 {
@@ -877,7 +877,7 @@ SYSCALL(fstatfs)
 	return fd_file((int)a[0]) ? COPY_OUT(a[1], s) : -EBADF;
 }
 
-/* ---- directories and names -------------------------------------------------------------------- */
+/* ---- directories and names ------------------------------------------------------------------- */
 
 struct dir_out {
 	uintptr_t buf;
@@ -1258,7 +1258,7 @@ SYSCALL(umount2)
 	return touch_path(AT_FDCWD, a[0]);
 }
 
-/* ---- poll ------------------------------------------------------------------------------------- */
+/* ---- poll ------------------------------------------------------------------------------------ */
 
 static unsigned poll_file(struct file *f)
 {

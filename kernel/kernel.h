@@ -138,7 +138,7 @@ struct task {
 extern struct task *current_task;
 #define current current_task
 
-/* ---- start.c ---------------------------------------------------------------------------------- */
+/* ---- start.c --------------------------------------------------------------------------------- */
 
 struct kernel_options {
 	char init[PATH_LEN];
@@ -157,7 +157,7 @@ _Noreturn void finish_shutdown(void);
 /* Logs the records of the trace that were written last. */
 void show_last_trace(void);
 
-/* ---- sched.c ---------------------------------------------------------------------------------- */
+/* ---- sched.c --------------------------------------------------------------------------------- */
 
 void sched_init(void);
 void schedule(void);
@@ -182,7 +182,7 @@ extern bool need_resched;
 /* Makes the process's space the CPU's own, or none. */
 void use_mm(struct quire_mm *mm);
 
-/* ---- process.c -------------------------------------------------------------------------------- */
+/* ---- process.c ------------------------------------------------------------------------------- */
 
 extern struct list_head all_processes;
 extern struct process *init_process;
@@ -200,7 +200,7 @@ void futex_wake_address(unsigned long addr);
 uint64_t rlimit_cur(struct process *p, int which);
 bool capable(int cap);
 
-/* ---- exec.c, elf.c ---------------------------------------------------------------------------- */
+/* ---- exec.c, elf.c --------------------------------------------------------------------------- */
 
 struct exec_args {
 	int argc, envc;
@@ -232,7 +232,7 @@ void elf_free(struct elf_image *img);
 /* Maps it into the running space. */
 int elf_map_image(struct quire_mm *mm, struct file *f, struct elf_image *img);
 
-/* ---- signal.c --------------------------------------------------------------------------------- */
+/* ---- signal.c -------------------------------------------------------------------------------- */
 
 #define SIGHUP	 1
 #define SIGINT	 2
@@ -273,7 +273,7 @@ void deliver_signals(struct trap_frame *tf);
 /* A new program: caught signals go back to their defaults. */
 void signals_exec(struct process *p);
 
-/* ---- vfs.c ------------------------------------------------------------------------------------ */
+/* ---- vfs.c ----------------------------------------------------------------------------------- */
 
 #define S_IFMT	0170000u
 #define S_IFDIR 0040000u
@@ -363,7 +363,7 @@ void path_put(struct path *p);
 /* -EIO etc.; unpacks an initramfs into the root. */
 int unpack_initramfs(const void *archive, size_t size);
 
-/* ---- file.c ----------------------------------------------------------------------------------- */
+/* ---- file.c ---------------------------------------------------------------------------------- */
 
 #define O_ACCMODE   3u
 #define O_WRONLY    1u
@@ -402,17 +402,17 @@ void console_tick(void);
 size_t console_line(char *buf, size_t size);
 int sys_pipe_common(uintptr_t fds, unsigned flags);
 
-/* ---- procfs.c, tracefs ------------------------------------------------------------------------ */
+/* ---- procfs.c, tracefs ----------------------------------------------------------------------- */
 
 int procfs_init(void);
 /* Dumps the leaves of mm's tables into the trace and waits for a reader to compare them. */
 void dump_tables(struct quire_mm *mm, uint64_t id);
 
-/* ---- monitor.c -------------------------------------------------------------------------------- */
+/* ---- monitor.c ------------------------------------------------------------------------------- */
 
 _Noreturn void monitor(void);
 
-/* ---- system calls ----------------------------------------------------------------------------- */
+/* ---- system calls ---------------------------------------------------------------------------- */
 
 #define SYSCALL(name)                             \
 	long call_##name(const unsigned long *a);  \

@@ -57,7 +57,7 @@ bool capable(int cap)
 	return current->proc->cap_effective >> cap & 1;
 }
 
-/* ---- shared parts ----------------------------------------------------------------------------- */
+/* ---- shared parts ---------------------------------------------------------------------------- */
 
 static void put_sighand(struct sighand *s)
 {
@@ -142,7 +142,7 @@ static struct fs_context *get_fs(struct fs_context *old, bool share)
 	return fs;
 }
 
-/* ---- birth ------------------------------------------------------------------------------------ */
+/* ---- birth ----------------------------------------------------------------------------------- */
 
 struct process *process_alloc(void)
 {
@@ -371,7 +371,7 @@ SYSCALL(vfork)
 	return do_clone(&c);
 }
 
-/* ---- the first process ------------------------------------------------------------------------- */
+/* ---- the first process ----------------------------------------------------------------------- */
 
 /* The words after "--" are init's arguments, after its name. */
 static int init_arguments(struct exec_args *args)
@@ -459,7 +459,7 @@ int start_init(void)
 	return 0;
 }
 
-/* ---- death ------------------------------------------------------------------------------------ */
+/* ---- death ----------------------------------------------------------------------------------- */
 
 static void release_vfork_waiter(struct process *p)
 {
@@ -629,7 +629,7 @@ SYSCALL(exit_group)
 	exit_group((int)(a[0] & 0xff) << 8);
 }
 
-/* ---- waiting ---------------------------------------------------------------------------------- */
+/* ---- waiting --------------------------------------------------------------------------------- */
 
 static bool wanted(const struct process *c, int pid)
 {
@@ -764,7 +764,7 @@ SYSCALL(getrusage)
 	return put_rusage(a[1], &u);
 }
 
-/* ---- who we are ------------------------------------------------------------------------------- */
+/* ---- who we are ------------------------------------------------------------------------------ */
 
 SYSCALL(getpid)
 {
@@ -855,7 +855,7 @@ SYSCALL(set_tid_address)
 	return current->tid;
 }
 
-/* ---- limits and capabilities ------------------------------------------------------------------- */
+/* ---- limits and capabilities ----------------------------------------------------------------- */
 
 SYSCALL(prlimit64)
 {

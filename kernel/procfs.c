@@ -10,7 +10,7 @@
 
 #define MAX_WRITE 256
 
-/* ---- texts ------------------------------------------------------------------------------------ */
+/* ---- texts ----------------------------------------------------------------------------------- */
 
 struct text {
 	char *buf;
@@ -147,7 +147,7 @@ static int parse_number(const char *s, uint64_t *v)
 	return parse_u64(w, v);
 }
 
-/* ---- a process's files ------------------------------------------------------------------------ */
+/* ---- a process's files ----------------------------------------------------------------------- */
 
 static void show_maps(struct text *t, struct process *p)
 {
@@ -229,7 +229,8 @@ static void show_stat(struct text *t, struct process *p)
 	usage_of(p, &u);
 	if (p->mm)
 		quire_statm(p->mm, n);
-	say(t, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu %llu %llu 0 0 20 0 %u 0 %llu %lu %lu",
+	say(t,
+	    "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu %llu %llu 0 0 20 0 %u 0 %llu %lu %lu",
 	    p->pid, p->comm, state_of(p)[0], p->parent ? p->parent->pid : 0, p->pgid, p->sid,
 	    (unsigned long long)u.min_flt, (unsigned long long)p->child_usage.min_flt,
 	    (unsigned long long)u.maj_flt, (unsigned long long)p->child_usage.maj_flt,
@@ -556,7 +557,7 @@ static bool proc_readdir(struct vnode *dir, unsigned i, char name[32], unsigned 
 
 static const struct vnode_ops proc_dir_ops = {.lookup = proc_lookup, .readdir = proc_readdir};
 
-/* ---- the machine's files ---------------------------------------------------------------------- */
+/* ---- the machine's files --------------------------------------------------------------------- */
 
 #define CORE_TEXT(name)                                                  \
 	static void show_##name(struct text *t, struct process *p)       \
@@ -599,7 +600,7 @@ static void show_filesystems(struct text *t, struct process *p)
 	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n");
 }
 
-/* ---- /proc/quire ------------------------------------------------------------------------------ */
+/* ---- /proc/quire ----------------------------------------------------------------------------- */
 
 static void put_leaf(const struct quire_leaf *l, void *ctx)
 {
@@ -711,7 +712,7 @@ static long write_walk(const char *s, size_t n, struct process *p)
 	return 0;
 }
 
-/* ---- tracefs ---------------------------------------------------------------------------------- */
+/* ---- tracefs --------------------------------------------------------------------------------- */
 
 static void show_tracing_on(struct text *t, struct process *p)
 {
@@ -814,7 +815,7 @@ static const struct proc_file files[] = {
 	{TRACE "events/syscalls/enable", show_one, write_anything, NULL},
 };
 
-/* ---- /proc/sys/vm ----------------------------------------------------------------------------- */
+/* ---- /proc/sys/vm ---------------------------------------------------------------------------- */
 
 static long sysctl_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
@@ -947,7 +948,8 @@ static int add_devices(void)
 		unsigned rdev;
 	} devices[] = {
 		{"/dev/null", &null_ops, 1 << 8 | 3},	   {"/dev/zero", &zero_ops, 1 << 8 | 5},
-		{"/dev/random", &random_ops, 1 << 8 | 8},  {"/dev/urandom", &random_ops, 1 << 8 | 9},
+		{"/dev/random", &random_ops, 1 << 8 | 8},
+		{"/dev/urandom", &random_ops, 1 << 8 | 9},
 		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},
 	};
 	struct vnode *dir = mkdir_path("/dev");

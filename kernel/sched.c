@@ -61,7 +61,7 @@ struct task *task_by_tid(int tid)
 	return NULL;
 }
 
-/* ---- switching -------------------------------------------------------------------------------- */
+/* ---- switching ------------------------------------------------------------------------------- */
 
 void use_mm(struct quire_mm *mm)
 {
@@ -163,7 +163,7 @@ unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
 	return woken;
 }
 
-/* ---- birth and death of tasks ----------------------------------------------------------------- */
+/* ---- birth and death of tasks ---------------------------------------------------------------- */
 
 static unsigned task_order(void)
 {
@@ -243,7 +243,7 @@ void reap_tasks(void)
 	}
 }
 
-/* ---- time ------------------------------------------------------------------------------------- */
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static void wake_expired(uint64_t now)
 {
@@ -284,7 +284,7 @@ _Noreturn void idle_loop(void)
 	}
 }
 
-/* ---- what the core asks for ------------------------------------------------------------------- */
+/* ---- what the core asks for ------------------------------------------------------------------ */
 
 void os_preempt(int delta)
 {

@@ -104,7 +104,7 @@ void force_signal(const struct hal_siginfo *si)
 	enqueue(&t->pending, si);
 }
 
-/* ---- delivery --------------------------------------------------------------------------------- */
+/* ---- delivery -------------------------------------------------------------------------------- */
 
 /* Takes the next signal: those that the program itself caused first, then by number. */
 static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
@@ -241,7 +241,7 @@ void signals_exec(struct process *p)
 			s->action[i] = (struct hal_sigaction){.handler = SIG_DFL};
 }
 
-/* ---- system calls ----------------------------------------------------------------------------- */
+/* ---- system calls ---------------------------------------------------------------------------- */
 
 SYSCALL(rt_sigaction)
 {
@@ -449,7 +449,7 @@ SYSCALL(tgkill)
 	return (int)a[0] <= 0 ? -EINVAL : signal_thread((int)a[0], (int)a[1], (int)a[2]);
 }
 
-/* ---- the alarm clock -------------------------------------------------------------------------- */
+/* ---- the alarm clock ------------------------------------------------------------------------- */
 
 #define NS 1000000000ull
 

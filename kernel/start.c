@@ -19,7 +19,7 @@ bool shutting_down;
 static struct boot_info boot;
 static int shutdown_status;
 
-/* ---- log -------------------------------------------------------------------------------------- */
+/* ---- log ------------------------------------------------------------------------------------- */
 
 void os_log(const char *line)
 {
@@ -39,7 +39,7 @@ void klog(const char *fmt, ...)
 	os_log(buf);
 }
 
-/* ---- panics ----------------------------------------------------------------------------------- */
+/* ---- panics ---------------------------------------------------------------------------------- */
 
 static void show_record(const struct quire_trace_record *r)
 {
@@ -102,7 +102,7 @@ _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 	hal_exit(OOPS_STATUS);
 }
 
-/* ---- command line ----------------------------------------------------------------------------- */
+/* ---- command line ---------------------------------------------------------------------------- */
 
 static void parse_word(const char *w, size_t n)
 {
@@ -142,7 +142,7 @@ static void parse_cmdline(const char *s)
 
 static struct quire_counts before; /* when the first program was about to start */
 
-/* ---- start ------------------------------------------------------------------------------------ */
+/* ---- start ----------------------------------------------------------------------------------- */
 
 static void start_core(void)
 {
@@ -232,7 +232,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	idle_loop();
 }
 
-/* ---- the end ---------------------------------------------------------------------------------- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 void request_shutdown(int status)
 {
@@ -274,7 +274,7 @@ _Noreturn void finish_shutdown(void)
 	hal_exit(shutdown_status);
 }
 
-/* ---- what the core asks for: time, tasks, limits ----------------------------------------------- */
+/* ---- what the core asks for: time, tasks, limits --------------------------------------------- */
 
 uint64_t os_clock_ns(void)
 {

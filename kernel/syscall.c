@@ -116,7 +116,7 @@ void kernel_return_to_user(struct trap_frame *tf)
 	} while (need_resched || signal_pending(t));
 }
 
-/* ---- traps ------------------------------------------------------------------------------------ */
+/* ---- traps ----------------------------------------------------------------------------------- */
 
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {

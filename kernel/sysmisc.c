@@ -304,8 +304,10 @@ static long vm_copy(const unsigned long *a, bool write)
 		n = min(min(l[1], r[1]), (uint64_t)sizeof(tmp));
 		if (!n)
 			return total;
-		if (write ? hal_copy_from_user(tmp, l[0], n) || quire_mm_write(p->mm, r[0], tmp, n) != n
-			  : quire_mm_read(p->mm, r[0], tmp, n) != n || hal_copy_to_user(l[0], tmp, n))
+		if (write ? hal_copy_from_user(tmp, l[0], n) ||
+				    quire_mm_write(p->mm, r[0], tmp, n) != n
+			  : quire_mm_read(p->mm, r[0], tmp, n) != n ||
+				    hal_copy_to_user(l[0], tmp, n))
 			return total ? total : -EFAULT;
 		total += (long)n;
 		l[0] += n;

@@ -20,7 +20,7 @@
 #define FDT_MAX_SIZE   (16u << 20) /* nobody's tree is larger; keeps offsets in 31 bits */
 #define MAX_CELLS      4u
 
-/* ---- bytes ---------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 static uint32_t be32(const uint8_t *p)
 {
@@ -50,7 +50,7 @@ static int64_t text_len(const struct dtb *d, uint32_t off, uint32_t limit)
 	return -1;
 }
 
-/* ---- tokens --------------------------------------------------------------------------------- */
+/* ---- tokens ---------------------------------------------------------------------------------- */
 
 /* One token of the structure block. Offsets count from the blob's first byte. */
 struct token {
@@ -115,7 +115,7 @@ static bool next_token(const struct dtb *d, uint32_t off, struct token *t)
 	return t->type != FDT_END;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 static int refuse(struct dtb_error *e, const char *why, uint32_t at)
 {
@@ -237,7 +237,7 @@ bool dtb_reservation(const struct dtb *d, unsigned i, uint64_t *addr, uint64_t *
 	return false;
 }
 
-/* ---- the tree ------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 dtb_node dtb_root(const struct dtb *d)
 {
@@ -354,7 +354,7 @@ dtb_node dtb_compatible(const struct dtb *d, dtb_node n, const char *name)
 	return n;
 }
 
-/* ---- properties ----------------------------------------------------------------------------- */
+/* ---- properties ------------------------------------------------------------------------------ */
 
 const void *dtb_prop(const struct dtb *d, dtb_node n, const char *name, uint32_t *len)
 {

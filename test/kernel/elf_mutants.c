@@ -12,7 +12,7 @@
 #include "check.h"
 
 #define COPY "/tmp/mutant"
-#define RUNS 200
+#define RUNS 80
 
 static char good[2 << 20], bad[2 << 20];
 
@@ -32,7 +32,10 @@ static long mutate(long n)
 	for (int k = 1 + rand() % 3; k--;) {
 		int at = rand() % 2 ? rand() % 64 : 64 + rand() % (56 * 4), how = rand() % 4;
 
-		bad[at] = how == 0 ? rand() : how == 1 ? 0 : how == 2 ? -1 : bad[at] ^ 1 << rand() % 8;
+		bad[at] = how == 0   ? rand()
+			  : how == 1 ? 0
+			  : how == 2 ? -1
+				     : bad[at] ^ 1 << rand() % 8;
 	}
 	return rand() % 8 ? n : rand() % n;
 }

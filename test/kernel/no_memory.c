@@ -12,7 +12,7 @@
 
 #include "check.h"
 
-#define MOST 150
+#define MOST 80
 
 static void put(const char *path, const char *text)
 {
