@@ -96,9 +96,10 @@ static const char *broken_rule(const struct trap_frame *tf, const struct fault_i
 	if (fi->user || fi->fixup)
 		return NULL;
 	/* a stack is mapped wholly: a fault beside its pointer is one in the guard page */
-	if (fi->addr - (tf_sp(tf) - PAGE_SIZE) < 2 * PAGE_SIZE)
-		return "kernel stack overflow";
-	if (fi->addr >= hal_mmu_info()->user_end || !rv_in_user_space())
+	if (fi->addr >= hal_mmu_info()->user_end)
+		return fi->addr - (tf_sp(tf) - PAGE_SIZE) < 2 * PAGE_SIZE ? "kernel stack overflow"
+									   : NULL;
+	if (!rv_in_user_space())
 		return NULL;
 	return fi->access == FAULT_FETCH ? "kernel runs user memory"
 					 : "kernel touches user memory outside a user copy";
