@@ -22,6 +22,7 @@
 #define RO_VA	 0x501000ul
 #define RSVD_VA	 0x502000ul  /* its entry has a reserved bit set */
 #define BUS_VA	 0x503000ul  /* maps the firmware's memory, which PMP refuses */
+#define LIVE_VA	 0x504000ul  /* two pages that change while they are in use */
 #define LAZY_VA	 0x50f000ul  /* two pages that the first touch maps */
 #define STACK_VA 0x600000ul
 #define STACK_TOP (STACK_VA + 2 * PAGE)
@@ -107,7 +108,8 @@ static void map_user(uintptr_t va, unsigned prot, pfn_t p)
 		os_panic("no memory");
 }
 
-static void spoil(uintptr_t va)
+/* The entry of a page that is mapped. */
+static pteval_t *entry(uintptr_t va)
 {
 	pteval_t *table = hal_phys_to_virt(user_map.root.n * PAGE);
 
@@ -116,7 +118,7 @@ static void spoil(uintptr_t va)
 
 		table = hal_phys_to_virt(arch_pte_decode(hal_pte_get(e), l).pfn.n * PAGE);
 	}
-	table[va >> 12 & 511] |= 1ull << 54;
+	return &table[va >> 12 & 511];
 }
 
 static void make_space(void)
@@ -142,7 +144,9 @@ static void make_space(void)
 	map_user(BUS_VA, KMAP_R | KMAP_W | KMAP_X, PFN(firmware / PAGE));
 	map_user(STACK_VA, KMAP_R | KMAP_W, page(NULL));
 	map_user(STACK_VA + PAGE, KMAP_R | KMAP_W, page(NULL));
-	spoil(RSVD_VA);
+	map_user(LIVE_VA, KMAP_R | KMAP_W, page(NULL));
+	map_user(LIVE_VA + PAGE, KMAP_R | KMAP_W, page(NULL));
+	*entry(RSVD_VA) |= 1ull << 54;
 	hal_irq_save();
 	hal_space_switch(&space);
 }
@@ -211,7 +215,7 @@ static void break_rule(const char *rule)
 		run((const void *)CODE_VA);
 	} else if (!strcmp(rule, "overflow")) {
 		expected_oops = "kernel stack overflow";
-		recurse(1000);
+		recurse(40); /* 20 KiB: into the guard, not through it */
 	} else if (!strcmp(rule, "trap-overflow")) {
 		expected_oops = "kernel stack overflow";
 		trap_at_guard();
@@ -452,6 +456,14 @@ void kernel_syscall(struct trap_frame *tf)
 		if (!restarts++)
 			tf_syscall_restart(tf);
 		break;
+	case 1010:
+		hal_pte_wrprotect(entry(LIVE_VA), 0);
+		hal_tlb_flush(&space, LIVE_VA, LIVE_VA + PAGE, 0, false);
+		break;
+	case 1011:
+		hal_pte_set(entry(LIVE_VA + PAGE), 0);
+		hal_tlb_flush(&space, LIVE_VA + PAGE, LIVE_VA + 2 * PAGE, 0, true);
+		break;
 	default:
 		ok(false, "an expected system call");
 		end();
@@ -469,7 +481,7 @@ LABEL(read); LABEL(write); LABEL(fetch); LABEL(amo); LABEL(reserve); LABEL(write
 LABEL(fetch_nx); LABEL(rsvd); LABEL(bus_read); LABEL(bus_write); LABEL(bus_fetch); LABEL(kernel);
 LABEL(far); LABEL(straddle); LABEL(illegal); LABEL(zero); LABEL(csr); LABEL(sret); LABEL(ebreak);
 LABEL(c_ebreak); LABEL(align); LABEL(misaligned); LABEL(args); LABEL(result); LABEL(restart);
-LABEL(fp); LABEL(lazy); LABEL(signal); LABEL(tick);
+LABEL(fp); LABEL(lazy); LABEL(protected); LABEL(unmapped); LABEL(signal); LABEL(tick);
 
 #define FAULT(text, label, address, c) \
 	{.what = text, .at = riscv_step_##label, .event = EV_FAULT, .addr = address, .code = c}
@@ -503,6 +515,8 @@ static const struct step steps[] = {
 	TRAP("a short breakpoint", c_ebreak, TRAP_BREAKPOINT),
 	TRAP("an atomic operation on a crooked address", align, TRAP_ALIGN),
 	CALL("loads and stores may be crooked", misaligned),
+	FAULT("a write right that was taken away is gone", protected, LIVE_VA + 1, 0x6),
+	FAULT("a page that was taken away is gone", unmapped, LIVE_VA + 0x1002, 0x6),
 	CALL("six arguments arrive", args),
 	CALL("a result, and no other register changes", result),
 	CALL("a call is made again with its arguments", restart),

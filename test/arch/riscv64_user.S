@@ -8,6 +8,7 @@
 #define RO_VA	0x501000
 #define RSVD_VA	0x502000
 #define BUS_VA	0x503000
+#define LIVE_VA	0x504000
 #define HOLE_VA	0x700000
 
 	.option arch, rv64gc
@@ -106,6 +107,17 @@ STEP misaligned
 	ld	t2, 0(t0)
 	bne	t1, t2, bad
 	DONE
+	/* the second store finds what the kernel did to the page after the first */
+STEP protected
+	li	t0, LIVE_VA + 1
+	sb	zero, 0(t0)
+	CALL	1010
+	sb	zero, 0(t0)
+STEP unmapped
+	li	t0, LIVE_VA + 0x1002
+	sb	zero, 0(t0)
+	CALL	1011
+	sb	zero, 0(t0)
 STEP args
 	DONE
 

@@ -4,7 +4,10 @@
 
 Each NAME.patch here opens with
     What: one line that says what is broken
-    Tests: the meson tests (of the host build) that must fail, by name
+    Tests: the meson tests that must fail, by name
+and, for what only a bare machine shows, with
+    Machine: x86_64 or riscv64, whose build they belong to (else it is the host's)
+    Targets: what of that build to make (else all of it)
 and then holds a unified diff. The tree is copied once; each patch is applied to the copy, the
 copy is built, the named tests run, at least one has to fail, and the patch is taken back. A patch
 that does not apply, does not build, or passes its tests is a failure of this suite. Before the
@@ -27,7 +30,7 @@ LIMIT = 120  # seconds; a hang is noticed, not waited for
 class Mutant:
     def __init__(self, path):
         self.path, self.name = path, os.path.basename(path)[:-len('.patch')]
-        self.what, self.tests = '', []
+        self.what, self.tests, self.machine, self.targets = '', [], 'host', []
         for line in open(path, encoding='utf-8'):
             if line.startswith('--- '):
                 break
@@ -36,6 +39,10 @@ class Mutant:
                 self.what = value.strip()
             elif key == 'Tests':
                 self.tests = value.split()
+            elif key == 'Machine':
+                self.machine = value.strip()
+            elif key == 'Targets':
+                self.targets = value.split()
         if not self.what or not self.tests:
             raise ValueError(f'{path}: needs a "What:" and a "Tests:" line before the diff')
 
@@ -64,16 +71,33 @@ def copy_tree(work):
             shutil.copy(src, dst)
 
 
-def build(work):
-    if not os.path.exists(os.path.join(work, 'build/host/build.ninja')):
-        status, out = run(['meson', 'setup', 'build/host'], work)
+def build(work, machine, targets):
+    where = 'build/' + machine
+    if not os.path.exists(os.path.join(work, where, 'build.ninja')):
+        cross = [] if machine == 'host' else ['--cross-file', f'cross/{machine}.ini']
+        status, out = run(['meson', 'setup', where] + cross, work)
         if status:
             return status, out
-    return run(['ninja', '-C', 'build/host'], work)
+    return run(['ninja', '-C', where] + targets, work)
 
 
-def test(work, tests):
-    return run(['meson', 'test', '-C', 'build/host', '--no-rebuild', '-t', '0.5'] + tests, work, LIMIT)
+def test(work, machine, tests):
+    return run(['meson', 'test', '-C', 'build/' + machine, '--no-rebuild', '-t', '0.5'] + tests,
+               work, LIMIT)
+
+
+def check_unchanged(work, mutants):
+    """None if everything builds and every named test passes, else what does not."""
+    for machine in sorted({m.machine for m in mutants}):
+        of = [m for m in mutants if m.machine == machine]
+        targets = [] if any(not m.targets for m in of) else sorted({t for m in of for t in m.targets})
+        status, out = build(work, machine, targets)
+        if status:
+            return f'the unchanged tree does not build for {machine}:\n{out[-3000:]}'
+        status, out = test(work, machine, sorted({t for m in of for t in m.tests}))
+        if status:
+            return f'the tests fail on the unchanged tree, on {machine}:\n{out[-3000:]}'
+    return None
 
 
 def try_mutant(m, work):
@@ -82,10 +106,10 @@ def try_mutant(m, work):
     if status:
         return 'the patch does not apply:\n' + out
     try:
-        status, out = build(work)
+        status, out = build(work, m.machine, m.targets)
         if status:
             return 'it does not build, so nothing was tested:\n' + out[-2000:]
-        status, out = test(work, m.tests)
+        status, out = test(work, m.machine, m.tests)
         return None if status else f'NOT CAUGHT by {" ".join(m.tests)}'
     finally:
         status, out = run(['patch', '-R', '-p1', '--no-backup-if-mismatch', '-i', m.path], work)
@@ -115,14 +139,9 @@ def main():
         return 0
     work = os.path.abspath(args.work)
     copy_tree(work)
-    status, out = build(work)
-    if status:
-        print('Bail out! the unchanged tree does not build:\n' + out[-3000:])
-        return 2
-    tests = sorted({t for m in mutants for t in m.tests})
-    status, out = test(work, tests)
-    if status:
-        print('Bail out! the tests fail on the unchanged tree:\n' + out[-3000:])
+    why = check_unchanged(work, mutants)
+    if why:
+        print('Bail out! ' + why)
         return 2
     print(f'1..{len(mutants)}')
     failed = 0

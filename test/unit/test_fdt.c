@@ -325,6 +325,9 @@ Test(fdt, says_what_is_wrong)
 	BREAK(fdt_set_off_mem_rsvmap(bad, n & ~7ul), "reservation block without end");
 	BREAK(memset((char *)bad + fdt_off_mem_rsvmap(bad), 0xff, 16), "reservation wraps round");
 	BREAK(bad[fdt_off_dt_struct(bad) / 4] = cpu_to_fdt32(7), "unknown token");
+	/* the first property's length: one whose end, rounded up, is the beginning again */
+	BREAK(bad[fdt_off_dt_struct(bad) / 4 + 3] = cpu_to_fdt32(0xfffffffe),
+	      "property longer than its block");
 	BREAK(bad[fdt_off_dt_struct(bad) / 4] = cpu_to_fdt32(2), "node closed that is not open");
 	BREAK(bad[fdt_off_dt_struct(bad) / 4] = cpu_to_fdt32(9), "tree ends inside a node");
 	BREAK(bad[fdt_off_dt_struct(bad) / 4] = cpu_to_fdt32(4),
