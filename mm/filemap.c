@@ -502,7 +502,7 @@ void quire_drop_caches(void)
 	drop_page_cache();
 }
 
-/* The allocator's first help before there is a real reclaim: cached pages that can be read again. */
+/* The allocator's first help before there is real reclaim: cached pages that can be read again. */
 static unsigned long reclaim_page_cache(gfp_t gfp, unsigned order)
 {
 	return gfp & __GFP_FS && !lockdep_held() ? drop_page_cache() : 0;
