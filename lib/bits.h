@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Bit arithmetic over the compiler's builtins. Positions count from 0 unless stated. */
+/* Bit arithmetic. Positions count from 0 unless stated. */
 #ifndef LIB_BITS_H
 #define LIB_BITS_H
 
@@ -8,16 +8,28 @@
 
 #define BIT(n) (1ul << (n))
 
+/*
+ * Spelled out rather than left to the compiler: where the machine has no such instruction, its
+ * builtins call a library that freestanding code does not have.
+ */
+
 /* Position of the highest set bit; x is not 0. */
 static inline unsigned ilog2(uint64_t x)
 {
-	return 63u - (unsigned)__builtin_clzll(x);
+	unsigned n = 0;
+
+	for (unsigned half = 32; half; half /= 2)
+		if (x >> half) {
+			x >>= half;
+			n += half;
+		}
+	return n;
 }
 
 /* Position of the lowest set bit; x is not 0. */
 static inline unsigned lowest_bit(uint64_t x)
 {
-	return (unsigned)__builtin_ctzll(x);
+	return ilog2(x & -x);
 }
 
 /* 1 + position of the highest set bit, 0 for 0. */
