@@ -8,6 +8,7 @@
 
 #define EM_X86_64 62
 
+/* Every architecture but x86-64 uses the kernel's generic layouts; so does the fake. */
 static bool generic(void)
 {
 	return hal_elf_machine() != EM_X86_64;
@@ -70,6 +71,7 @@ int abi_put_sigaction(uintptr_t dst, const struct hal_sigaction *sa)
 	return hal_copy_to_user(dst, w, (generic() ? 3 : 4) * sizeof(w[0])) ? -EFAULT : 0;
 }
 
+/* x86-64: ..., child tid, tls; the others: ..., tls, child tid. */
 void abi_clone_args(const unsigned long *a, unsigned long *tls, unsigned long *ctid)
 {
 	*ctid = generic() ? a[4] : a[3];

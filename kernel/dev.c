@@ -47,6 +47,7 @@ static long zero_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 
 static struct rand_state entropy;
 
+/* Not for keys: a generator that the machine's entropy has seeded once. */
 static void random_bytes(void *dst, size_t n)
 {
 	unsigned char *d = dst;
@@ -101,6 +102,7 @@ static void echo(const char *s, size_t n)
 	hal_log(s, n);
 }
 
+/* The line goes to whoever reads; what finds no room is lost, as on a terminal. */
 static void line_done(void)
 {
 	if (con.start == con.end)
@@ -111,6 +113,7 @@ static void line_done(void)
 	wake_up(&con, 0, ~0u);
 }
 
+/* ^C: there is no foreground process group, so the first program gets it. */
 static void interrupt(void)
 {
 	struct hal_siginfo si = {.signo = SIGINT, .code = SI_KERNEL};
@@ -143,6 +146,7 @@ static void typed(char c)
 	}
 }
 
+/* Called by the timer: the machine has no interrupt for a typed byte. */
 void console_tick(void)
 {
 	int c;
@@ -151,6 +155,7 @@ void console_tick(void)
 		typed((char)c);
 }
 
+/* A read gets at most what is there, and waits only if nothing is. */
 static long console_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	size_t got;
@@ -170,6 +175,7 @@ static long console_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return (long)got;
 }
 
+/* In pieces through the kernel's stack: the machine's log wants kernel memory. */
 static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	char tmp[256];

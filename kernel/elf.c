@@ -36,6 +36,7 @@ struct elf_header {
 	uint16_t e_ehsize, e_phentsize, e_phnum, e_shentsize, e_shnum, e_shstrndx;
 };
 
+/* Says why, and returns what execve answers. */
 static int refuse(const char *path, const char *why)
 {
 	klog("%s: not run: %s", path, why);
@@ -47,6 +48,7 @@ static long read_at(struct vnode *v, uint64_t off, void *dst, size_t n)
 	return quire_inode_read(v->contents, off, (uintptr_t)dst, n, false);
 }
 
+/* What is wrong with a file header, NULL if nothing is. */
 static const char *header_fault(const struct elf_header *h)
 {
 	if (memcmp(h->e_ident, "\177ELF", 4))
@@ -64,6 +66,8 @@ static const char *header_fault(const struct elf_header *h)
 	return NULL;
 }
 
+/* What is wrong with a program header, NULL if nothing is. Offsets past the file's end are
+ * allowed: such pages fault with SIGBUS, as on Linux. */
 static const char *segment_fault(const struct elf_phdr *p)
 {
 	uint64_t end = hal_mmu_info()->user_end;
@@ -97,6 +101,7 @@ static void find_phdrs(struct elf_image *img, uint64_t phoff)
 	}
 }
 
+/* All program headers, and at least one segment to load. */
 static int check_segments(struct elf_image *img, const char *path)
 {
 	unsigned loads = 0;
@@ -216,6 +221,7 @@ static int map_bss(struct quire_mm *mm, uintptr_t bss, uintptr_t end, unsigned f
 	return 0;
 }
 
+/* For /proc: the lowest start is code, the highest start data, as 5.10 counts. */
 static void note_ranges(struct elf_image *img, const struct elf_phdr *p, uintptr_t addr)
 {
 	uintptr_t file_end = addr + p->p_filesz;

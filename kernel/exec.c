@@ -19,6 +19,7 @@ enum { AT_NULL = 0, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAG
 
 /* ---- argument strings ------------------------------------------------------------------------ */
 
+/* Doubles until need fits; -E2BIG beyond ARGS_MAX. */
 static int args_grow(struct exec_args *a, size_t need)
 {
 	size_t room = a->room ? a->room : PAGE_SIZE;
@@ -129,6 +130,7 @@ static void put_aux(struct table *t, unsigned long key, unsigned long value)
 	t->w[t->n++] = value;
 }
 
+/* count pointers to strings that lie one after the other from *s here and *at there. */
 static void put_vector(struct table *t, const char **s, uintptr_t *at, int count)
 {
 	while (count-- > 0) {
@@ -141,6 +143,7 @@ static void put_vector(struct table *t, const char **s, uintptr_t *at, int count
 	t->w[t->n++] = 0;
 }
 
+/* The order of 5.10. No AT_SYSINFO_EHDR: there is no vdso to find. */
 static void put_auxv(struct table *t, const struct elf_image *img, uintptr_t execfn,
 		     uintptr_t random, uintptr_t platform)
 {
@@ -234,6 +237,7 @@ static void close_on_exec(struct process *p)
 	}
 }
 
+/* comm is the last component, cut to 15 bytes; exe is the whole path. */
 static void set_names(struct process *p, const char *path)
 {
 	const char *base = strrchr(path, '/');
@@ -275,6 +279,7 @@ static void set_layout(struct quire_mm *mm, const struct elf_image *img,
 	quire_mm_set_layout(mm, &l);
 }
 
+/* Registers, FP state and thread pointer of a program at its first instruction. */
 static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
 {
 	hal_fpu_init(&t->fpu);
@@ -308,6 +313,7 @@ static int build(struct quire_mm *mm, struct file *f, const char *path, struct e
 	return 0;
 }
 
+/* The point of no return is take_space(): before it errors go back to the caller. */
 static int exec_image(struct file *f, const char *path, struct exec_args *a, struct elf_image *img)
 {
 	struct process *p = current->proc;
@@ -373,6 +379,7 @@ static int script_args(const char *line, const char *path, struct exec_args *a, 
 	return 0;
 }
 
+/* depth: how many interpreters of scripts brought us here. */
 static int exec_file(const char *path, struct exec_args *a, int depth)
 {
 	char line[MAX_SHEBANG + 1] = {0}, interp[MAX_SHEBANG];

@@ -38,6 +38,7 @@
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* Takes a reference of its own to v. NULL: no memory. */
 struct file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 {
 	size_t n = strlen(path) + 1;
@@ -54,6 +55,7 @@ struct file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 	return f;
 }
 
+/* The last reference closes: the file's own state, then the mapping's hold, then the vnode. */
 void file_put(struct file *f)
 {
 	if (--f->refs)
@@ -76,6 +78,7 @@ static bool writable(const struct file *f)
 	return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != 0;
 }
 
+/* Made when first asked for: most files are never mapped. */
 struct quire_file *file_mapping(struct file *f)
 {
 	unsigned mode = 0;
@@ -101,6 +104,7 @@ struct file *fd_file(int fd)
 	return fd >= 0 && fd < MAX_FDS ? current->proc->fds->file[fd] : NULL;
 }
 
+/* The lowest free descriptor from `from` on, below the limit. Takes f over if it succeeds. */
 static int fd_install_from(struct file *f, bool cloexec, int from)
 {
 	struct fd_table *t = current->proc->fds;
@@ -144,11 +148,13 @@ long copy_string(char *buf, uintptr_t src, size_t size)
 
 /* ---- regular files --------------------------------------------------------------------------- */
 
+/* Only a memfd has any. */
 static unsigned seals_of(struct file *f)
 {
 	return f->memfd && file_mapping(f) ? quire_file_seals(f->qf) : 0;
 }
 
+/* The core copies straight to the user, through the page cache. */
 static long regular_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	long r = quire_inode_read(f->v->contents, *pos, buf, n, true);
@@ -158,6 +164,7 @@ static long regular_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return r;
 }
 
+/* Seals first: a write that would grow a sealed file is cut at its end, as shmem does. */
 static long regular_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	uint64_t size = quire_inode_size(f->v->contents);
@@ -182,6 +189,7 @@ static long regular_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos
 
 const struct file_ops regular_ops = {.read = regular_read, .write = regular_write};
 
+/* f NULL: by name, where no seal can be. */
 static long file_truncate(struct file *f, struct vnode *v, int64_t len)
 {
 	unsigned seals = f ? seals_of(f) : 0;
@@ -202,6 +210,7 @@ static long file_truncate(struct file *f, struct vnode *v, int64_t len)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
+/* The last component is missing: make it. /proc takes no new names. */
 static int create_regular(struct path *p, unsigned mode)
 {
 	struct vnode *v;
@@ -223,6 +232,7 @@ static int create_regular(struct path *p, unsigned mode)
 	return 0;
 }
 
+/* What an existing file refuses, by its type. */
 static int check_open(const struct path *p, unsigned flags)
 {
 	unsigned type = p->v->mode & S_IFMT;
@@ -377,6 +387,7 @@ SYSCALL(memfd_create)
 
 /* ---- reading and writing --------------------------------------------------------------------- */
 
+/* The checks that every kind of reading shares; 0x7ffff000 is Linux's MAX_RW_COUNT. */
 static long do_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	if (!f || !readable(f))
@@ -411,6 +422,7 @@ SYSCALL(write)
 	return do_write(f, a[1], a[2], f ? &f->pos : NULL);
 }
 
+/* What has positions: the console and pipes have none. */
 static bool seekable(const struct file *f)
 {
 	unsigned type = f->v->mode & S_IFMT;
@@ -580,6 +592,7 @@ SYSCALL(fallocate)
 	return quire_inode_fallocate(f->v->contents, (int)a[1], (uint64_t)off, (uint64_t)len);
 }
 
+/* The calls that only want the descriptor to be there. */
 static long sync_fd(int fd)
 {
 	return fd_file(fd) ? 0 : -EBADF; /* memory is all there is */
@@ -619,6 +632,7 @@ SYSCALL(readahead)
 
 /* ---- descriptors ----------------------------------------------------------------------------- */
 
+/* Closes what was there, without a gap in which another thread could take the number. */
 static long dup_to(int old, int new, bool cloexec)
 {
 	struct fd_table *t = current->proc->fds;
@@ -665,6 +679,7 @@ SYSCALL(dup3)
 	return dup_to((int)a[0], (int)a[1], a[2] & O_CLOEXEC);
 }
 
+/* F_SETFL changes these and silently ignores the others. */
 static long set_flags(struct file *f, unsigned flags)
 {
 	const unsigned may = O_APPEND | O_NONBLOCK;
@@ -729,6 +744,7 @@ SYSCALL(ioctl)
 
 /* ---- status ---------------------------------------------------------------------------------- */
 
+/* blocks are 512 bytes; a page of the cache is what a file in memory occupies. */
 static void fill_stat(const struct vnode *v, struct stat_info *s)
 {
 	bool reg = (v->mode & S_IFMT) == S_IFREG;
@@ -937,6 +953,7 @@ static bool entry_at(struct vnode *dir, uint64_t i, uint64_t *ino, unsigned *mod
 	       dir->ops->readdir(dir, (unsigned)(i - k), name, mode);
 }
 
+/* A position is an entry's place in the list: entries that go meanwhile shift those behind. */
 static long do_getdents(int fd, uintptr_t buf, size_t room, bool old)
 {
 	struct dir_out o = {.buf = buf, .room = room, .old = old};
@@ -1032,6 +1049,7 @@ static long do_link(int olddir, uintptr_t old, int newdir, uintptr_t new, unsign
 SYSCALL(link) { return do_link(AT_FDCWD, a[0], AT_FDCWD, a[1], 0); }
 SYSCALL(linkat) { return do_link((int)a[0], a[1], (int)a[2], a[3], (unsigned)a[4]); }
 
+/* The vnode lives on while it is open or mapped. */
 static long do_unlink(int dirfd, uintptr_t path, bool dir)
 {
 	struct dirent *d;
@@ -1061,6 +1079,7 @@ SYSCALL(unlink) { return do_unlink(AT_FDCWD, a[0], false); }
 SYSCALL(rmdir) { return do_unlink(AT_FDCWD, a[0], true); }
 SYSCALL(unlinkat) { return do_unlink((int)a[0], a[1], a[2] & AT_REMOVEDIR); }
 
+/* Is v dir, or below it? */
 static bool is_inside(const struct vnode *v, const struct vnode *dir)
 {
 	for (;; v = v->parent) {
@@ -1071,6 +1090,7 @@ static bool is_inside(const struct vnode *v, const struct vnode *dir)
 	}
 }
 
+/* Everything that can fail comes first but the entry's memory, which it gives back before. */
 static long rename_checked(struct path *from, struct path *to, unsigned flags)
 {
 	struct dirent *old = dir_find(from->parent, from->last), *target;
@@ -1162,6 +1182,7 @@ SYSCALL(getcwd)
 	return hal_copy_to_user(a[0], s, n) ? -EFAULT : (long)n;
 }
 
+/* The working directory keeps its path in words, for getcwd. */
 static long change_dir(struct vnode *v, const char *full)
 {
 	struct fs_context *fs = current->proc->fs;
@@ -1260,6 +1281,7 @@ SYSCALL(umount2)
 
 /* ---- poll ------------------------------------------------------------------------------------ */
 
+/* A file without poll is always ready, as a regular one is. */
 static unsigned poll_file(struct file *f)
 {
 	return f->ops && f->ops->poll ? f->ops->poll(f) : POLLIN | POLLOUT;

@@ -21,6 +21,7 @@ struct futex_key {
 	uintptr_t addr;
 };
 
+/* -EINVAL, -EFAULT, -ENOMEM. */
 static int key_of(unsigned long addr, bool private, struct futex_key *k)
 {
 	struct quire_mm *mm = current->proc->mm;
@@ -50,6 +51,7 @@ void futex_wake_address(unsigned long addr)
 			wake_up(k.space, k.addr, 1);
 }
 
+/* 0 in *deadline: for ever. */
 static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 {
 	uint64_t ts[2];
@@ -67,6 +69,7 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 	return 0;
 }
 
+/* The word is read after the key is made and before the sleep, with nobody in between. */
 static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_t deadline)
 {
 	struct futex_key k;

@@ -216,6 +216,7 @@ static void cmd_help(char **arg)
 		print("%-8s %s\n", commands[i].name, commands[i].what);
 }
 
+/* Words are separated by blanks; nothing is quoted. */
 static void obey(char *line)
 {
 	char *arg[16] = {NULL}, *s = line;

@@ -16,6 +16,7 @@ struct pipe {
 	unsigned refs;
 };
 
+/* Both ends hold a reference. */
 static void pipe_put(struct pipe *p)
 {
 	if (--p->refs)
@@ -41,6 +42,7 @@ static size_t ring_copy(struct pipe *p, size_t at, uintptr_t user, size_t n, boo
 	return done;
 }
 
+/* Waits for the first byte only; 0 once no writer is left. */
 static long pipe_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
@@ -85,6 +87,7 @@ static int wait_for_room(struct file *f, struct pipe *p, size_t n)
 	}
 }
 
+/* Goes on until all is written, unless the pipe does not block or a signal comes. */
 static long pipe_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
@@ -116,6 +119,7 @@ static unsigned pipe_poll(struct file *f)
 	return (p->used ? POLLIN : 0) | (p->writers ? 0 : POLLHUP);
 }
 
+/* The other side must find out. */
 static void pipe_release(struct file *f)
 {
 	struct pipe *p = f->priv;
@@ -147,6 +151,7 @@ static struct pipe *pipe_new(void)
 	return p;
 }
 
+/* Two files over one vnode: the first reads, the second writes. */
 static int open_ends(struct file **end, unsigned flags)
 {
 	struct vnode *v = vnode_new(S_IFIFO | 0600);

@@ -65,6 +65,7 @@ static void put_sighand(struct sighand *s)
 		quire_kfree(s);
 }
 
+/* Closes everything with the last reference. */
 void put_files(struct fd_table *t)
 {
 	if (!t || --t->refs)
@@ -83,6 +84,7 @@ static void put_fs(struct fs_context *fs)
 	quire_kfree(fs);
 }
 
+/* The same one, or a copy; old NULL: a fresh one. So do the next two. */
 static struct sighand *get_sighand(struct sighand *old, bool share)
 {
 	struct sighand *s;
@@ -144,6 +146,7 @@ static struct fs_context *get_fs(struct fs_context *old, bool share)
 
 /* ---- birth ----------------------------------------------------------------------------------- */
 
+/* Nobody sees it yet. Limits and capabilities are those of Linux's first process. */
 struct process *process_alloc(void)
 {
 	struct process *p = quire_kmalloc(sizeof(*p), QUIRE_GFP_ZERO);
@@ -175,6 +178,7 @@ static void process_free(struct process *p)
 	quire_kfree(p);
 }
 
+/* Everything but the space and the place in the tree. */
 static struct process *process_copy(struct process *old, unsigned long flags)
 {
 	struct process *p = process_alloc();
@@ -270,6 +274,7 @@ static void wait_for_vfork(struct process *p, int pid)
 			break;
 }
 
+/* What Linux refuses: threads share handlers, shared handlers share the space. */
 static int clone_checks(const struct clone_args *c)
 {
 	unsigned long f = c->flags;
@@ -281,6 +286,7 @@ static int clone_checks(const struct clone_args *c)
 	return 0;
 }
 
+/* Everything that can fail comes before the child is seen by anybody. */
 static long do_clone(const struct clone_args *c)
 {
 	struct process *p = current->proc;
@@ -395,6 +401,7 @@ static int init_arguments(struct exec_args *args)
 	return err ? err : exec_args_add(args, "TERM=linux", true);
 }
 
+/* Descriptors 0, 1 and 2 are one file, as a shell would find them. */
 static int open_console(struct fd_table *fds)
 {
 	struct path p;
@@ -413,6 +420,7 @@ static int open_console(struct fd_table *fds)
 	return 0;
 }
 
+/* Runs as the first task, in kernel mode until its program is there. */
 static void init_entry(void *arg)
 {
 	struct exec_args args = {0};
@@ -474,6 +482,7 @@ void process_exec_done(struct process *p)
 	release_vfork_waiter(p);
 }
 
+/* Nobody knows it any more. */
 static void free_zombie(struct process *p)
 {
 	list_del(&p->all);
@@ -481,6 +490,7 @@ static void free_zombie(struct process *p)
 	quire_kfree(p);
 }
 
+/* May free p: a parent that ignores SIGCHLD wants no zombies. */
 static void notify_parent(struct process *p)
 {
 	struct hal_siginfo si = {.signo = p->exit_signal, .pid = p->pid,
@@ -520,6 +530,7 @@ static void reparent_children(struct process *p)
 	}
 }
 
+/* The first process is gone: nobody else stays, and no zombie either. */
 static void kill_everybody(void)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
@@ -533,6 +544,7 @@ static void kill_everybody(void)
 	}
 }
 
+/* The space is put off the CPU before it is torn down: its tables go with it. */
 static void exit_mm(struct process *p)
 {
 	struct quire_mm *mm = p->mm;
@@ -546,6 +558,7 @@ static void exit_mm(struct process *p)
 	quire_mm_put(mm);
 }
 
+/* The last thread left. Order as on Linux: space, files, then the family. */
 static void exit_process(struct process *p)
 {
 	exit_mm(p);
@@ -578,6 +591,7 @@ static void add_usage(struct usage *to, const struct usage *u)
 	to->stime_ns += u->stime_ns;
 }
 
+/* Only ever at a point where nothing is held: the way back to user mode, or a call's end. */
 _Noreturn void exit_task(int status)
 {
 	struct task *t = current;
@@ -631,6 +645,7 @@ SYSCALL(exit_group)
 
 /* ---- waiting --------------------------------------------------------------------------------- */
 
+/* wait4's meaning of pid: one, my group, all, that group. */
 static bool wanted(const struct process *c, int pid)
 {
 	if (pid > 0)
@@ -667,6 +682,7 @@ static int find_zombie(int pid, struct process **out)
 	return any ? 0 : -ECHILD;
 }
 
+/* 1 and *out, 0 with WNOHANG, or a negative errno. */
 static int wait_zombie(int pid, unsigned options_, struct process **out)
 {
 	for (;;) {
@@ -690,6 +706,7 @@ static int put_rusage(uintptr_t dst, const struct usage *u)
 	return hal_copy_to_user(dst, r, sizeof(r)) ? -EFAULT : 0;
 }
 
+/* The child's usage becomes ours only here, as Linux has it. */
 static void reap(struct process *z)
 {
 	struct process *me = current->proc;
@@ -796,6 +813,7 @@ SYSCALL(getgid) { return nobody_but_root(a); }
 SYSCALL(getegid) { return nobody_but_root(a); }
 SYSCALL(getgroups) { return nobody_but_root(a); }
 
+/* Only changes to what one is already are allowed. */
 static long set_id(unsigned long id)
 {
 	return id == 0 || (int)id == -1 ? 0 : -EPERM; /* there is one user */

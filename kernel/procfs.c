@@ -18,6 +18,7 @@ struct text {
 	bool failed;
 };
 
+/* The buffer doubles; running out of memory fails the whole read, never half of it. */
 static void text_emit(void *ctx, const char *s, size_t n)
 {
 	struct text *t = ctx;
@@ -61,6 +62,7 @@ struct proc_file {
 	const struct file_ops *ops; /* something else than text */
 };
 
+/* 0 stands for whoever reads: files outside the processes' directories. */
 static struct process *process_of(const struct file *f)
 {
 	int pid = (int)f->v->arg;
@@ -68,6 +70,7 @@ static struct process *process_of(const struct file *f)
 	return pid ? process_by_pid(pid) : current->proc;
 }
 
+/* A text is made when reading starts at 0, so a second pread sees a new one. */
 static long text_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
@@ -94,6 +97,7 @@ static long text_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return (long)n;
 }
 
+/* One write is one order; what is beyond MAX_WRITE is ignored. */
 static long text_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
@@ -221,6 +225,7 @@ static void show_statm(struct text *t, struct process *p)
 	say(t, "%lu %lu %lu %lu %lu %lu %lu\n", n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
 }
 
+/* Fields that mean nothing here are 0, each in its place. */
 static void show_stat(struct text *t, struct process *p)
 {
 	unsigned long n[7] = {0};
@@ -313,6 +318,7 @@ static long write_clear_refs(const char *s, size_t n, struct process *p)
 	return p->mm ? quire_clear_refs(p->mm, (int)v) : -ESRCH;
 }
 
+/* Eight bytes a page, positions in step with it, as Linux wants them. */
 static long pagemap_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct process *p = process_of(f);
@@ -391,6 +397,7 @@ static const struct proc_file pid_files[] = {
 	{"mem", NULL, NULL, &mem_ops},
 };
 
+/* Not a regular file of the page cache, although its mode says so: it has no contents. */
 static struct vnode *text_vnode(const struct proc_file *pf, uint64_t pid)
 {
 	struct vnode *v = vnode_new(S_IFCHR);
@@ -485,6 +492,7 @@ static const struct vnode_ops fd_dir_ops = {.lookup = fd_lookup, .readdir = fd_r
 
 static struct vnode *proc_vnode; /* /proc itself */
 
+/* Made for each look-up and gone with its last reference. */
 static struct vnode *pid_lookup(struct vnode *dir, const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(pid_files); i++)
@@ -612,6 +620,7 @@ static void put_leaf(const struct quire_leaf *l, void *ctx)
 	quire_trace_words(QUIRE_TR_TABLE_LEAF, w, 4);
 }
 
+/* The trace is on for as long as the dump takes; a full ring waits for its reader. */
 void dump_tables(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
@@ -875,6 +884,7 @@ static const char *const sysctls[] = {
 	"extfrag_threshold", "compaction_proactiveness", "zone_reclaim_mode",
 };
 
+/* pf: a text; otherwise whatever ops do with priv. */
 static int add_file(const char *path, const struct proc_file *pf, const struct file_ops *ops,
 		    unsigned mode, const void *priv)
 {
@@ -947,7 +957,8 @@ static int add_devices(void)
 		const struct file_ops *ops;
 		unsigned rdev;
 	} devices[] = {
-		{"/dev/null", &null_ops, 1 << 8 | 3},	   {"/dev/zero", &zero_ops, 1 << 8 | 5},
+		{"/dev/null", &null_ops, 1 << 8 | 3},
+		{"/dev/zero", &zero_ops, 1 << 8 | 5},
 		{"/dev/random", &random_ops, 1 << 8 | 8},
 		{"/dev/urandom", &random_ops, 1 << 8 | 9},
 		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},

@@ -24,11 +24,13 @@ static struct quire_mm *active_mm;
 static int last_pid, preempt_depth;
 static uint64_t slice_end;
 
+/* Sleepers hash by key; a list may hold several keys, so wake_up() compares. */
 static struct list_head *sleep_head(const void *key, uintptr_t key2)
 {
 	return &sleepers[hash64((uintptr_t)key ^ (key2 << 7)) % SLEEP_HEADS];
 }
 
+/* May be called again after a shutdown, in the same image. */
 void sched_init(void)
 {
 	for (int i = 0; i < SLEEP_HEADS; i++)
@@ -84,6 +86,7 @@ static void load_task(struct task *t)
 	hal_tls_restore(t->tls);
 }
 
+/* Returns when prev is chosen again, maybe much later and from another task. */
 static void switch_to(struct task *prev, struct task *next)
 {
 	if (prev->user && prev->state != TASK_DEAD) {
@@ -97,6 +100,7 @@ static void switch_to(struct task *prev, struct task *next)
 	load_task(prev); /* that is us again, some time later */
 }
 
+/* The caller is queued behind all others if it can still run. Idle is never queued. */
 void schedule(void)
 {
 	irqflags_t flags = hal_irq_save();
@@ -116,6 +120,7 @@ void schedule(void)
 	hal_irq_restore(flags);
 }
 
+/* Harmless for one that does not sleep. */
 void wake_task(struct task *t, int result)
 {
 	if (t->state != TASK_SLEEPING)
@@ -174,6 +179,7 @@ static unsigned task_order(void)
 	return order;
 }
 
+/* The first code of every task on its own stack. */
 static void kthread_entry(void *arg)
 {
 	struct task *t = arg;
@@ -183,6 +189,7 @@ static void kthread_entry(void *arg)
 	task_end();
 }
 
+/* State SLEEPING on no list: nobody can wake it before task_start(). */
 struct task *task_alloc(const char *name, void (*fn)(void *), void *arg)
 {
 	struct task *t;
@@ -245,6 +252,7 @@ void reap_tasks(void)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
+/* A walk over all sleepers at every tick: there are few. */
 static void wake_expired(uint64_t now)
 {
 	struct task *t, *next;
@@ -255,6 +263,7 @@ static void wake_expired(uint64_t now)
 				wake_task(t, -ETIMEDOUT);
 }
 
+/* From user mode or from idle; kernel code has interrupts off. */
 void kernel_timer_tick(struct trap_frame *tf)
 {
 	bool user = tf && tf_user(tf);
@@ -310,6 +319,7 @@ uintptr_t os_thread_id(void)
 	return (uintptr_t)(current ? current : &idle_task);
 }
 
+/* Kernel work is not preempted, so long loops offer the CPU themselves. */
 void os_cond_resched(void)
 {
 	if (current != &idle_task && preempt_depth == 0 && !list_empty(&run_queue) &&

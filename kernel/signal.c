@@ -28,6 +28,7 @@ static bool default_ignores(int sig)
 	       sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
 }
 
+/* Would its delivery do nothing at all? */
 static bool ignored(struct process *p, int sig)
 {
 	unsigned long h = p->sighand->action[sig].handler;
@@ -35,6 +36,7 @@ static bool ignored(struct process *p, int sig)
 	return h == SIG_IGN || (h == SIG_DFL && default_ignores(sig));
 }
 
+/* The first one's siginfo stays, as with Linux's standard signals. */
 static void enqueue(struct sigpending *q, const struct hal_siginfo *si)
 {
 	if (q->set & sigbit(si->signo))
@@ -53,11 +55,13 @@ bool signal_pending(struct task *t)
 	return t->proc && !t->dying && deliverable(t);
 }
 
+/* SIGKILL alone: other deadly signals may have been caught by the time they are taken. */
 bool fatal_signal_pending(struct task *t)
 {
 	return !t->dying && ((t->pending.set | t->proc->pending.set) & sigbit(SIGKILL));
 }
 
+/* Ends an interruptible sleep, so that the signal is seen on the way out. */
 static void poke(struct task *t)
 {
 	if (t->state == TASK_SLEEPING && t->interruptible && signal_pending(t))
@@ -133,12 +137,14 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 	return true;
 }
 
+/* sp grows down: the stack's end belongs to it, its start does not. */
 static bool on_altstack(const struct task *t, unsigned long sp)
 {
 	return !(t->altstack[1] & SS_DISABLE) && sp > t->altstack[0] &&
 	       sp - t->altstack[0] <= t->altstack[2];
 }
 
+/* Where the frame goes: an alternate stack is entered once, then used on. */
 static unsigned long frame_sp(const struct task *t, const struct trap_frame *tf,
 			      const struct hal_sigaction *sa)
 {
@@ -158,6 +164,7 @@ _Noreturn static void die_of(const struct hal_siginfo *si, const struct trap_fra
 	exit_group(si->signo);
 }
 
+/* The frame saves FP state, so that state must be in memory first. */
 static void run_handler(struct trap_frame *tf, const struct hal_siginfo *si)
 {
 	struct task *t = current;
@@ -194,6 +201,7 @@ static void run_handler(struct trap_frame *tf, const struct hal_siginfo *si)
 		act->handler = SIG_DFL;
 }
 
+/* Every pending signal gets its frame, the last one pushed runs first, as on Linux. */
 void deliver_signals(struct trap_frame *tf)
 {
 	struct task *t = current;
@@ -222,6 +230,7 @@ void deliver_signals(struct trap_frame *tf)
 	}
 }
 
+/* Ignored signals stay ignored. */
 void signals_exec(struct process *p)
 {
 	struct sighand *s = p->sighand;
@@ -453,6 +462,7 @@ SYSCALL(tgkill)
 
 #define NS 1000000000ull
 
+/* A late tick does not make up for missed ones. */
 void alarms_tick(uint64_t now)
 {
 	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
@@ -466,6 +476,7 @@ void alarms_tick(uint64_t now)
 	}
 }
 
+/* At least a microsecond while the timer is set: 0 would say that it is not. */
 static uint64_t alarm_left(const struct process *p)
 {
 	uint64_t now = hal_clock_ns();

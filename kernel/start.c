@@ -28,6 +28,7 @@ void os_log(const char *line)
 	hal_log(buf, scnprintf(buf, sizeof(buf), "quire: %s\n", line));
 }
 
+/* Cut at 300 bytes. */
 void klog(const char *fmt, ...)
 {
 	char buf[300];
@@ -56,6 +57,7 @@ static void show_record(const struct quire_trace_record *r)
 		     (unsigned long long)r->w[4], (unsigned long long)r->w[5]);
 }
 
+/* Read from the ring itself: the core may be what panicked. */
 void show_last_trace(void)
 {
 	const struct quire_trace_record *records;
@@ -104,6 +106,7 @@ _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 
 /* ---- command line ---------------------------------------------------------------------------- */
 
+/* Words that are not ours are the machine's, or nobody's. */
 static void parse_word(const char *w, size_t n)
 {
 	char word[PATH_LEN];
@@ -144,6 +147,7 @@ static struct quire_counts before; /* when the first program was about to start 
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
+/* From here on there is memory. */
 static void start_core(void)
 {
 	struct quire_config cfg = {
@@ -160,6 +164,7 @@ static void start_core(void)
 	trace_ring = boot.trace_ring;
 }
 
+/* The initramfs before /proc and /dev, so that ours replace its device nodes. */
 static void start_files(void)
 {
 	int err = vfs_init();

@@ -39,6 +39,7 @@ static void build_table(void)
 	}
 }
 
+/* Named once each: a program that asks in a loop must not fill the log. */
 static long unknown(unsigned long nr, const char *name)
 {
 	if (nr >= MAX_NR) {
@@ -63,6 +64,7 @@ static long dispatch(unsigned long nr, const unsigned long *a)
 	return table[nr]->fn ? table[nr]->fn(a) : unknown(nr, table[nr]->name);
 }
 
+/* mem_check=1: whatever the call did to its space, every rule still holds. */
 static void check_memory(unsigned long nr)
 {
 	if (current->proc && current->proc->mm && quire_check(current->proc->mm)) {
@@ -71,6 +73,7 @@ static void check_memory(unsigned long nr)
 	}
 }
 
+/* Interrupts stay off: a call runs until it ends or sleeps. */
 void kernel_syscall(struct trap_frame *tf)
 {
 	unsigned long a[6], nr = tf_syscall_nr(tf);
@@ -102,6 +105,7 @@ void kernel_syscall(struct trap_frame *tf)
 		tf_set_syscall_ret(tf, ret);
 }
 
+/* Whatever a handler's frame or another task caused is looked at again before leaving. */
 void kernel_return_to_user(struct trap_frame *tf)
 {
 	struct task *t = current;
@@ -118,6 +122,7 @@ void kernel_return_to_user(struct trap_frame *tf)
 
 /* ---- traps ----------------------------------------------------------------------------------- */
 
+/* fi->user: the frame is the one that signals are delivered to. */
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {
 	struct task *t = current;

@@ -8,6 +8,7 @@ struct timespec64 {
 	int64_t sec, nsec;
 };
 
+/* In nanoseconds; very long ones are cut to something that cannot overflow. */
 static int get_timespec(uintptr_t src, uint64_t *ns)
 {
 	struct timespec64 t;

@@ -17,6 +17,7 @@ static uint64_t last_ino;
 
 /* ---- vnodes ---------------------------------------------------------------------------------- */
 
+/* With one reference, in no directory. NULL: no memory. */
 struct vnode *vnode_new(unsigned mode)
 {
 	struct vnode *v = quire_kmalloc(sizeof(*v), QUIRE_GFP_ZERO);
@@ -45,6 +46,7 @@ void vnode_get(struct vnode *v)
 	v->refs++;
 }
 
+/* A directory takes its entries along: only its last holder still knew them. */
 void vnode_put(struct vnode *v)
 {
 	struct dirent *d, *next;
@@ -89,6 +91,7 @@ struct dirent *dir_find(struct vnode *dir, const char *name)
 	return NULL;
 }
 
+/* Drops the entry's reference. */
 void dir_remove(struct dirent *d)
 {
 	list_del(&d->link);
@@ -140,6 +143,7 @@ static struct vnode *child_of(struct vnode *dir, const char *name)
 	return dir->ops && dir->ops->lookup ? dir->ops->lookup(dir, name) : NULL;
 }
 
+/* The canonical path without its last component; the root stays. */
 static void full_pop(char *full)
 {
 	char *slash = strrchr(full, '/');
@@ -194,12 +198,14 @@ static int next_component(struct walk *w, char name[256], bool *last)
 	return 1;
 }
 
+/* Takes the caller's reference to v over. */
 static void step_to(struct walk *w, struct vnode *v)
 {
 	vnode_put(w->dir);
 	w->dir = v;
 }
 
+/* ".." of the root, and of a directory that was removed, is the root. */
 static void step_up(struct walk *w)
 {
 	struct vnode *p = w->dir->parent ? w->dir->parent : root_vnode;
@@ -342,6 +348,7 @@ void path_put(struct path *p)
 	p->v = p->parent = NULL;
 }
 
+/* Components that exist are kept; a file in the way: NULL. */
 struct vnode *mkdir_path(const char *path)
 {
 	struct vnode *dir = root_vnode, *v;
@@ -395,6 +402,7 @@ static int fill_file(struct vnode *v, const struct cpio_entry *e)
 	return 0;
 }
 
+/* A file with its bytes, a link with its target, or a device's node. */
 static struct vnode *make_entry(const struct cpio_entry *e)
 {
 	struct vnode *v = vnode_new(e->mode & 0177777);
@@ -423,6 +431,7 @@ static struct vnode *make_entry(const struct cpio_entry *e)
 	return v;
 }
 
+/* Directories named by nobody are made, so that the order of entries does not matter. */
 static int unpack_one(const struct cpio_entry *e)
 {
 	const char *slash = strrchr(e->name, '/'), *base = slash ? slash + 1 : e->name;
