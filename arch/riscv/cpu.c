@@ -482,7 +482,7 @@ void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset)
 {
 	static struct boot_info bi;
 
-	riscv_image_offset = image_offset;
+	hal_image_offset = image_offset;
 	has_dbcn = sbi_has(SBI_DBCN);
 	rv_platform_init(fdt, (unsigned)hart);
 	rv_mmu_init(wanted_sv());

@@ -37,20 +37,20 @@ struct arch_space {
 /* The image is linked in the top two gigabytes, above every direct map. */
 #define RV_IMAGE_BASE 0xffffffff80000000ul
 
-extern uintptr_t riscv_direct_base;  /* kernel address of physical 0 */
-extern uintptr_t riscv_image_offset; /* kernel address of the image minus its physical one */
+extern uintptr_t hal_direct_base;  /* kernel address of physical 0 */
+extern uintptr_t hal_image_offset; /* kernel address of the image minus its physical one */
 
 #define HAL_INLINE_direct_map
 static inline void *hal_phys_to_virt(phys_addr_t pa)
 {
-	return (void *)(riscv_direct_base + pa);
+	return (void *)(hal_direct_base + pa);
 }
 
 static inline phys_addr_t hal_virt_to_phys(const void *va)
 {
 	uintptr_t a = (uintptr_t)va;
 
-	return a - (a >= RV_IMAGE_BASE ? riscv_image_offset : riscv_direct_base);
+	return a - (a >= RV_IMAGE_BASE ? hal_image_offset : hal_direct_base);
 }
 
 /* ---- the processor --------------------------------------------------------------------------- */

@@ -30,8 +30,8 @@
 /* Beyond so many single fences one fence for the whole ASID is cheaper. */
 #define FENCE_MAX 64
 
-uintptr_t riscv_direct_base = RV_EARLY_DIRECT_BASE;
-uintptr_t riscv_image_offset;
+uintptr_t hal_direct_base = RV_EARLY_DIRECT_BASE;
+uintptr_t hal_image_offset;
 bool rv_probing;
 
 static struct mmu_info info;
@@ -260,7 +260,7 @@ void rv_mmu_init(unsigned want_sv)
 	fence_all();
 	csr_write(satp, satp_of(kernel_map.root, 0));
 	fence_all();
-	riscv_direct_base = layout.direct_base;
+	hal_direct_base = layout.direct_base;
 	kernel_map.table_offset = layout.direct_base;
 	info.hw_accessed_dirty = probe_hw_ad();
 }
