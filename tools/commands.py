@@ -38,7 +38,7 @@ def _subjects(paths):
 
 
 def _options(args):
-    return machines.Options(mem=parse_size(args.mem), smp=args.smp, seconds=args.seconds,
+    return machines.Options(mem=parse_size(args.mem) if args.mem else 0, smp=args.smp, seconds=args.seconds,
                             trace_dir=args.trace or '')
 
 
@@ -334,11 +334,11 @@ def cmd_demo(args):
 def _machine_options(p, on):
     p.add_argument('--on', metavar='M,M…', default=on, help=f'machines (default: {on})')
     p.add_argument('--trace', metavar='DIR', help='keep the traces in this folder')
-    _guest_options(p)
+    _guest_options(p, None, 'as much as is needed, at least 128M')
 
 
-def _guest_options(p):
-    p.add_argument('--mem', default='128M', help='memory of the machine (default: 128M)')
+def _guest_options(p, mem='128M', text='128M'):
+    p.add_argument('--mem', default=mem, help=f'memory of the machine (default: {text})')
     p.add_argument('--smp', type=int, default=1, help='processors (default: 1)')
     p.add_argument('--seconds', type=int, default=180,
                    help='time after which a run counts as hung (default: 180)')
@@ -358,7 +358,7 @@ def parser():
 
     add('setup', cmd_setup, 'install what is missing (Debian packages) and build everything')
     p = add('demo', cmd_demo, 'replay a recorded program on every machine and compare the traces')
-    p.add_argument('--mem', default='256M', help='memory of the machines (default: 256M)')
+    p.add_argument('--mem', help='memory of the machines (default: as much as is needed)')
     p.add_argument('file', nargs='?', help='a recording (default: the python3 one)')
     p = add('test', cmd_test, 'run the tests')
     p.add_argument('suite', nargs='*', help=f'of {", ".join(SUITES)}; default: all')

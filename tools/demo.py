@@ -127,8 +127,8 @@ def run(args):
     if not subject.is_recording:
         raise CannotRun(f'{subject.path}: the demo wants a recording')
     machines.prepare(['host', 'x86_64', 'riscv64', 'linux-5.10'])
-    results, absent = _run_all(subject, machines.Options(mem=parse_size(args.mem), seconds=240,
-                                                                  full=True))
+    mem = parse_size(args.mem) if args.mem else 0
+    results, absent = _run_all(subject, machines.Options(mem=mem, seconds=240, full=True))
     if not results:
         raise CannotRun('no machine ran')
     print(f'{subject.rec.header.get("command", subject.name)} '

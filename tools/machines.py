@@ -27,7 +27,7 @@ TRACEFS = '/sys/kernel/tracing'
 
 @dataclass
 class Options:
-    mem: int = 128 << 20
+    mem: int = 0                    # bytes; 0: as much as the subject wants
     smp: int = 1
     seconds: int = 180
     trace_dir: str = ''
@@ -65,6 +65,18 @@ class Subject:
             self.ranges = [trace.ARENA]
             Subject.count += 1          # short and unique: a marker in the trace holds 40 bytes
             self.guest_path = f'/s/{Subject.count}.scn'
+
+    def memory(self, opt):
+        """Bytes for a machine that runs this: asked for, or enough for every recorded fault to
+        take a page, for the files, and for the replayer's own images."""
+        if opt.mem:
+            return opt.mem
+        if not self.is_recording:
+            return 128 << 20
+        pages = len(self.table.expected) + sum(
+            last - first + 1 for f in self.rec.files.values() for first, last in f.cached)
+        images = (len(self.table.data) + (512 << 10)) * len(self.table.heaps)
+        return max(128 << 20, (pages * 4096 + 2 * images + (96 << 20)) >> 20 << 20)
 
     def programs(self, machine, full=False):
         """Guest files and argv for a machine that runs ELF programs."""
@@ -112,7 +124,7 @@ def _on_host(subject, opt):
     if not os.path.exists(program):
         raise CannotRun(f'host: {program} was not built')
     result = Result('host', trace_path=_trace_path(subject, 'host', opt))
-    argv = [program, '--trace', result.trace_path, '--mem', f'{opt.mem >> 20}M']
+    argv = [program, '--trace', result.trace_path, '--mem', f'{subject.memory(opt) >> 20}M']
     folder = scratch('host')
     try:
         if subject.is_recording:
@@ -143,8 +155,9 @@ def _on_qemu(subject, machine, opt):
     files, argv = subject.programs(machine, opt.full)
     result = Result(machine, trace_path=_trace_path(subject, machine, opt))
     out = qemu.run(qemu.Config(machine, argv[0], argv[1:], files,
-                               ['dump_tables=1', 'norandmaps', *opt.words], opt.mem, opt.smp,
-                               seconds=opt.seconds, trace_path=result.trace_path))
+                               ['dump_tables=1', 'norandmaps', *opt.words],
+                               subject.memory(opt), opt.smp, seconds=opt.seconds,
+                               trace_path=result.trace_path))
     result.log, result.status = out.log, out.status
     result.output = subject.shown(program_output(out.log))
     result.dumps, result.table_differences = out.dumps, out.table_differences
@@ -164,7 +177,8 @@ def _on_qemu_together(subjects, machine, opt):
     path = _trace_path(subjects[0], machine, opt, 'and-more.trace')
     try:
         out = qemu.run(qemu.Config(machine, argv[0], [*argv[1:-1], *paths], files,
-                                   ['dump_tables=1', 'norandmaps', *opt.words], opt.mem, opt.smp,
+                                   ['dump_tables=1', 'norandmaps', *opt.words],
+                                   subjects[0].memory(opt), opt.smp,
                                    seconds=opt.seconds + 10 * len(paths), trace_path=path))
         if out.status or out.table_differences:
             return None
@@ -207,7 +221,8 @@ def _on_oracle(subjects, machine, opt):
         files.update(f)
         jobs.append(oracle.Job(f'{i}', argv, True, opt.seconds))
     out = []
-    for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine)):
+    mem = max(1500, *((s.memory(opt) >> 20) + 512 for s in subjects))
+    for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine, mem)):
         if r.status is None:
             raise CannotRun(f'{machine}: {s.path} did not end; it printed:\n' +
                             r.output.decode(errors='replace')[-2000:])

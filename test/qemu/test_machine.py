@@ -90,7 +90,7 @@ def problems(subject, result, reference=None):
 
 
 def run_files(machine, paths, seconds):
-    opt = machines.Options(mem=256 << 20, seconds=seconds)
+    opt = machines.Options(seconds=seconds)
     subjects = [machines.Subject(p) for p in paths]
     references = {}
     if machine != 'host' and os.path.exists(os.path.join(build_folder('host'), 'user')):
