@@ -249,6 +249,20 @@ static long do_sysctl(struct u *u, const struct run *r, const struct scn_action 
 	return put_file(u, path, text);
 }
 
+/* Our own kernels let the n-th allocation of a kind from here on fail. */
+static long do_fail(struct u *u, const char *kind, long n)
+{
+	char text[300];
+	struct text t = TEXT(text);
+	long ret;
+
+	text_str(&t, kind);
+	text_chr(&t, ' ');
+	text_dec(&t, n);
+	ret = put_file(u, "/proc/quire/inject", text);
+	return ret == -2 ? -U_ENOSYS : ret; /* ENOENT: another kernel */
+}
+
 static void act_limit(struct u *u, struct run *r, const struct scn_action *a,
 		      const struct args *x, struct seen *s)
 {
@@ -273,7 +287,7 @@ static void act_limit(struct u *u, struct run *r, const struct scn_action *a,
 		seen_result(s, u_syscall(u, NR_swapoff, run_string(u, word), 0, 0, 0, 0, 0));
 		return;
 	case OP_FAIL:
-		seen_result(s, u_fail(u, word, x->v[1]));
+		seen_result(s, do_fail(u, word, x->v[1]));
 		break;
 	default:
 		seen_result(s, -U_ENOSYS); /* no kernel offers it to programs */

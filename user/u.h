@@ -64,9 +64,6 @@ long u_read_file(struct u *u, const char *path, char *buf, size_t cap);
 /* The word that a store of 8 bytes puts where fetches shall succeed: return instructions. */
 uint64_t u_return_code(struct u *u);
 
-/* Makes the n-th allocation of a kind fail, where the machine can: the fake. Else -ENOSYS. */
-long u_fail(struct u *u, const char *kind, long n);
-
 /* Replaces the program by another image: the ELF file at path with the arguments argv (NULL-ended)
  * on a machine that runs ELF programs; on the fake a fresh space whose break starts at heap, in
  * which entry(u, copy of state) runs. Returns only if it failed: a negative errno. */

@@ -238,11 +238,6 @@ uint64_t u_return_code(struct u *u)
 	return 0xc3c3c3c3c3c3c3c3ull; /* fetched, never executed */
 }
 
-long u_fail(struct u *u, const char *kind, long n)
-{
-	return -U_ENOSYS;
-}
-
 /* ---- the first program ------------------------------------------------------------------------ */
 
 static void first_program(void *arg)

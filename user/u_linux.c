@@ -199,11 +199,6 @@ uint64_t u_return_code(struct u *u)
 	return U_RETURN_CODE;
 }
 
-long u_fail(struct u *u, const char *kind, long n)
-{
-	return -U_ENOSYS;
-}
-
 /* The arguments must lie where the program's own memory does not end with its image: scratch. */
 long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t heap, u_entry entry,
 	    const void *state, size_t size)
