@@ -129,6 +129,46 @@ class Table:
     faults: int = 0
 
 
+def settle_vforks(events):
+    """The events with each exec or exit of a vfork child before what its parent did after it.
+
+    Linux wakes such a parent when the child lets go of the space, and reports the exec a moment
+    later; with several processors the parent's next events may stand between the two. From the
+    child only the kernel's own faults can (it writes the new stack).
+    """
+    units, proc = [], 1
+    for e in events:
+        if e[0] == 'p':
+            proc = e[1]
+        elif e[0] == 'm' and units:
+            units[-1][1].append(e)      # belongs to the exec or exit before it
+        else:
+            units.append((proc, [e]))
+    at = 0
+    while at < len(units):
+        parent, (e, *_) = units[at]
+        at += 1
+        if e[0] != 'f' or not e[2] & CLONE_VFORK:
+            continue
+        after, end = at, at
+        while end < len(units) and not (units[end][0] == e[1] and units[end][1][0][0] in 'xe'):
+            if units[end][0] == e[1] and units[end][1][0][0] != 'k':
+                after = end + 1
+            end += 1
+        woken = next((i for i in range(after, min(end, len(units))) if units[i][0] == parent), end)
+        if woken < end < len(units):
+            moved = [u for u in units[woken:end] if u[0] == e[1]]
+            others = [u for u in units[woken:end] if u[0] != e[1]]
+            units[woken:end + 1] = [units[end], *moved, *others]
+    out, proc = [], 1
+    for number, group in units:
+        if number != proc:
+            out.append(('p', number))
+            proc = number
+        out += group
+    return out
+
+
 class Compiler:
     def __init__(self, rec):
         self.rec = rec
@@ -190,7 +230,7 @@ class Compiler:
 
     # -- events
     def run(self):
-        proc, index, events = 1, 0, self.rec.events
+        proc, index, events = 1, 0, settle_vforks(self.rec.events)
         while index < len(events):
             e = events[index]
             index += 1

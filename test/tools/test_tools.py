@@ -440,6 +440,22 @@ class Tap(unittest.TestResult):
     addError = addFailure
 
 
+class Vfork(unittest.TestCase):
+    """A parent that wakes while its vfork child's exec is not yet reported."""
+
+    def test_late_exec(self):
+        events = [('f', 2, 0x4100), ('p', 2), ('u', 1, 4), ('p', 1), ('u', 5, 4), ('p', 2),
+                  ('k', 9, 2), ('x', 'a'), ('m', 'area'), ('u', 3, 4)]
+        self.assertEqual(compile_replay.settle_vforks(events), [
+            ('f', 2, 0x4100), ('p', 2), ('u', 1, 4), ('x', 'a'), ('m', 'area'), ('k', 9, 2),
+            ('p', 1), ('u', 5, 4), ('p', 2), ('u', 3, 4)])
+
+    def test_what_came_before_the_wait_stays(self):
+        events = [('f', 2, 0x4100), ('k', 5, 2), ('p', 2), ('u', 1, 4), ('x', 'a'), ('p', 1),
+                  ('u', 6, 4)]
+        self.assertEqual(compile_replay.settle_vforks(events), events)
+
+
 if __name__ == '__main__':
     suite = unittest.defaultTestLoader.loadTestsFromModule(sys.modules['__main__'])
     print(f'1..{suite.countTestCases()}')
