@@ -188,6 +188,8 @@ static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos
 		size_t left = hal_copy_from_user(tmp, buf + done, k);
 
 		hal_log(tmp, k - left);
+		if (k > left)
+			console_midline = tmp[k - left - 1] != '\n';
 		done += k - left;
 		if (left)
 			return done ? (long)done : -EFAULT;

@@ -149,6 +149,7 @@ extern struct kernel_options options;
 extern struct quire_trace_ring *trace_ring; /* NULL: none */
 /* One line of log, without newline, prefixed "quire: ". */
 void klog(const char *fmt, ...) __printf(1, 2);
+extern bool console_midline; /* a program's last byte on the console was no line end */
 /* The machine ends with this status once every task is gone. */
 void request_shutdown(int status);
 extern bool shutting_down;

@@ -15,6 +15,7 @@
 struct kernel_options options;
 struct quire_trace_ring *trace_ring;
 bool shutting_down;
+bool console_midline;
 
 static struct boot_info boot;
 static int shutdown_status;
@@ -25,6 +26,10 @@ void os_log(const char *line)
 {
 	char buf[320];
 
+	/* A line end that no program wrote is marked, so that a reader can take it out again. */
+	if (console_midline)
+		hal_log("\x1e\n", 2);
+	console_midline = false;
 	hal_log(buf, scnprintf(buf, sizeof(buf), "quire: %s\n", line));
 }
 

@@ -111,10 +111,11 @@ def _from_binary(subject, result):
 
 
 def program_output(log):
-    """A guest's log without the firmware's banner and the kernel's own lines."""
-    lines = log.split('\n')
-    start = next((i for i, s in enumerate(lines) if s.startswith('quire: ')), 0)
-    return '\n'.join(s for s in lines[start:] if not s.startswith('quire: '))
+    """A guest's log without the firmware's banner and the kernel's own lines. A kernel line that
+    had to end a program's line first is preceded by a record separator."""
+    log = re.sub('\x1e\n(quire: [^\n]*(\n|$))+', '', log)
+    first = re.search(r'^quire: ', log, re.M)
+    return re.sub(r'^quire: [^\n]*(\n|$)', '', log[first.start() if first else 0:], flags=re.M)
 
 
 # ---- the machines ----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import compare  # noqa: E402
 import compile_replay  # noqa: E402
 import cpio  # noqa: E402
 import ctf  # noqa: E402
+import machines  # noqa: E402
 import qemu  # noqa: E402
 import record  # noqa: E402
 import recording  # noqa: E402
@@ -342,6 +343,12 @@ class Monitor(unittest.TestCase):
         self.assertIsNone(qemu.exit_status('x86_64', 0))
         self.assertIsNone(qemu.exit_status('x86_64', 1))
         self.assertEqual(qemu.exit_status('riscv64', 3), 3)
+
+
+class Output(unittest.TestCase):
+    def test_program_output(self):
+        log = 'OpenSBI\nriscv: x\nquire: up\nhello\nquire: odd\nno end\x1e\nquire: a\nquire: b\n'
+        self.assertEqual(machines.program_output(log), 'hello\nno end')
 
 
 class Against(unittest.TestCase):
