@@ -17,6 +17,7 @@ usage: run.py [--list] [--work DIR] [--jobs N] [NAME ...]    exit 0: all caught,
 """
 import argparse
 import glob
+import json
 import os
 import shutil
 import subprocess
@@ -71,18 +72,26 @@ def copy_tree(work):
             shutil.copy(src, dst)
 
 
-def build(work, machine, targets):
+def programs(work, where, tests):
+    """The build's targets that these tests run, so that nothing else is built."""
+    status, out = run(['meson', 'introspect', '--tests', where], work)
+    top = os.path.join(work, where) + os.sep
+    return sorted({word[len(top):] for t in (json.loads(out) if not status else [])
+                   if t['name'] in tests for word in t['cmd'] if word.startswith(top)})
+
+
+def build(work, machine, targets, tests):
     where = 'build/' + machine
     if not os.path.exists(os.path.join(work, where, 'build.ninja')):
         cross = [] if machine == 'host' else ['--cross-file', f'cross/{machine}.ini']
         status, out = run(['meson', 'setup', where] + cross, work)
         if status:
             return status, out
-    return run(['ninja', '-C', where] + targets, work)
+    return run(['ninja', '-C', where] + (targets or programs(work, where, tests)), work)
 
 
 def test(work, machine, tests):
-    return run(['meson', 'test', '-C', 'build/' + machine, '--no-rebuild', '-t', '0.5'] + tests,
+    return run(['meson', 'test', '-C', 'build/' + machine, '--no-rebuild', '--maxfail', '1', '-t', '0.5'] + tests,
                work, LIMIT)
 
 
@@ -90,11 +99,11 @@ def check_unchanged(work, mutants):
     """None if everything builds and every named test passes, else what does not."""
     for machine in sorted({m.machine for m in mutants}):
         of = [m for m in mutants if m.machine == machine]
-        targets = [] if any(not m.targets for m in of) else sorted({t for m in of for t in m.targets})
-        status, out = build(work, machine, targets)
+        tests = {t for m in of for t in m.tests}
+        status, out = build(work, machine, [], tests)
         if status:
             return f'the unchanged tree does not build for {machine}:\n{out[-3000:]}'
-        status, out = test(work, machine, sorted({t for m in of for t in m.tests}))
+        status, out = test(work, machine, sorted(tests))
         if status:
             return f'the tests fail on the unchanged tree, on {machine}:\n{out[-3000:]}'
     return None
@@ -106,7 +115,7 @@ def try_mutant(m, work):
     if status:
         return 'the patch does not apply:\n' + out
     try:
-        status, out = build(work, m.machine, m.targets)
+        status, out = build(work, m.machine, m.targets, m.tests)
         if status:
             return 'it does not build, so nothing was tested:\n' + out[-2000:]
         status, out = test(work, m.machine, m.tests)
