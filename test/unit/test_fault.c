@@ -139,6 +139,8 @@ Test(fault, machines_with_other_habits)
 			cr_expect_eq(load_at(AT(p)), p);
 			cr_expect_eq(store_at(AT(p), p + 1), 0);
 		}
+		if (fc[i].caches_invalid)
+			cr_expect_eq(fault_rows[QUIRE_ROW_SPURIOUS], 0, "published, so seen at once");
 		space_down();
 	}
 }
