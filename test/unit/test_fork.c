@@ -45,6 +45,26 @@ Test(fork, copy_on_write)
 	space_down();
 }
 
+Test(fork, a_copy_is_whole)
+{
+	struct quire_mm *parent, *child;
+
+	space_up();
+	parent = cur;
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	for (uintptr_t at = 0; at < PS; at += 8)
+		store_at(AT(0) + at, at + 1);
+	child = fork_now();
+	run_space(child);
+	cr_expect_eq(FAULTS(store_at(AT(0), 9)), 1);
+	for (uintptr_t at = 8; at < PS; at += 8)
+		cr_expect_eq(load_at(AT(0) + at), at + 1);
+	run_space(parent);
+	cr_expect_eq(load_at(AT(0)), 1);
+	space_put(child);
+	space_down();
+}
+
 Test(fork, exit_gives_the_page_back)
 {
 	struct quire_mm *child;
