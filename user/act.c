@@ -15,7 +15,7 @@ static long sys(struct u *u, long nr, const struct args *x)
 	return u_syscall(u, nr, x->v[0], x->v[1], x->v[2], x->v[3], x->v[4], x->v[5]);
 }
 
-/* ---- accesses --------------------------------------------------------------------------------- */
+/* ---- accesses ------------------------------------------------------------------------------- */
 
 /* One access, and the faults it took. A first round on our own memory walks the same way. */
 static struct u_seen measured(struct u *u, enum u_kind kind, uintptr_t addr, unsigned width,
@@ -96,7 +96,7 @@ static void act_pattern(struct u *u, const struct scn_action *a, const struct ar
 	}
 }
 
-/* ---- copies by the kernel --------------------------------------------------------------------- */
+/* ---- copies by the kernel ------------------------------------------------------------------- */
 
 #define COPY_MAX 0x8000ul /* what a pipe surely holds */
 
@@ -145,7 +145,7 @@ static void act_copy(struct u *u, struct run *r, const struct scn_action *a,
 	drain(u, r, out ? x->v[1] - (ret > 0 ? ret : 0) : ret);
 }
 
-/* ---- files ------------------------------------------------------------------------------------ */
+/* ---- files ---------------------------------------------------------------------------------- */
 
 static void do_pread(struct u *u, const struct args *x, struct seen *s)
 {
@@ -209,7 +209,7 @@ static long act_file(struct u *u, const struct run *r, const struct scn_action *
 	}
 }
 
-/* ---- limits, the machine ---------------------------------------------------------------------- */
+/* ---- limits, the machine -------------------------------------------------------------------- */
 
 /* Only the soft limit, so that it can be taken back without any right. */
 static long do_setrlimit(struct u *u, const struct args *x)
@@ -297,7 +297,7 @@ static void act_limit(struct u *u, struct run *r, const struct scn_action *a,
 		s->kind = SEEN_CANNOT;
 }
 
-/* ---- memory calls ----------------------------------------------------------------------------- */
+/* ---- memory calls --------------------------------------------------------------------------- */
 
 static void do_mincore(struct u *u, const struct args *x, struct seen *s)
 {

@@ -7,7 +7,7 @@
 
 #define LINE_MAX 512
 
-/* ---- lines of a /proc file -------------------------------------------------------------------- */
+/* ---- lines of a /proc file ------------------------------------------------------------------ */
 
 /* Gets a line without its newline; false: no more is wanted. */
 typedef bool (*line_fn)(const char *line, void *ctx);
@@ -102,7 +102,7 @@ long proc_field(struct u *u, const char *path, const char *name)
 	return ret < 0 ? ret : f.value;
 }
 
-/* ---- maps ------------------------------------------------------------------------------------- */
+/* ---- maps ----------------------------------------------------------------------------------- */
 
 struct map_line {
 	uint64_t start, end, off, ino;
@@ -248,7 +248,7 @@ static void see_smaps(struct u *u, uint64_t addr, const char *field, struct seen
 		s->kind = SEEN_TEXT;
 }
 
-/* ---- single pages ----------------------------------------------------------------------------- */
+/* ---- single pages --------------------------------------------------------------------------- */
 
 #define PM_PRESENT   (1ull << 63)
 #define PM_SOFTDIRTY (1ull << 55)
@@ -339,7 +339,7 @@ static void see_mapcount(struct u *u, uint64_t addr, struct seen *s)
 		s->kind = SEEN_CANNOT;
 }
 
-/* ---- all of them ------------------------------------------------------------------------------ */
+/* ---- all of them ---------------------------------------------------------------------------- */
 
 static long do_clearrefs(struct u *u, uint64_t what)
 {

@@ -27,7 +27,7 @@ struct options {
 	int first; /* index of the first file */
 };
 
-/* ---- the trace -------------------------------------------------------------------------------- */
+/* ---- the trace ------------------------------------------------------------------------------ */
 
 struct drain {
 	FILE *file;
@@ -88,7 +88,7 @@ static bool drain_end(struct drain *d)
 	return !fclose(d->file);
 }
 
-/* ---- replay from a file ----------------------------------------------------------------------- */
+/* ---- replay from a file --------------------------------------------------------------------- */
 
 static const struct rp_header *table;
 static bool full;
@@ -143,7 +143,7 @@ static int replay_main(struct u *u, void *state, int argc, char **argv)
 
 static const struct u_program replay_program = { replay_main, sizeof(struct rp), RP_BLOCK };
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options -------------------------------------------------------------------------------- */
 
 static int usage(const char *self)
 {
@@ -225,7 +225,7 @@ static void log_out(const char *s, size_t n)
 	fflush(stdout);
 }
 
-/* ---- what is run ------------------------------------------------------------------------------ */
+/* ---- what is run ---------------------------------------------------------------------------- */
 
 static int run_table(const char *path, size_t n, const struct options *o)
 {

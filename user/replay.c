@@ -16,7 +16,7 @@ static uint64_t steps_end(const struct rp *r)
 	return r->h->steps_off + r->h->steps_size;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 void rp_line(struct u *u, struct text *t)
 {
@@ -44,7 +44,7 @@ void rp_mark(struct u *u, const char *text)
 	u_syscall(u, NR_write, RP_FD_MARKER, scratch_string(u, text), (long)str_len(text), 0, 0, 0);
 }
 
-/* ---- faults ----------------------------------------------------------------------------------- */
+/* ---- faults --------------------------------------------------------------------------------- */
 
 static void report_access(struct u *u, struct rp *r, uint64_t addr, long a, long b)
 {
@@ -141,7 +141,7 @@ static void do_verify(struct u *u, struct rp *r, const struct rp_step *s, const 
 	}
 }
 
-/* ---- calls ------------------------------------------------------------------------------------ */
+/* ---- calls ---------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *name;
@@ -229,7 +229,7 @@ static void do_call(struct u *u, struct rp *r, const struct rp_step *s, const ui
 	rp_line(u, &t);
 }
 
-/* ---- turns and processes ---------------------------------------------------------------------- */
+/* ---- turns and processes -------------------------------------------------------------------- */
 
 static uint16_t slot_of(const struct rp *r, unsigned proc)
 {
@@ -445,7 +445,7 @@ void rp_life(struct u *u, struct rp *r)
 	}
 }
 
-/* ---- before the first step -------------------------------------------------------------------- */
+/* ---- before the first step ------------------------------------------------------------------ */
 
 struct mapped {
 	uint64_t start, end;

@@ -18,7 +18,7 @@ static uint64_t fnv(uint64_t h, const void *p, size_t n)
 	return h;
 }
 
-/* ---- /proc/self/maps -------------------------------------------------------------------------- */
+/* ---- /proc/self/maps ------------------------------------------------------------------------ */
 
 static const char *skip_field(const char *p)
 {
@@ -124,7 +124,7 @@ long rp_maps(struct u *u, void (*fn)(struct u *u, const struct rp_map *m, void *
 	return n < 0 ? n : size == cap ? -U_EFBIG : 0;
 }
 
-/* ---- the digest ------------------------------------------------------------------------------- */
+/* ---- the digest ----------------------------------------------------------------------------- */
 
 struct digest {
 	uint64_t maps, pages, vmas, present;

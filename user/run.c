@@ -3,7 +3,7 @@
 #include "run.h"
 #include "names.h"
 
-/* ---- expressions ------------------------------------------------------------------------------ */
+/* ---- expressions ---------------------------------------------------------------------------- */
 
 uint64_t run_faults(struct u *u)
 {
@@ -126,7 +126,7 @@ void seen_result(struct seen *s, long ret)
 	}
 }
 
-/* ---- showing ---------------------------------------------------------------------------------- */
+/* ---- showing -------------------------------------------------------------------------------- */
 
 /* Addresses in the arena as @page; others are the kernel's choice and stay unnamed in the
  * ordinary output, so that it is the same on every machine. */
@@ -208,7 +208,7 @@ static void show_seen(struct text *t, const struct seen *s, bool exact)
 	}
 }
 
-/* ---- comparing -------------------------------------------------------------------------------- */
+/* ---- comparing ------------------------------------------------------------------------------ */
 
 static bool blank(char c)
 {
@@ -259,7 +259,7 @@ static bool as_wanted(struct u *u, struct run *r, const struct scn_action *a, co
 	}
 }
 
-/* ---- one action ------------------------------------------------------------------------------- */
+/* ---- one action ----------------------------------------------------------------------------- */
 
 static void report(struct u *u, struct run *r, const struct scn_action *a, const struct seen *s)
 {

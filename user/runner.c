@@ -27,7 +27,7 @@ static void say(struct u *u, const char *a, const char *b, const char *c)
 	u_write(u, buf, t.n);
 }
 
-/* ---- one file --------------------------------------------------------------------------------- */
+/* ---- one file ------------------------------------------------------------------------------- */
 
 static bool load(struct u *u, struct run *r, const char *path)
 {
@@ -126,7 +126,7 @@ static int run_file(struct u *u, struct run *r, const char *path, const struct o
 	return result_of(u, r, status);
 }
 
-/* ---- the machine ------------------------------------------------------------------------------ */
+/* ---- the machine ---------------------------------------------------------------------------- */
 
 /* As the first program of a machine: what a Linux kernel leaves to user space. */
 static void mount_all(struct u *u)

@@ -79,7 +79,7 @@ struct parser {
 	bool gone[SCN_MAX_TASKS]; /* the task exited or was waited for */
 };
 
-/* ---- characters and words --------------------------------------------------------------------- */
+/* ---- characters and words ------------------------------------------------------------------- */
 
 static bool fail_at(struct parser *ps, const char *at, const char *reason, const char *what,
 		    size_t n)
@@ -154,7 +154,7 @@ static int find_word(const struct scenario *s, const struct scn_word *tab, uint3
 	return -1;
 }
 
-/* ---- expressions ------------------------------------------------------------------------------ */
+/* ---- expressions ---------------------------------------------------------------------------- */
 
 static bool expression(struct parser *ps);
 
@@ -326,7 +326,7 @@ static bool whole_expression(struct parser *ps, struct scn_expr *e)
 	return true;
 }
 
-/* ---- arguments -------------------------------------------------------------------------------- */
+/* ---- arguments ------------------------------------------------------------------------------ */
 
 static bool arg_word(struct parser *ps, struct scn_arg *a)
 {
@@ -432,7 +432,7 @@ static bool arguments(struct parser *ps, struct scn_action *a, const struct op_d
 	return true;
 }
 
-/* ---- what is expected ------------------------------------------------------------------------- */
+/* ---- what is expected ----------------------------------------------------------------------- */
 
 static bool gives_text(enum scn_op op)
 {
@@ -529,7 +529,7 @@ static bool wanted(struct parser *ps, struct scn_action *a)
 	}
 	if (peek(ps) == 'S' && ps->end - ps->p > 3 && ps->p[1] == 'I' && ps->p[2] == 'G')
 		return want_signal(ps, a);
-	if (gives_text(a->op)) {
+	if (gives_text(a->op) || (a->op == OP_PREAD && is_any_of(ps, "eof"))) {
 		a->want = WANT_TEXT;
 		while (peek(ps) != '\n' && peek(ps) != '#')
 			ps->p++;
@@ -561,7 +561,7 @@ static bool expectation(struct parser *ps, struct scn_action *a)
 	return true;
 }
 
-/* ---- lines ------------------------------------------------------------------------------------ */
+/* ---- lines ---------------------------------------------------------------------------------- */
 
 /* `task:` and `NAME =` in front of the call; leaves the call's own word in *w. */
 static bool prefixes(struct parser *ps, struct scn_action *a, const char **w, size_t *n,

@@ -12,7 +12,7 @@
 #define FD_FLOOR   200l /* our own descriptors lie above those of the scenario */
 #define ALARM_SECS 300	/* a task that waits longer for its turn is lost */
 
-/* ---- the baton -------------------------------------------------------------------------------- */
+/* ---- the baton ------------------------------------------------------------------------------ */
 
 static void pass(struct u *u, struct run *r, unsigned to)
 {
@@ -47,7 +47,7 @@ static void set_alarm(struct u *u)
 	u_syscall(u, NR_setitimer, 0, (long)sc, 0, 0, 0, 0);
 }
 
-/* ---- pipes ------------------------------------------------------------------------------------ */
+/* ---- pipes ---------------------------------------------------------------------------------- */
 
 /* The same file under a number that no scenario meets. */
 static int move_up(struct u *u, int fd)
@@ -112,7 +112,7 @@ void run_mark(struct u *u, struct run *r, const char *what, uint64_t n, bool has
 	u_syscall(u, NR_write, r->marker, run_string(u, buf), (long)t.n, 0, 0, 0);
 }
 
-/* ---- fork, wait, exit ------------------------------------------------------------------------- */
+/* ---- fork, wait, exit ----------------------------------------------------------------------- */
 
 static void newborn(struct u *u, void *state)
 {
@@ -225,7 +225,7 @@ static void reap(struct u *u, struct run *r)
 	wait_pid(u, -1, &r->status[t]);
 }
 
-/* ---- the life of a task ----------------------------------------------------------------------- */
+/* ---- the life of a task --------------------------------------------------------------------- */
 
 /* The kernel's own dump of the live tables, where there is one: it is compared by the host. */
 static void ask_for_dump(struct u *u)

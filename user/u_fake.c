@@ -76,7 +76,7 @@ void u_exit(struct u *u, int status)
 	fake_exit(status);
 }
 
-/* ---- memory of its own ------------------------------------------------------------------------ */
+/* ---- memory of its own ---------------------------------------------------------------------- */
 
 static void map_block(struct u *u)
 {
@@ -109,7 +109,7 @@ void u_warm(struct u *u, void *state, size_t size)
 	}
 }
 
-/* ---- processes -------------------------------------------------------------------------------- */
+/* ---- processes ------------------------------------------------------------------------------ */
 
 static void begin(void *arg)
 {
@@ -197,7 +197,7 @@ long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t he
 	return ret;
 }
 
-/* ---- the world outside ------------------------------------------------------------------------ */
+/* ---- the world outside ---------------------------------------------------------------------- */
 
 void u_write(struct u *u, const char *s, size_t n)
 {
@@ -238,7 +238,7 @@ uint64_t u_return_code(struct u *u)
 	return 0xc3c3c3c3c3c3c3c3ull; /* fetched, never executed */
 }
 
-/* ---- the first program ------------------------------------------------------------------------ */
+/* ---- the first program ---------------------------------------------------------------------- */
 
 static void first_program(void *arg)
 {
