@@ -52,14 +52,19 @@ def _show_problems(subject, result):
 
 
 def _in_ranges(line, ranges):
-    """Whether a line of a trace is no fault, or one at an address that is compared."""
-    m = re.search(r'fault\w*: address=(?:0x)?([0-9a-f]+)', line)
+    """Whether a line of a trace is a marker, a process event, or a fault at an address that is
+    compared."""
+    if re.search(r': (table_\w+|sys_\w+|mmap|mm_page_\w+): ', line):
+        return False
+    m = re.search(r'fault\w*: (?:address|cr2|stval)=(?:0x)?([0-9a-f]+)', line)
     return not m or any(a <= int(m.group(1), 16) < b for a, b in ranges)
 
 
 def _print_trace(subject, result, everything):
     """The trace as text: markers and what lies between them; of faults, unless everything is
     wanted, only those that are compared, not the runner's own."""
+    if not result.trace_path:
+        return
     if result.trace_path.endswith('.txt'):
         with open(result.trace_path) as f:
             lines = [s.rstrip('\n') for s in f if not s.startswith('#')]
@@ -69,7 +74,7 @@ def _print_trace(subject, result, everything):
     for line in lines:
         on = on or 'tracing_mark_write: ' + trace.BEGIN in line
         if on and (everything or _in_ranges(line, subject.ranges)):
-            print(line.strip())
+            print(subject.shown(line.strip()))
         if 'tracing_mark_write: ' + trace.END in line:
             on = False
 
@@ -77,7 +82,7 @@ def _print_trace(subject, result, everything):
 def cmd_run(args):
     names = machines.check(args.on)
     subjects = _subjects(args.file)
-    machines.prepare(names)
+    machines.prepare(names, subjects)
     worst = OK
     for name in names:
         for subject, result in machines.execute(subjects, name, _options(args),
@@ -88,7 +93,7 @@ def cmd_run(args):
                 continue
             print(f'== {subject.path} on {name}: {_verdict(result)}')
             sys.stdout.write(result.output)
-            if args.explain:
+            if args.explain and result.trace_path:
                 explain.show(result)
             elif args.trace:
                 print(f'trace: {result.trace_path}')
@@ -137,7 +142,7 @@ def cmd_diff(args):
     if len(names) < 2:
         raise CannotRun('diff wants at least two machines: --on host,x86_64')
     subjects = _subjects(args.file)
-    machines.prepare(names)
+    machines.prepare(names, subjects)
     collected, worst, cannot = {s.path: [] for s in subjects}, OK, {}
     for name in names:
         for subject, result in machines.execute(subjects, name, _options(args)):

@@ -20,7 +20,7 @@ class Table:
 
     def line(self, what, value, good=True):
         mark = '' if good else '   <-- not as it should be'
-        print(f'  {what + ":":44}{value}{mark}', flush=True)
+        print(f'  {what + ":":48}{value}{mark}', flush=True)
         if not good:
             self.code = max(self.code, DIFFERENT)
 

@@ -361,5 +361,15 @@ def execute(subjects, machine, opt, traced=True):
             yield s, CannotRun(f'{machine}: {e}')
 
 
-def prepare(machines):
-    build.build_for(machines)
+def prepare(machines, subjects=()):
+    """Builds what the machines need and reads the scenarios: Malformed if one cannot be run,
+    before anything is."""
+    build.build_for([*machines, 'host'])
+    scenarios = [s.path for s in subjects if not s.is_recording]
+    if not scenarios:
+        return
+    runner = os.path.join(build_folder('host'), 'user', 'runner-native')
+    r = subprocess.run([runner, '--check', '--machine', 'check', *scenarios],
+                       stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if r.returncode:
+        raise Malformed('nothing was run:\n' + r.stdout.decode(errors='replace').rstrip())
