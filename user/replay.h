@@ -73,7 +73,7 @@ struct rp_step {
 enum rp_op {
 	RP_FAULT = 1, /* aux RP_F_*; w0 the exact address */
 	RP_CALL,      /* aux enum rp_call; words = 7: six arguments, the expected result */
-	RP_FORK,      /* aux: number of the child; w0 clone flags (of them CLONE_VM and VFORK count) */
+	RP_FORK,      /* aux: number of the child; w0 clone flags (VM and VFORK count) */
 	RP_EXEC,      /* aux: number of the program image */
 	RP_EXIT,      /* aux: exit status, 0..255 */
 	RP_WAIT,      /* aux: number of the child; directly after its RP_EXIT, so that it is gone */

@@ -23,7 +23,8 @@ struct u {
 };
 
 #define U_SIGBUS   7
-#define U_SA_FLAGS (0x4ul | 0x08000000ul | 0x40000000ul | U_SA_RESTORER) /* SIGINFO ONSTACK NODEFER */
+/* SA_SIGINFO, SA_ONSTACK, SA_NODEFER */
+#define U_SA_FLAGS (0x4ul | 0x08000000ul | 0x40000000ul | U_SA_RESTORER)
 
 struct u_raw {
 	uint64_t value, why; /* why: signal | code << 8, the code with its sign; 0: no signal */
@@ -154,8 +155,8 @@ void u_warm(struct u *u, void *state, size_t size)
 	for (uintptr_t p = (uintptr_t)u; p < u->end; p += U_PAGE)
 		*(volatile char *)p = *(volatile char *)p;
 	/* The program's own pages; accesses that may fail, for there may be gaps between them. */
-	for (uintptr_t p = (uintptr_t)__executable_start & -U_PAGE; p < (uintptr_t)_end; p += U_PAGE)
-		u_access(u, U_LOAD, p, 1, 0);
+	for (char *p = __executable_start; p < _end; p += U_PAGE)
+		u_access(u, U_LOAD, (uintptr_t)p, 1, 0);
 	u_access(u, U_LOAD, 0, 1, 0); /* the signal's way */
 }
 

@@ -84,7 +84,8 @@ Test(scenario_parser, refusals_say_where)
 	refuses("child: load(0)\n", "1:1: no task forked above: 'child'");
 	refuses("fork(a)\nfork(a)\n", "2:6: there is a task of this name already: 'a'");
 	refuses("load(0) = SIGFOO\n", "1:11: no signal of this name: 'SIGFOO'");
-	refuses("load(0) = SIGSEGV BUS_ADRERR\n", "1:19: this signal has no such code: 'BUS_ADRERR'");
+	refuses("load(0) = SIGSEGV BUS_ADRERR\n",
+		"1:19: this signal has no such code: 'BUS_ADRERR'");
 	refuses("brk(0) = -1 EFOO\n", "1:13: no error of this name: 'EFOO'");
 	refuses("brk(0) 5\n", "1:8: this is too much in the line");
 	refuses("brk(0x)\n", "1:7: digits are missing");

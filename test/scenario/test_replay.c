@@ -29,7 +29,8 @@ static void step(unsigned *n, unsigned op, unsigned words, unsigned proc, uint32
 
 static void build(void)
 {
-	const uint64_t addr = 0x555555554000, call[7] = { addr, 4096, 3, 0x32, (uint64_t)-1, 0, addr };
+	const uint64_t addr = 0x555555554000;
+	const uint64_t call[7] = { addr, 4096, 3, 0x32, (uint64_t)-1, 0, addr };
 	unsigned n = 0;
 
 	memset(&t, 0, sizeof(t));
