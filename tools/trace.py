@@ -22,7 +22,7 @@ RING_MAGIC = 0x6563617274717551
 ROWS = ['none', 'zero', 'anon', 'cow', 'reuse', 'file', 'around', 'shmem', 'swap', 'stack',
         'spurious', 'segv', 'bus', 'oom', 'ad']
 ACCESSES = ['read', 'write', 'fetch', '?']
-OUTCOMES = ['ok', 'segv_maperr', 'segv_accerr', 'bus', 'oom', 'fixup', 'retry']
+OUTCOMES = ['ok', 'signal', 'fixup', 'oops', 'kill']
 ARENA = (1 << 36, 1 << 37)
 BEGIN, END = 'quire: begin', 'quire: end'
 
