@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "arch/hal_types.h"
+#include "arch/live.h"
 #include "pte.h"
 
 struct arch_space {
@@ -79,41 +80,6 @@ static inline void hal_clear_page(void *page)
 static inline void hal_copy_page(void *dst, const void *src)
 {
 	memcpy(dst, src, 1ul << ARCH_PAGE_SHIFT);
-}
-
-#define HAL_INLINE_poison
-static inline void hal_poison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
-static inline void hal_unpoison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
-#define HAL_INLINE_pte
-static inline pteval_t hal_pte_get(const pteval_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-
-static inline void hal_pte_set(pteval_t *p, pteval_t v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
-
-static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
-{
-	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
-}
-
-static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
-{
-	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	return old;
 }
 
 /* Whatever the encoding, so by decoding; the two calls are not on any benchmark's path. */

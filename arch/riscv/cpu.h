@@ -7,6 +7,7 @@
 #define ARCH_RISCV_CPU_H
 
 #include "arch/hal_types.h"
+#include "arch/live.h"
 #include "csr.h"
 #include "pte.h"
 
@@ -94,43 +95,7 @@ static inline void hal_cpu_relax(void)
 	__asm__ volatile(".4byte 0x0100000f" : : : "memory"); /* pause; an empty fence before it */
 }
 
-/* No memory checker watches a real machine. */
-#define HAL_INLINE_poison
-static inline void hal_poison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
-static inline void hal_unpoison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
 /* ---- live entries: every change is one access, so a walker sees the old word or the new ------- */
-
-#define HAL_INLINE_pte
-static inline pteval_t hal_pte_get(const pteval_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-
-static inline void hal_pte_set(pteval_t *p, pteval_t v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
-
-static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
-{
-	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
-}
-
-static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
-{
-	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	return old;
-}
 
 static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
 {

@@ -8,6 +8,7 @@
 #define ARCH_X86_64_CPU_H
 
 #include "arch/hal_types.h"
+#include "arch/live.h"
 #include "pte.h"
 
 /* One address space: its top table, and who may hold translations of it. */
@@ -110,42 +111,7 @@ static inline void hal_copy_page(void *dst, const void *src)
 	__asm__ volatile("rep movsq" : "+D"(dst), "+S"(src), "+c"(n) : : "memory");
 }
 
-#define HAL_INLINE_poison
-static inline void hal_poison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
-static inline void hal_unpoison(const void *p, size_t n)
-{
-	(void)p;
-	(void)n;
-}
-
 /* ---- live entries ---------------------------------------------------------------------------- */
-
-#define HAL_INLINE_pte
-static inline pteval_t hal_pte_get(const pteval_t *p)
-{
-	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-
-static inline void hal_pte_set(pteval_t *p, pteval_t v)
-{
-	__atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
-
-static inline pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
-{
-	return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
-}
-
-static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
-{
-	__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
-	return old;
-}
 
 static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
 {
