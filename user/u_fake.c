@@ -121,7 +121,7 @@ static void begin(void *arg)
 
 static struct start *start_make(struct u *u, u_entry entry, const void *state, size_t size)
 {
-	struct start *s = malloc(sizeof(*s) + size);
+	struct start *s = fake_alloc(sizeof(*s) + size);
 
 	if (!s)
 		return NULL;
@@ -159,7 +159,7 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 	if (!s)
 		return -12; /* ENOMEM */
 	pid = fake_fork(0, begin, s, sizeof(*s) + size);
-	free(s);
+	fake_free(s);
 	return pid;
 }
 
@@ -193,7 +193,7 @@ long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t he
 	u_poke(u, u->block, ptr, sizeof(ptr));
 	u_poke(u, u->block + 64, path, strlen(path) + 1);
 	ret = fake_exec(begin_image, s, sizeof(*s) + size, u->block + 64, u->block, u->block + 8);
-	free(s);
+	fake_free(s);
 	return ret;
 }
 
@@ -243,8 +243,8 @@ uint64_t u_return_code(struct u *u)
 static void first_program(void *arg)
 {
 	struct first *f = arg;
-	struct u *u = calloc(1, sizeof(*u));
-	void *state = calloc(1, f->program->state_size + 1);
+	struct u *u = fake_alloc(sizeof(*u));
+	void *state = fake_alloc(f->program->state_size + 1);
 	int status = 2;
 
 	if (u && state) {
@@ -253,8 +253,6 @@ static void first_program(void *arg)
 		catch_signals(u);
 		status = f->program->main(u, state, f->argc, f->argv);
 	}
-	free(state);
-	free(u);
 	fake_exit(status);
 }
 

@@ -61,6 +61,9 @@ long fake_fork(unsigned long flags, fake_program entry, const void *state, size_
  * envp). Returns only if it failed. */
 long fake_exec(fake_program entry, const void *state, size_t size, uintptr_t path, uintptr_t argv,
 	       uintptr_t envp);
+/* Zeroed host memory of the running program, freed when it ends or execs another; free: sooner. */
+void *fake_alloc(size_t n);
+void fake_free(void *p);
 /* Ends the process. */
 _Noreturn void fake_exit(int status);
 /* State of the FP unit, for tests of its saving. */

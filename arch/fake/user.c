@@ -22,9 +22,11 @@ static struct hal_fpu unit[FAKE_MAX_CPUS]; /* one a CPU: a kernel that forgets i
 
 /* ---- copies of programs' states -------------------------------------------------------------- */
 
-/* Made by fake_fork(), owned by the child once it runs; one that never does is freed at the end. */
+/* Made by fake_fork(), owned by the child once it runs; one that never does is freed at the end.
+ * What a program got from fake_alloc() has an owner from the start. */
 struct copy {
 	struct copy *next;
+	struct fake_task *owner;
 	max_align_t data[];
 };
 
@@ -37,7 +39,11 @@ static void *copy_make(const void *state, size_t size)
 
 	if (!c)
 		return NULL;
-	memcpy(c->data, state, size);
+	if (state)
+		memcpy(c->data, state, size);
+	else
+		memset(c->data, 0, size);
+	c->owner = state ? NULL : fake_me();
 	pthread_mutex_lock(&copies_lock);
 	c->next = copies;
 	copies = c;
@@ -60,8 +66,36 @@ static void copy_free(void *data)
 	free(c);
 }
 
+void *fake_alloc(size_t n)
+{
+	return copy_make(NULL, n);
+}
+
+void fake_free(void *p)
+{
+	copy_free(p);
+}
+
+/* What the program of t allocated goes with it. */
+static void free_owned(struct fake_task *t)
+{
+	struct copy **p = &copies, *c;
+
+	pthread_mutex_lock(&copies_lock);
+	while ((c = *p)) {
+		if (c->owner != t) {
+			p = &c->next;
+			continue;
+		}
+		*p = c->next;
+		free(c);
+	}
+	pthread_mutex_unlock(&copies_lock);
+}
+
 void fake_user_task_ends(struct fake_task *t)
 {
+	free_owned(t);
 	copy_free(t->owned);
 	copy_free(t->exec_state);
 }
@@ -211,6 +245,7 @@ static void choose_entry(struct fake_task *t)
 		t->state = NULL;
 	} else if (t->exec_entry) {
 		copy_free(t->owned);
+		free_owned(t);
 		t->entry = t->exec_entry;
 		t->state = t->owned = t->exec_state;
 		t->exec_entry = NULL;
