@@ -213,6 +213,9 @@ static int kill_other_threads(struct process *p)
 	struct task *t;
 
 	while (p->nr_threads > 1) {
+		/* Another thread was first with an exec, or the process ends: let it. */
+		if (current->leave || p->group_exit)
+			return -EINTR;
 		list_for_each_entry(t, &p->threads, thread)
 			if (t != current) {
 				t->leave = true;

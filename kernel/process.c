@@ -723,10 +723,11 @@ SYSCALL(wait4)
 {
 	struct process *z;
 	struct usage u;
-	int pid, r = wait_zombie((int)a[0], (unsigned)a[2], &z);
+	int pid, r;
 
-	if (a[2] & ~(0xful | WALL_BITS))
+	if ((unsigned)a[2] & ~(0xfu | WALL_BITS))
 		return -EINVAL;
+	r = wait_zombie((int)a[0], (unsigned)a[2], &z);
 	if (r <= 0)
 		return r;
 	pid = z->pid;
