@@ -222,9 +222,8 @@ def cmd_exec(args):
     if folder:
         os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f'{os.path.basename(guest)}.{arch}.trace') if folder else ''
-    words = ['norandmaps'] + ([f'swap={args.swap}'] if args.swap else [])
-    out = qemu.run(qemu.Config(arch, guest, args.args, files, words, parse_size(args.mem),
-                               args.smp, seconds=args.seconds, trace_path=path))
+    out = qemu.run(qemu.Config(arch, guest, args.args, files, ['norandmaps'],
+                               parse_size(args.mem), args.smp, seconds=args.seconds, trace_path=path))
     sys.stdout.write(machines.program_output(out.log))
     sys.stdout.flush()
     if path:
@@ -383,7 +382,6 @@ def parser():
     p = add('exec', cmd_exec, 'run a static Linux ELF as the first program on a machine')
     _guest_options(p)
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
-    p.add_argument('--swap', metavar='N', help='swap space')
     p.add_argument('--trace', metavar='DIR', help='keep the trace in this folder')
     p.add_argument('machine', help='x86_64, riscv64 or linux-5.10')
     p.add_argument('program')
