@@ -31,10 +31,10 @@ struct fault_state {
 	const struct fault_info *fi;
 	struct quire_fault_result *res;
 	struct vm_area_struct *vma;
-	pteval_t entry;	  /* as the walk found it */
+	pteval_t *walked; /* the last entry that the walk met; NULL: no canonical address */
+	pteval_t entry;	  /* what it was */
 	unsigned level;
 	bool present;	  /* a leaf, at any level */
-	bool canonical;
 	bool grew;	  /* the stack did */
 	unsigned row;
 };
@@ -89,7 +89,7 @@ _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why
  * snapshot any truer, as the hardware looked earlier still. */
 static void look_at_entry(struct fault_state *f)
 {
-	f->canonical = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
+	f->walked = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
 	f->present = arch_pte_decode(f->entry, f->level).kind == PTE_LEAF;
 }
 
@@ -175,7 +175,7 @@ static bool find_fault_vma(struct fault_state *f)
 {
 	uintptr_t addr = f->fi->addr;
 
-	if (!f->canonical || addr < f->mm->start || addr >= f->mm->task_size)
+	if (!f->walked || addr < f->mm->start || addr >= f->mm->task_size)
 		return false;
 	f->vma = find_vma(f->mm, addr);
 	if (!f->vma)
@@ -223,7 +223,7 @@ static void resolve(struct fault_state *f)
 	vm_fault_t ret;
 
 	count_vm_event(PGFAULT);
-	ret = handle_mm_fault(f->vma, f->fi->addr, flags, &f->row);
+	ret = __handle_mm_fault(f->vma, f->fi->addr, flags, f->level ? NULL : f->walked, &f->row);
 	if (ret & VM_FAULT_OOM) {
 		refuse_oom(f);
 		return;
@@ -247,7 +247,7 @@ static void resolve(struct fault_state *f)
 static void fault_locked(struct fault_state *f)
 {
 	if (f->fi->kind == FAULT_BUS) {
-		f->vma = f->canonical ? find_vma_intersection(f->mm, f->fi->addr, f->fi->addr + 1)
+		f->vma = f->walked ? find_vma_intersection(f->mm, f->fi->addr, f->fi->addr + 1)
 				      : NULL;
 		refuse(f, SIGBUS_NR, BUS_ADRERR, QUIRE_ROW_BUS);
 	} else if (!find_fault_vma(f)) {

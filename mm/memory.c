@@ -499,8 +499,8 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	return do_present(vmf, d);
 }
 
-vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags,
-			   unsigned *row)
+vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
+			     unsigned *row)
 {
 	struct vm_fault vmf = {
 		.vma = vma,
@@ -510,7 +510,7 @@ vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned 
 	};
 	vm_fault_t ret = VM_FAULT_OOM;
 
-	vmf.pte = pt_make(vma->vm_mm, vmf.address);
+	vmf.pte = pte ? pte : pt_make(vma->vm_mm, vmf.address);
 	if (vmf.pte)
 		ret = handle_pte_fault(&vmf);
 	if (ret & VM_FAULT_OOM)
@@ -523,4 +523,10 @@ vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned 
 	if (row)
 		*row = vmf.row;
 	return ret;
+}
+
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags,
+			   unsigned *row)
+{
+	return __handle_mm_fault(vma, addr, flags, NULL, row);
 }

@@ -14,6 +14,9 @@
  * one row. *row tells which. mmap_lock held. Counts nothing. */
 vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags,
 			   unsigned *row);
+/* The same for who has walked already: pte is the level-0 entry of addr, or NULL. */
+vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
+			     unsigned *row);
 /* How often each row was taken, since quire_init(); atomic. */
 extern uint64_t fault_rows[];
 

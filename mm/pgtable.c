@@ -150,20 +150,21 @@ pte_t *pt_make(struct mm_struct *mm, uintptr_t addr)
 	return table + pt_index(addr, 0);
 }
 
-bool pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level)
+pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level)
 {
 	unsigned unused = 64 - hal_mmu_info()->va_bits;
-	pteval_t *table = mm->pgd;
+	pteval_t *entry = mm->pgd;
 
 	*v = 0;
 	*level = pt_levels - 1;
 	if ((uintptr_t)((intptr_t)(addr << unused) >> unused) != addr)
-		return false;
+		return NULL;
 	for (;; --*level) {
-		*v = hal_pte_get(table + pt_index(addr, *level));
+		entry += pt_index(addr, *level);
+		*v = hal_pte_get(entry);
 		if (!*level || arch_pte_decode(*v, *level).kind != PTE_TABLE)
-			return true;
-		table = pt_table_of(*v, *level);
+			return entry;
+		entry = pt_table_of(*v, *level);
 	}
 }
 

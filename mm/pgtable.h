@@ -83,10 +83,10 @@ pte_t *pt_find(struct mm_struct *mm, uintptr_t addr);
 /* The same, making the tables that are missing. NULL: no memory (nothing has to be undone). */
 pte_t *pt_make(struct mm_struct *mm, uintptr_t addr);
 /*
- * As the hardware would walk: the last entry met and its level, even a leaf high up or the kernel's
- * half. False if addr is not canonical. Takes no lock.
+ * As the hardware would walk: the last entry met, its contents and its level, even a leaf high up or
+ * the kernel's half. NULL if addr is not canonical. Takes no lock.
  */
-bool pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level);
+pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level);
 
 /* Calls fn for each level-0 table that overlaps [start, end), in order, with the part of the range
  * it spans and its first entry; absent tables cost nothing. fn != 0 ends the walk with it. */

@@ -52,6 +52,38 @@ Test(mmap, chosen_addresses)
 	space_down();
 }
 
+/* The highest free stretch, found the slow way. */
+static uintptr_t highest_gap(size_t len)
+{
+	uintptr_t best = -ENOMEM, low = 65536, high = mm_now()->mmap_base;
+
+	for (struct vm_area_struct *v = mm_now()->mmap; v; v = v->vm_next) {
+		uintptr_t end = vm_start_gap(v) < high ? vm_start_gap(v) : high;
+
+		if (end >= len && end - len >= low)
+			best = end - len;
+		low = v->vm_end > low ? v->vm_end : low;
+	}
+	return high - len >= low ? high - len : best;
+}
+
+Test(mmap, highest_gap_first)
+{
+	limit_set(OS_RLIMIT_STACK, 8 * MIB);
+	space_up();
+	for (int i = 0; i < 600; i++) {
+		size_t len = (1 + rnd() % 9) * PS;
+		uintptr_t want = highest_gap(len), a;
+
+		a = QMMAP(0, len, rnd() & 1 ? RW : PROT_READ,
+			  PRIV | (rnd() % 8 ? 0 : MAP_GROWSDOWN), 0);
+		cr_assert_eq(a, want, "%#lx, not %#lx", (unsigned long)a, (unsigned long)want);
+		for (int k = rnd() % 3; k > 0; k--)
+			munmap_at(mm_now()->mmap_base - (1 + rnd() % 1500) * PS, 1 + rnd() % 5);
+	}
+	space_down();
+}
+
 /* The eight cases, on 4-page neighbours. */
 Test(mmap, merge_cases)
 {
