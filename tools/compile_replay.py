@@ -470,15 +470,17 @@ class Compiler:
 
     def exec(self, proc, e, areas, following):
         _, _, heap, stack, _ = e
+        if heap not in self.heaps:      # images differ in nothing else
+            self.heaps.append(heap)
+        image = self.heaps.index(heap)
         if self.images.get(proc) is not None or proc != 1:
             shared = any(s is self.spaces[proc] for p, s in self.spaces.items() if p != proc)
             if not shared:
                 self.verify(proc, 0, USER_END)
             self.step(OP_DIGEST, proc, AT_EXEC)
-            self.step(OP_EXEC, proc, len(self.heaps))
+            self.step(OP_EXEC, proc, image)
         self.release(proc)
-        self.images[proc] = len(self.heaps)
-        self.heaps.append(heap)
+        self.images[proc] = image
         self.spaces[proc] = Space()
         self.call(proc, 'munmap', [heap - PAGE, PAGE])
         self.exec_areas(proc, areas, following)
