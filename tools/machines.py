@@ -118,6 +118,13 @@ def program_output(log):
     return re.sub(r'^quire: [^\n]*(\n|$)', '', log[first.start() if first else 0:], flags=re.M)
 
 
+def _check_status(machine, status, words):
+    """Runner and replayer end with 0, 1 or 2; anything else is an end before their time."""
+    if not 0 <= status <= 2:
+        raise CannotRun(f'{machine}: ended with status {status}; its last words:\n' +
+                        '\n'.join('    ' + s for s in words.splitlines()[-25:]))
+
+
 # ---- the machines ----------------------------------------------------------------------------
 
 def _on_host(subject, opt):
@@ -143,9 +150,7 @@ def _on_host(subject, opt):
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     text = r.stdout.decode(errors='replace')
-    if r.returncode < 0 or r.returncode > 2:
-        raise CannotRun(f'host: ended with status {r.returncode}; its last words:\n' +
-                        '\n'.join('    ' + s for s in text.splitlines()[-25:]))
+    _check_status('host', r.returncode, text)
     result.log, result.output, result.status = text, program_output(text), r.returncode
     if r.returncode != 2:
         _from_binary(subject, result)
@@ -162,6 +167,7 @@ def _on_qemu(subject, machine, opt):
     result.log, result.status = out.log, out.status
     result.output = subject.shown(program_output(out.log))
     result.dumps, result.table_differences = out.dumps, out.table_differences
+    _check_status(machine, out.status, out.log)
     if result.status != 2:
         _from_binary(subject, result)
     return result
@@ -227,6 +233,7 @@ def _on_oracle(subjects, machine, opt):
         if r.status is None:
             raise CannotRun(f'{machine}: {s.path} did not end; it printed:\n' +
                             r.output.decode(errors='replace')[-2000:])
+        _check_status(machine, r.status, r.output.decode(errors='replace'))
         result = Result(machine, r.status, s.shown(r.output.decode(errors='replace')))
         result.trace_path = _trace_path(s, machine, opt, 'trace.txt')
         with open(result.trace_path, 'w') as f:
@@ -309,8 +316,7 @@ def _on_linux(subject, opt, traced):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(data, ignore_errors=True)
     out = r.stdout.decode(errors='replace').replace(os.path.abspath(subject.path), subject.path)
-    if r.returncode < 0 or r.returncode > 2:
-        raise CannotRun(f'linux: ended with status {r.returncode}:\n{out[-2000:]}')
+    _check_status('linux', r.returncode, out)
     result = Result('linux', r.returncode, out)
     if traced and r.returncode != 2:
         result.trace_path = _trace_path(subject, 'linux', opt, 'trace.txt')

@@ -214,7 +214,8 @@ class Run:
         cfg = self.cfg
         words = list(cfg.words) + ['init=' + cfg.init]
         if self.writer:
-            words.append(f'trace={cfg.ring >> 20}M')
+            ring = max(1 << 20, min(cfg.ring, cfg.mem >> 4))    # little of a small machine
+            words.append(f'trace={ring >> 20}M')
         if cfg.args:
             words += ['--', *cfg.args]
         if any(re.search(r'\s', w) for w in words):
