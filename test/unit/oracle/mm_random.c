@@ -8,7 +8,8 @@
  *   gcc -O1 -static mm_random.c -o init && echo init | cpio -o -H newc > ird.cpio
  *   qemu-system-x86_64 -cpu max,pku=off -m 256 -nographic -no-reboot -kernel vmlinuz -initrd ird.cpio
  *     -append "console=ttyS0 loglevel=0 norandmaps transparent_hugepage=never rounds=20 seed=1"
- * It powers the machine off. Lines end with \r\n on a serial console.
+ * It powers the machine off. Lines end with \r\n on a serial console. As init of our own kernels it
+ * asks them in the same way, and the two texts can be compared line by line.
  */
 #define _GNU_SOURCE
 #include <errno.h>
