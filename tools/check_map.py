@@ -4,7 +4,7 @@
 
 Every name of the list must have one row, in the list's order. A row that says `built` or
 `corrected` names a file, and what it names there must be in the file and, where a kernel image is
-given, in that image's debug strings. A call `a -> b` must be a call in a's body, or in one of the
+given, in that image's debug information. A call `a -> b` must be a call in a's body, or in one of the
 functions that its row says it goes through ("via `x`, `y`"); where the row says `corrected`, the
 calls `x` -> `y` that its remark names are checked instead. The test column names existing files.
 
@@ -15,7 +15,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 
 STATES = ('built', 'corrected', 'pending', 'not built')
 errors = []
@@ -84,13 +83,11 @@ class Sources:
         return text[m.end():i]
 
 
-def debug_strings(elf):
+def debug_names(elf):
     """All names of the image's debug information."""
-    with tempfile.TemporaryDirectory() as d:
-        out = os.path.join(d, 's')
-        subprocess.run(['objcopy', '-I', 'elf64-little', '-O', 'binary', '--set-section-flags',
-                        '.debug_str=alloc', '--only-section=.debug_str', elf, out], check=True)
-        return set(open(out, 'rb').read().split(b'\0'))
+    out = subprocess.run(['readelf', '--debug-dump=info', elf], stdout=subprocess.PIPE,
+                         stderr=subprocess.DEVNULL, check=True, text=True, errors='replace').stdout
+    return {line.rsplit(': ', 1)[1].strip() for line in out.splitlines() if 'DW_AT_name' in line}
 
 
 def check_call(at, name, rel, remark, src):
@@ -134,8 +131,9 @@ def check_row(row, src, images):
     elif not re.search(r'\b' + re.escape(last) + r'\b', text):
         errors.append(f'{at}: {last} is not in {rel}')
     elif not re.search(r'^\s*#define\s+' + re.escape(last) + r'\b', text, re.M):
-        errors.extend(f'{at}: {last} is not in {elf}' for elf, strings in images
-                      if last.encode() not in strings)
+        lacking = [elf for elf, found in images if last not in found]
+        if not rel.startswith('arch/') or len(lacking) == len(images):  # one machine's is enough
+            errors.extend(f'{at}: {last} is not in {elf}' for elf in lacking)
     tests = re.findall(r'`([^`]+)`', test)
     errors.extend(f'{at}: no test {t}' for t in tests
                   if not os.path.exists(os.path.join(src.root, t)))
@@ -163,7 +161,7 @@ def main():
     rows = read_map(os.path.join(args.root, 'docs/documents-map.md'))
     check_order(read_names(os.path.join(args.root, 'docs/documents-names.txt')), rows)
     src = Sources(args.root)
-    images = [(elf, debug_strings(elf)) for elf in args.elf if os.path.exists(elf)]
+    images = [(elf, debug_names(elf)) for elf in args.elf if os.path.exists(elf)]
     for row in rows:
         check_row(row, src, images)
     for e in errors:
