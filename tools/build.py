@@ -14,7 +14,7 @@ OPTIONS = {
     'host': [],
     # Warnings that only sanitizers and other optimisations bring are no errors.
     'asan': ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1',
-             '-Dwerror=false'],
+             '-Dwerror=false', '-Dencodings=x86_64,invented'],
     'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
     'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
 }
