@@ -199,3 +199,29 @@ Test(fault, user_mode_has_nothing_in_a_supervisor_space)
 	cr_expect_eq(v, 5);
 	space_down();
 }
+
+Test(fault, code_is_synchronised_before_it_runs)
+{
+	uint64_t word = 0x0123456789abcdef, syncs;
+	struct quire_file *f;
+
+	space_up();
+	/* written from outside as data, then made code: the machine accuses if nobody synchronised */
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	cr_expect_eq(quire_mm_write(cur, AT(0), &word, sizeof(word)), sizeof(word));
+	cr_expect_eq(mprotect_at(AT(0), 1, PROT_READ | PROT_EXEC), 0);
+	cr_expect_eq(exec_at(AT(0)), 0);
+	/* a file's page, and a private copy of it */
+	f = file_new(1, FRW);
+	mmap_file(AT(4), 1, RW | PROT_EXEC, MAP_PRIVATE | FIX, f, 0);
+	cr_expect_eq(exec_at(AT(4)), 0);
+	cr_expect_eq(store_at(AT(4), 1), 0);
+	cr_expect_eq(exec_at(AT(4)), 0);
+	/* written from outside while it is code already, as a debugger does */
+	syncs = fake_counters()->icache_syncs;
+	cr_expect_eq(quire_mm_write(cur, AT(4), &word, sizeof(word)), sizeof(word));
+	cr_expect_eq(fake_counters()->icache_syncs, syncs + 1);
+	cr_expect_eq(load_at(AT(4)), word);
+	quire_file_put(f);
+	space_down();
+}
