@@ -20,13 +20,15 @@ static const char *bad(struct check *c, uint64_t at, const char *why)
 	return why;
 }
 
-/* [off, off + count * size) lies in the table and begins at a multiple of 8. */
-static const char *array(struct check *c, uint64_t off, uint64_t count, uint64_t size)
+/* The array at *off, a word of the header, lies in the table and begins at a multiple of 8. */
+static const char *array(struct check *c, const uint64_t *off, uint64_t count, uint64_t size)
 {
-	if (off % 8 || off < c->h->header_size || off > c->n)
-		return bad(c, off, "an offset outside the table or not a multiple of 8");
-	if (count > (c->n - off) / size)
-		return bad(c, off, "an array that is longer than the table");
+	uint64_t at = (const unsigned char *)off - c->base;
+
+	if (*off % 8 || *off < c->h->header_size || *off > c->n)
+		return bad(c, at, "an offset outside the table or not a multiple of 8");
+	if (count > (c->n - *off) / size)
+		return bad(c, at, "an array that is longer than the table");
 	return NULL;
 }
 
@@ -46,12 +48,12 @@ static const char *header(struct check *c)
 		return bad(c, 20, "too many or no processes");
 	if (!h->nexecs)
 		return bad(c, 32, "no program image");
-	if (array(c, h->procs_off, h->nprocs, sizeof(struct rp_proc)) ||
-	    array(c, h->files_off, h->nfiles, sizeof(struct rp_file)) ||
-	    array(c, h->runs_off, h->nruns, sizeof(struct rp_run)) ||
-	    array(c, h->execs_off, h->nexecs, sizeof(struct rp_exec)))
+	if (array(c, &h->procs_off, h->nprocs, sizeof(struct rp_proc)) ||
+	    array(c, &h->files_off, h->nfiles, sizeof(struct rp_file)) ||
+	    array(c, &h->runs_off, h->nruns, sizeof(struct rp_run)) ||
+	    array(c, &h->execs_off, h->nexecs, sizeof(struct rp_exec)))
 		return c->why;
-	return array(c, h->steps_off, h->steps_size, 1);
+	return array(c, &h->steps_off, h->steps_size, 1);
 }
 
 static const char *procs_and_files(struct check *c)
