@@ -22,6 +22,8 @@
  *   ARCH_LEAF_LEVELS    bit n set: an entry of level n may be a leaf
  *   ARCH_PFN_BITS       width of the widest frame number
  *   ARCH_SWAP_BITS      width of a swap or migration payload, at least 40
+ *   ARCH_MAP_32BIT      if defined: Linux's mmap has MAP_32BIT here
+ *   ARCH_MMAP_OFFSET_SIGNED  if defined: Linux's mmap takes a signed offset here
  *   static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level);
  *   static inline struct pte_desc arch_pte_decode(pteval_t v, unsigned level);
  *   static inline struct pte_desc arch_pte_widen(struct pte_desc d);

@@ -468,11 +468,17 @@ uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, s
 	return addr;
 }
 
+#ifdef ARCH_MAP_32BIT
+#define KNOWN_MAP_32BIT MAP_32BIT
+#else
+#define KNOWN_MAP_32BIT 0
+#endif
+
 /* Flags that mmap knew before it began to refuse unknown ones. */
 #define LEGACY_MAP_MASK                                                                        \
 	(MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_DENYWRITE |                \
 	 MAP_EXECUTABLE | MAP_GROWSDOWN | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE |          \
-	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | MAP_32BIT | (21ul << MAP_HUGE_SHIFT) |       \
+	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | KNOWN_MAP_32BIT | (21ul << MAP_HUGE_SHIFT) |       \
 	 (30ul << MAP_HUGE_SHIFT) | 0x4000000 /* MAP_UNINITIALIZED, accepted and ignored */)
 
 /* Files end at 2^63 - 1 bytes. */
@@ -593,6 +599,16 @@ static long mmap_hugetlb(const struct file *file, size_t len, unsigned long flag
 	return len ? -ENOMEM : -EINVAL;
 }
 
+/* The byte offset of the call in pages; where the call takes it signed, the sign is kept. */
+static unsigned long offset_pages(uint64_t off)
+{
+#ifdef ARCH_MMAP_OFFSET_SIGNED
+	return (unsigned long)((int64_t)off >> PAGE_SHIFT);
+#else
+	return off >> PAGE_SHIFT;
+#endif
+}
+
 long quire_mmap(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned long prot,
 		unsigned long flags, struct quire_file *qfile, uint64_t off)
 {
@@ -610,7 +626,7 @@ long quire_mmap(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned long 
 	/* Denying writers is the kernel's own flag, for executables; programs may not ask. */
 	flags &= ~(unsigned long)(MAP_EXECUTABLE | MAP_DENYWRITE);
 	down_write(&mm->mmap_lock);
-	ret = do_mmap(mm, file, addr, len, prot, flags, off >> PAGE_SHIFT, &populate);
+	ret = do_mmap(mm, file, addr, len, prot, flags, offset_pages(off), &populate);
 	up_write(&mm->mmap_lock);
 	if (populate)
 		mm_populate(mm, ret, populate);

@@ -25,7 +25,7 @@
 #define MAP_TYPE	    0x0f
 #define MAP_FIXED	    0x10
 #define MAP_ANONYMOUS	    0x20
-#define MAP_32BIT	    0x40 /* only on machines whose pte.h or cpu.h defines ARCH_MAP_32BIT */
+#define MAP_32BIT	    0x40 /* only where pte.h defines ARCH_MAP_32BIT */
 #define MAP_GROWSDOWN	    0x0100
 #define MAP_DENYWRITE	    0x0800
 #define MAP_EXECUTABLE	    0x1000

@@ -25,6 +25,7 @@ ACCESSES = ['read', 'write', 'fetch', '?']
 OUTCOMES = ['ok', 'signal', 'fixup', 'oops', 'kill']
 ARENA = (1 << 36, 1 << 37)
 BEGIN, END = 'quire: begin', 'quire: end'
+LINE_MARK, ONLY_MARK = 'quire: line', 'quire: only'     # of every machine; of one architecture
 
 
 class TraceWriter:
@@ -176,23 +177,26 @@ class Extractor:
 
     def __init__(self, ranges, kernel=True, markers=True, only=''):
         self.ranges, self.kernel, self.only = ranges, kernel, only
-        self.on = not markers
+        self.on, self.muted = not markers, False
         self.tasks, self.events = {}, []
         self.begun = self.ended = 0
 
     def marker(self, text):
         text = text.strip()
+        if text.startswith((LINE_MARK, ONLY_MARK)):
+            self.muted = text.startswith(ONLY_MARK)
+            return
         if self.only and not text.endswith(' ' + self.only):
             return                      # another program's, or a line number
         if text.startswith(BEGIN):
-            self.on = True
+            self.on, self.muted = True, False
             self.begun += 1
         elif text.startswith(END):
             self.on = False
             self.ended += 1
 
     def fault(self, pid, user, address, code):
-        if not self.on or not user and not self.kernel:
+        if not self.on or self.muted or not user and not self.kernel:
             return
         if not any(a <= address < b for a, b in self.ranges):
             return

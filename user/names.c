@@ -40,6 +40,8 @@ static const struct name consts[] = {
 	{ "MFD_CLOEXEC", 1 }, { "MFD_ALLOW_SEALING", 2 }, { "MFD_HUGETLB", 4 },
 	{ "FALLOC_FL_KEEP_SIZE", 1 }, { "FALLOC_FL_PUNCH_HOLE", 2 },
 	{ "FALLOC_FL_ZERO_RANGE", 0x10 },
+	{ "F_SEAL_SEAL", 1 }, { "F_SEAL_SHRINK", 2 }, { "F_SEAL_GROW", 4 }, { "F_SEAL_WRITE", 8 },
+	{ "F_SEAL_FUTURE_WRITE", 16 },
 	{ "SWAP_FLAG_DISCARD", 0x10000 }, { "SWAP_FLAG_PREFER", 0x8000 },
 };
 

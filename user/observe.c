@@ -71,6 +71,19 @@ long put_file(struct u *u, const char *path, const char *text)
 	return ret < 0 ? ret : 0;
 }
 
+static bool first_line(const char *line, void *ctx)
+{
+	*(long *)ctx = (long)str_num(&line, 10);
+	return false;
+}
+
+long get_number(struct u *u, const char *path)
+{
+	long value = 0, ret = proc_lines(u, path, first_line, &value);
+
+	return ret < 0 ? ret : value;
+}
+
 struct field {
 	const char *name;
 	long value;
@@ -107,6 +120,7 @@ long proc_field(struct u *u, const char *path, const char *name)
 struct map_line {
 	uint64_t start, end, off, ino;
 	char perms[5];
+	const char *name; /* the rest of the line */
 };
 
 /* start-end perms offset dev inode path; false if it is no such line. */
@@ -136,6 +150,9 @@ static bool parse_map(const char *p, struct map_line *m)
 	while (*p == ' ')
 		p++;
 	m->ino = str_num(&p, 10);
+	while (*p == ' ')
+		p++;
+	m->name = p;
 	return true;
 }
 
@@ -182,6 +199,45 @@ static void see_maps(struct u *u, const uint64_t *x, unsigned nargs, struct seen
 	s->kind = SEEN_TEXT;
 	if (!s->text.n)
 		text_str(&s->text, "none");
+}
+
+struct name_ctx {
+	uint64_t addr;	  /* of the area whose name is asked for */
+	const char *name; /* or the name of the area whose start is asked for */
+	bool found;
+	uint64_t start;
+	struct text *out;
+};
+
+static bool name_line(const char *line, void *ctx)
+{
+	struct name_ctx *c = ctx;
+	struct map_line m;
+
+	if (!parse_map(line, &m))
+		return true;
+	if (c->name ? !str_eq(m.name, c->name) : c->addr < m.start || c->addr >= m.end)
+		return true;
+	c->found = true;
+	c->start = m.start;
+	text_str(c->out, m.name[0] ? m.name : "none");
+	return false;
+}
+
+/* The name that stands behind an area; or (name given) where the area of that name starts. */
+static void see_name(struct u *u, uint64_t addr, const char *name, struct seen *s)
+{
+	struct name_ctx c = { .addr = addr, .name = name, .out = &s->text };
+	long ret = proc_lines(u, "/proc/self/maps", name_line, &c);
+
+	if (ret >= 0 && !c.found)
+		ret = -12; /* ENOMEM: nothing is mapped there */
+	seen_result(s, ret);
+	if (ret < 0)
+		return;
+	s->kind = name ? SEEN_VALUE : SEEN_TEXT;
+	s->value = c.start;
+	s->is_addr = name;
 }
 
 struct smaps_ctx {
@@ -252,6 +308,7 @@ static void see_smaps(struct u *u, uint64_t addr, const char *field, struct seen
 
 #define PM_PRESENT   (1ull << 63)
 #define PM_SOFTDIRTY (1ull << 55)
+#define PM_EXCLUSIVE (1ull << 56)
 #define PM_FRAME     ((1ull << 55) - 1)
 
 /* The pagemap word of addr, of task pid (0: the own one). Negative: an error. */
@@ -374,6 +431,12 @@ void observe(struct u *u, struct run *r, const struct scn_action *a, struct seen
 	case OP_MAPS:
 		see_maps(u, x, a->nargs, s);
 		break;
+	case OP_MAPNAME:
+		see_name(u, x[0], NULL, s);
+		break;
+	case OP_AREA:
+		see_name(u, 0, word, s);
+		break;
 	case OP_VMFLAGS:
 		see_smaps(u, x[0], "VmFlags", s);
 		break;
@@ -394,6 +457,9 @@ void observe(struct u *u, struct run *r, const struct scn_action *a, struct seen
 		break;
 	case OP_SOFTDIRTY:
 		count_bits(u, x, a->nargs, PM_SOFTDIRTY, s);
+		break;
+	case OP_EXCLUSIVE:
+		count_bits(u, x, a->nargs, PM_EXCLUSIVE, s);
 		break;
 	case OP_SAMEFRAME:
 		see_sameframe(u, r, a, x, s);

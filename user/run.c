@@ -318,7 +318,9 @@ void run_action(struct u *u, struct run *r, const struct scn_action *a)
 	struct seen s = { .text = { text, 0, sizeof(text) } };
 	bool equal;
 
-	run_mark(u, r, "line", a->line, true);
+	if (a->arch && a->arch != SCN_ARCH_HERE)
+		return;
+	run_mark(u, r, a->arch ? "only" : "line", a->line, true);
 	carry_out(u, r, a, &s);
 	if (a->bind >= 0)
 		r->b.name[a->bind] = s.kind == SEEN_VALUE ? s.value : 0;

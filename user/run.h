@@ -14,6 +14,13 @@
 
 #define NOBODY 255
 
+/* The fake machine speaks x86-64. */
+#if defined(__x86_64__)
+#define SCN_ARCH_HERE SCN_ARCH_X86_64
+#else
+#define SCN_ARCH_HERE SCN_ARCH_RISCV64
+#endif
+
 struct baton {
 	uint32_t next;	 /* action */
 	uint32_t failed; /* expectations */
@@ -70,6 +77,8 @@ void act(struct u *u, struct run *r, const struct scn_action *a, struct seen *s)
 void observe(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
 /* A field of a /proc file of "Name:   number ..." lines; negative: a negative errno. */
 long proc_field(struct u *u, const char *path, const char *field);
+/* The number at the start of a file; negative: a negative errno. */
+long get_number(struct u *u, const char *path);
 /* Writes text to a file that exists; 0 or a negative errno. */
 long put_file(struct u *u, const char *path, const char *text);
 /* task.c: turns, forks and ends. */

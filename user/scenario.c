@@ -27,7 +27,7 @@ static const struct op_desc ops[OP_COUNT] = {
 	[OP_MLOCKALL] = { "mlockall", "e" },
 	[OP_MUNLOCKALL] = { "munlockall", "" },
 	[OP_MSYNC] = { "msync", "eee" },
-	[OP_MINCORE] = { "mincore", "ee" },
+	[OP_MINCORE] = { "mincore", "eeE" },
 	[OP_REMAP_FILE_PAGES] = { "remap_file_pages", "eeeee" },
 	[OP_LOAD] = { "load", "eE" },
 	[OP_STORE] = { "store", "eeE" },
@@ -47,17 +47,22 @@ static const struct op_desc ops[OP_COUNT] = {
 	[OP_PREAD] = { "pread", "eee" },
 	[OP_PWRITE] = { "pwrite", "eeee" },
 	[OP_FALLOCATE] = { "fallocate", "eeee" },
+	[OP_PIPE] = { "pipe", "" },
+	[OP_SEAL] = { "seal", "ee" },
 	[OP_UNLINK] = { "unlink", "w" },
 	[OP_SETRLIMIT] = { "setrlimit", "ee" },
 	[OP_DROPCAPS] = { "dropcaps", "" },
-	[OP_SYSCTL] = { "sysctl", "we", true },
+	[OP_SYSCTL] = { "sysctl", "wE", true },
 	[OP_MAPS] = { "maps", "EE" },
+	[OP_MAPNAME] = { "mapname", "e" },
+	[OP_AREA] = { "area", "w" },
 	[OP_VMFLAGS] = { "vmflags", "e" },
 	[OP_SMAPS] = { "smaps", "ew" },
 	[OP_STATUS] = { "status", "w" },
 	[OP_MAPCOUNT] = { "mapcount", "e" },
 	[OP_PRESENT] = { "present", "eE" },
 	[OP_SOFTDIRTY] = { "softdirty", "eE" },
+	[OP_EXCLUSIVE] = { "exclusive", "eE" },
 	[OP_SAMEFRAME] = { "sameframe", "eeT" },
 	[OP_FAULTS] = { "faults", "" },
 	[OP_MEMINFO] = { "meminfo", "w" },
@@ -436,7 +441,7 @@ static bool arguments(struct parser *ps, struct scn_action *a, const struct op_d
 
 static bool gives_text(enum scn_op op)
 {
-	return op == OP_MAPS || op == OP_VMFLAGS || op == OP_MINCORE;
+	return op == OP_MAPS || op == OP_MAPNAME || op == OP_VMFLAGS || op == OP_MINCORE;
 }
 
 /* faults=N, if it stands here. */
@@ -563,6 +568,28 @@ static bool expectation(struct parser *ps, struct scn_action *a)
 
 /* ---- lines ---------------------------------------------------------------------------------- */
 
+/* `[x86_64]` or `[riscv64]`: the line is left out on other architectures. */
+static bool architecture(struct parser *ps, struct scn_action *a)
+{
+	const char *w;
+	size_t n;
+
+	if (peek(ps) != '[')
+		return true;
+	ps->p++;
+	n = word(ps, &w);
+	if (mem_is(w, n, "x86_64"))
+		a->arch = SCN_ARCH_X86_64;
+	else if (mem_is(w, n, "riscv64"))
+		a->arch = SCN_ARCH_RISCV64;
+	else
+		return fail_at(ps, w, "no architecture of this name:", w, n);
+	if (!expect_char(ps, ']', "a ] is missing"))
+		return false;
+	skip_blanks(ps);
+	return true;
+}
+
 /* `task:` and `NAME =` in front of the call; leaves the call's own word in *w. */
 static bool prefixes(struct parser *ps, struct scn_action *a, const char **w, size_t *n,
 		     const char **bind, size_t *bind_len)
@@ -635,6 +662,8 @@ static bool call(struct parser *ps, struct scn_action *a)
 
 	a->off = (uint32_t)(ps->p - ps->s->text);
 	a->bind = -1;
+	if (!architecture(ps, a))
+		return false;
 	if (!prefixes(ps, a, &w, &n, &bind, &bind_len))
 		return false;
 	if (!n)
@@ -644,6 +673,8 @@ static bool call(struct parser *ps, struct scn_action *a)
 	if (op == OP_COUNT)
 		return fail_at(ps, w, "no action of this name:", w, n);
 	a->op = (enum scn_op)op;
+	if (a->arch && a->op >= OP_FORK && a->op <= OP_EXIT)
+		return fail_at(ps, w, "tasks come and go on every architecture", NULL, 0);
 	if (!arguments(ps, a, &ops[op]))
 		return false;
 	a->len = (uint32_t)(ps->p - ps->s->text) - a->off;

@@ -29,10 +29,10 @@ enum scn_op {
 	OP_LOAD, OP_STORE, OP_EXEC, OP_FILL, OP_CHECK, OP_COPYIN, OP_COPYOUT,
 	OP_FORK, OP_WAIT, OP_EXIT,
 	OP_MEMFD, OP_OPEN, OP_DUP, OP_CLOSE, OP_FTRUNCATE, OP_PREAD, OP_PWRITE, OP_FALLOCATE,
-	OP_UNLINK,
+	OP_PIPE, OP_SEAL, OP_UNLINK,
 	OP_SETRLIMIT, OP_DROPCAPS, OP_SYSCTL,
-	OP_MAPS, OP_VMFLAGS, OP_SMAPS, OP_STATUS, OP_MAPCOUNT, OP_PRESENT, OP_SOFTDIRTY,
-	OP_SAMEFRAME, OP_FAULTS, OP_MEMINFO, OP_CLEARREFS,
+	OP_MAPS, OP_MAPNAME, OP_AREA, OP_VMFLAGS, OP_SMAPS, OP_STATUS, OP_MAPCOUNT, OP_PRESENT,
+	OP_SOFTDIRTY, OP_EXCLUSIVE, OP_SAMEFRAME, OP_FAULTS, OP_MEMINFO, OP_CLEARREFS,
 	OP_RECLAIM, OP_SWAPON, OP_SWAPOFF, OP_FAIL,
 	OP_COUNT
 };
@@ -57,6 +57,10 @@ struct scn_expr {
 	uint16_t first, count; /* of the tokens */
 };
 
+/* A line may be of one architecture only. */
+#define SCN_ARCH_X86_64  1
+#define SCN_ARCH_RISCV64 2
+
 enum scn_arg_kind { ARG_EXPR, ARG_WORD, ARG_TASK };
 
 struct scn_arg {
@@ -76,6 +80,7 @@ struct scn_action {
 	uint32_t off, len; /* the action's text without what is expected of it */
 	uint32_t want_off, want_len;
 	uint8_t task, nargs;
+	uint8_t arch; /* SCN_ARCH_*, 0: every machine */
 	int8_t bind; /* name that gets the result, -1: none */
 	struct scn_arg arg[SCN_MAX_ARGS];
 

@@ -95,5 +95,6 @@ enum u_nr {
 #define U_O_CREAT   0100l
 #define U_O_TRUNC   01000l
 #define U_F_DUPFD   0l
+#define U_F_ADD_SEALS 1033l
 
 #endif

@@ -32,6 +32,7 @@
 #define ARCH_LEAF_LEVELS 0x1fu /* pages, mega-, giga-, tera- and petapages */
 #define ARCH_PFN_BITS	 44
 #define ARCH_SWAP_BITS	 44
+#define ARCH_MMAP_OFFSET_SIGNED 1
 
 #define RV_PTE_V (1ull << 0)
 #define RV_PTE_R (1ull << 1)

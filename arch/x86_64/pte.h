@@ -27,6 +27,7 @@
 #define ARCH_LEAF_LEVELS 0x7u /* 4 KiB, 2 MiB, 1 GiB */
 #define ARCH_PFN_BITS	 40
 #define ARCH_SWAP_BITS	 40
+#define ARCH_MAP_32BIT	 1
 
 #define X86_PTE_P   (1ull << 0)
 #define X86_PTE_RW  (1ull << 1)

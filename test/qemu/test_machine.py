@@ -129,7 +129,7 @@ def run_program(machine):
 
 def main():
     machine = sys.argv[1]
-    run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/scenario/*.scn'))), 60)
+    run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/scenario/**/*.scn'), recursive=True)), 60)
     run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/recording/*.rec.xz'))), 180)
     if machine in COMPILERS:
         run_program(machine)

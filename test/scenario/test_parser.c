@@ -73,6 +73,19 @@ Test(scenario_parser, expectations)
 	cr_assert_eq(scn->action[5].want, WANT_ANY);
 }
 
+Test(scenario_parser, lines_of_one_architecture)
+{
+	accepts("[x86_64] brk(0)\n  [riscv64] A = brk(0) = 1\nfork(c)\n[riscv64] c: brk(0)\nbrk(A)\n");
+	cr_assert_eq(scn->action[0].arch, SCN_ARCH_X86_64);
+	cr_assert_eq(scn->action[1].arch, SCN_ARCH_RISCV64);
+	cr_assert_eq(scn->action[1].bind, 0);
+	cr_assert_eq(scn->action[2].arch, 0);
+	cr_assert_eq(scn->action[3].task, 1);
+	refuses("[vax] brk(0)\n", "1:2: no architecture of this name: 'vax'");
+	refuses("[x86_64 brk(0)\n", "1:9: a ] is missing");
+	refuses("[x86_64] fork(a)\n", "1:10: tasks come and go on every architecture");
+}
+
 Test(scenario_parser, refusals_say_where)
 {
 	refuses("maps(\n", "1:6: a number, a name or an address is missing");
@@ -118,6 +131,8 @@ Test(scenario_parser, depth_and_size_are_bounded)
 Test(scenario_parser, whole_machine)
 {
 	accepts("brk(0)\nsysctl(\"vm.overcommit_memory\", 1)\n");
+	cr_assert_eq(scn_whole_machine(scn)->line, 2);
+	accepts("brk(0)\nsysctl(\"vm.max_map_count\")\n");
 	cr_assert_eq(scn_whole_machine(scn)->line, 2);
 	accepts("brk(0)\n");
 	cr_assert_null(scn_whole_machine(scn));

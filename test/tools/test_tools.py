@@ -242,6 +242,15 @@ class Traces(Folder):
                          [('user', ARENA + 0x1000, 6, 0), ('kernel', ARENA + 0x2000, 2, 1)])
         self.assertEqual((len(mismatches), count), (1, 9))
 
+    def test_what_one_architecture_does_alone_is_not_compared(self):
+        path = self.trace(
+            raw(trace.MARKER, text=b'quire: begin x'), raw(trace.MARKER, text=b'quire: only 3'),
+            raw(trace.PF_USER, ARENA, 1, 6), raw(trace.MARKER, text=b'quire: line 4'),
+            raw(trace.PF_USER, ARENA + 0x1000, 1, 6), raw(trace.MARKER, text=b'quire: end x'))
+        for only in ('', 'x'):
+            events = trace.neutral_from_binary(path, [trace.ARENA], only=only)[0]
+            self.assertEqual([e.address for e in events], [ARENA + 0x1000])
+
     def test_text_has_linux_names(self):
         text = list(trace.text_lines(self.sample()))
         self.assertIn('task-7 [000] 0.000001: page_fault_user: address=0x1000001000 ip=0x401000 '
@@ -398,6 +407,37 @@ class PerfLines(unittest.TestCase):
         m = record.LINE.match(' 8283/8284   1410.595166:              exceptions:page_fault_kernel: '
                               'address=0x558d5d6ce0e8 ip=elf_load error_code=0x2')
         self.assertEqual((m.group(2), m.group(5)), ('8284', 'exceptions:page_fault_kernel'))
+
+
+class Facts(Folder):
+    """The list of facts against the scenarios' heads."""
+
+    def check(self, listed, *heads):
+        folder = self.path('s')
+        os.makedirs(os.path.join(folder, 'sub'), exist_ok=True)
+        with open(os.path.join(folder, 'facts.txt'), 'w') as f:
+            f.write(listed)
+        for n, head in enumerate(heads):
+            with open(os.path.join(folder, 'sub', f'{n}.scn'), 'w') as f:
+                f.write(head + '\nmaps()\n# Fact: ZZ99\n')
+        return subprocess.run(['python3', os.path.join(TOP, 'tools', 'facts.py'), folder],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def test_shown_or_with_a_reason(self):
+        r = self.check('[g]\nAB01\nAB02 needs a disk\nAB03\n', '# Name: x\n# Fact: AB01 AB03')
+        self.assertEqual((r.returncode, r.stderr), (0, ''))
+        self.assertIn('2 of 3', r.stdout)
+        self.assertIn('AB02 - needs a disk', r.stdout)
+
+    def test_what_is_wrong_is_said(self):
+        for listed, head, why in (
+                ('AB01\n', '', 'AB01: no scenario'), ('AB01\nAB01\n', '', 'stood above'),
+                ('AB01 why\n', '# Fact: AB01', 'AB01: has a reason'),
+                ('AB01 why\n', '# Fact: AB02', 'AB02: named by'),
+                ('AB01 why\n', '# Facts AB01', 'no list of facts')):
+            r = self.check(listed, head)
+            self.assertEqual(r.returncode, 1, head)
+            self.assertIn(why, r.stderr)
 
 
 class Command(Folder):
