@@ -159,6 +159,7 @@ static void start_core(void)
 		.trace_ring = boot.trace_ring,
 		.trace_ring_size = boot.trace_ring_size,
 		.aslr = options.aslr,
+		.params = boot.cmdline,
 	};
 	int err = quire_init(&cfg);
 

@@ -5,6 +5,7 @@
  */
 #include "lib/errno.h"
 #include "lib/printf.h"
+#include "mm/fail_inject.h"
 #include "mm/filemap.h"
 #include "mm/init.h"
 #include "mm/kmap.h"
@@ -86,6 +87,7 @@ int quire_init(const struct quire_config *cfg)
 	if (running)
 		return -EBUSY;
 	init_config = cfg ? *cfg : none;
+	fail_inject_init();
 	err = init_memory();
 	if (!err) {
 		kmap_use_buddy(true);
@@ -119,8 +121,7 @@ long quire_exit(void)
 		scnprintf(line, sizeof(line), "mem: %ld pages are still held at the end", held);
 		os_log(line);
 	}
-	quire_inject_set(QUIRE_INJECT_PAGE, 0);
-	quire_inject_set(QUIRE_INJECT_SLAB, 0);
+	fail_inject_exit();
 	page_reclaim_hook = NULL;
 	page_oom_hook = NULL;
 	page_kswapd_hook = NULL;

@@ -687,7 +687,8 @@ struct page *__alloc_pages(gfp_t gfp, unsigned order)
 		break;
 	if (unlikely(!zone)) /* no such memory in this machine */
 		return NULL;
-	if (should_fail(QUIRE_INJECT_PAGE) && !(gfp & __GFP_NOFAIL))
+	if (fault_attr_fails(&inject_attr[QUIRE_INJECT_PAGE], PAGE_SIZE << order) &&
+	    !(gfp & __GFP_NOFAIL))
 		return NULL;
 	page = get_page_from_freelist(gfp, order, ALLOC_WMARK_LOW | alloc_flags_nofragment(zone),
 				      &ac);
@@ -939,34 +940,7 @@ void zone_pcp_setup(struct zone *z)
 	z->pcp_high = 6 * batch;
 }
 
-/* ---- fault injection ------------------------------------------------------------------------- */
-
-uint64_t inject_armed[QUIRE_INJECT_KINDS];
-
-bool inject_hit(enum quire_inject kind)
-{
-	uint64_t left = __atomic_load_n(&inject_armed[kind], __ATOMIC_RELAXED);
-
-	/* Several CPUs may count down at once; exactly one of them meets the 1. */
-	while (left)
-		if (__atomic_compare_exchange_n(&inject_armed[kind], &left, left - 1, false,
-						__ATOMIC_RELAXED, __ATOMIC_RELAXED))
-			return left == 1;
-	return false;
-}
-
-void quire_inject_set(enum quire_inject kind, uint64_t nth)
-{
-	if (kind < QUIRE_INJECT_KINDS)
-		__atomic_store_n(&inject_armed[kind], nth, __ATOMIC_RELAXED);
-}
-
 uint64_t page_allocs_seen(void)
 {
 	return sum_vm_event(PAGE_ALLOC_CALLS);
-}
-
-uint64_t quire_inject_seen(enum quire_inject kind)
-{
-	return kind == QUIRE_INJECT_PAGE ? page_allocs_seen() : slab_allocs_seen();
 }

@@ -3,6 +3,7 @@
 #ifndef MM_PAGE_ALLOC_H
 #define MM_PAGE_ALLOC_H
 
+#include "mm/fail_inject.h"
 #include "mm/mmzone.h"
 #include <quire/quire.h>
 
@@ -57,19 +58,6 @@ unsigned long si_mem_available(void);
 extern unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
 extern bool (*page_oom_hook)(gfp_t gfp, unsigned order);
 extern void (*page_kswapd_hook)(struct zone *z, unsigned order);
-
-/* Fault injection: true if this allocation has to fail. armed[] is read first, so that an unarmed
- * kind costs one load. */
-extern uint64_t inject_armed[QUIRE_INJECT_KINDS];
-bool inject_hit(enum quire_inject kind);
-static inline bool should_fail(enum quire_inject kind)
-{
-	return unlikely(__atomic_load_n(&inject_armed[kind], __ATOMIC_RELAXED)) &&
-	       inject_hit(kind);
-}
-/* Allocations since start, per kind; the page count is the allocator's own. */
-uint64_t page_allocs_seen(void);
-uint64_t slab_allocs_seen(void);
 
 /* Splits one allocation of 2^order into single pages, each with a reference of its own. */
 void split_page(struct page *page, unsigned order);

@@ -28,6 +28,10 @@ struct quire_config {
 	size_t trace_ring_size; /* bytes, a whole number of pages */
 	bool aslr;		/* randomise mmap base, stack and brk of new spaces */
 	bool thp;		/* reserved: transparent huge pages */
+	/* Boot parameters with Linux's names ("page_owner=on init_on_free=1"), separated by
+	 * spaces; NULL: none. Words that the core does not know are left alone. The text must
+	 * live as long as the core. */
+	const char *params;
 };
 
 /* Takes over the memory that hal_memory_ranges() tells of. Context: early. -ENOMEM, -EINVAL. */
@@ -239,8 +243,19 @@ void quire_drop_caches(void);
 enum quire_inject { QUIRE_INJECT_PAGE, QUIRE_INJECT_SLAB, QUIRE_INJECT_KINDS };
 /* The nth next allocation of that kind fails, once (1: the very next; 0: off). */
 void quire_inject_set(enum quire_inject kind, uint64_t nth);
+/* Failures by Linux's knobs, or by number (above), or both. */
+struct quire_fault_attr {
+	uint32_t probability; /* per cent; 0: never */
+	uint32_t interval;    /* only each so many-th request; 0, 1: every one */
+	int32_t times;	      /* at most so many failures; -1: no end */
+	int64_t space;	      /* bytes that pass before the first failure */
+	uint64_t nth;	      /* this request from now, once; 0: none */
+};
+int quire_inject_attr(enum quire_inject kind, const struct quire_fault_attr *a); /* 0, -EINVAL */
 /* Allocations of that kind seen since quire_init(). */
 uint64_t quire_inject_seen(enum quire_inject kind);
+/* Failures injected since the attribute was set. */
+uint64_t quire_inject_hits(enum quire_inject kind);
 
 /* ---- traces ----------------------------------------------------------------------------------- */
 
