@@ -4,6 +4,7 @@
 Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run.
 """
 import argparse
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import bench_q
 import build
 import compare
 import compile_replay
@@ -333,6 +335,21 @@ def cmd_demo(args):
     return demo.run(args)
 
 
+# ---- bench -----------------------------------------------------------------------------------
+
+def cmd_bench(args):
+    """Rows are named as in docs/performance.md; Q: system calls and faults beside real Linux."""
+    packages.ensure('build')
+    on = args.on.split(',')
+    for name in on:
+        if name not in bench_q.MACHINES:
+            raise CannotRun(f'bench: {name}: wants {" or ".join(bench_q.MACHINES)}')
+    if args.profile:
+        return bench_q.profile(args.profile, on, args.others)
+    emit = (lambda line: print(json.dumps(line), flush=True)) if args.json else None
+    return bench_q.run(args.row, args.peer, on, args.no_peer, emit)
+
+
 # ---- the parser ------------------------------------------------------------------------------
 
 def _machine_options(p, on):
@@ -392,6 +409,18 @@ def parser():
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
     p.add_argument('machine', choices=['x86_64', 'riscv64', 'host'])
     p.add_argument('args', nargs=argparse.REMAINDER, metavar='-- WORDS of the kernel command line')
+    p = add('bench', cmd_bench, 'measure calls and faults in instructions, beside real Linux')
+    p.add_argument('--json', action='store_true', help='a line of JSON a row instead of tables')
+    p.add_argument('--on', metavar='M,M…', default='x86_64,riscv64',
+                   help='machines (default: x86_64,riscv64)')
+    p.add_argument('--peer', action='append', metavar='NAME[=FILE]',
+                   help='a Linux to stand beside us, may be given several times: a known name, or any '
+                        'kernel image (default: linux-5.10 and linux-6.12-riscv64)')
+    p.add_argument('--no-peer', action='store_true', help='our own figures only')
+    p.add_argument('--profile', metavar='ROW', help='where the instructions of a row go, by function')
+    p.add_argument('--others', type=int, default=0,
+                   help='other areas in the process while profiling (default: 0)')
+    p.add_argument('row', nargs='*', help='rows (default: all): Q0, Q1 …')
     p = add('trace', cmd_trace, 'print a binary trace as ftrace text, or convert it to CTF')
     p.add_argument('--ctf', metavar='DIR', help='write CTF 1.8 there instead')
     p.add_argument('file')

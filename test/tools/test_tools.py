@@ -13,12 +13,15 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.dont_write_bytecode = True
 
+import bench_q  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
 import compile_replay  # noqa: E402
 import cpio  # noqa: E402
 import ctf  # noqa: E402
 import machines  # noqa: E402
+import oracle  # noqa: E402
+import profile_q  # noqa: E402
 import qemu  # noqa: E402
 import record  # noqa: E402
 import recording  # noqa: E402
@@ -438,6 +441,45 @@ class Facts(Folder):
             r = self.check(listed, head)
             self.assertEqual(r.returncode, 1, head)
             self.assertIn(why, r.stderr)
+
+
+class Bench(Folder):
+    LOG = 'boot\nq Q0 0 700 712\nq Q7w 10000 25001 26000\nq done: status 0\n'
+
+    def test_figures(self):
+        self.assertEqual(bench_q._parse(self.LOG, 'x'),
+                         {('Q0', 0): (70.0, 71.2), ('Q7w', 10000): (2500.1, 2600.0)})
+
+    def test_a_run_that_broke_off_is_no_result(self):
+        for text in ('q Q0 0 700 712\n', 'q failed: mmap -12\n' + self.LOG):
+            with self.assertRaises(common.CannotRun):
+                bench_q._parse(text, 'x')
+
+    def test_rows(self):
+        self.assertEqual(bench_q.chosen(['Q7', 'Q1']), ['Q1', 'Q7', 'Q7w'])
+        self.assertEqual(bench_q.chosen([]), bench_q.NAMES)
+        with self.assertRaisesRegex(common.CannotRun, 'Q12: no such row'):
+            bench_q.chosen(['Q12'])
+
+    def test_lines_name_the_best_peer(self):
+        lines = bench_q._lines('x86_64', ['Q0', 'Q1'], {('Q0', 0): (100.0, 101.0), ('Q1', 0): (9.0, 9.0)},
+                               {'a': {('Q0', 0): (250.0, 251.0)}, 'b': {('Q0', 0): (240.0, 260.0)}})
+        self.assertEqual([(r['row'], r['ours'], r['peer'], r['peer_name'], r['ratio']) for r in lines],
+                         [('Q0', 100.0, 240.0, 'b', 2.4), ('Q1', 9.0, None, 'no peer', None)])
+
+    def test_kernel_images(self):
+        for name, head, machine in (('a', b'\0' * 0x202 + b'HdrS' + b'\0' * 16, 'x86_64'),
+                                    ('b', b'\0' * 0x30 + b'RISCV' + b'\0' * 16, 'riscv64'),
+                                    ('c', b'text', None)):
+            self.assertEqual(oracle.image_machine(self.path(name, head)), machine)
+
+    def test_profile_counts_between_begin_and_end(self):
+        class Symbols:
+            address = {'q_begin': 0x10, 'q_end': 0x20}
+        lines = [b'Trace 0: 0x7f [0/%016x/0/0] f\n' % a
+                 for a in (5, 0x10, 5, 6, 0x20, 6, 0x10, 5, 0x20, 0x10, 5)]
+        counts, rounds = profile_q._count(lines, Symbols)
+        self.assertEqual((dict(counts), rounds), ({5: 2, 6: 1}, 2))
 
 
 class Command(Folder):
