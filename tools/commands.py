@@ -4,7 +4,6 @@
 Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run.
 """
 import argparse
-import json
 import os
 import re
 import shutil
@@ -13,6 +12,7 @@ import subprocess
 import sys
 import time
 
+import bench
 import bench_q
 import build
 import compare
@@ -338,7 +338,7 @@ def cmd_demo(args):
 # ---- bench -----------------------------------------------------------------------------------
 
 def cmd_bench(args):
-    """Rows are named as in docs/performance.md; Q: system calls and faults beside real Linux."""
+    """Rows are named as in docs/bench.md (H) and docs/performance.md (Q)."""
     packages.ensure('build')
     on = args.on.split(',')
     for name in on:
@@ -346,8 +346,8 @@ def cmd_bench(args):
             raise CannotRun(f'bench: {name}: wants {" or ".join(bench_q.MACHINES)}')
     if args.profile:
         return bench_q.profile(args.profile, on, args.others)
-    emit = (lambda line: print(json.dumps(line), flush=True)) if args.json else None
-    return bench_q.run(args.row, args.peer, on, args.no_peer, emit)
+    return bench.main(args.row, bench.Options(args.json, args.rounds, args.quick, args.llfree, on,
+                                              args.peer, args.no_peer))
 
 
 # ---- the parser ------------------------------------------------------------------------------
@@ -409,18 +409,22 @@ def parser():
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
     p.add_argument('machine', choices=['x86_64', 'riscv64', 'host'])
     p.add_argument('args', nargs=argparse.REMAINDER, metavar='-- WORDS of the kernel command line')
-    p = add('bench', cmd_bench, 'measure calls and faults in instructions, beside real Linux')
-    p.add_argument('--json', action='store_true', help='a line of JSON a row instead of tables')
+    p = add('bench', cmd_bench, 'measure beside other memory managers: real Linux, allocators')
+    p.add_argument('--json', action='store_true', help='a line of JSON a figure instead of tables')
     p.add_argument('--on', metavar='M,M…', default='x86_64,riscv64',
-                   help='machines (default: x86_64,riscv64)')
+                   help='Q: machines (default: x86_64,riscv64)')
     p.add_argument('--peer', action='append', metavar='NAME[=FILE]',
-                   help='a Linux to stand beside us, may be given several times: a known name, or any '
+                   help='Q: a Linux to stand beside us, may be given several times: a known name, or any '
                         'kernel image (default: linux-5.10 and linux-6.12-riscv64)')
-    p.add_argument('--no-peer', action='store_true', help='our own figures only')
-    p.add_argument('--profile', metavar='ROW', help='where the instructions of a row go, by function')
+    p.add_argument('--no-peer', action='store_true', help='Q: our own figures only')
+    p.add_argument('--profile', metavar='ROW', help='Q: where the instructions of a row go, by function')
     p.add_argument('--others', type=int, default=0,
-                   help='other areas in the process while profiling (default: 0)')
-    p.add_argument('row', nargs='*', help='rows (default: all): Q0, Q1 …')
+                   help='Q: other areas in the process while profiling (default: 0)')
+    p.add_argument('--rounds', type=int, default=0, help='H: rounds of each workload')
+    p.add_argument('--quick', action='store_true',
+                   help='H: only that everything runs; the figures mean nothing')
+    p.add_argument('--llfree', metavar='DIR', default='', help='H: a checkout of LLFree-C, as a peer')
+    p.add_argument('row', nargs='*', help='rows, or a letter for all of its rows: H7 Q0 … H Q (default: all)')
     p = add('trace', cmd_trace, 'print a binary trace as ftrace text, or convert it to CTF')
     p.add_argument('--ctf', metavar='DIR', help='write CTF 1.8 there instead')
     p.add_argument('file')

@@ -32,11 +32,17 @@ TEST = {
     'patch': 'patch',
 }
 RECORD = {'linux-perf': 'perf'}
+# Only benchmarks look for these: other allocators to be measured beside.
+BENCH = {
+    'libmimalloc-dev': '/usr/lib/x86_64-linux-gnu/libmimalloc.so',
+    'libjemalloc-dev': '/usr/lib/x86_64-linux-gnu/libjemalloc.so',
+}
 
 FOR = {
     'build': {**BUILD, **RUN},
     'test': {**BUILD, **RUN, **TEST},
     'record': {'gcc': 'gcc', 'libc6-dev': '/usr/include/stdio.h', **RECORD},
+    'bench': {**BUILD, **BENCH},
     'all': {**BUILD, **RUN, **TEST, **RECORD},
 }
 

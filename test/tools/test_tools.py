@@ -13,6 +13,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.dont_write_bytecode = True
 
+import bench  # noqa: E402
 import bench_q  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
@@ -466,6 +467,25 @@ class Bench(Folder):
                                {'a': {('Q0', 0): (250.0, 251.0)}, 'b': {('Q0', 0): (240.0, 260.0)}})
         self.assertEqual([(r['row'], r['ours'], r['peer'], r['peer_name'], r['ratio']) for r in lines],
                          [('Q0', 100.0, 240.0, 'b', 2.4), ('Q1', 9.0, None, 'no peer', None)])
+
+    def test_rows_of_two_suites(self):
+        self.assertEqual(bench.split(['Q7', 'H8', 'h7']), {'H': ['H8', 'H7'], 'Q': ['Q7']})
+        self.assertEqual(bench.split([]), {'H': [], 'Q': []})
+        self.assertEqual(bench.split(['h', 'H7']), {'H': []})
+        self.assertEqual(bench.chosen(['H8', 'H1']), ['H1', 'H8'])
+        with self.assertRaisesRegex(common.CannotRun, 'X1: no such row'):
+            bench.split(['X1'])
+        with self.assertRaisesRegex(common.CannotRun, 'H77: no such row'):
+            bench.chosen(['H77'])
+
+    def test_a_line_without_a_peer(self):
+        line = {'row': 'H7', 'workload': 'pair', 'machine': 'host', 'unit': 'ns', 'ours': 4.04,
+                'peer': None, 'peer_name': 'no peer', 'ratio': None}
+        self.assertRegex(bench.table_line(line), r'^  H7 .* 4\.0 +- +-  no peer$')
+
+    def test_a_checkout_that_is_none(self):
+        with self.assertRaisesRegex(common.CannotRun, 'no checkout of LLFree-C'):
+            bench.llfree_library(self.folder)
 
     def test_kernel_images(self):
         for name, head, machine in (('a', b'\0' * 0x202 + b'HdrS' + b'\0' * 16, 'x86_64'),

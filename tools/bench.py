@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Side-by-side benchmarks: which rows there are, who measures them, how they are shown.
+
+A *suite* has a letter for its rows: H (here), allocators of one host process; Q (bench_q.py),
+system calls and faults in QEMU. To add one, name it in SUITES. However a suite shows its table, a
+line of its JSON is: row, workload, machine, unit, ours, peer, peer_name, ratio (peer/ours; above 1
+we are faster or smaller); a missing peer has peer and ratio null and peer_name 'no peer'. More keys
+are allowed.
+"""
+import dataclasses
+import glob
+import json
+import os
+import subprocess
+
+import bench_q
+import build
+import packages
+from common import BUILD, CANNOT, OK, TOP, CannotRun, build_folder, have, run, say
+
+KEYS = ('row', 'workload', 'machine', 'unit', 'ours', 'peer', 'peer_name', 'ratio')
+ROWS = [f'H{n}' for n in range(1, 11)]
+
+
+@dataclasses.dataclass
+class Options:
+    as_json: bool = False
+    rounds: int = 0         # H: rounds of a workload; 0: as the program wants
+    quick: bool = False     # H: only that everything runs; the figures mean nothing
+    llfree: str = ''        # H: a checkout of LLFree-C
+    machines: tuple = bench_q.MACHINES  # Q
+    peers: tuple = ()                   # Q
+    no_peer: bool = False               # Q
+
+
+# ---- H: allocators of one host process ---------------------------------------------------------
+
+def llfree_library(checkout):
+    """The checkout as a shared object, or '' if it cannot be had (then it is no peer)."""
+    if not checkout:
+        return ''
+    sources = glob.glob(os.path.join(checkout, 'src', '*.c'))
+    if not sources:
+        raise CannotRun(f'--llfree {checkout}: no checkout of LLFree-C (no src/*.c)')
+    if not have('clang'):
+        say('quire: LLFree-C wants clang, which is missing: no peer')
+        return ''
+    lib = os.path.join(BUILD, 'llfree.so')
+    os.makedirs(BUILD, exist_ok=True)
+    includes = [f'-I{os.path.join(checkout, d)}' for d in ('include', 'src', 'std')]
+    run(['clang', '-std=gnu11', '-O3', '-march=native', '-DNO_LOG', '-fPIC', '-shared', '-w',
+         *includes, '-o', lib, os.path.join(TOP, 'bench', 'llfree.c'), *sources], 'LLFree-C')
+    return lib
+
+
+def chosen(words):
+    """Row names for words of the command line; none: all of them."""
+    for w in words:
+        if w not in ROWS:
+            raise CannotRun(f'{w}: no such row (there are {", ".join(ROWS)})')
+    return [r for r in ROWS if r in words or not words]
+
+
+def _command(options):
+    build.build('bench', ['bench/bench'])
+    argv = [os.path.join(build_folder('bench'), 'bench', 'bench')]
+    if options.quick:
+        argv.append('--quick')
+    elif options.rounds:
+        argv += ['--rounds', str(options.rounds)]
+    lib = llfree_library(options.llfree)
+    return argv + (['--llfree', lib] if lib else [])
+
+
+def measure(rows, options):
+    """A line for each figure of these rows; each row is a process of its own."""
+    argv = _command(options)
+    there = {s.split()[0] for s in run([argv[0], '--list'], 'bench --list').decode().splitlines()}
+    for row in rows:
+        if row not in there:
+            say(f'quire: bench: this build has no row {row}')
+            continue
+        with subprocess.Popen([*argv, row], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              stdin=subprocess.DEVNULL, text=True) as p:
+            for text in p.stdout:
+                yield json.loads(text)
+            log = p.stderr.read()
+        if p.returncode:
+            raise CannotRun(f'bench: {row} ended with status {p.returncode}\n{log[-2000:]}')
+
+
+def _number(value):
+    return '-' if value is None else f'{value:,.0f}' if value >= 1000 else f'{value:.1f}'
+
+
+def table_line(line):
+    ratio = '-' if line['ratio'] is None else f'{line["ratio"]:.2f}'
+    return (f'  {line["row"]:5} {line["workload"]:44} {line["unit"]:6} {_number(line["ours"]):>9} '
+            f'{_number(line["peer"]):>9} {ratio:>6}  {line["peer_name"]}')
+
+
+def run_h(words, options):
+    """Rows H. Returns an exit code: a missing peer is shown, and no failure."""
+    packages.ensure('bench')
+    rows, count = chosen(words), 0
+    if not options.as_json:
+        print('\nhost: nanoseconds an operation, the least of all rounds; peers in the same process')
+        print(f'  {"row":5} {"workload":44} {"unit":6} {"ours":>9} {"peer":>9} {"ratio":>6}  peer',
+              flush=True)
+    for line in measure(rows, options):
+        missing = [k for k in KEYS if k not in line]
+        if missing:
+            raise CannotRun(f'bench: a line without {", ".join(missing)}: {line}')
+        print(json.dumps(line) if options.as_json else table_line(line), flush=True)
+        count += 1
+    return OK if count else CANNOT
+
+
+# ---- all suites --------------------------------------------------------------------------------
+
+def run_q(words, options):
+    emit = (lambda line: print(json.dumps(line), flush=True)) if options.as_json else None
+    return bench_q.run(words, options.peers, options.machines, options.no_peer, emit)
+
+
+SUITES = {'H': run_h, 'Q': run_q}
+
+
+def split(words):
+    """{letter: its rows} in the order of SUITES; no words, or a letter alone: all of its rows."""
+    asked = {}
+    for w in words or SUITES:
+        letter = w[:1].upper()
+        if letter not in SUITES:
+            raise CannotRun(f'{w}: no such row (rows begin with {" or ".join(SUITES)})')
+        asked.setdefault(letter, []).append(letter + w[1:])
+    return {k: [] if k in asked[k] else asked[k] for k in SUITES if k in asked}
+
+
+def main(words, options):
+    """Measures and prints; an exit code."""
+    return max(SUITES[letter](rows, options) for letter, rows in split(words).items())
