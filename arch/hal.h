@@ -141,8 +141,12 @@ void hal_icache_sync(const void *start, size_t n);
  * Returns 0 or -ENOMEM (then nothing of the range is mapped). prot: KMAP_*, never W and X. */
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
 		   table_alloc_fn alloc, void *ctx);
-/* Unmaps and flushes everywhere. Tables stay. */
+/* Takes the entries away; CPUs may go on using what they cached until hal_kernel_flush(), and until
+ * then nothing may be mapped there again. Holes are allowed; tables stay. Never needs memory. */
 void hal_kernel_unmap(uintptr_t va, size_t npages);
+/* On return no CPU reaches anything through [start, end) that was unmapped before the call. One
+ * call may cover many unmappings and what lies between them; a wide range costs one full flush. */
+void hal_kernel_flush(uintptr_t start, uintptr_t end);
 
 /* ---- user memory, with fix-up --------------------------------------------------------------- */
 

@@ -580,6 +580,7 @@ CORE_TEXT(buddyinfo)
 CORE_TEXT(pagetypeinfo)
 CORE_TEXT(zoneinfo)
 CORE_TEXT(slabinfo)
+CORE_TEXT(vmallocinfo)
 
 static void show_version(struct text *t, struct process *p)
 {
@@ -801,6 +802,7 @@ static const struct proc_file files[] = {
 	{"/proc/pagetypeinfo", show_pagetypeinfo, NULL, NULL},
 	{"/proc/zoneinfo", show_zoneinfo, NULL, NULL},
 	{"/proc/slabinfo", show_slabinfo, NULL, NULL},
+	{"/proc/vmallocinfo", show_vmallocinfo, NULL, NULL},
 	{"/proc/version", show_version, NULL, NULL},
 	{"/proc/uptime", show_uptime, NULL, NULL},
 	{"/proc/mounts", show_mounts, NULL, NULL},

@@ -10,6 +10,7 @@
 #include "mm/os.h"
 #include "mm/page_alloc.h"
 #include "mm/slab_def.h"
+#include "mm/vmalloc.h"
 #include "mm/vmstat.h"
 
 struct tally {
@@ -233,5 +234,5 @@ long check_phys(void)
 	check_frames(&t);
 	check_files(&t);
 	check_zero_page(&t);
-	return t.broken;
+	return t.broken + check_vmap_areas();
 }

@@ -14,6 +14,7 @@
 #include "mm/page_alloc.h"
 #include "mm/slab_def.h"
 #include "mm/trace.h"
+#include "mm/vmalloc.h"
 #include "mm/vmstat.h"
 
 static unsigned long start_free; /* pages free once the buddy was up, plus what joined later */

@@ -13,7 +13,9 @@
 #define RANK_SWAP	42
 #define RANK_I_PAGES	44 /* page-cache tree of one file */
 #define RANK_INODES	46 /* the list of all inodes */
+#define RANK_STACKS	47 /* kernel stacks kept for the next task */
 #define RANK_VMALLOC	48 /* the kernel's own ranges */
+#define RANK_VMALLOC_FREE 49 /* and those of it that are free */
 #define RANK_SLAB	50 /* slab lists of one cache */
 #define RANK_ZONE	60 /* buddy of one zone */
 #define RANK_TRACE	90 /* trace ring: records may be written under any lock */

@@ -419,8 +419,10 @@ void mem_exit(void)
 
 	/* The bitmap lies in RAM of its own, not in the vmemmap: it stays readable. */
 	for (uint64_t s = 0; s < n; s++)
-		if (section_present(s))
+		if (section_present(s)) {
 			hal_kernel_unmap(section_va(s), VMEMMAP_SECTION_PAGES);
+			hal_kernel_flush(section_va(s), section_va(s + 1));
+		}
 	section_map = NULL;
 	pageblock_types = NULL;
 	zero_page = NULL;

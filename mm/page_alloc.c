@@ -33,6 +33,7 @@
 #include "mm/lockrank.h"
 #include "mm/os.h"
 #include "mm/trace.h"
+#include "mm/vmalloc.h"
 #include "mm/vmstat.h"
 
 unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
@@ -616,6 +617,7 @@ static unsigned long direct_reclaim(gfp_t gfp, unsigned order, const struct allo
 	count_vm_event(ALLOCSTALL_DMA + ac->preferred_zoneref->zone->idx);
 	if (page_reclaim_hook)
 		progress = page_reclaim_hook(gfp, order);
+	try_purge_vmap_area_lazy(); /* frames that only wait for a flush */
 	drain_all_pages();
 	after = nr_free_buddy();
 	return progress + (after > before ? after - before : 0);

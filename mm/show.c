@@ -8,10 +8,10 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/init.h"
-#include "mm/kmap.h"
 #include "mm/page_alloc.h"
 #include "mm/slab_def.h"
 #include "mm/trace.h"
+#include "mm/vmalloc.h"
 #include "mm/vmstat.h"
 
 static unsigned long kb(unsigned long pages)

@@ -1,286 +1,355 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Virtually contiguous kernel memory and kernel stacks, in the layout's vmalloc range.
+ * What is mapped in the kernel's own range: pages that are only virtually contiguous (vmalloc),
+ * somebody else's pages side by side (vmap), device registers (ioremap), kernel stacks.
  *
- * Every area has an unmapped page below its first byte and starts where the one before ended, so
- * each also has one above: running off either end faults. Areas live in a tree by address; a new
- * one is put at the first gap after the newest (so an address is not reused at once, and a stale
- * pointer faults), wrapping round once. A few freed stacks are kept mapped for the next task:
- * fork and exit then cost no page-table change and no flush.
+ * Every area has an absent page behind it, and the range begins with one, so running off either
+ * end of an area faults. Unmapping clears the entries at once and leaves the flush for later
+ * (vmap_area.c); until then the area's vm_struct keeps a hold of every frame, so none is used again
+ * while a CPU may still reach it. Linux frees them at once and trusts that nobody looks.
  *
- * hal_kernel_map() wants one caller at a time: kmap_mutex. The tables that it asks for are never
- * given back, for other spaces may have copied the entries above them; they are remembered, so
- * that a second start in the same machine leaves them alone.
+ * A few freed stacks are kept mapped for the next task: fork and exit then cost no page-table
+ * change and no flush.
+ *
+ * hal_kernel_map() wants one caller at a time, for it makes tables: kmap_mutex. Taking entries away
+ * needs no lock: areas do not share entries, and tables are never taken away.
  */
+#include "mm/vmalloc.h"
+#include "arch/hal.h"
+#include "lib/bits.h"
 #include "lib/bug.h"
 #include "lib/errno.h"
 #include "lib/mutex.h"
-#include "lib/rbtree.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/kmap.h"
 #include "mm/lockrank.h"
-#include "mm/memblock.h"
+#include "mm/os.h"
 #include "mm/page_alloc.h"
 #include "mm/slab.h"
 #include "mm/vmstat.h"
+#include <quire/quire.h>
 
-struct vmap_area {
-	struct rb_node rb;	/* vmap_areas; vmap_lock */
-	uintptr_t start, end;	/* start: the guard page; end: one past the last byte */
-	unsigned nr_pages;
-	bool stack;
-	struct page *pages[];
-};
+#define IOREMAP_MAX_ALIGN (2ul << 20) /* a wider range gains nothing from a wider multiple */
 
-static struct rb_root vmap_areas;
-static uintptr_t vmap_cursor; /* where the newest area ended; vmap_lock */
-static DEFINE_SPINLOCK(vmap_lock);
 static struct mutex kmap_mutex;
 
 #define STACK_CACHE 4
-static void *stack_cache[STACK_CACHE]; /* vmap_lock */
+static void *stack_cache[STACK_CACHE]; /* stack_lock */
+static DEFINE_SPINLOCK(stack_lock);
 
-/* ---- kernel tables --------------------------------------------------------------------------- */
+/* ---- entries ----------------------------------------------------------------------------------- */
 
-#define KMAP_TABLES_MAX 1024 /* each maps 2 MiB of kernel range: room for 128 GiB of RAM */
-static pfn_t kmap_tables[KMAP_TABLES_MAX];
-static unsigned kmap_nr_tables, kmap_nr_from_buddy;
-static bool kmap_buddy;
-
-void kmap_use_buddy(bool up)
+/* One contiguous piece. */
+static int map_piece(uintptr_t va, pfn_t pfn, size_t n, pgprot_kernel_t prot)
 {
-	kmap_buddy = up;
-	if (up)
-		kmap_nr_from_buddy = 0;
+	return hal_kernel_map(va, pfn, n, prot & 0xff, (enum mem_type)(prot >> 8),
+			      kmap_table_alloc, NULL);
 }
 
-unsigned long kmap_table_pages(void)
+static void unmap_kernel_range_noflush(uintptr_t start, size_t size)
 {
-	return kmap_nr_from_buddy;
+	hal_kernel_unmap(start, size >> PAGE_SHIFT);
 }
 
-int kmap_reserve_tables(void)
+static void unmap_kernel_range(uintptr_t start, size_t size)
 {
-	for (unsigned i = 0; i < kmap_nr_tables; i++) {
-		phys_addr_t at = (phys_addr_t)kmap_tables[i].n << PAGE_SHIFT;
-
-		if (memblock_reserve(at, at + PAGE_SIZE))
-			return -ENOMEM;
-	}
-	return 0;
+	unmap_kernel_range_noflush(start, size);
+	hal_kernel_flush(start, start + size);
 }
 
-pfn_t kmap_table_alloc(void *ctx)
+/* Maps nr pages at start, neighbouring frames in one go. 0, or -ENOMEM and nothing is mapped. */
+static int map_kernel_range(uintptr_t start, struct page **pages, unsigned nr,
+			    pgprot_kernel_t prot)
 {
-	pfn_t pfn = PFN(UINT64_MAX);
-
-	if (kmap_nr_tables == KMAP_TABLES_MAX)
-		return pfn;
-	if (!kmap_buddy) {
-		void *p = memblock_alloc_zeroed(PAGE_SIZE);
-
-		if (p)
-			pfn = PFN(hal_virt_to_phys(p) >> PAGE_SHIFT);
-	} else {
-		struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO, 0);
-
-		if (page) {
-			pfn = page_to_pfn(page);
-			kmap_nr_from_buddy++;
-		}
-	}
-	if (pfn.n != UINT64_MAX)
-		kmap_tables[kmap_nr_tables++] = pfn;
-	return pfn;
-}
-
-/* ---- areas ----------------------------------------------------------------------------------- */
-
-static struct vmap_area *area_of(struct rb_node *n)
-{
-	return rb_entry(n, struct vmap_area, rb);
-}
-
-/* The first area that ends above va; vmap_lock held. */
-static struct vmap_area *first_area_above(uintptr_t va)
-{
-	struct rb_node *n = vmap_areas.rb_node;
-	struct vmap_area *found = NULL;
-
-	while (n) {
-		if (area_of(n)->end > va) {
-			found = area_of(n);
-			n = n->rb_left;
-		} else {
-			n = n->rb_right;
-		}
-	}
-	return found;
-}
-
-/* vmap_lock held. */
-static void link_area(struct vmap_area *a)
-{
-	struct rb_node **link = &vmap_areas.rb_node, *parent = NULL;
-
-	while (*link) {
-		parent = *link;
-		link = a->start < area_of(parent)->start ? &parent->rb_left : &parent->rb_right;
-	}
-	rb_link_node(&a->rb, parent, link);
-	rb_insert_color(&a->rb, &vmap_areas);
-}
-
-/* The first gap of size bytes in [from, to); 0 if there is none. */
-static uintptr_t find_gap(uintptr_t from, uintptr_t to, size_t size)
-{
-	struct vmap_area *a = first_area_above(from);
-
-	while (from < to && to - from >= size) {
-		struct rb_node *next;
-
-		if (!a || (a->start >= from && a->start - from >= size))
-			return from;
-		from = a->end;
-		next = rb_next(&a->rb);
-		a = next ? area_of(next) : NULL;
-	}
-	return 0;
-}
-
-/* Gives a its addresses. One more page is left free above the last area, as its guard. */
-static int place_area(struct vmap_area *a, size_t size)
-{
-	const struct kernel_layout *l = hal_kernel_layout();
-	uintptr_t end = l->vmalloc_end - PAGE_SIZE, at;
-	irqflags_t flags;
-
-	spin_lock_irqsave(&vmap_lock, flags);
-	at = find_gap(vmap_cursor, end, size);
-	if (!at)
-		at = find_gap(l->vmalloc_base, end, size);
-	if (at) {
-		a->start = at;
-		a->end = at + size;
-		vmap_cursor = a->end;
-		link_area(a);
-	}
-	spin_unlock_irqrestore(&vmap_lock, flags);
-	return at ? 0 : -ENOMEM;
-}
-
-static void unplace_area(struct vmap_area *a)
-{
-	irqflags_t flags;
-
-	spin_lock_irqsave(&vmap_lock, flags);
-	rb_erase(&a->rb, &vmap_areas);
-	spin_unlock_irqrestore(&vmap_lock, flags);
-}
-
-/* Also of an area whose allocation stopped half-way. */
-static void free_area_pages(struct vmap_area *a)
-{
-	for (unsigned i = 0; i < a->nr_pages; i++)
-		if (a->pages[i])
-			__free_pages(a->pages[i], 0);
-}
-
-/* Maps all pages, or none. */
-static int map_area(struct vmap_area *a)
-{
-	uintptr_t va = a->start + PAGE_SIZE;
-	unsigned i;
+	unsigned done = 0;
 	int err = 0;
 
 	mutex_lock(&kmap_mutex);
-	for (i = 0; i < a->nr_pages && !err; i++)
-		err = hal_kernel_map(va + ((uintptr_t)i << PAGE_SHIFT), page_to_pfn(a->pages[i]),
-				     1, KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
-	if (err && i > 1)
-		hal_kernel_unmap(va, i - 1);
+	while (done < nr && !err) {
+		pfn_t first = page_to_pfn(pages[done]);
+		unsigned n = 1;
+
+		while (done + n < nr && page_to_pfn(pages[done + n]).n == first.n + n)
+			n++;
+		err = map_piece(start + ((uintptr_t)done << PAGE_SHIFT), first, n, prot);
+		if (!err)
+			done += n;
+	}
+	mutex_unlock(&kmap_mutex);
+	if (err && done)
+		unmap_kernel_range(start, (size_t)done << PAGE_SHIFT);
+	return err;
+}
+
+static int ioremap_page_range(uintptr_t start, size_t size, phys_addr_t phys, enum mem_type mt)
+{
+	int err;
+
+	mutex_lock(&kmap_mutex);
+	err = map_piece(start, PFN(phys >> PAGE_SHIFT), size >> PAGE_SHIFT,
+			KERNEL_PROT(KMAP_R | KMAP_W, mt));
 	mutex_unlock(&kmap_mutex);
 	return err;
 }
 
-/* Kernel stacks are counted in kB, as Linux shows them. */
-static void account(const struct vmap_area *a, long sign)
+/* ---- areas ------------------------------------------------------------------------------------- */
+
+/* Bytes that are, or could be, mapped. */
+static size_t get_vm_area_size(const struct vm_struct *vm)
 {
-	if (a->stack)
-		mod_node_page_state(NR_KERNEL_STACK_KB,
-				    sign * (long)a->nr_pages * (long)(PAGE_SIZE / 1024));
-	mod_node_page_state(NR_VMALLOC, sign * (long)a->nr_pages);
+	return vm->flags & VM_NO_GUARD ? vm->size : vm->size - PAGE_SIZE;
 }
 
-/* Pages first, then addresses, then entries: each step undoes the ones before it if it fails. */
-static void *area_alloc(unsigned npages, bool stack)
+/* A new area, nothing mapped in it. size: whole pages, without the guard page. */
+static struct vm_struct *__get_vm_area_node(size_t size, size_t align, unsigned long flags,
+					    const void *caller)
 {
-	struct vmap_area *a = kzalloc(sizeof(*a) + npages * sizeof(a->pages[0]), GFP_KERNEL);
+	struct vm_struct *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
 
-	if (!a)
+	if (!vm)
 		return NULL;
-	a->nr_pages = npages;
-	a->stack = stack;
-	for (unsigned i = 0; i < npages; i++) {
-		a->pages[i] = alloc_pages(GFP_KERNEL, 0);
-		if (!a->pages[i])
-			goto fail;
-	}
-	if (place_area(a, ((size_t)npages + 1) << PAGE_SHIFT))
-		goto fail;
-	if (map_area(a)) {
-		unplace_area(a);
-		goto fail;
-	}
-	account(a, 1);
-	return (void *)(a->start + PAGE_SIZE);
-fail:
-	free_area_pages(a);
-	kfree(a);
+	vm->flags = flags;
+	vm->caller = caller;
+	if (!(flags & VM_NO_GUARD))
+		size += PAGE_SIZE;
+	if (alloc_vmap_area(vm, size, align))
+		return vm;
+	kfree(vm);
 	return NULL;
 }
 
-/* The area whose first byte is p; anything else is the caller's bug. */
-static struct vmap_area *find_area(const void *p)
+/* Kernel stacks are counted in kB, as Linux shows them. */
+static void account(const struct vm_struct *vm, long sign)
 {
-	struct vmap_area *a;
-	irqflags_t flags;
-
-	spin_lock_irqsave(&vmap_lock, flags);
-	a = first_area_above((uintptr_t)p);
-	spin_unlock_irqrestore(&vmap_lock, flags);
-	BUG_ON(!a || a->start + PAGE_SIZE != (uintptr_t)p);
-	return a;
+	if (!(vm->flags & VM_ALLOC))
+		return;
+	if (vm->flags & VM_KERNEL_STACK)
+		mod_node_page_state(NR_KERNEL_STACK_KB,
+				    sign * (long)vm->nr_pages * (long)(PAGE_SIZE / 1024));
+	mod_node_page_state(NR_VMALLOC, sign * (long)vm->nr_pages);
 }
 
-static void area_free(const void *p)
+/* The array of an area's pages: beyond a page of it virtually contiguous itself, for a large piece
+ * of physical memory may not be had. */
+static struct page **alloc_page_array(unsigned nr)
 {
-	struct vmap_area *a = find_area(p);
+	size_t bytes = (size_t)nr * sizeof(struct page *);
 
-	mutex_lock(&kmap_mutex);
-	hal_kernel_unmap(a->start + PAGE_SIZE, a->nr_pages);
-	mutex_unlock(&kmap_mutex);
-	/* Only now, flushed everywhere, may the frames and the addresses be used again. */
-	account(a, -1);
-	free_area_pages(a);
-	unplace_area(a);
-	kfree(a);
+	return bytes > PAGE_SIZE ? vzalloc(bytes) : kzalloc(bytes, GFP_KERNEL);
+}
+
+static void free_page_array(struct page **pages)
+{
+	if (is_vmalloc_addr(pages))
+		vfree(pages);
+	else
+		kfree(pages);
+}
+
+void release_vm_struct(struct vm_struct *vm)
+{
+	for (unsigned i = 0; i < vm->nr_pages; i++)
+		if (vm->pages[i])
+			put_page(vm->pages[i]);
+	free_page_array(vm->pages);
+	kfree(vm);
+}
+
+/* The area leaves the tree and loses its entries. False: somebody was faster. */
+static bool free_unmap_vmap_area(struct vmap_area *va)
+{
+	struct vm_struct *vm = va->vm;
+
+	if (!unlink_vmap_area(va))
+		return false;
+	account(vm, -1);
+	if (get_vm_area_size(vm))
+		unmap_kernel_range_noflush(va->va_start, get_vm_area_size(vm));
+	free_vmap_area_noflush(va);
+	return true;
+}
+
+/* An area that never came to anything: no CPU can have seen an entry of it, so nothing waits. */
+static void discard_area(struct vm_struct *vm)
+{
+	struct vmap_area *va = find_vmap_area((uintptr_t)vm->addr);
+
+	BUG_ON(!va || !unlink_vmap_area(va));
+	release_vm_struct(vm);
+	free_vmap_area(va);
+}
+
+static void complain(const char *what, const void *addr)
+{
+	char line[96];
+
+	scnprintf(line, sizeof(line), "%s (%p)", what, addr);
+	os_log(line);
+}
+
+/* The caller's bug is told and contained: nothing else is known of such an address. */
+static void __vunmap(const void *addr, unsigned long kind, const char *what)
+{
+	struct vmap_area *va = find_vmap_area((uintptr_t)addr);
+
+	if (!va || va->va_start != (uintptr_t)addr || !(va->vm->flags & kind) ||
+	    !free_unmap_vmap_area(va))
+		complain(what, addr);
+}
+
+/* ---- vmalloc ----------------------------------------------------------------------------------- */
+
+/* The pages of an area and their entries. On failure the caller discards the area. */
+static int __vmalloc_area_node(struct vm_struct *vm, gfp_t gfp, unsigned nr, pgprot_kernel_t prot)
+{
+	vm->pages = alloc_page_array(nr);
+	if (!vm->pages)
+		return -ENOMEM;
+	/* counted one by one: who frees a half-made area frees exactly these */
+	for (; vm->nr_pages < nr; vm->nr_pages++) {
+		struct page *page = alloc_pages(gfp | __GFP_NOWARN, 0);
+
+		if (!page)
+			return -ENOMEM;
+		vm->pages[vm->nr_pages] = page;
+	}
+	return map_kernel_range((uintptr_t)vm->addr, vm->pages, nr, prot);
+}
+
+static void *__vmalloc_node_range(size_t size, gfp_t gfp, unsigned long flags, const void *caller)
+{
+	unsigned long nr = size / PAGE_SIZE + (size % PAGE_SIZE != 0);
+	struct vm_struct *vm;
+
+	if (!nr || nr > totalram_pages())
+		return NULL;
+	vm = __get_vm_area_node(nr << PAGE_SHIFT, PAGE_SIZE, VM_ALLOC | flags, caller);
+	if (!vm)
+		return NULL;
+	if (__vmalloc_area_node(vm, gfp, (unsigned)nr, PAGE_KERNEL)) {
+		discard_area(vm);
+		return NULL;
+	}
+	account(vm, 1);
+	return vm->addr;
 }
 
 void *vmalloc(size_t size)
 {
-	size_t n = DIV_ROUND_UP(size, PAGE_SIZE);
-
-	if (!size || n > UINT32_MAX / 2)
-		return NULL;
-	return area_alloc(n, false);
+	return __vmalloc_node_range(size, GFP_KERNEL, 0, __builtin_return_address(0));
 }
 
-void vfree(const void *p)
+void *vzalloc(size_t size)
 {
-	if (p)
-		area_free(p);
+	return __vmalloc_node_range(size, GFP_KERNEL | __GFP_ZERO, 0, __builtin_return_address(0));
 }
+
+void vfree(const void *addr)
+{
+	if (addr)
+		__vunmap(addr, VM_ALLOC, "Trying to vfree() nonexistent vm area");
+}
+
+/* ---- vmap -------------------------------------------------------------------------------------- */
+
+void *vmap(struct page **pages, unsigned count, unsigned long flags, pgprot_kernel_t prot)
+{
+	struct vm_struct *vm;
+
+	if (!count || count > totalram_pages())
+		return NULL;
+	vm = __get_vm_area_node((size_t)count << PAGE_SHIFT, PAGE_SIZE, VM_MAP | flags,
+				__builtin_return_address(0));
+	if (!vm)
+		return NULL;
+	vm->pages = alloc_page_array(count);
+	if (!vm->pages)
+		goto fail;
+	for (; vm->nr_pages < count; vm->nr_pages++) {
+		vm->pages[vm->nr_pages] = pages[vm->nr_pages];
+		get_page(pages[vm->nr_pages]);
+	}
+	if (!map_kernel_range((uintptr_t)vm->addr, vm->pages, count, prot))
+		return vm->addr;
+fail:
+	discard_area(vm);
+	return NULL;
+}
+
+void vunmap(const void *addr)
+{
+	if (addr)
+		__vunmap(addr, VM_MAP, "Trying to vunmap() nonexistent vm area");
+}
+
+/* ---- ioremap ----------------------------------------------------------------------------------- */
+
+/* Whether the core owns a frame of [phys, last]: RAM has one memory type, its direct map's. */
+static bool holds_ram(phys_addr_t phys, phys_addr_t last)
+{
+	for (uint64_t n = phys >> PAGE_SHIFT; n <= last >> PAGE_SHIFT; n++)
+		if (pfn_valid(PFN(n)) && !page_test(pfn_to_page(PFN(n)), PG_reserved))
+			return true;
+	return false;
+}
+
+static void *__ioremap_caller(phys_addr_t phys, size_t size, enum mem_type mt, const void *caller)
+{
+	const uint64_t widest = 1ull << ARCH_PFN_BITS;
+	phys_addr_t last = phys + size - 1;
+	size_t offset = phys & (PAGE_SIZE - 1), bytes;
+	struct vm_struct *vm;
+
+	if (!size || last < phys || last >> PAGE_SHIFT >= widest || offset + size < size)
+		return NULL;
+	bytes = PAGE_ALIGN(offset + size);
+	if (!bytes)
+		return NULL;
+	if (holds_ram(phys, last)) {
+		complain("ioremap on RAM at", (void *)(uintptr_t)phys);
+		return NULL;
+	}
+	vm = __get_vm_area_node(bytes, clamp(roundup_pow_of_two(bytes), PAGE_SIZE, IOREMAP_MAX_ALIGN),
+				VM_IOREMAP, caller);
+	if (!vm)
+		return NULL;
+	vm->phys_addr = phys - offset;
+	if (ioremap_page_range((uintptr_t)vm->addr, bytes, vm->phys_addr, mt)) {
+		discard_area(vm);
+		return NULL;
+	}
+	return (char *)vm->addr + offset;
+}
+
+void *ioremap(phys_addr_t phys, size_t size)
+{
+	return __ioremap_caller(phys, size, MT_DEVICE, __builtin_return_address(0));
+}
+
+void *ioremap_uc(phys_addr_t phys, size_t size)
+{
+	return __ioremap_caller(phys, size, MT_UC, __builtin_return_address(0));
+}
+
+void *ioremap_wc(phys_addr_t phys, size_t size)
+{
+	return __ioremap_caller(phys, size, MT_WC, __builtin_return_address(0));
+}
+
+void *ioremap_cache(phys_addr_t phys, size_t size)
+{
+	return __ioremap_caller(phys, size, MT_WB, __builtin_return_address(0));
+}
+
+void iounmap(const void *addr)
+{
+	const void *page = (const void *)((uintptr_t)addr & ~(PAGE_SIZE - 1));
+
+	__vunmap(page, VM_IOREMAP, "iounmap: bad address");
+}
+
+/* ---- looking ----------------------------------------------------------------------------------- */
 
 bool is_vmalloc_addr(const void *p)
 {
@@ -289,16 +358,80 @@ bool is_vmalloc_addr(const void *p)
 	return (uintptr_t)p >= l->vmalloc_base && (uintptr_t)p < l->vmalloc_end;
 }
 
+pfn_t vmalloc_to_pfn(const void *addr)
+{
+	const struct vmap_area *va = find_vmap_area((uintptr_t)addr);
+	size_t i = va ? ((uintptr_t)addr - va->va_start) >> PAGE_SHIFT : 0;
+
+	if (!va || i >= get_vm_area_size(va->vm) >> PAGE_SHIFT)
+		return PFN(UINT64_MAX);
+	if (va->vm->flags & VM_IOREMAP)
+		return PFN((va->vm->phys_addr >> PAGE_SHIFT) + i);
+	return page_to_pfn(va->vm->pages[i]);
+}
+
+struct page *vmalloc_to_page(const void *addr)
+{
+	pfn_t pfn = vmalloc_to_pfn(addr);
+
+	return pfn.n != UINT64_MAX && pfn_valid(pfn) ? pfn_to_page(pfn) : NULL;
+}
+
 unsigned long vmalloc_nr_pages(void)
 {
 	return node_page_state(NR_VMALLOC);
 }
 
-/* ---- kernel stacks --------------------------------------------------------------------------- */
-
-static unsigned area_pages_at(const void *stack)
+static void show_area(quire_emit_fn emit, void *ctx, const struct vm_struct *v)
 {
-	return first_area_above((uintptr_t)stack)->nr_pages;
+	char line[256];
+	size_t n;
+
+	n = scnprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu", (unsigned long)v->addr,
+		      (unsigned long)v->addr + v->size, (unsigned long)v->size);
+	if (v->caller)
+		n += scnprintf(line + n, sizeof(line) - n, " 0x%lx", (unsigned long)v->caller);
+	if (v->nr_pages)
+		n += scnprintf(line + n, sizeof(line) - n, " pages=%u", v->nr_pages);
+	if (v->phys_addr)
+		n += scnprintf(line + n, sizeof(line) - n, " phys=0x%016llx",
+			       (unsigned long long)v->phys_addr);
+	n += scnprintf(line + n, sizeof(line) - n, "%s%s%s%s", v->flags & VM_IOREMAP ? " ioremap" : "",
+		       v->flags & VM_ALLOC ? " vmalloc" : "", v->flags & VM_MAP ? " vmap" : "",
+		       is_vmalloc_addr(v->pages) ? " vpages" : "");
+	if (v->nr_pages) /* one node has them all */
+		n += scnprintf(line + n, sizeof(line) - n, " N0=%u", v->nr_pages);
+	n += scnprintf(line + n, sizeof(line) - n, "\n");
+	emit(ctx, line, n);
+}
+
+void quire_show_vmallocinfo(quire_emit_fn emit, void *ctx)
+{
+	uintptr_t at = 0;
+	struct vmap_area va;
+	struct vm_struct vm;
+
+	/* emit may sleep, so each area is copied out; what comes and goes meanwhile may be missed */
+	for (; vmap_area_next(at, &va, &vm); at = va.va_end)
+		show_area(emit, ctx, &vm);
+	for (unsigned i = 0; vmap_purge_nth(i, &va); i++) {
+		char line[96];
+
+		emit(ctx, line, scnprintf(line, sizeof(line),
+					  "0x%016lx-0x%016lx %7lu unpurged vm_area\n",
+					  (unsigned long)va.va_start, (unsigned long)va.va_end,
+					  (unsigned long)(va.va_end - va.va_start)));
+	}
+}
+
+/* ---- kernel stacks ----------------------------------------------------------------------------- */
+
+static unsigned stack_pages(const void *stack)
+{
+	const struct vmap_area *va = find_vmap_area((uintptr_t)stack);
+
+	BUG_ON(!va || va->va_start != (uintptr_t)stack || !(va->vm->flags & VM_KERNEL_STACK));
+	return va->vm->nr_pages;
 }
 
 void *quire_stack_alloc(unsigned npages)
@@ -308,14 +441,17 @@ void *quire_stack_alloc(unsigned npages)
 
 	if (!npages)
 		return NULL;
-	spin_lock_irqsave(&vmap_lock, flags);
+	spin_lock_irqsave(&stack_lock, flags);
 	for (unsigned i = 0; i < STACK_CACHE && !stack; i++)
-		if (stack_cache[i] && area_pages_at(stack_cache[i]) == npages) {
+		if (stack_cache[i] && stack_pages(stack_cache[i]) == npages) {
 			stack = stack_cache[i];
 			stack_cache[i] = NULL;
 		}
-	spin_unlock_irqrestore(&vmap_lock, flags);
-	return stack ? stack : area_alloc(npages, true);
+	spin_unlock_irqrestore(&stack_lock, flags);
+	if (stack)
+		return stack;
+	return __vmalloc_node_range((size_t)npages << PAGE_SHIFT, GFP_KERNEL, VM_KERNEL_STACK,
+				    __builtin_return_address(0));
 }
 
 void quire_stack_free(void *stack)
@@ -325,8 +461,8 @@ void quire_stack_free(void *stack)
 
 	if (!stack)
 		return;
-	BUG_ON(!find_area(stack)->stack);
-	spin_lock_irqsave(&vmap_lock, flags);
+	BUG_ON(!stack_pages(stack));
+	spin_lock_irqsave(&stack_lock, flags);
 	for (unsigned i = 0; i < STACK_CACHE; i++) {
 		BUG_ON(stack_cache[i] == stack);
 		if (!stack_cache[i] && !kept) {
@@ -334,9 +470,9 @@ void quire_stack_free(void *stack)
 			kept = true;
 		}
 	}
-	spin_unlock_irqrestore(&vmap_lock, flags);
+	spin_unlock_irqrestore(&stack_lock, flags);
 	if (!kept)
-		area_free(stack);
+		vfree(stack);
 }
 
 void vmalloc_drain(void)
@@ -345,14 +481,17 @@ void vmalloc_drain(void)
 		irqflags_t flags;
 		void *stack;
 
-		spin_lock_irqsave(&vmap_lock, flags);
+		spin_lock_irqsave(&stack_lock, flags);
 		stack = stack_cache[i];
 		stack_cache[i] = NULL;
-		spin_unlock_irqrestore(&vmap_lock, flags);
-		if (stack)
-			area_free(stack);
+		spin_unlock_irqrestore(&stack_lock, flags);
+		vfree(stack);
 	}
+	while (purge_vmap_area_lazy()) /* the array of a large area's pages waits next */
+		;
 }
+
+/* ---- start and end ----------------------------------------------------------------------------- */
 
 int vmalloc_init(void)
 {
@@ -360,16 +499,15 @@ int vmalloc_init(void)
 
 	if (l->vmalloc_end < l->vmalloc_base + 4 * PAGE_SIZE)
 		return -EINVAL;
-	spin_lock_init_rank(&vmap_lock, "vmap", RANK_VMALLOC);
+	spin_lock_init_rank(&stack_lock, "stacks", RANK_STACKS);
 	mutex_init(&kmap_mutex);
-	vmap_areas = RB_ROOT;
-	vmap_cursor = l->vmalloc_base;
 	memset(stack_cache, 0, sizeof(stack_cache));
-	return 0;
+	return vmap_area_init(l->vmalloc_base + PAGE_SIZE, l->vmalloc_end);
 }
 
 unsigned long vmalloc_exit(void)
 {
 	vmalloc_drain();
+	vmap_area_exit();
 	return vmalloc_nr_pages();
 }

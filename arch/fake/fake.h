@@ -117,11 +117,17 @@ struct fake_counters {
 	uint64_t walks, tlb_hits, faults, spurious, ad_sets;
 	uint64_t flushes;	/* calls of hal_tlb_flush() */
 	uint64_t flushed;	/* translations that they removed */
+	uint64_t kernel_flushes; /* calls of hal_kernel_flush() */
 	uint64_t published, ipis, icache_syncs, timer_irqs, switches;
 };
 const struct fake_counters *fake_counters(void);
 /* Translations that CPU n holds of the space; the running one if s is NULL. */
 unsigned long fake_tlb_held(unsigned cpu, struct arch_space *s);
+/* A bank of device registers: physical memory that is no RAM. It keeps what is written to it. */
+#define FAKE_DEVICE_BYTES (16ull << ARCH_PAGE_SHIFT)
+phys_addr_t fake_device_phys(void);
+/* The memory type that a page of the kernel's windows was mapped with. */
+enum mem_type fake_window_type(uintptr_t va);
 /* Live entries of linked tables that map the frame. */
 unsigned fake_frame_mapped(pfn_t pfn);
 

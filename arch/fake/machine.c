@@ -233,6 +233,12 @@ static size_t direct_size(void)
 	return machine.nframes << ARCH_PAGE_SHIFT;
 }
 
+/* The registers of a device lie behind the last frame of RAM, in the memfd too. */
+phys_addr_t fake_device_phys(void)
+{
+	return direct_size();
+}
+
 /* Bytes of the book of a window of n bytes. */
 static size_t window_book(size_t n)
 {
@@ -248,7 +254,7 @@ static bool build_memory(void)
 	machine.vmemmap_size = (machine.nframes * VMEMMAP_BYTES_A_FRAME + VMEMMAP_SLACK) &
 			       ~(FAKE_PAGE - 1);
 	machine.vmalloc_size = VMALLOC_BYTES;
-	if (machine.memfd < 0 || ftruncate(machine.memfd, direct_size()))
+	if (machine.memfd < 0 || ftruncate(machine.memfd, direct_size() + FAKE_DEVICE_BYTES))
 		return false;
 	fake_direct_base = l->direct_base = reserve(direct_size(), align);
 	l->vmemmap_base = reserve(machine.vmemmap_size, align);
@@ -436,6 +442,12 @@ phys_addr_t hal_virt_to_phys(const void *va)
 	return (uintptr_t)va - fake_direct_base;
 }
 
+/* What a page of a window shows: frame number + 1, memory type, and whether it was unmapped but
+ * not flushed: CPUs may still reach the frame through it. */
+#define WINDOW_PFN   0x1fffffffu
+#define WINDOW_MT    29
+#define WINDOW_STALE 0x80000000u
+
 /* The book entry of a window's page, or NULL if [va, va + n pages) lies in no window. */
 static uint32_t *window_used(uintptr_t va, size_t npages)
 {
@@ -451,26 +463,61 @@ static uint32_t *window_used(uintptr_t va, size_t npages)
 	return NULL;
 }
 
+/* One more, or one less, way to a frame; device registers have no book. Lock held. */
+static void window_count(uint32_t entry, int delta)
+{
+	struct frame *f = fake_frame((entry & WINDOW_PFN) - 1);
+
+	if (f)
+		f->live += delta;
+}
+
 /* Writes down that the pages of a window show the frames from pfn on. */
-static void window_mark(uint32_t *used, uint64_t pfn, size_t npages)
+static void window_mark(uint32_t *used, uint64_t pfn, size_t npages, enum mem_type mt)
 {
 	fake_lock();
 	for (size_t i = 0; i < npages; i++) {
-		used[i] = pfn + i + 1;
-		machine.frames[pfn + i].live++;
+		used[i] = (uint32_t)(pfn + i + 1) | (uint32_t)mt << WINDOW_MT;
+		window_count(used[i], 1);
 	}
 	fake_unlock();
 }
 
-static void window_forget(uint32_t *used, size_t npages)
+/* Unmapped: from here to the flush the frames count as reachable. */
+static void window_stale(uint32_t *used, size_t npages)
 {
 	fake_lock();
 	for (size_t i = 0; i < npages; i++) {
-		if (used[i])
-			machine.frames[used[i] - 1].live--;
-		used[i] = 0;
+		if (used[i] && !(used[i] & WINDOW_STALE)) {
+			used[i] |= WINDOW_STALE;
+			machine.kernel_stale++;
+		}
 	}
 	fake_unlock();
+}
+
+/* Forgets what is stale in the part of a window that [start, end) covers. Lock held. */
+static void window_flush(uint32_t *used, uintptr_t base, uintptr_t limit, uintptr_t start,
+			 uintptr_t end)
+{
+	start = start > base ? start : base;
+	end = end < limit ? end : limit;
+	for (; start < end && machine.kernel_stale; start += FAKE_PAGE) {
+		uint32_t *u = &used[(start - base) >> ARCH_PAGE_SHIFT];
+
+		if (*u & WINDOW_STALE) {
+			window_count(*u, -1);
+			*u = 0;
+			machine.kernel_stale--;
+		}
+	}
+}
+
+static bool is_device(phys_addr_t pa, size_t n)
+{
+	phys_addr_t base = fake_device_phys();
+
+	return pa >= base && pa - base < FAKE_DEVICE_BYTES && n <= FAKE_DEVICE_BYTES - (pa - base);
 }
 
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
@@ -479,27 +526,29 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 	uint32_t *used = window_used(va, npages);
 	size_t n = npages << ARCH_PAGE_SHIFT;
 	int host = (prot & KMAP_R ? PROT_READ : 0) | (prot & KMAP_W ? PROT_READ | PROT_WRITE : 0);
+	phys_addr_t pa = pfn.n << ARCH_PAGE_SHIFT;
 
-	(void)mt;
 	(void)alloc; /* host page tables cost the machine nothing */
 	(void)ctx;
 	if (!used || (prot & (KMAP_W | KMAP_X)) == (KMAP_W | KMAP_X) ||
-	    !fake_is_ram(pfn.n << ARCH_PAGE_SHIFT, n)) {
+	    (!fake_is_ram(pa, n) && !is_device(pa, n))) {
 		fake_accuse(FAKE_BAD_CALL, "hal_kernel_map(%#lx, pfn %#llx, %zu pages, prot %u)",
 			    (unsigned long)va, (unsigned long long)pfn.n, npages, prot);
 		return -12;
 	}
 	for (size_t i = 0; i < npages; i++) {
 		if (used[i]) {
-			fake_accuse(FAKE_BAD_CALL, "hal_kernel_map(%#lx): mapped already",
-				    (unsigned long)(va + (i << ARCH_PAGE_SHIFT)));
+			fake_accuse(FAKE_BAD_CALL, "hal_kernel_map(%#lx): %s",
+				    (unsigned long)(va + (i << ARCH_PAGE_SHIFT)),
+				    used[i] & WINDOW_STALE ? "unmapped but not flushed"
+							   : "mapped already");
 			return -12;
 		}
 	}
-	if (mmap((void *)va, n, host, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, machine.memfd,
-		 pfn.n << ARCH_PAGE_SHIFT) == MAP_FAILED)
+	if (mmap((void *)va, n, host, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, machine.memfd, pa) ==
+	    MAP_FAILED)
 		return -12;
-	window_mark(used, pfn.n, npages);
+	window_mark(used, pfn.n, npages, mt);
 	return 0;
 }
 
@@ -512,9 +561,33 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 			    npages);
 		return;
 	}
-	window_forget(used, npages);
+	window_stale(used, npages);
 	mmap((void *)va, npages << ARCH_PAGE_SHIFT, PROT_NONE,
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+void hal_kernel_flush(uintptr_t start, uintptr_t end)
+{
+	const struct kernel_layout *l = &machine.layout;
+
+	if (start > end)
+		fake_accuse(FAKE_BAD_CALL, "hal_kernel_flush(%#lx-%#lx)", (unsigned long)start,
+			    (unsigned long)end);
+	if (self.irqs_off && machine.cfg.cpus > 1)
+		fake_accuse(FAKE_IPI_IRQS_OFF, "hal_kernel_flush(%#lx-%#lx) with interrupts off",
+			    (unsigned long)start, (unsigned long)end);
+	fake_lock();
+	machine.count.kernel_flushes++;
+	window_flush(vmemmap_used, l->vmemmap_base, l->vmemmap_end, start, end);
+	window_flush(vmalloc_used, l->vmalloc_base, l->vmalloc_end, start, end);
+	fake_unlock();
+}
+
+enum mem_type fake_window_type(uintptr_t va)
+{
+	const uint32_t *used = window_used(va & ~(FAKE_PAGE - 1), 1);
+
+	return used ? (enum mem_type)(*used >> WINDOW_MT & 3) : MT_WB;
 }
 
 /* ---- the contract: pages --------------------------------------------------------------------- */

@@ -72,6 +72,7 @@ struct machine {
 	struct kernel_layout layout;
 	struct mem_range range[32];
 	unsigned nranges;
+	unsigned long kernel_stale; /* pages of windows unmapped and not flushed */
 	phys_addr_t end;	  /* one past the last byte of RAM */
 	int memfd;
 	struct frame *frames;

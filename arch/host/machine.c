@@ -197,6 +197,13 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
+/* The host's kernel has flushed already. */
+void hal_kernel_flush(uintptr_t start, uintptr_t end)
+{
+	(void)start;
+	(void)end;
+}
+
 /* ---- user memory ----------------------------------------------------------------------------- */
 
 /* Where va leads, A and D set; NULL if the tables do not allow it. */

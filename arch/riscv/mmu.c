@@ -431,7 +431,11 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 	int err = kmap_unmap(&kernel_map, va, npages << ARCH_PAGE_SHIFT);
 
 	ASSERT(!err);
-	flush_supervisor(va, va + npages * PAGE_SIZE, PAGE_SIZE, false);
+}
+
+void hal_kernel_flush(uintptr_t start, uintptr_t end)
+{
+	flush_supervisor(start, end, PAGE_SIZE, false);
 }
 
 /* ---- the dump -------------------------------------------------------------------------------- */

@@ -284,12 +284,17 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 void hal_kernel_unmap(uintptr_t va, size_t npages)
 {
 	(void)kmap_unmap(&kernel_map, va, (uint64_t)npages << ARCH_PAGE_SHIFT);
-	if (npages > FLUSH_ONE_BY_ONE) {
+}
+
+/* Kernel entries are global: they outlive a change of CR3. */
+void hal_kernel_flush(uintptr_t start, uintptr_t end)
+{
+	if ((end - start) >> ARCH_PAGE_SHIFT > FLUSH_ONE_BY_ONE) {
 		flush_all_global();
 		return;
 	}
-	for (; npages; npages--, va += PAGE_BYTES)
-		invlpg(va);
+	for (; start < end; start += PAGE_BYTES)
+		invlpg(start);
 }
 
 /* ---- user copies ----------------------------------------------------------------------------- */

@@ -198,6 +198,7 @@ void quire_show_buddyinfo(quire_emit_fn emit, void *ctx);
 void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx);
 void quire_show_zoneinfo(quire_emit_fn emit, void *ctx);
 void quire_show_slabinfo(quire_emit_fn emit, void *ctx);
+void quire_show_vmallocinfo(quire_emit_fn emit, void *ctx);
 /* /proc/PID/statm's seven numbers, in pages. */
 void quire_statm(struct quire_mm *mm, unsigned long out[7]);
 /* The /proc/PID/pagemap word of addr, in Linux's layout. */

@@ -643,6 +643,13 @@ static void test_large_leaf(void)
 
 /* ---- the kernel's half ----------------------------------------------------------------------- */
 
+/* Unmapped and flushed. */
+static void forget(uintptr_t va, size_t npages)
+{
+	hal_kernel_unmap(va, npages);
+	hal_kernel_flush(va, va + npages * PAGE);
+}
+
 static void test_kernel_map(void)
 {
 	uintptr_t va = hal_kernel_layout()->vmalloc_base + 16 * PAGE;
@@ -660,10 +667,10 @@ static void test_kernel_map(void)
 	/* pages on both sides are guards */
 	CHECK(!contract_kernel_may((void *)(va - 1), false));
 	CHECK(!contract_kernel_may((void *)(va + 2 * PAGE), false));
-	hal_kernel_unmap(va, 1);
+	forget(va, 1);
 	CHECK(!contract_kernel_may((void *)va, false));
 	CHECK(contract_kernel_may((void *)(va + PAGE), false));
-	hal_kernel_unmap(va + PAGE, 1);
+	forget(va + PAGE, 1);
 	CHECK(!contract_kernel_may((void *)(va + PAGE), false));
 }
 
@@ -675,14 +682,14 @@ static void test_kernel_map_read_only(void)
 	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
 	CHECK(contract_kernel_may((void *)va, false));
 	CHECK(!contract_kernel_may((void *)va, true));
-	hal_kernel_unmap(va, 1);
+	forget(va, 1);
 	/* another frame in its place: the old translation is gone */
 	*(volatile uint64_t *)kva(pfn) = 1;
 	pfn = page_frame();
 	*(volatile uint64_t *)kva(pfn) = 2;
 	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
 	CHECK(*(volatile uint64_t *)va == 2);
-	hal_kernel_unmap(va, 1);
+	forget(va, 1);
 }
 
 static void test_kernel_map_shows_in_every_space(void)
@@ -700,7 +707,32 @@ static void test_kernel_map_shows_in_every_space(void)
 	CHECK(*(volatile uint64_t *)va == 4 && *(volatile uint64_t *)kva(pfn) == 4);
 	switch_to(&space);
 	hal_space_destroy(&late);
-	hal_kernel_unmap(va, 1);
+	forget(va, 1);
+}
+
+/* Several unmappings, one flush over all of them and the hole between: narrow, then wide. */
+static void test_kernel_flush_covers_many(void)
+{
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 64 * PAGE;
+
+	for (unsigned far = 2; far <= 202; far += 200) {
+		pfn_t a = page_frame(), b = page_frame();
+
+		CHECK(hal_kernel_map(va, a, 1, KMAP_R | KMAP_W, MT_WB, give_table, NULL) == 0);
+		CHECK(hal_kernel_map(va + far * PAGE, b, 1, KMAP_R | KMAP_W, MT_WB, give_table,
+				     NULL) == 0);
+		*(volatile uint64_t *)va = 1; /* now cached */
+		*(volatile uint64_t *)(va + far * PAGE) = 2;
+		hal_kernel_unmap(va, 1);
+		hal_kernel_unmap(va + far * PAGE, 1);
+		hal_kernel_flush(va, va + (far + 1) * PAGE);
+		CHECK(!contract_kernel_may((void *)va, false));
+		CHECK(!contract_kernel_may((void *)(va + far * PAGE), false));
+		/* the other way round, with the frames exchanged */
+		CHECK(hal_kernel_map(va, b, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+		CHECK(*(volatile uint64_t *)va == 2);
+		forget(va, 1);
+	}
 }
 
 static void test_kernel_text(void)
@@ -747,6 +779,7 @@ static const struct {
 	{"kernel map with guards", test_kernel_map},
 	{"kernel map, read-only and replaced", test_kernel_map_read_only},
 	{"kernel map shows in every space", test_kernel_map_shows_in_every_space},
+	{"one kernel flush for many unmappings", test_kernel_flush_covers_many},
 	{"kernel text is not writable", test_kernel_text},
 };
 

@@ -424,6 +424,26 @@ Test(fake, frame_freed_while_mapped_in_the_kernel)
 	give_back(pfn);
 	cr_assert(accused_of(FAKE_FREED_MAPPED));
 	hal_kernel_unmap(va, 1);
+	hal_kernel_flush(va, va + PAGE);
+}
+
+/* Unmapped, but a CPU may have it cached: the frame is not free, the address not either. */
+Test(fake, kernel_page_reused_before_the_flush)
+{
+	pfn_t pfn = page();
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 4 * PAGE;
+
+	cr_assert_eq(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, NULL, NULL), 0);
+	hal_kernel_unmap(va, 1);
+	hal_kernel_flush(va - PAGE, va); /* beside it */
+	give_back(pfn);
+	cr_assert(accused_of(FAKE_FREED_MAPPED));
+	cr_assert_neq(hal_kernel_map(va, page(), 1, KMAP_R, MT_WB, NULL, NULL), 0);
+	cr_assert(accused_of(FAKE_BAD_CALL));
+	hal_kernel_flush(va, va + PAGE);
+	cr_assert_eq(hal_kernel_map(va, page(), 1, KMAP_R, MT_WB, NULL, NULL), 0);
+	hal_kernel_unmap(va, 1);
+	hal_kernel_flush(va, va + PAGE);
 }
 
 Test(fake, table_freed_while_linked)

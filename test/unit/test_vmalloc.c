@@ -4,8 +4,9 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 
-#include "mm/kmap.h"
+#include "mm/vmalloc.h"
 
 #define MIB (1ull << 20)
 
@@ -124,27 +125,526 @@ Test(vmalloc, random_life)
 	machine_down();
 }
 
-Test(vmalloc, out_of_memory_leaves_nothing)
+/* ---- failure, at every point ------------------------------------------------------------------- */
+
+enum { BIG = 2000 }; /* pages: their array is virtually contiguous itself */
+
+static void *try_vmalloc(void)
+{
+	return vmalloc(8 * PAGE_SIZE);
+}
+
+static void *try_big(void)
+{
+	return vzalloc(BIG * PAGE_SIZE);
+}
+
+static struct page *some[3];
+
+static void *try_vmap(void)
+{
+	return vmap(some, 3, VM_MAP, PAGE_KERNEL);
+}
+
+static void *try_ioremap(void)
+{
+	return ioremap(fake_device_phys() + PAGE_SIZE, 2 * PAGE_SIZE);
+}
+
+static void *try_stack(void)
+{
+	return quire_stack_alloc(4);
+}
+
+static void free_stack(const void *p)
+{
+	quire_stack_free((void *)p);
+	vmalloc_drain(); /* else the next one is given it again */
+}
+
+/* The n-th allocation of kind fails, for each n until none is reached: nothing may stay behind. */
+static void sweep(enum quire_inject kind, void *(*make)(void), void (*undo)(const void *))
+{
+	uint64_t before = free_pages_now();
+	unsigned failed = 0;
+	void *p = NULL;
+
+	for (unsigned n = 1; !p; n++) {
+		quire_inject_set(kind, n);
+		p = make();
+		quire_inject_set(kind, 0);
+		failed += !p;
+		if (p)
+			undo(p);
+		cr_assert_eq(vmalloc_nr_pages(), 0);
+		cr_assert_eq(check_vmap_areas(), 0);
+		cr_assert_eq(free_pages_now(), before, "kind %d, n %u", kind, n);
+	}
+	cr_expect_gt(failed, 0);
+}
+
+Test(vmalloc, failure_leaves_nothing)
+{
+	static const struct {
+		void *(*make)(void);
+		void (*undo)(const void *);
+	} t[] = {
+		{try_vmalloc, vfree}, {try_big, vfree}, {try_vmap, vunmap}, {try_ioremap, iounmap},
+		{try_stack, free_stack},
+	};
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < 3; i++)
+		some[i] = alloc_pages(GFP_KERNEL, 0);
+	for (unsigned i = 0; i < 5; i++) {
+		t[i].undo(t[i].make()); /* tables and slabs that stay are there now */
+		if (t[i].make != try_ioremap && t[i].make != try_vmap)
+			sweep(QUIRE_INJECT_PAGE, t[i].make, t[i].undo);
+		sweep(QUIRE_INJECT_SLAB, t[i].make, t[i].undo);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		__free_pages(some[i], 0);
+	machine_down();
+}
+
+Test(vmalloc, more_than_there_is)
 {
 	uint64_t before;
 
 	machine_up(64 * MIB, 1);
 	before = free_pages_now();
-	for (unsigned n = 1; n < 12; n++) {
-		void *p;
+	cr_expect_null(vmalloc(SIZE_MAX));
+	cr_expect_null(vmalloc(1ull << 40));
+	cr_expect_null(vmalloc(63 * MIB), "less than all RAM, more than is free");
+	cr_expect_null(vzalloc(0));
+	cr_expect_eq(free_pages_now(), before);
+	cr_expect_eq(vmap_lazy_nr(), 0, "what failed does not wait for a flush");
+	machine_down();
+}
 
-		quire_inject_set(QUIRE_INJECT_PAGE, n);
-		p = vmalloc(8 * PAGE_SIZE);
-		quire_inject_set(QUIRE_INJECT_PAGE, 0);
-		vfree(p);
-		cr_assert_eq(free_pages_now(), before);
+/* ---- wrong addresses: told and left alone ------------------------------------------------------ */
+
+static struct text said;
+
+static void listen(const char *s, size_t n)
+{
+	text_emit(&said, s, n);
+}
+
+Test(vmalloc, wrong_addresses_are_told)
+{
+	char *p, *d;
+
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .log = listen}, NULL);
+	p = vmalloc(2 * PAGE_SIZE);
+	d = ioremap(fake_device_phys(), PAGE_SIZE);
+	said.n = 0;
+	vfree(p + PAGE_SIZE);
+	cr_expect(strstr(said.s, "Trying to vfree() nonexistent vm area"));
+	vfree(p - PAGE_SIZE);
+	vfree(d);
+	vunmap(p);
+	cr_expect(strstr(said.s, "Trying to vunmap() nonexistent vm area"));
+	iounmap(p);
+	cr_expect(strstr(said.s, "iounmap: bad address"));
+	cr_expect(writable(p) && writable(d), "nothing was unmapped");
+	vfree(p);
+	said.n = 0;
+	said.s[0] = 0;
+	vfree(p);
+	cr_expect(strstr(said.s, "Trying to vfree()"), "freed twice");
+	iounmap(d);
+	machine_down();
+}
+
+Test(vmalloc, foreign_stack_is_caught, .exit_code = 1)
+{
+	machine_up(64 * MIB, 1);
+	quire_stack_free(vmalloc(2 * PAGE_SIZE));
+	exit(0);
+}
+
+/* ---- addresses --------------------------------------------------------------------------------- */
+
+/* The lowest gap that is wide enough; what is free merges; the next one starts where it did. */
+Test(vmalloc, lowest_fit)
+{
+	char *p[5], *first;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < 5; i++)
+		p[i] = vmalloc((i + 1) * PAGE_SIZE);
+	first = p[0];
+	for (unsigned i = 1; i < 5; i++)
+		cr_expect_eq(p[i], p[i - 1] + (i + 1) * PAGE_SIZE, "side by side, guards between");
+	vfree(p[1]);
+	vfree(p[3]);
+	p[0] = vmalloc(PAGE_SIZE);
+	cr_expect_gt(p[0], p[4], "addresses that wait for the flush are not used");
+	vfree(p[0]);
+	vmalloc_drain();
+	cr_expect_eq(vmalloc(3 * PAGE_SIZE), p[3], "four pages do not fit into three");
+	cr_expect_eq(vmalloc(PAGE_SIZE), p[1]);
+	vfree(p[1]);
+	vfree(p[2]);
+	vfree(p[3]);
+	vmalloc_drain();
+	cr_expect_eq(vmalloc(11 * PAGE_SIZE), p[1], "three free neighbours are one");
+	vfree(p[1]);
+	vfree(first);
+	vfree(p[4]);
+	vmalloc_drain();
+	cr_expect_eq(vmalloc(20 * PAGE_SIZE), first);
+	vfree(first);
+	machine_down();
+}
+
+Test(vmalloc, aligned_areas)
+{
+	struct vm_struct vm[4] = {{0}};
+	struct vmap_area *va[4];
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < 4; i++) {
+		va[i] = alloc_vmap_area(&vm[i], (i + 1) * PAGE_SIZE, 256ul << 10);
+		cr_assert(va[i]);
+		cr_expect_eq((uintptr_t)vm[i].addr % (256ul << 10), 0);
+		cr_expect_eq(check_vmap_areas(), 0);
+	}
+	/* the lower rests are used by others */
+	char *p = vmalloc(PAGE_SIZE);
+
+	cr_expect_lt(p, (char *)vm[0].addr);
+	vfree(p);
+	cr_expect_null(alloc_vmap_area(&vm[0], SIZE_MAX & ~(PAGE_SIZE - 1), PAGE_SIZE));
+	cr_expect_null(alloc_vmap_area(&vm[0], 1, PAGE_SIZE), "no whole page");
+	for (unsigned i = 0; i < 4; i++) {
+		cr_expect(unlink_vmap_area(va[i]));
+		cr_expect_not(unlink_vmap_area(va[i]), "the second one loses");
+		free_vmap_area(va[i]);
 	}
 	machine_down();
 }
 
-Test(vmalloc, foreign_pointer_is_caught, .exit_code = 1)
+/* All of the range is in use: what waits is flushed and used, and only then it is full. */
+Test(vmalloc, full_range)
 {
+	const struct kernel_layout *l;
+	static struct vm_struct vm[64];
+	unsigned n = 0;
+	size_t part;
+
 	machine_up(64 * MIB, 1);
-	vfree((char *)vmalloc(2 * PAGE_SIZE) + PAGE_SIZE);
-	exit(0);
+	l = hal_kernel_layout();
+	part = ALIGN_DOWN((l->vmalloc_end - l->vmalloc_base) / 16, PAGE_SIZE);
+	vfree(vmalloc(PAGE_SIZE));
+	cr_assert_gt(vmap_lazy_nr(), 0);
+	while (n < 64 && alloc_vmap_area(&vm[n], part, PAGE_SIZE))
+		n++;
+	cr_expect(n == 15 || n == 16, "%u", n);
+	cr_expect_eq(vmap_lazy_nr(), 0);
+	cr_expect_null(vmalloc(part));
+	for (unsigned i = 0; i < n; i++) {
+		struct vmap_area *va = find_vmap_area((uintptr_t)vm[i].addr + part - 1);
+
+		cr_assert(va && va->vm == &vm[i]);
+		unlink_vmap_area(va);
+		free_vmap_area(va);
+	}
+	machine_down();
+}
+
+/* ---- lazy unmapping ---------------------------------------------------------------------------- */
+
+Test(vmalloc, one_flush_for_many)
+{
+	uint64_t before, flushes;
+	void *p[50];
+
+	machine_up(256 * MIB, 1);
+	before = free_pages_now();
+	for (unsigned i = 0; i < 50; i++)
+		p[i] = vmalloc(3 * PAGE_SIZE);
+	flushes = fake_counters()->kernel_flushes;
+	for (unsigned i = 0; i < 50; i++)
+		vfree(p[i]);
+	cr_expect_eq(fake_counters()->kernel_flushes, flushes, "none yet");
+	cr_expect_eq(vmap_lazy_nr(), 50 * 4);
+	cr_expect_eq(vmalloc_nr_pages(), 0, "free for whoever counts");
+	cr_expect_eq(purge_vmap_area_lazy(), 50 * 4);
+	cr_expect_eq(fake_counters()->kernel_flushes, flushes + 1);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+Test(vmalloc, many_freed_pages_are_flushed_by_themselves)
+{
+	uint64_t flushes;
+	unsigned long most;
+
+	machine_up(64 * MIB, 1);
+	most = lazy_max_pages();
+	cr_assert(most > 64 && most <= 64 * MIB / PAGE_SIZE / 64, "%lu", most);
+	flushes = fake_counters()->kernel_flushes;
+	for (unsigned i = 0; i < 10 * most / 8; i++) {
+		vfree(vmalloc(7 * PAGE_SIZE));
+		cr_assert_leq(vmap_lazy_nr(), most);
+	}
+	flushes = fake_counters()->kernel_flushes - flushes;
+	cr_expect(flushes >= 8 && flushes <= 11, "%lu flushes", (unsigned long)flushes);
+	machine_down();
+}
+
+/* Frames that wait for a flush are not lost when memory runs out. */
+Test(vmalloc, pages_come_back_under_pressure)
+{
+	struct page *p, *next;
+	unsigned long n = 0, first;
+	LIST_HEAD(all);
+	void *v;
+
+	machine_up(64 * MIB, 1);
+	v = vmalloc(200 * PAGE_SIZE);
+	while ((p = alloc_pages(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY, 0)))
+		list_add(&p->lru, &all);
+	vfree(v);
+	first = vmap_lazy_nr();
+	cr_assert_gt(first, 200);
+	while ((p = alloc_pages(GFP_KERNEL | __GFP_NOWARN | __GFP_NORETRY, 0))) {
+		list_add(&p->lru, &all);
+		n++;
+	}
+	cr_expect_geq(n, 200, "%lu", n);
+	list_for_each_entry_safe(p, next, &all, lru) {
+		list_del(&p->lru);
+		__free_pages(p, 0);
+	}
+	machine_down();
+}
+
+/* ---- vmap -------------------------------------------------------------------------------------- */
+
+Test(vmalloc, vmap_shows_pages_in_order)
+{
+	struct page *pages[6];
+	uint64_t before;
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	for (unsigned i = 0; i < 6; i++) {
+		pages[i] = alloc_pages(GFP_KERNEL | __GFP_ZERO, 0);
+		memset(page_address(pages[i]), 'a' + i, 2);
+	}
+	swap(pages[1], pages[4]);
+	p = vmap(pages, 6, VM_MAP, PAGE_KERNEL);
+	for (unsigned i = 0; i < 6; i++) {
+		cr_expect_eq(p[i * PAGE_SIZE], "aecdbf"[i]);
+		cr_expect_eq(vmalloc_to_page(p + i * PAGE_SIZE + 5), pages[i]);
+	}
+	cr_expect_not(writable(p - 1));
+	cr_expect_not(writable(p + 6 * PAGE_SIZE));
+	p[3 * PAGE_SIZE] = 'X';
+	cr_expect_eq(*(char *)page_address(pages[3]), 'X');
+	/* the owner lets go first: the mapping's own references keep the pages until the flush */
+	for (unsigned i = 0; i < 6; i++)
+		__free_pages(pages[i], 0);
+	cr_expect_eq(p[0], 'a');
+	vunmap(p);
+	cr_expect_not(writable(p));
+	cr_expect_eq(free_pages_now(), before);
+	cr_expect_null(vmap(pages, 0, VM_MAP, PAGE_KERNEL));
+	machine_down();
+}
+
+Test(vmalloc, vmap_rights)
+{
+	struct page *page;
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	page = alloc_pages(GFP_KERNEL, 0);
+	*(char *)page_address(page) = 7;
+	p = vmap(&page, 1, VM_MAP, PAGE_KERNEL_RO);
+	cr_expect_eq(*p, 7);
+	cr_expect_not(writable(p));
+	vunmap(p);
+	p = vmap(&page, 1, VM_MAP, KERNEL_PROT(KMAP_R | KMAP_W, MT_WC));
+	cr_expect_eq(fake_window_type((uintptr_t)p), MT_WC);
+	vunmap(p);
+	__free_pages(page, 0);
+	machine_down();
+}
+
+Test(vmalloc, addresses_lead_to_frames)
+{
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	p = vzalloc(3 * PAGE_SIZE);
+	for (size_t i = 0; i < 3 * PAGE_SIZE; i++)
+		cr_assert_eq(p[i], 0);
+	for (unsigned i = 0; i < 3; i++) {
+		char *direct = page_address(vmalloc_to_page(p + i * PAGE_SIZE));
+
+		p[i * PAGE_SIZE + 9] = 40 + i;
+		cr_expect_eq(direct[9], 40 + i);
+	}
+	cr_expect_null(vmalloc_to_page(p + 3 * PAGE_SIZE), "the guard page");
+	cr_expect_null(vmalloc_to_page(p - 1));
+	cr_expect_eq(vmalloc_to_pfn(&p).n, UINT64_MAX);
+	vfree(p);
+	cr_expect_null(vmalloc_to_page(p));
+	machine_down();
+}
+
+/* ---- ioremap ----------------------------------------------------------------------------------- */
+
+Test(vmalloc, ioremap_types)
+{
+	static const struct {
+		void *(*map)(phys_addr_t phys, size_t size);
+		enum mem_type mt;
+	} t[] = {
+		{ioremap, MT_DEVICE}, {ioremap_uc, MT_UC}, {ioremap_wc, MT_WC},
+		{ioremap_cache, MT_WB},
+	};
+	phys_addr_t dev;
+
+	machine_up(64 * MIB, 1);
+	dev = fake_device_phys() + 2 * PAGE_SIZE;
+	for (unsigned i = 0; i < 4; i++) {
+		char *p = t[i].map(dev + 0x123, PAGE_SIZE);
+		char *same = ioremap(dev + PAGE_SIZE, 1);
+
+		cr_assert(p && same);
+		cr_expect_eq((uintptr_t)p & (PAGE_SIZE - 1), 0x123, "the offset is kept");
+		cr_expect_eq(fake_window_type((uintptr_t)p), t[i].mt);
+		p[PAGE_SIZE - 0x123] = 5 + i; /* 4 KiB from 0x123 on reach into a second page */
+		cr_expect_eq(*same, 5 + i);
+		cr_expect_eq(vmalloc_to_pfn(p).n, dev >> PAGE_SHIFT);
+		cr_expect_null(vmalloc_to_page(p), "a device has no struct page");
+		iounmap(p);
+		iounmap(same);
+		cr_expect_not(writable(p));
+	}
+	machine_down();
+}
+
+Test(vmalloc, ioremap_refuses)
+{
+	uint64_t before;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	cr_expect_null(ioremap(fake_device_phys(), 0));
+	cr_expect_null(ioremap(UINT64_MAX - 10, 100), "runs past the end");
+	cr_expect_null(ioremap(1ull << (ARCH_PFN_BITS + PAGE_SHIFT), 8), "no such frame");
+	cr_expect_null(ioremap(fake_device_phys(), SIZE_MAX));
+	cr_expect_null(ioremap(32 * MIB, 8), "RAM");
+	cr_expect_null(ioremap(48 * MIB - 10, 20), "over a border of frames");
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+/* ---- /proc/vmallocinfo ------------------------------------------------------------------------- */
+
+static void expect_line(const char *line, const void *p, size_t size, const char *tail)
+{
+	char want[200];
+	const char *end = strchr(line, '\n');
+	int n = snprintf(want, sizeof(want), "0x%016lx-0x%016lx %7lu 0x", (unsigned long)p,
+			 (unsigned long)p + size, (unsigned long)size);
+
+	cr_assert(end);
+	cr_expect(!strncmp(line, want, n), "%.*s\n%s", (int)(end - line), line, want);
+	cr_expect(!strncmp(end - strlen(tail), tail, strlen(tail)), "%.*s\n%s", (int)(end - line),
+		  line, tail);
+}
+
+Test(vmalloc, vmallocinfo)
+{
+	static struct text t;
+	struct page *page;
+	char *a, *b, *c, *line, want[100];
+
+	machine_up(64 * MIB, 1);
+	page = alloc_pages(GFP_KERNEL, 0);
+	a = vmalloc(3 * PAGE_SIZE);
+	b = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	c = ioremap(fake_device_phys() + 16, 8);
+	quire_show_vmallocinfo(text_emit, &t);
+	line = t.s;
+	expect_line(line, a, 4 * PAGE_SIZE, " pages=3 vmalloc N0=3");
+	line = strchr(line, '\n') + 1;
+	expect_line(line, b, 2 * PAGE_SIZE, " pages=1 vmap N0=1");
+	line = strchr(line, '\n') + 1;
+	snprintf(want, sizeof(want), " phys=0x%016lx ioremap", (unsigned long)fake_device_phys());
+	expect_line(line, c - 16, 2 * PAGE_SIZE, want);
+	vunmap(b);
+	iounmap(c);
+	t.n = 0;
+	quire_show_vmallocinfo(text_emit, &t);
+	line = strchr(t.s, '\n') + 1;
+	snprintf(want, sizeof(want), "0x%016lx-0x%016lx %7lu unpurged vm_area\n", (unsigned long)b,
+		 (unsigned long)b + 2 * PAGE_SIZE, (unsigned long)(2 * PAGE_SIZE));
+	cr_expect(!strncmp(line, want, strlen(want)), "%s", line);
+	vfree(a);
+	__free_pages(page, 0);
+	machine_down();
+}
+
+/* ---- everything at once ------------------------------------------------------------------------ */
+
+Test(vmalloc, random_against_a_model)
+{
+	enum { N = 40, PAGES = 12 };
+	static struct {
+		char *p;
+		unsigned pages, kind; /* 0 vmalloc, 1 vmap, 2 ioremap */
+	} a[N];
+	struct page *pages[PAGES];
+	uint64_t before;
+
+	machine_up(64 * MIB, 2);
+	for (unsigned i = 0; i < PAGES; i++)
+		pages[i] = alloc_pages(GFP_KERNEL, 0);
+	before = free_pages_now();
+	for (unsigned step = 0; step < 4000; step++) {
+		unsigned k = rnd() % N;
+
+		fake_cpu_switch(step & 1);
+		if (a[k].p) {
+			cr_assert_eq(vmalloc_to_pfn(a[k].p + a[k].pages * PAGE_SIZE).n, UINT64_MAX);
+			if (a[k].kind != 2)
+				cr_assert(vmalloc_to_page(a[k].p));
+			a[k].kind == 0 ? vfree(a[k].p) :
+			a[k].kind == 1 ? vunmap(a[k].p) : iounmap(a[k].p);
+			a[k].p = NULL;
+		} else {
+			a[k].kind = rnd() % 3;
+			a[k].pages = 1 + rnd() % PAGES;
+			a[k].p = a[k].kind == 0 ? vmalloc(a[k].pages * PAGE_SIZE) :
+				 a[k].kind == 1 ? vmap(pages, a[k].pages, VM_MAP, PAGE_KERNEL) :
+						  ioremap(fake_device_phys(), a[k].pages * PAGE_SIZE);
+			cr_assert(a[k].p);
+			for (unsigned i = 0; i < N; i++)
+				cr_assert(i == k || !a[i].p || a[i].p > a[k].p + a[k].pages * PAGE_SIZE ||
+					  a[i].p + a[i].pages * PAGE_SIZE < a[k].p, "overlap");
+		}
+		if (step % 64 == 0)
+			vmalloc_drain();
+		if (step % 16 == 0)
+			cr_assert_eq(check_vmap_areas(), 0);
+	}
+	for (unsigned k = 0; k < N; k++)
+		if (a[k].p)
+			a[k].kind == 0 ? vfree(a[k].p) :
+			a[k].kind == 1 ? vunmap(a[k].p) : iounmap(a[k].p);
+	cr_expect_eq(free_pages_now(), before);
+	for (unsigned i = 0; i < PAGES; i++) {
+		cr_expect_eq(pages[i]->_refcount, 1);
+		__free_pages(pages[i], 0);
+	}
+	machine_down();
 }

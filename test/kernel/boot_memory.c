@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The memory of a machine, from its firmware's list to the last frame: a kernel of its own that
+ * starts the core and counts. What is RAM comes from the machine's list alone, counted here a
+ * second time; the core's zones, its struct pages and its free blocks have to agree with it.
+ * The command line says how much was plugged in: `mib=N`.
+ */
+#include "arch/hal_kernel.h"
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "mm/memblock.h"
+#include "mm/mmzone.h"
+#include "mm/page_alloc.h"
+#include <quire/quire.h>
+
+#define MAX_RANGES 600
+#define MIB_PAGES  ((1ul << 20) >> PAGE_SHIFT)
+
+static struct mem_range ram[MAX_RANGES];
+static unsigned nram, tests, failures;
+
+static void say(const char *fmt, ...)
+{
+	char line[200];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vscnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	hal_log(line, (size_t)n);
+}
+
+static void result(bool good, const char *name)
+{
+	failures += !good;
+	say("%sok %u - %s\n", good ? "" : "not ", ++tests, name);
+}
+
+/* ---- the machine's list, sorted and merged by the simplest means ------------------------------ */
+
+static void take(const struct mem_range *r, void *ctx)
+{
+	unsigned i = nram;
+
+	(void)ctx;
+	if (r->kind != MEM_RAM || r->start >= r->end || nram == MAX_RANGES)
+		return;
+	for (; i && ram[i - 1].start > r->start; i--)
+		ram[i] = ram[i - 1];
+	ram[i] = *r;
+	nram++;
+}
+
+static void merge(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < nram; i++) {
+		if (n && ram[i].start <= ram[n - 1].end)
+			ram[n - 1].end = max(ram[n - 1].end, ram[i].end);
+		else
+			ram[n++] = ram[i];
+	}
+	nram = n;
+}
+
+static uint64_t first_frame(unsigned i)
+{
+	return DIV_ROUND_UP(ram[i].start, PAGE_SIZE);
+}
+
+static uint64_t end_frame(unsigned i)
+{
+	return ram[i].end >> PAGE_SHIFT;
+}
+
+/* ---- tests ------------------------------------------------------------------------------------ */
+
+static uint64_t plugged_in(const char *cmdline)
+{
+	const char *s = cmdline;
+	uint64_t mib = 0;
+
+	while (*s && strncmp(s, "mib=", 4))
+		s++;
+	for (s += *s ? 4 : 0; *s >= '0' && *s <= '9'; s++)
+		mib = mib * 10 + (uint64_t)(*s - '0');
+	return mib;
+}
+
+/* Frames of RAM by the list, by the zones, and by every single struct page. */
+static void test_sums(uint64_t mib)
+{
+	uint64_t frames = 0, reserved = 0, free = 0, managed = 0, present = 0;
+	struct zone *z;
+
+	for (unsigned i = 0; i < nram; i++) {
+		for (uint64_t n = first_frame(i); n < end_frame(i); n++) {
+			frames++;
+			if (!pfn_valid(PFN(n)))
+				continue;
+			if (page_test(pfn_to_page(PFN(n)), PG_reserved))
+				reserved++;
+			else
+				free++;
+		}
+	}
+	for_each_populated_zone(z) {
+		managed += z->managed_pages;
+		present += z->present_pages;
+		say("# zone %s: present %lu, managed %lu\n", z->name, z->present_pages,
+		    z->managed_pages);
+	}
+	say("# %llu MiB plugged in; firmware: %llu frames; managed %llu, reserved %llu\n",
+	    (unsigned long long)mib, (unsigned long long)frames, (unsigned long long)managed,
+	    (unsigned long long)reserved);
+	result(frames <= mib * MIB_PAGES && frames + MIB_PAGES >= mib * MIB_PAGES,
+	       "the firmware's list is the memory plugged in, but for the last MiB");
+	result(present == frames, "the zones hold the firmware's RAM");
+	result(managed == free, "a frame is managed, or its struct page says reserved");
+	result(managed + reserved == frames, "managed and reserved make up the firmware's RAM");
+	result(reserved * 10 < frames + 40 * MIB_PAGES, "no more is reserved than is needed");
+}
+
+/* Between two pieces of RAM there is nothing, and nothing is there for it. */
+static void test_holes(void)
+{
+	bool good = true;
+	unsigned wide = 0;
+
+	for (unsigned i = 1; i < nram; i++) {
+		uint64_t from = ALIGN_UP(end_frame(i - 1), (uint64_t)SECTION_PAGES);
+		uint64_t to = ALIGN_DOWN(first_frame(i), (uint64_t)SECTION_PAGES);
+
+		if (from < to) {
+			wide++;
+			good &= !pfn_valid(PFN(from)) && !pfn_valid(PFN(to - 1));
+		}
+	}
+	say("# %u pieces of RAM, %u holes of a section or more\n", nram, wide);
+	result(good, "holes have no struct pages");
+}
+
+/* Blocks of the largest order that a request with gfp gets, at most n, each marked. */
+static unsigned long take_blocks(struct list_head *taken, gfp_t gfp, unsigned long n)
+{
+	unsigned long i;
+
+	for (i = 0; i < n; i++) {
+		struct page *p = alloc_pages(gfp | GFP_ATOMIC | __GFP_NOWARN, MAX_ORDER - 1);
+
+		if (!p)
+			break;
+		*(uint64_t *)page_address(p) = page_to_pfn(p).n;
+		list_add(&p->lru, taken);
+	}
+	return i;
+}
+
+/* Takes everything in blocks of the largest order, marks each, finds each mark again. Of very much
+ * memory a part, from the top and from below 4 GiB: emulated, all of it takes a minute. */
+static void test_every_block(bool all)
+{
+	LIST_HEAD(taken);
+	struct page *p, *next;
+	bool good = true;
+	unsigned long n = take_blocks(&taken, 0, all ? ~0ul : 100);
+	unsigned long low = take_blocks(&taken, __GFP_DMA32, all ? ~0ul : 100);
+
+	list_for_each_entry_safe(p, next, &taken, lru) {
+		good &= *(uint64_t *)page_address(p) == page_to_pfn(p).n;
+		list_del(&p->lru);
+		__free_pages(p, MAX_ORDER - 1);
+	}
+	say("# %lu blocks of the largest order, and %lu from below 4 GiB\n", n, low);
+	result(good && n && (all || low), "every block is memory of its own");
+	if (all)
+		result(check_phys() == 0, "the allocator's invariants hold");
+}
+
+_Noreturn void kernel_main(const struct boot_info *bi)
+{
+	struct quire_config cfg = {.aslr = false};
+	uint64_t mib = plugged_in(bi->cmdline);
+
+	hal_memory_ranges(take, NULL);
+	merge();
+	if (quire_init(&cfg)) {
+		say("Bail out! quire_init\n");
+		hal_exit(2);
+	}
+	test_sums(mib);
+	test_holes();
+	test_every_block(mib <= 4096);
+	result(quire_exit() == 0, "everything is given back");
+	say("1..%u\n", tests);
+	hal_exit(failures ? 1 : 0);
+}
+
+/* ---- what never happens here -------------------------------------------------------------------- */
+
+static _Noreturn void unexpected(const char *what, const struct trap_frame *tf)
+{
+	say("Bail out! %s at ip %#lx\n", what, tf ? tf_ip(tf) : 0ul);
+	hal_exit(2);
+}
+
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+{
+	say("# address %#lx\n", fi->addr);
+	unexpected("page fault", tf);
+}
+
+void kernel_syscall(struct trap_frame *tf)
+{
+	unexpected("system call", tf);
+}
+
+void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
+{
+	unexpected("trap from user mode", tf);
+}
+
+_Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
+{
+	unexpected(what, tf);
+}
+
+void kernel_timer_tick(struct trap_frame *tf)
+{
+}
+
+void kernel_return_to_user(struct trap_frame *tf)
+{
+}
