@@ -11,6 +11,7 @@
 #include "mm/memblock.h"
 #include "mm/mmzone.h"
 #include "mm/page_alloc.h"
+#include "mm/vmalloc.h"
 #include <quire/quire.h>
 
 #define MAX_RANGES 600
@@ -179,6 +180,64 @@ static void test_every_block(bool all)
 		result(check_phys() == 0, "the allocator's invariants hold");
 }
 
+/* A register of this machine whose contents are known, uncached; and what it holds. */
+#ifdef __riscv
+#define DEVICE_AT   0x10000005ull /* line status of the console: nothing is being sent */
+#define DEVICE_MASK 0x40u
+#define DEVICE_IS   0x40u
+typedef uint8_t device_reg;
+#else
+#define DEVICE_AT   0xfed00000ull /* the event timer's revision, as its specification demands */
+#define DEVICE_MASK 0xffu
+#define DEVICE_IS   0x01u
+typedef uint32_t device_reg;
+#endif
+
+/* The kernel's own range over the real MMU, old and new translations of the same addresses. */
+static void test_kernel_range(void)
+{
+	const size_t size = 300 * PAGE_SIZE;
+	struct page *swapped[2];
+	volatile device_reg *device;
+	uint64_t *p, *q;
+	bool good = true;
+
+	for (unsigned round = 0; round < 4; round++) {
+		p = vmalloc(size);
+		for (size_t i = 0; i < size / 8; i += 64)
+			p[i] = round << 20 | i;
+		for (size_t i = 0; i < size / 8; i += 64) {
+			struct page *page = vmalloc_to_page(&p[i]);
+			const uint64_t *direct = page_address(page);
+
+			good &= direct[i % (PAGE_SIZE / 8)] == (round << 20 | i);
+		}
+		vfree(p);
+		if (round & 1)
+			vmalloc_drain();
+	}
+	result(good, "vmalloc shows the frames that it says");
+
+	p = vzalloc(2 * PAGE_SIZE);
+	p[0] = 1;
+	p[PAGE_SIZE / 8] = 2;
+	swapped[0] = vmalloc_to_page(p + PAGE_SIZE / 8);
+	swapped[1] = vmalloc_to_page(p);
+	q = vmap(swapped, 2, VM_MAP, PAGE_KERNEL);
+	result(q[0] == 2 && q[PAGE_SIZE / 8] == 1, "vmap shows pages in the order given");
+	vunmap(q);
+	vfree(p);
+
+	device = ioremap(DEVICE_AT, sizeof(*device));
+	result(device && (*device & DEVICE_MASK) == DEVICE_IS, "ioremap leads to the device");
+	iounmap((const void *)device);
+	p = vmalloc(PAGE_SIZE);
+	result(!ioremap(vmalloc_to_pfn(p).n << PAGE_SHIFT, 8), "RAM is no device");
+	vfree(p);
+	vmalloc_drain();
+	result(check_vmap_areas() == 0 && vmalloc_nr_pages() == 0, "nothing of it is left");
+}
+
 _Noreturn void kernel_main(const struct boot_info *bi)
 {
 	struct quire_config cfg = {.aslr = false};
@@ -193,6 +252,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	test_sums(mib);
 	test_holes();
 	test_every_block(mib <= 4096);
+	test_kernel_range();
 	result(quire_exit() == 0, "everything is given back");
 	say("1..%u\n", tests);
 	hal_exit(failures ? 1 : 0);
