@@ -40,15 +40,26 @@ bool rv_is_ram(phys_addr_t a, uint64_t n)
 	return false;
 }
 
-static bool overlaps_ram(phys_addr_t start, phys_addr_t end)
+/* A bank of RAM. One that overlaps others makes one with them: RAM told twice is RAM once. */
+static void add_bank(phys_addr_t start, phys_addr_t end, const char *node)
 {
-	for (unsigned i = 0; i < rv_platform.nr_ranges; i++) {
-		const struct mem_range *r = &rv_platform.ranges[i].r;
+	struct rv_platform *p = &rv_platform;
 
-		if (r->kind == MEM_RAM && r->start < end && start < r->end)
-			return true;
+	for (unsigned i = 0; i < p->nr_ranges;) {
+		const struct mem_range *r = &p->ranges[i].r;
+
+		if (r->kind != MEM_RAM || r->start >= end || start >= r->end) {
+			i++;
+			continue;
+		}
+		rv_say("device tree: /%s: [0x%lx, 0x%lx) overlaps [0x%lx, 0x%lx), taken as one bank",
+		       node, start, end, r->start, r->end);
+		start = min(start, r->start);
+		end = max(end, r->end);
+		p->ranges[i] = p->ranges[--p->nr_ranges];
+		i = 0; /* wider now: it may reach another one */
 	}
-	return false;
+	add_range(start, end, MEM_RAM, "RAM", false);
 }
 
 /* The range of another kind than RAM that overlaps [start, end), or NULL; those called but do not
@@ -158,10 +169,7 @@ static void read_banks(const struct dtb *d)
 			err = dtb_reg(d, n, "reg", i, &start, &size);
 			if (err || !size)
 				continue;
-			if (overlaps_ram(start, start + size))
-				rv_die("device tree: /%s: bank %u overlaps another",
-				       dtb_name(d, n), i);
-			add_range(start, start + size, MEM_RAM, "RAM", false);
+			add_bank(start, start + size, dtb_name(d, n));
 			any = true;
 		}
 		if (err == -EINVAL)
