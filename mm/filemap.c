@@ -691,7 +691,8 @@ int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
 	}
 	/* First the size, so that no fault brings a page back; then entries, then pages. */
 	__atomic_store_n(&inode->i_size, size, __ATOMIC_RELEASE);
-	if (size < old) {
+	/* Also at the same size: what was stored behind the end is gone afterwards (FL02). */
+	if (size <= old) {
 		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
 		truncate_inode_pages(m, hole, UINT64_MAX);
 		if (size & (PAGE_SIZE - 1))

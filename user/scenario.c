@@ -439,9 +439,10 @@ static bool arguments(struct parser *ps, struct scn_action *a, const struct op_d
 
 /* ---- what is expected ----------------------------------------------------------------------- */
 
-static bool gives_text(enum scn_op op)
+static bool gives_text(const struct scn_action *a)
 {
-	return op == OP_MAPS || op == OP_MAPNAME || op == OP_VMFLAGS || op == OP_MINCORE;
+	return a->op == OP_MAPS || a->op == OP_MAPNAME || a->op == OP_VMFLAGS ||
+	       (a->op == OP_MINCORE && a->nargs < 3);
 }
 
 /* faults=N, if it stands here. */
@@ -534,7 +535,7 @@ static bool wanted(struct parser *ps, struct scn_action *a)
 	}
 	if (peek(ps) == 'S' && ps->end - ps->p > 3 && ps->p[1] == 'I' && ps->p[2] == 'G')
 		return want_signal(ps, a);
-	if (gives_text(a->op) || (a->op == OP_PREAD && is_any_of(ps, "eof"))) {
+	if (gives_text(a) || (a->op == OP_PREAD && is_any_of(ps, "eof"))) {
 		a->want = WANT_TEXT;
 		while (peek(ps) != '\n' && peek(ps) != '#')
 			ps->p++;

@@ -163,9 +163,17 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 	return pid;
 }
 
+#define FIRST_HEAP	    0x800000ul /* about where a small ELF file ends */
 #define PR_SET_MM	    35
 #define PR_SET_MM_START_BRK 6
 #define PR_SET_MM_BRK	    7
+
+/* The break of a program without an ELF file that would tell. */
+static void set_heap(uintptr_t heap)
+{
+	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_START_BRK, (long)heap, 0, 0, 0);
+	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_BRK, (long)heap, 0, 0, 0);
+}
 
 static void begin_image(void *arg)
 {
@@ -173,10 +181,8 @@ static void begin_image(void *arg)
 
 	map_block(&s->u);
 	catch_signals(&s->u);
-	if (s->heap) {
-		fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_START_BRK, (long)s->heap, 0, 0, 0);
-		fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_BRK, (long)s->heap, 0, 0, 0);
-	}
+	if (s->heap)
+		set_heap(s->heap);
 	begin(s);
 }
 
@@ -251,6 +257,7 @@ static void first_program(void *arg)
 		u->block = f->program->block;
 		map_block(u);
 		catch_signals(u);
+		set_heap(FIRST_HEAP);
 		status = f->program->main(u, state, f->argc, f->argv);
 	}
 	fake_exit(status);
