@@ -225,3 +225,21 @@ Test(fault, code_is_synchronised_before_it_runs)
 	quire_file_put(f);
 	space_down();
 }
+
+/* The first access only read: that the page was written later, only the entry's dirty bit knows. */
+Test(fault, a_shared_page_written_later_stays)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(2, FRW);
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_eq(load_at(AT(0)), 0x0101010101010101);
+	cr_expect_eq(FAULTS(store_at(AT(0), 7)), 0);
+	munmap_at(AT(0), 2);
+	quire_drop_caches();
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_eq(load_at(AT(0)), 7);
+	quire_file_put(f);
+	space_down();
+}

@@ -117,6 +117,32 @@ Test(fork, what_is_not_copied)
 	space_down();
 }
 
+/* Resident sets by kind, and their peak: the child begins with what it got. */
+Test(fork, counters_of_each_kind)
+{
+	struct quire_mm *parent, *child;
+	struct quire_file *f;
+
+	space_up();
+	parent = cur;
+	f = file_new(32, FRW);
+	mmap_file(AT(0), 32, RW, MAP_PRIVATE | FIX, f, 0);
+	store_at(AT(0), 1); /* an own copy; the read of another brings its neighbours */
+	load_at(AT(20));
+	cr_assert_gt(mm_now()->rss[MM_FILEPAGES], 1);
+	child = fork_now();
+	for (int i = 0; i < NR_MM_COUNTERS; i++)
+		cr_expect_eq(to_mm(child)->rss[i], to_mm(parent)->rss[i], "counter %d", i);
+	cr_expect_eq(to_mm(child)->hiwater_rss, get_mm_rss(to_mm(parent)));
+	run_space(child);
+	munmap_at(AT(0), 32);
+	cr_expect_eq(to_mm(child)->hiwater_rss, get_mm_rss(to_mm(parent)));
+	run_space(parent);
+	space_put(child);
+	quire_file_put(f);
+	space_down();
+}
+
 Test(fork, generations)
 {
 	struct quire_mm *gen[6];
