@@ -224,10 +224,11 @@ def cmd_exec(args):
     if folder:
         os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f'{os.path.basename(guest)}.{arch}.trace') if folder else ''
+    output = machines.Output(sys.stdout)
     out = qemu.run(qemu.Config(arch, guest, args.args, files, ['norandmaps'],
-                               parse_size(args.mem), args.smp, seconds=args.seconds, trace_path=path))
-    sys.stdout.write(machines.program_output(out.log))
-    sys.stdout.flush()
+                               parse_size(args.mem), args.smp, seconds=args.seconds, trace_path=path,
+                               watch=output.show))
+    output.show(out.log, ended=True)
     if path:
         say(f'trace: {path}')
     return out.status

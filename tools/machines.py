@@ -118,6 +118,25 @@ def program_output(log):
     return re.sub(r'^quire: [^\n]*(\n|$)', '', log[first.start() if first else 0:], flags=re.M)
 
 
+class Output:
+    """A program's output while it comes: whole lines, each once."""
+
+    def __init__(self, out):
+        self.out, self.written = out, 0
+
+    def show(self, log, ended=False):
+        if not ended:
+            log = log[:log.rfind('\n') + 1]
+            if log.endswith('\x1e\n'):      # the kernel's line that made this end is to come
+                log = log[:-2]
+            if not re.search(r'^quire: ', log, re.M):
+                return                      # still the firmware's
+        text = program_output(log)
+        self.out.write(text[self.written:])
+        self.out.flush()
+        self.written = max(self.written, len(text))
+
+
 def _check_status(machine, status, words):
     """Runner and replayer end with 0, 1 or 2; anything else is an end before their time."""
     if not 0 <= status <= 2:

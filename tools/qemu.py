@@ -42,6 +42,7 @@ class Config:
     seconds: int = 120
     trace_path: str = ''
     env: dict = field(default_factory=dict)
+    watch: object = None    # called with the log as far as it is there, each time it grew
 
 
 @dataclass
@@ -203,7 +204,7 @@ class Run:
         self.path = lambda name: os.path.join(self.folder, name)
         self.ram = self.words = None
         self.ring_at = self.capacity = self.tail = 0
-        self.log_seen = 0
+        self.log_seen = self.log_looked = 0
         self.monitor = None
         self.dump = {}
         self.outcome = Outcome(0, '')
@@ -248,6 +249,7 @@ class Run:
                 if not self.step():
                     time.sleep(0.002)
                 spent = time.monotonic() - begin
+                self.show_log(spent)
                 progress.update(f'{spent:.1f} s, {self.outcome.records} events')
                 if spent > self.cfg.seconds:
                     raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s; '
@@ -289,6 +291,19 @@ class Run:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- the log
+    def show_log(self, now):
+        """Lets the caller see what is new, ten times a second."""
+        if not self.cfg.watch or now - self.log_looked < 0.1:
+            return
+        self.log_looked = now
+        try:
+            size = os.path.getsize(self.path('log'))
+        except OSError:
+            return
+        if size > self.log_seen:
+            self.log_seen = size
+            self.cfg.watch(self.read_log())
+
     def read_log(self):
         try:
             with open(self.path('log'), 'rb') as f:

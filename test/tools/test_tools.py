@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The host-side tools: formats, parsers, comparisons. No QEMU, no root, no network."""
 import glob
+import io
 import os
 import shutil
 import struct
@@ -359,6 +360,18 @@ class Monitor(unittest.TestCase):
 
 
 class Output(unittest.TestCase):
+    def test_output_while_it_comes(self):
+        log = ('SBI v1\nquire: up\none\ntwo\x1e\nquire: a word\nquire: another\n three\n'
+               'quire: end\nno end')
+        for step in range(1, 9):
+            out = io.StringIO()
+            live = machines.Output(out)
+            for n in range(0, len(log), step):
+                live.show(log[:n])
+                self.assertTrue(machines.program_output(log).startswith(out.getvalue()), n)
+            live.show(log, ended=True)
+            self.assertEqual(out.getvalue(), 'one\ntwo three\nno end')
+
     def test_program_output(self):
         log = 'OpenSBI\nriscv: x\nquire: up\nhello\nquire: odd\nno end\x1e\nquire: a\nquire: b\n'
         self.assertEqual(machines.program_output(log), 'hello\nno end')
