@@ -194,6 +194,29 @@ Test(fork, chains_stay_short)
 	space_down();
 }
 
+/* What a child took part in is as it was once the child is gone: else nothing would be reused. */
+Test(fork, a_child_leaves_no_count_behind)
+{
+	unsigned long children, active;
+	struct anon_vma *av;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	av = mm_now()->mmap->anon_vma;
+	children = av->num_children;
+	active = av->num_active_vmas;
+	for (int i = 0; i < 3; i++) {
+		struct quire_mm *child = fork_now();
+
+		cr_expect_eq(av->num_children, children + 1);
+		space_put(child);
+		cr_expect_eq(av->num_children, children);
+		cr_expect_eq(av->num_active_vmas, active);
+	}
+	space_down();
+}
+
 Test(fork, promises)
 {
 	struct quire_mm *child = NULL;
