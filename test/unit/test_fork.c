@@ -217,6 +217,37 @@ Test(fork, a_child_leaves_no_count_behind)
 	space_down();
 }
 
+/* An anon_vma whose own VMAs are gone goes to a grandchild only if it has one child at most. */
+Test(fork, whose_anon_vma_is_taken_over)
+{
+	for (int siblings = 1; siblings <= 2; siblings++) {
+		struct quire_mm *first, *middle, *low[2], *last;
+		struct anon_vma *av;
+
+		space_up();
+		mmap_at(AT(0), 1, RW, PRIV | FIX);
+		store_at(AT(0), 1);
+		first = cur;
+		middle = fork_now();
+		run_space(middle);
+		av = mm_now()->mmap->anon_vma;
+		for (int i = 0; i < siblings; i++)
+			low[i] = fork_now();
+		run_space(low[0]);
+		space_put(middle);
+		last = fork_now();
+		if (siblings == 1)
+			cr_expect_eq(to_mm(last)->mmap->anon_vma, av);
+		else
+			cr_expect_neq(to_mm(last)->mmap->anon_vma, av);
+		space_put(last);
+		for (int i = 1; i < siblings; i++)
+			space_put(low[i]);
+		space_put(first);
+		space_down();
+	}
+}
+
 Test(fork, promises)
 {
 	struct quire_mm *child = NULL;
