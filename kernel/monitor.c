@@ -91,6 +91,36 @@ static void cmd_walk(char **arg)
 	quire_mm_put(mm);
 }
 
+static void cmd_vma(char **arg)
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+	uint64_t addr;
+
+	if (!mm)
+		return;
+	if (!arg[2] || parse_u64(arg[2], &addr))
+		print("vma PID ADDRESS\n");
+	else
+		quire_show_vma(mm, addr, to_console, NULL);
+	quire_mm_put(mm);
+}
+
+static void cmd_page(char **arg)
+{
+	uint64_t pfn;
+
+	if (!arg[1] || parse_u64(arg[1], &pfn))
+		print("page FRAME-NUMBER\n");
+	else
+		quire_show_page(pfn, to_console, NULL);
+}
+
+static void cmd_fault(char **arg)
+{
+	(void)arg;
+	quire_show_faults(to_console, NULL);
+}
+
 static void cmd_buddy(char **arg)
 {
 	(void)arg;
@@ -197,6 +227,9 @@ static const struct {
 	{"maps", "PID: the mappings of a process", cmd_maps},
 	{"smaps", "PID: the same with what is resident", cmd_smaps},
 	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk},
+	{"vma", "PID ADDR: the mapping round an address", cmd_vma},
+	{"page", "PFN: what a frame is used for, and who maps it", cmd_page},
+	{"fault", "how often each way of a fault was taken", cmd_fault},
 	{"buddy", "free blocks by zone and order", cmd_buddy},
 	{"slab", "slab caches", cmd_slab},
 	{"meminfo", "/proc/meminfo", cmd_meminfo},

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+/* The monitor's looks: what they say of a VMA, of frames of every kind, and of faults. */
+#include "space.h"
+
+#include "mm/vmstat.h"
+
+static struct text t;
+
+static const char *vma_look(uintptr_t addr)
+{
+	t.n = 0;
+	quire_show_vma(cur, addr, text_emit, &t);
+	return t.s;
+}
+
+static const char *page_look(uint64_t pfn)
+{
+	t.n = 0;
+	quire_show_page(pfn, text_emit, &t);
+	return t.s;
+}
+
+static unsigned count_of(const char *s, const char *what)
+{
+	unsigned n = 0;
+
+	while ((s = strstr(s, what)) != NULL) {
+		n++;
+		s += strlen(what);
+	}
+	return n;
+}
+
+Test(look, vma)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(8, FRW);
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	mmap_file(AT(8), 2, PROT_READ, MAP_PRIVATE | FIX, f, 3);
+	store_at(AT(1), 1);
+	cr_expect(strstr(vma_look(AT(3)), ", 4 pages, 1 present\n"), "%s", t.s);
+	cr_expect(strstr(t.s, "anon_vma of 1 VMAs and 1 children, chain of 1\n"), "%s", t.s);
+	cr_expect(strstr(vma_look(AT(8)), "  file /bin/thing\n"), "%s", t.s);
+	cr_expect(strstr(t.s, "page offset 0x3\n"), "%s", t.s);
+	cr_expect(strstr(t.s, "gap below 0x"), "%s", t.s);
+	cr_expect(strstr(vma_look(AT(5)), "is not mapped; the next is at 0x"), "%s", t.s);
+	cr_expect(strstr(vma_look(AT(12)), "nor is anything above\n"), "%s", t.s);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(look, page)
+{
+	struct quire_mm *parent, *child;
+	uint64_t pfn;
+
+	space_up();
+	parent = cur;
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	pfn = pfn_at(AT(0));
+	cr_expect(strstr(page_look(pfn), "1 references, 1 entries,"), "%s", t.s);
+	cr_expect(strstr(t.s, "swapbacked, anonymous"), "%s", t.s);
+	cr_expect_eq(count_of(t.s, "mapped at"), 1);
+	cr_expect_eq(count_of(t.s, ", writable,"), 1);
+	cr_assert_eq(quire_mm_fork(cur, NULL, &child), 0);
+	page_look(pfn);
+	cr_expect_eq(count_of(t.s, "mapped at"), 2, "%s", t.s);
+	cr_expect_eq(count_of(t.s, ", writable,"), 0);
+	cr_expect_not(strstr(t.s, "the reverse map finds"));
+	cr_expect_eq(page_count(pfn_to_page(PFN(pfn))), 2, "the look holds on to nothing");
+	run_space(parent);
+	space_put(child);
+	munmap_at(AT(0), 1);
+	quire_drain();
+	cr_expect_eq(count_of(page_look(pfn), "free block of order"), 1, "%s", t.s);
+	cr_expect(strstr(page_look(~0ull >> 20), "is no RAM of ours\n"));
+	cr_expect(strstr(page_look(page_to_pfn(virt_to_page(mm_now()->pgd)).n), " table"), "%s", t.s);
+	space_down();
+}
+
+Test(look, faults)
+{
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	touch_at(AT(1));
+	touch_at(AT(9));
+	t.n = 0;
+	quire_show_faults(text_emit, &t);
+	cr_expect_str_eq(t.s, "zero       1\nanon       1\n");
+	space_down();
+}
+
+/* AnonPages and Mapped of meminfo follow the entries, each its own kind. */
+Test(look, mapped_counters)
+{
+	unsigned long anon, file;
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(4, FRW);
+	anon = node_page_state(NR_ANON_MAPPED);
+	file = node_page_state(NR_FILE_MAPPED);
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	store_at(AT(1), 1);
+	mmap_file(AT(8), 4, RW, MAP_SHARED | FIX, f, 0);
+	store_at(AT(8), 1);
+	cr_expect_eq(node_page_state(NR_ANON_MAPPED), anon + 2);
+	cr_expect_eq(node_page_state(NR_FILE_MAPPED), file + 1);
+	munmap_at(AT(0), 1);
+	cr_expect_eq(node_page_state(NR_ANON_MAPPED), anon + 1);
+	munmap_at(AT(8), 4);
+	cr_expect_eq(node_page_state(NR_ANON_MAPPED), anon + 1);
+	cr_expect_eq(node_page_state(NR_FILE_MAPPED), file);
+	quire_file_put(f);
+	space_down();
+}
