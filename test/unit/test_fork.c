@@ -117,6 +117,27 @@ Test(fork, what_is_not_copied)
 	space_down();
 }
 
+/* Somebody outside the tables holds the page: it is his, as it is, and the writer takes a copy. */
+Test(fork, a_held_page_is_copied)
+{
+	struct quire_mm *child;
+	struct page *page;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	child = fork_now();
+	space_put(child);
+	get_page(page);
+	cr_expect_eq(FAULTS(store_at(AT(0), 2)), 1);
+	cr_expect_neq(pfn_at(AT(0)), page_to_pfn(page).n);
+	cr_expect_eq(*(uint64_t *)page_address(page), 1);
+	cr_expect_eq(fault_rows[QUIRE_ROW_REUSE], 0);
+	put_page(page);
+	space_down();
+}
+
 /* Resident sets by kind, and their peak: the child begins with what it got. */
 Test(fork, counters_of_each_kind)
 {
