@@ -8,24 +8,27 @@ Each NAME.patch here opens with
 and, for what only a bare machine shows, with
     Machine: x86_64 or riscv64, whose build they belong to (else it is the host's)
     Targets: what of that build to make (else all of it)
-and then holds a unified diff. The tree is copied once; each patch is applied to the copy, the
-copy is built, the named tests run, at least one has to fail, and the patch is taken back. A patch
-that does not apply, does not build, or passes its tests is a failure of this suite. Before the
-first patch the named tests must pass on the unchanged copy.
+and then holds a unified diff. The tree is copied twice, so that two mutants are tried at a time.
+Each patch is applied to a copy, the copy is built, the named tests run, at least one has to fail,
+and the patch is taken back. A patch that does not apply, does not build, or passes its tests is a
+failure of this suite. Before the first patch the named tests must pass on the unchanged copies.
 
-usage: run.py [--list] [--work DIR] [--jobs N] [NAME ...]    exit 0: all caught, 1: not, 2: unusable
+usage: run.py [--list] [--work DIR] [NAME ...]    exit 0: all caught, 1: not, 2: unusable
 """
 import argparse
+import concurrent.futures
 import glob
 import json
 import os
 import shutil
 import subprocess
 import sys
+import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 LIMIT = 120  # seconds; a hang is noticed, not waited for
+printing = threading.Lock()
 
 
 class Mutant:
@@ -126,6 +129,33 @@ def try_mutant(m, work):
             sys.exit(f'{m.name}: cannot be taken back:\n{out}')
 
 
+def split(mutants):
+    """Two lists to be worked through side by side, of about the same length; a machine's own
+    mutants stay together, so that its build is made in one copy only."""
+    bare = [m for m in mutants if m.machine != 'host']
+    host = [m for m in mutants if m.machine == 'host']
+    extra = max(0, (len(host) - len(bare)) // 2)
+    return [half for half in (host[extra:], bare + host[:extra]) if half]
+
+
+def prepare(work, mutants):
+    copy_tree(work)
+    return check_unchanged(work, mutants)
+
+
+def try_all(work, mutants):
+    """Prints a line for each; returns how many were not caught."""
+    failed = 0
+    for m in mutants:
+        why = try_mutant(m, work)
+        failed += bool(why)
+        lines = [f'{"not " if why else ""}ok - {m.name}: {m.what}']
+        lines += ['# ' + line for line in (why or '').splitlines()]
+        with printing:
+            print('\n'.join(lines), flush=True)
+    return failed
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     ap.add_argument('--list', action='store_true', help='list the mutants and end')
@@ -146,21 +176,18 @@ def main():
         for m in mutants:
             print(f'{m.name}: {m.what}  [{" ".join(m.tests)}]')
         return 0
-    work = os.path.abspath(args.work)
-    copy_tree(work)
-    why = check_unchanged(work, mutants)
-    if why:
-        print('Bail out! ' + why)
-        return 2
-    print(f'1..{len(mutants)}')
-    failed = 0
-    for n, m in enumerate(mutants, 1):
-        why = try_mutant(m, work)
-        print(f'{"not " if why else ""}ok {n} - {m.name}: {m.what}', flush=True)
-        if why:
-            failed += 1
-            print('\n'.join('# ' + line for line in why.splitlines()), flush=True)
-    return 1 if failed else 0
+    halves = split(mutants)
+    with concurrent.futures.ThreadPoolExecutor(len(halves)) as pool:
+        ready = [pool.submit(prepare, f'{os.path.abspath(args.work)}-{i}', half)
+                 for i, half in enumerate(halves)]
+        for r in ready:
+            if r.result():
+                print('Bail out! ' + r.result())
+                return 2
+        print(f'1..{len(mutants)}', flush=True)
+        tried = [pool.submit(try_all, f'{os.path.abspath(args.work)}-{i}', half)
+                 for i, half in enumerate(halves)]
+    return 1 if sum(t.result() for t in tried) else 0
 
 
 if __name__ == '__main__':
