@@ -17,7 +17,7 @@ bool mutex_trylock(struct mutex *m)
 	if (!__atomic_compare_exchange_n(&m->state, &free, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
 		return false;
-	m->owner = os_thread_id();
+	WRITE_ONCE(m->owner, os_thread_id());
 	return true;
 }
 
@@ -26,16 +26,16 @@ void mutex_lock(struct mutex *m)
 	might_sleep();
 	if (mutex_trylock(m))
 		return;
-	ASSERT(m->owner != os_thread_id());
+	ASSERT(READ_ONCE(m->owner) != os_thread_id());
 	while (__atomic_exchange_n(&m->state, 2, __ATOMIC_ACQUIRE) != 0)
 		os_wait(m, &m->state, 2);
-	m->owner = os_thread_id();
+	WRITE_ONCE(m->owner, os_thread_id());
 }
 
 void mutex_unlock(struct mutex *m)
 {
-	ASSERT(m->owner == os_thread_id());
-	m->owner = 0;
+	ASSERT(READ_ONCE(m->owner) == os_thread_id());
+	WRITE_ONCE(m->owner, 0);
 	if (__atomic_exchange_n(&m->state, 0, __ATOMIC_RELEASE) == 2)
 		os_wake(m, 1);
 }

@@ -46,7 +46,7 @@ void down_read(struct rw_semaphore *s)
 				return;
 			continue;
 		}
-		ASSERT(!(v & RWSEM_WRITER) || s->owner != os_thread_id());
+		ASSERT(!(v & RWSEM_WRITER) || READ_ONCE(s->owner) != os_thread_id());
 		v = wait_for_change(s, v);
 	}
 }
@@ -76,7 +76,7 @@ bool down_write_trylock(struct rw_semaphore *s)
 
 	if (!change(s, &v, RWSEM_WRITER))
 		return false;
-	s->owner = os_thread_id();
+	WRITE_ONCE(s->owner, os_thread_id());
 	return true;
 }
 
@@ -91,16 +91,16 @@ void down_write(struct rw_semaphore *s)
 				break;
 			continue;
 		}
-		ASSERT(!(v & RWSEM_WRITER) || s->owner != os_thread_id());
+		ASSERT(!(v & RWSEM_WRITER) || READ_ONCE(s->owner) != os_thread_id());
 		v = wait_for_change(s, v);
 	}
-	s->owner = os_thread_id();
+	WRITE_ONCE(s->owner, os_thread_id());
 }
 
 void up_write(struct rw_semaphore *s)
 {
-	ASSERT(s->owner == os_thread_id());
-	s->owner = 0;
+	ASSERT(READ_ONCE(s->owner) == os_thread_id());
+	WRITE_ONCE(s->owner, 0);
 	wake_sleepers(s, __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE));
 }
 
@@ -108,8 +108,8 @@ void downgrade_write(struct rw_semaphore *s)
 {
 	uint32_t old;
 
-	ASSERT(s->owner == os_thread_id());
-	s->owner = 0;
+	ASSERT(READ_ONCE(s->owner) == os_thread_id());
+	WRITE_ONCE(s->owner, 0);
 	/* Readers that sleep may come in now; writers among them go to sleep again. */
 	old = __atomic_exchange_n(&s->state, 1, __ATOMIC_ACQ_REL);
 	if (old & RWSEM_WAIT)

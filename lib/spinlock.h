@@ -7,6 +7,7 @@
 #define LIB_SPINLOCK_H
 
 #include "arch/hal.h"
+#include "lib/bug.h"
 #include "lib/lockdep.h"
 #include "mm/os.h"
 
@@ -83,7 +84,7 @@ static inline bool spin_trylock(spinlock_t *l)
 static inline void spin_unlock(spinlock_t *l)
 {
 	lockdep_release(l);
-	__atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+	__atomic_store_n(&l->owner, (uint16_t)(READ_ONCE(l->owner) + 1), __ATOMIC_RELEASE);
 	os_preempt(-1);
 }
 

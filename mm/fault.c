@@ -197,7 +197,8 @@ static void bound_spurious(struct fault_state *f)
 	uintptr_t page = f->fi->addr & PAGE_MASK;
 
 	if (f->row != QUIRE_ROW_SPURIOUS) {
-		mm->spurious_count = 0;
+		if (unlikely(READ_ONCE(mm->spurious_count))) /* a store would share the line for all */
+			WRITE_ONCE(mm->spurious_count, 0);
 		return;
 	}
 	if (__atomic_exchange_n(&mm->spurious_addr, page, __ATOMIC_RELAXED) != page)

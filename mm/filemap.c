@@ -175,7 +175,7 @@ void delete_from_page_cache(struct page *page)
 	spin_lock(&m->i_lock);
 	was = radix_delete(&m->i_pages, page->index);
 	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
-	page->mapping = NULL;
+	WRITE_ONCE(page->mapping, NULL); /* who drops the last entry asks PageAnon() unlocked */
 	spin_unlock(&m->i_lock);
 	BUG_ON(was != page);
 	page_clear(page, PG_dirty);

@@ -102,13 +102,14 @@ static inline int mm_counter(const struct page *page)
 	return page_test(page, PG_swapbacked) ? MM_SHMEMPAGES : MM_FILEPAGES;
 }
 
-/* Remember the peaks before rss or total_vm falls. */
+/* Remember the peaks before rss or total_vm falls. Truncation does so for others' spaces, at the
+ * same time as they do: a peak may be lost, as in 5.10. */
 static inline void update_hiwater_rss(struct mm_struct *mm)
 {
 	unsigned long rss = get_mm_rss(mm);
 
-	if (mm->hiwater_rss < rss)
-		mm->hiwater_rss = rss;
+	if (READ_ONCE(mm->hiwater_rss) < rss)
+		WRITE_ONCE(mm->hiwater_rss, rss);
 }
 
 static inline void update_hiwater_vm(struct mm_struct *mm)

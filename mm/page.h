@@ -130,7 +130,7 @@ void put_page(struct page *p);
 
 static inline bool PageAnon(const struct page *p)
 {
-	return (uintptr_t)p->mapping & PAGE_MAPPING_ANON;
+	return (uintptr_t)READ_ONCE(p->mapping) & PAGE_MAPPING_ANON;
 }
 
 /* The page lock (may sleep); trylock any context. Lock order: docs/locking.md. */

@@ -86,12 +86,21 @@ void pt_page_free(struct page *table)
 	put_page(table);
 }
 
+/* One entry more, or less, in its table; the table's lock is held. Looked at without it by whoever
+ * only wants to know whether there is anything at all. */
+static void count_entry(const pteval_t *entry, int by)
+{
+	struct page *table = pt_page(entry);
+
+	WRITE_ONCE(table->private, table->private + by);
+}
+
 /* Stores a table pointer into an empty entry of that level. mm->page_table_lock. */
 static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struct page *table)
 {
 	struct pte_desc d = {.kind = PTE_TABLE, .pfn = page_to_pfn(table)};
 
-	pt_page(entry)->private++;
+	count_entry(entry, 1);
 	__atomic_fetch_add(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
 	/* The zeroes of the table must be visible to a walker before the pointer is. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
@@ -222,7 +231,7 @@ static void pt_free_below(struct mmu_gather *tlb, pteval_t *table, unsigned leve
 			continue;
 		spin_lock(&mm->page_table_lock);
 		hal_pte_set(entry, 0);
-		pt_page(entry)->private--;
+		count_entry(entry, -1);
 		spin_unlock(&mm->page_table_lock);
 		__atomic_fetch_sub(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
 		tlb_remove_table(tlb, virt_to_page(below), start, next);
@@ -262,9 +271,9 @@ void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v)
 	pte_t old = hal_pte_get(p);
 
 	if (!old && v)
-		pt_page(p)->private++;
+		count_entry(p, 1);
 	else if (old && !v)
-		pt_page(p)->private--;
+		count_entry(p, -1);
 	set_pte(p, v);
 }
 
@@ -273,7 +282,7 @@ pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 	pte_t old = hal_pte_xchg(p, 0);
 
 	if (old)
-		pt_page(p)->private--;
+		count_entry(p, -1);
 	return old;
 }
 

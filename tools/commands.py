@@ -280,6 +280,7 @@ def cmd_setup(args):
 SUITES = {
     'host': [('host', ['host'])],
     'asan': [('asan', ['host'])],
+    'tsan': [('host', ['tsan'])],
     'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
     'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
     'mutants': [('host', ['mutants'])],

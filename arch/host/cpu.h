@@ -23,6 +23,10 @@ extern unsigned host_cpus;
 extern __thread unsigned host_cpu;
 extern __thread bool host_irqs_off;
 
+/* ipi.c: runs what other CPUs asked of this one. */
+void host_take_mail(void);
+void host_yield(void);
+
 #define HAL_INLINE_direct_map
 static inline void *hal_phys_to_virt(phys_addr_t pa)
 {
@@ -43,9 +47,15 @@ static inline irqflags_t hal_irq_save(void)
 	return flags;
 }
 
+/* With HOST_IPI_MAIL a call from another CPU is served here, by its own CPU, as an interrupt is;
+ * without, nothing is looked at and the caller runs it (one thread alone, benchmarks). */
 static inline void hal_irq_restore(irqflags_t flags)
 {
 	host_irqs_off = flags;
+#ifdef HOST_IPI_MAIL
+	if (!flags)
+		host_take_mail();
+#endif
 }
 
 static inline bool hal_irqs_off(void)
@@ -68,6 +78,11 @@ static inline void hal_cpu_relax(void)
 {
 #if defined(__x86_64__)
 	__builtin_ia32_pause();
+#endif
+#ifdef HOST_IPI_MAIL
+	if (!host_irqs_off)
+		host_take_mail();
+	host_yield(); /* there may be fewer processors than CPUs */
 #endif
 }
 

@@ -14,6 +14,10 @@ int host_machine_create(uint64_t ram, unsigned cpus);
 void host_machine_destroy(void);
 /* The calling thread is CPU n from now on. */
 void host_cpu_enter(unsigned n);
+/* Where CPUs are threads of their own (ipi_mail.c): the calling thread is about to sleep or to end,
+ * so that others may act for its CPU; it is back, once they are done. Interrupts on. */
+void host_cpu_leave(void);
+void host_cpu_arrive(void);
 /* Resolves faults of user copies: true to try again. NULL: every fault is final. */
 void host_on_fault(bool (*fn)(const struct fault_info *fi));
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The bare machine's memory and the rest of its contract. RAM is a memfd mapped shared, so that
- * hal_kernel_map() can show a frame a second time; calls between CPUs run in the caller, because
- * nothing on this machine caches anything that they would have to drop.
+ * hal_kernel_map() can show a frame a second time. Nothing here caches a translation, so there is
+ * nothing to flush. Calls between CPUs: ipi_direct.c or ipi_mail.c.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -90,6 +90,7 @@ void host_cpu_enter(unsigned n)
 {
 	host_cpu = n;
 	host_irqs_off = false;
+	host_cpu_arrive();
 }
 
 void host_on_fault(bool (*fn)(const struct fault_info *fi))
@@ -123,19 +124,6 @@ const struct mmu_info *hal_mmu_info(void)
 const struct kernel_layout *hal_kernel_layout(void)
 {
 	return &layout;
-}
-
-void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
-{
-	unsigned me = host_cpu;
-
-	for (unsigned cpu = 0; cpu < host_cpus; cpu++) {
-		if (cpu == me || !(cpu_mask >> cpu & 1))
-			continue;
-		host_cpu = cpu;
-		fn(arg);
-	}
-	host_cpu = me;
 }
 
 uint64_t hal_cycles(void)

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* Calls between CPUs that only one thread plays: the caller runs them, as the CPU that is meant. */
+#include "arch/host/host.h"
+
+void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
+{
+	unsigned me = host_cpu;
+
+	for (unsigned cpu = 0; cpu < host_cpus; cpu++) {
+		if (cpu == me || !(cpu_mask >> cpu & 1))
+			continue;
+		host_cpu = cpu;
+		fn(arg);
+	}
+	host_cpu = me;
+}
+
+void host_cpu_leave(void)
+{
+}
+
+void host_cpu_arrive(void)
+{
+}

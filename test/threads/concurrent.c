@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Four CPUs at once, each a host thread, over the core with every access watched by the thread
+ * sanitizer: pages, slabs, the kernel's range, files, and one address space with faults, mmap,
+ * munmap, mprotect, madvise and fork in it. After each part all invariants are checked and nothing
+ * may be missing. A data race ends the run with the sanitizer's report and its exit status.
+ *
+ * usage: concurrent [PART [ROUNDS]]; TAP on standard output.
+ */
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/host/host.h"
+#include "lib/bug.h"
+#include "mm/fault.h"
+#include "mm/filemap.h"
+#include "mm/page_alloc.h"
+#include "mm/slab.h"
+#include "mm/vma.h"
+#include "mm/vmalloc.h"
+#include <quire/quire.h>
+
+#define CPUS  4
+#define RAM   (128ull << 20)
+#define ARENA ((uintptr_t)1 << 36)
+#define SLOTS 64
+
+#define MADV_DONTNEED  4
+#define MREMAP_MAYMOVE 1
+#define MREMAP_FIXED   2
+
+static unsigned rounds;
+static pthread_barrier_t barrier;
+
+/* What the volatile accesses of the core are to the sanitizer: marked, and none of its business. */
+#define MARKED(n)                          \
+	void __tsan_volatile_read##n(void *);  \
+	void __tsan_volatile_write##n(void *); \
+	void __tsan_volatile_read##n(void *p)  \
+	{                                      \
+	}                                      \
+	void __tsan_volatile_write##n(void *p) \
+	{                                      \
+	}
+MARKED(1)
+MARKED(2)
+MARKED(4)
+MARKED(8)
+MARKED(16)
+
+/* ---- threads ----------------------------------------------------------------------------------- */
+
+struct worker {
+	pthread_t thread;
+	unsigned cpu;
+	uint64_t x;
+	void (*fn)(struct worker *w);
+};
+
+static uint64_t rnd(struct worker *w, uint64_t n)
+{
+	w->x ^= w->x << 13;
+	w->x ^= w->x >> 7;
+	w->x ^= w->x << 17;
+	return (w->x >> 16) % n;
+}
+
+static void *run(void *arg)
+{
+	struct worker *w = arg;
+
+	pthread_barrier_wait(&barrier);
+	host_cpu_enter(w->cpu);
+	w->fn(w);
+	host_cpu_leave();
+	return NULL;
+}
+
+/* fn on every CPU; the main thread is away meanwhile, and CPU 0 is a worker's. */
+static void together(void (*fn)(struct worker *w))
+{
+	struct worker w[CPUS];
+
+	host_cpu_leave();
+	pthread_barrier_init(&barrier, NULL, CPUS);
+	for (unsigned i = 0; i < CPUS; i++) {
+		w[i] = (struct worker){.cpu = i, .x = 0x9e3779b97f4a7c15ull * (i + 1), .fn = fn};
+		pthread_create(&w[i].thread, NULL, run, &w[i]);
+	}
+	for (unsigned i = 0; i < CPUS; i++)
+		pthread_join(w[i].thread, NULL);
+	pthread_barrier_destroy(&barrier);
+	host_cpu_enter(0);
+}
+
+/* Exchanges with whoever left something here: what one CPU allocates, another frees. */
+static void *swap_slot(void **slot, void *p)
+{
+	return __atomic_exchange_n(slot, p, __ATOMIC_ACQ_REL);
+}
+
+static void *slots[SLOTS];
+
+/* ---- pages ------------------------------------------------------------------------------------- */
+
+static const gfp_t kinds[] = {GFP_KERNEL, GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE,
+			      GFP_ATOMIC | __GFP_NOWARN};
+
+static void put_block(struct page *p)
+{
+	if (p)
+		__free_pages(p, (unsigned)p->private);
+}
+
+static void pages(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds; i++) {
+		unsigned order = rnd(w, 8) ? 0 : (unsigned)rnd(w, 5);
+		struct page *p = alloc_pages(kinds[rnd(w, 4)], order);
+
+		if (p) {
+			memset(page_address(p), (int)w->cpu, 64);
+			p->private = order;
+		}
+		put_block(swap_slot(&slots[rnd(w, SLOTS)], p));
+		if (!rnd(w, 400))
+			drain_all_pages();
+	}
+}
+
+static void pages_end(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		put_block(swap_slot(&slots[i], NULL));
+}
+
+/* ---- slabs ------------------------------------------------------------------------------------- */
+
+static struct kmem_cache *cache;
+
+static void slabs(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds; i++) {
+		unsigned slot = (unsigned)rnd(w, SLOTS);
+		void *p;
+
+		if (slot & 1) {
+			p = kmem_cache_alloc(cache, GFP_KERNEL);
+			if (p)
+				memset(p, (int)w->cpu, 120);
+			p = swap_slot(&slots[slot], p);
+			if (p)
+				kmem_cache_free(cache, p);
+		} else {
+			p = kmalloc(rnd(w, 20) ? 16 + rnd(w, 500) : 9000, GFP_KERNEL);
+			if (p)
+				memset(p, (int)w->cpu, 16);
+			kfree(swap_slot(&slots[slot], p));
+		}
+		if (!rnd(w, 500))
+			kmem_cache_shrink(cache);
+	}
+}
+
+static void slabs_end(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		void *p = swap_slot(&slots[i], NULL);
+
+		if (p && i & 1)
+			kmem_cache_free(cache, p);
+		else
+			kfree(p);
+	}
+	kmem_cache_destroy(cache);
+}
+
+static void slabs_start(void)
+{
+	cache = kmem_cache_create("concurrent", 120, 8, 0, NULL);
+}
+
+/* ---- the kernel's range ------------------------------------------------------------------------ */
+
+static void kernel_range(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / 8; i++) {
+		unsigned slot = (unsigned)rnd(w, SLOTS);
+
+		if (slot & 1) {
+			void *s = quire_stack_alloc(4);
+
+			quire_stack_free(swap_slot(&slots[slot], s));
+		} else {
+			char *p = vmalloc((1 + rnd(w, 20)) * PAGE_SIZE);
+
+			if (p)
+				p[5] = 1;
+			vfree(swap_slot(&slots[slot], p));
+		}
+		if (!rnd(w, 100))
+			purge_vmap_area_lazy();
+	}
+}
+
+static void kernel_range_end(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		void *p = swap_slot(&slots[i], NULL);
+
+		i & 1 ? quire_stack_free(p) : vfree(p);
+	}
+}
+
+/* ---- one address space ------------------------------------------------------------------------- */
+
+static struct quire_mm *space;
+static struct quire_file *file;
+static struct quire_inode *inode;
+
+/* A fault as this machine's user mode would take it; whether it is resolved is chance. */
+static void fault(struct quire_mm *mm, uintptr_t addr, bool write)
+{
+	const struct fault_info fi = {
+		.addr = addr, .access = write ? FAULT_WRITE : FAULT_READ, .user = true,
+	};
+	struct quire_fault_result res;
+
+	quire_page_fault(mm, &fi, &res);
+}
+
+static uintptr_t place(struct worker *w, unsigned pages)
+{
+	return ARENA + rnd(w, 256 - pages) * PAGE_SIZE;
+}
+
+static void fork_and_touch(struct worker *w)
+{
+	struct quire_mm *child;
+
+	if (quire_mm_fork(space, NULL, &child))
+		return;
+	for (unsigned i = 0; i < 16; i++)
+		fault(child, place(w, 1), rnd(w, 2));
+	quire_mm_put(child);
+}
+
+static void change(struct worker *w)
+{
+	unsigned n = 1 + (unsigned)rnd(w, 24);
+	uintptr_t at = place(w, n);
+	size_t len = n * PAGE_SIZE;
+
+	switch (rnd(w, 8)) {
+	case 0:
+	case 1:
+		quire_mmap(space, at, len, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0);
+		break;
+	case 2:
+		quire_mmap(space, at, len, PROT_READ | PROT_WRITE,
+			   (rnd(w, 2) ? MAP_PRIVATE : MAP_SHARED) | MAP_FIXED, file, 0);
+		break;
+	case 3:
+		quire_munmap(space, at, len);
+		break;
+	case 4:
+		quire_mprotect(space, at, len, rnd(w, 2) ? PROT_READ : PROT_READ | PROT_WRITE);
+		break;
+	case 5:
+		quire_madvise(space, at, len, MADV_DONTNEED);
+		break;
+	case 6:
+		fork_and_touch(w);
+		break;
+	default:
+		quire_mremap(space, at, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			     place(w, 1));
+	}
+}
+
+static void one_space(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / 2; i++) {
+		if (rnd(w, 12))
+			fault(space, place(w, 1), rnd(w, 2));
+		else
+			change(w);
+	}
+}
+
+static void one_space_start(void)
+{
+	struct quire_mm_params p = {.owner = NULL};
+
+	space = quire_mm_create(&p);
+	inode = quire_inode_create(NULL, NULL, 7, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(inode, 32 * PAGE_SIZE);
+	file = quire_file_open(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/shared");
+	quire_mmap(space, ARENA, 256 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0);
+}
+
+static long one_space_check(void)
+{
+	return quire_check(space);
+}
+
+static void one_space_end(void)
+{
+	quire_mm_put(space);
+	quire_file_put(file);
+	quire_inode_put(inode);
+}
+
+/* ---- a file mapped by many, growing and shrinking ------------------------------------------------ */
+
+static struct quire_mm *spaces[CPUS];
+
+static void one_file(struct worker *w)
+{
+	struct quire_mm *mm = spaces[w->cpu];
+
+	for (unsigned i = 0; i < rounds / 2; i++) {
+		unsigned what = (unsigned)rnd(w, 40);
+
+		if (what == 0)
+			quire_inode_truncate(inode, (1 + rnd(w, 64)) * PAGE_SIZE);
+		else if (what == 1)
+			quire_munmap(mm, place(w, 8), 8 * PAGE_SIZE);
+		else if (what == 2)
+			quire_mmap(mm, place(w, 16), 16 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_FIXED, file, rnd(w, 40) * PAGE_SIZE);
+		else
+			fault(mm, place(w, 1), rnd(w, 2));
+	}
+}
+
+static void one_file_start(void)
+{
+	struct quire_mm_params p = {.owner = NULL};
+
+	inode = quire_inode_create(NULL, NULL, 8, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(inode, 64 * PAGE_SIZE);
+	file = quire_file_open(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/growing");
+	for (unsigned i = 0; i < CPUS; i++) {
+		spaces[i] = quire_mm_create(&p);
+		for (unsigned k = 0; k < 256; k += 64)
+			quire_mmap(spaces[i], ARENA + k * PAGE_SIZE, 64 * PAGE_SIZE,
+				   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+	}
+}
+
+static long one_file_check(void)
+{
+	long n = 0;
+
+	for (unsigned i = 0; i < CPUS; i++)
+		n += quire_check(spaces[i]);
+	return n;
+}
+
+static void one_file_end(void)
+{
+	for (unsigned i = 0; i < CPUS; i++)
+		quire_mm_put(spaces[i]);
+	quire_file_put(file);
+	quire_inode_put(inode);
+}
+
+/* ---- the run ----------------------------------------------------------------------------------- */
+
+static const struct {
+	const char *name;
+	void (*start)(void);
+	void (*work)(struct worker *w);
+	long (*check)(void);
+	void (*end)(void);
+} parts[] = {
+	{"pages", NULL, pages, NULL, pages_end},
+	{"slabs", slabs_start, slabs, NULL, slabs_end},
+	{"kernel-range", NULL, kernel_range, NULL, kernel_range_end},
+	{"one-space", one_space_start, one_space, one_space_check, one_space_end},
+	{"one-file", one_file_start, one_file, one_file_check, one_file_end},
+};
+
+static bool part(unsigned i)
+{
+	long broken, held;
+
+	if (host_machine_create(RAM, CPUS) || quire_init(NULL))
+		return false;
+	if (parts[i].start)
+		parts[i].start();
+	together(parts[i].work);
+	broken = check_phys();
+	if (parts[i].check)
+		broken += parts[i].check();
+	if (parts[i].end)
+		parts[i].end();
+	broken += check_phys();
+	held = quire_exit();
+	host_machine_destroy();
+	if (broken || held)
+		printf("# %ld invariants are broken, %ld pages are held\n", broken, held);
+	return !broken && !held;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned n = 0, failed = 0;
+
+	rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 4000;
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++) {
+		bool good;
+
+		if (argc > 1 && strcmp(argv[1], "all") && strcmp(argv[1], parts[i].name))
+			continue;
+		good = part(i);
+		failed += !good;
+		printf("%sok %u - %s on %u CPUs\n", good ? "" : "not ", ++n, parts[i].name, CPUS);
+		fflush(stdout);
+	}
+	printf("1..%u\n", n);
+	return failed || !n;
+}

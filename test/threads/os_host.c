@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The contract above for CPUs that are host threads: sleeping and waking over condition variables.
+ * A thread that sleeps leaves its CPU, so that others may act for it.
+ */
+#include <pthread.h>
+#include <stdio.h>
+
+#include "arch/host/host.h"
+#include "mm/os.h"
+
+#define BUCKETS 64
+
+/* A comment of the test's protocol. */
+void os_log(const char *line)
+{
+	printf("# %s\n", line);
+}
+
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+} bucket[BUCKETS] = {[0 ... BUCKETS - 1] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER}};
+
+static unsigned bucket_of(const void *key)
+{
+	return ((uintptr_t)key >> 4) * 0x9e3779b97f4a7c15ull >> 58;
+}
+
+/* Whoever changes *word wakes afterwards, under the bucket's lock: no wake-up is missed. */
+void os_wait(const void *key, const uint32_t *word, uint32_t seen)
+{
+	unsigned b = bucket_of(key);
+
+	host_cpu_leave();
+	pthread_mutex_lock(&bucket[b].lock);
+	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
+		pthread_cond_wait(&bucket[b].wake, &bucket[b].lock);
+	pthread_mutex_unlock(&bucket[b].lock);
+	host_cpu_arrive();
+}
+
+void os_wake(const void *key, unsigned n)
+{
+	unsigned b = bucket_of(key);
+
+	(void)n; /* others share the bucket: all look again */
+	pthread_mutex_lock(&bucket[b].lock);
+	pthread_cond_broadcast(&bucket[b].wake);
+	pthread_mutex_unlock(&bucket[b].lock);
+}
+
+uintptr_t os_thread_id(void)
+{
+	static __thread char mine;
+
+	return (uintptr_t)&mine;
+}
+
+void os_cond_resched(void)
+{
+	host_take_mail();
+}
