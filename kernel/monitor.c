@@ -57,52 +57,49 @@ static void cmd_ps(char **arg)
 	}
 }
 
-static void cmd_maps(char **arg)
+/* Shows of a whole space, or of one address in it. */
+static void show_space(char **arg, void (*show)(struct quire_mm *, quire_emit_fn, void *))
 {
 	struct quire_mm *mm = mm_of(arg[1]);
 
 	if (!mm)
 		return;
-	quire_show_maps(mm, to_console, NULL);
+	show(mm, to_console, NULL);
 	quire_mm_put(mm);
+}
+
+static void show_address(char **arg, void (*show)(struct quire_mm *, uintptr_t, quire_emit_fn, void *))
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+	uint64_t addr;
+
+	if (!mm)
+		return;
+	if (!arg[2] || parse_u64(arg[2], &addr))
+		print("%s PID ADDRESS\n", arg[0]);
+	else
+		show(mm, addr, to_console, NULL);
+	quire_mm_put(mm);
+}
+
+static void cmd_maps(char **arg)
+{
+	show_space(arg, quire_show_maps);
 }
 
 static void cmd_smaps(char **arg)
 {
-	struct quire_mm *mm = mm_of(arg[1]);
-
-	if (!mm)
-		return;
-	quire_show_smaps(mm, to_console, NULL);
-	quire_mm_put(mm);
+	show_space(arg, quire_show_smaps);
 }
 
 static void cmd_walk(char **arg)
 {
-	struct quire_mm *mm = mm_of(arg[1]);
-	uint64_t addr;
-
-	if (!mm)
-		return;
-	if (!arg[2] || parse_u64(arg[2], &addr))
-		print("walk PID ADDRESS\n");
-	else
-		quire_show_walk(mm, addr, to_console, NULL);
-	quire_mm_put(mm);
+	show_address(arg, quire_show_walk);
 }
 
 static void cmd_vma(char **arg)
 {
-	struct quire_mm *mm = mm_of(arg[1]);
-	uint64_t addr;
-
-	if (!mm)
-		return;
-	if (!arg[2] || parse_u64(arg[2], &addr))
-		print("vma PID ADDRESS\n");
-	else
-		quire_show_vma(mm, addr, to_console, NULL);
-	quire_mm_put(mm);
+	show_address(arg, quire_show_vma);
 }
 
 static void cmd_page(char **arg)

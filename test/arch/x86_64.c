@@ -7,14 +7,8 @@
  * The user program is x86_64_user.S. It has no flow of its own: for each step the kernel sets its
  * instruction pointer to a label, the step ends in a trap, the trap is compared with the table.
  */
-#include "arch/hal_kernel.h"
-#include "arch/kmap.h"
-#include "lib/printf.h"
-#include "lib/string.h"
-#include "mm/os.h"
-#include <quire/quire.h>
+#include "bare_test.h"
 
-#define PAGE 4096ul
 #define CODE_VA	 0x400000ul
 #define DATA_VA	 0x500000ul	/* read, write, no execution */
 #define RO_VA	 0x501000ul
@@ -27,66 +21,14 @@
 extern const char x86_test_user[], x86_test_user_end[];
 
 static char words[256];
-static unsigned tests, failed;
 static const char *volatile expected_oops; /* what the machine should say of the rule broken */
 
-static void say(const char *fmt, ...)
-{
-	char line[200];
-	va_list ap;
-
-	va_start(ap, fmt);
-	hal_log(line, vscnprintf(line, sizeof(line), fmt, ap));
-	va_end(ap);
-}
-
-static void ok(bool good, const char *what)
-{
-	tests++;
-	failed += !good;
-	say("%sok %u - %s\n", good ? "" : "not ", tests, what);
-}
-
-static _Noreturn void end(void)
-{
-	say("1..%u\n", tests);
-	hal_exit(failed ? 1 : 0);
-}
-
 /* ---- memory ---------------------------------------------------------------------------------- */
-
-static struct mem_range ranges[128];
-static unsigned nranges;
-static uint64_t next_page = 0x100000;
-static struct arch_space space;
-static struct kmap user_map;
 
 static void note_range(const struct mem_range *r, void *ctx)
 {
 	if (nranges < sizeof(ranges) / sizeof(ranges[0]))
 		ranges[nranges++] = *r;
-}
-
-static bool free_ram(uint64_t pa)
-{
-	bool ram = false;
-
-	for (unsigned i = 0; i < nranges; i++) {
-		if (ranges[i].kind == MEM_RAM)
-			ram |= ranges[i].start <= pa && pa + PAGE <= ranges[i].end;
-		else if (ranges[i].start < pa + PAGE && pa < ranges[i].end)
-			return false;
-	}
-	return ram;
-}
-
-static pfn_t page(void *ctx)
-{
-	while (!free_ram(next_page))
-		next_page += PAGE;
-	hal_clear_page(hal_phys_to_virt(next_page));
-	next_page += PAGE;
-	return PFN((next_page - PAGE) / PAGE);
 }
 
 static void map_user(uintptr_t va, unsigned prot, const char *from)
@@ -421,6 +363,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	struct trap_frame tf;
 
 	strscpy(words, bi->cmdline, sizeof(words));
+	next_page = 0x100000; /* above the first MiB, which the firmware uses */
 	hal_memory_ranges(note_range, NULL);
 	make_space();
 	if (strcmp(words, "user"))
