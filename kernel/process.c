@@ -382,20 +382,13 @@ SYSCALL(vfork)
 /* The words after "--" are init's arguments, after its name. */
 static int init_arguments(struct exec_args *args)
 {
-	const char *s = options.init_args, *start;
-	char word[PATH_LEN];
-	int err = exec_args_add(args, options.init, false);
+	const char *s = options.init_args ? options.init_args : "";
+	char *word = quire_kmalloc(strlen(s) + 1, 0);
+	int err = word ? exec_args_add(args, options.init, false) : -ENOMEM;
 
-	while (!err && s && *s) {
-		while (*s == ' ')
-			s++;
-		for (start = s; *s && *s != ' ';)
-			s++;
-		if (s == start)
-			break;
-		strscpy(word, start, min((size_t)(s - start) + 1, sizeof(word)));
+	while (!err && next_word(&s, word))
 		err = exec_args_add(args, word, false);
-	}
+	quire_kfree(word);
 	if (!err)
 		err = exec_args_add(args, "HOME=/", true);
 	return err ? err : exec_args_add(args, "TERM=linux", true);

@@ -26,6 +26,10 @@ char *strstr(const char *s, const char *what);
 /* Copies src into dst[size], always NUL-terminated if size > 0. Returns the length copied, or
  * -E2BIG if it was cut. */
 long strscpy(char *dst, const char *src, size_t size);
+/* Takes the next word of *s into word, which has room for the rest of *s and a NUL. Blanks end a
+ * word, but not between double quotes; a backslash takes the next character as it is. Returns NULL
+ * when there is no more word, else word. */
+char *next_word(const char **s, char *word);
 /* A whole unsigned number with the prefix rules of base 0 (0x, 0) and an optional K, M or G after
  * it, from s to its end. 0 or -EINVAL, -ERANGE. */
 int parse_u64(const char *s, uint64_t *value);

@@ -3,6 +3,8 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 
+#include <stdbool.h>
+
 long strscpy(char *dst, const char *src, size_t size)
 {
 	size_t i;
@@ -73,4 +75,30 @@ int parse_u64(const char *s, uint64_t *value)
 		return -EINVAL;
 	*value = v;
 	return 0;
+}
+
+char *next_word(const char **s, char *word)
+{
+	const char *p = *s;
+	bool quoted = false;
+	size_t n = 0;
+
+	while (*p == ' ')
+		p++;
+	if (!*p) {
+		*s = p;
+		return NULL;
+	}
+	for (; *p && (quoted || *p != ' '); p++) {
+		if (*p == '"') {
+			quoted = !quoted;
+			continue;
+		}
+		if (*p == '\\' && p[1])
+			p++;
+		word[n++] = *p;
+	}
+	word[n] = '\0';
+	*s = p;
+	return word;
 }

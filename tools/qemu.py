@@ -195,6 +195,15 @@ def exit_status(machine, code):
     return code
 
 
+def quoted(word):
+    """An argument as the kernel's command line takes it (docs/kernel.md)."""
+    if re.search(r'[\t\r\n]', word):
+        raise CannotRun(f'{word!r}: no tabs or line ends go on a kernel command line')
+    if word and not re.search(r'[ "\\]', word):
+        return word
+    return '"' + re.sub(r'(["\\])', r'\\\1', word) + '"'
+
+
 class Run:
     """One guest from start to end. Use run() below."""
 
@@ -218,9 +227,7 @@ class Run:
             ring = max(1 << 20, min(cfg.ring, cfg.mem >> 4))    # little of a small machine
             words.append(f'trace={ring >> 20}M')
         if cfg.args:
-            words += ['--', *cfg.args]
-        if any(re.search(r'\s', w) for w in words):
-            raise CannotRun('arguments with blanks cannot go on a kernel command line')
+            words += ['--', *map(quoted, cfg.args)]
         return [*base_command(cfg.machine, cfg.mem, cfg.smp, self.path('ram')),
                 *log_devices(cfg.machine, self.path('log')),
                 '-qmp', f'unix:{self.path("qmp")},server=on,wait=off',

@@ -360,6 +360,12 @@ class Monitor(unittest.TestCase):
 
 
 class Output(unittest.TestCase):
+    def test_arguments_on_the_command_line(self):
+        self.assertEqual([qemu.quoted(w) for w in ['a', '', 'b c', 'q"\\']],
+                         ['a', '""', '"b c"', '"q\\"\\\\"'])
+        with self.assertRaises(common.CannotRun):
+            qemu.quoted('a\nb')
+
     def test_output_while_it_comes(self):
         log = ('SBI v1\nquire: up\none\ntwo\x1e\nquire: a word\nquire: another\n three\n'
                'quire: end\nno end')

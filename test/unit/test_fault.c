@@ -2,6 +2,8 @@
 /* The fault table, row by row. */
 #include "space.h"
 
+#include "mm/vmstat.h"
+
 Test(fault, zero_page_then_copy)
 {
 	space_up();
@@ -241,5 +243,29 @@ Test(fault, a_shared_page_written_later_stays)
 	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
 	cr_expect_eq(load_at(AT(0)), 7);
 	quire_file_put(f);
+	space_down();
+}
+
+/* What the core derives is held against what the CPU said, in the bits that it can say. */
+Test(fault, the_cpu_contradicts)
+{
+	struct fault_info fi = {
+		.addr = AT(0),
+		.access = FAULT_READ,
+		.user = true,
+		.raw_code = FAULT_CODE_PRESENT | FAULT_CODE_USER,
+		.raw_mask = FAULT_CODE_USER,
+	};
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	quire_page_fault(cur, &fi, &last);
+	cr_expect_eq(sum_vm_event(CODE_DISAGREEMENTS), 0, "the bit that differs was not told");
+	fi.addr = AT(1);
+	fi.raw_mask |= FAULT_CODE_PRESENT;
+	quire_page_fault(cur, &fi, &last);
+	cr_expect_eq(sum_vm_event(CODE_DISAGREEMENTS), 1);
+	cr_expect_eq(last.outcome, QUIRE_FAULT_DONE, "and the fault is handled all the same");
+	fake_core_returned();
 	space_down();
 }

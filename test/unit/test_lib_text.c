@@ -136,6 +136,32 @@ static int sign(int x)
 	return (x > 0) - (x < 0);
 }
 
+Test(lib_string, words)
+{
+	static const struct {
+		const char *line, *words[4];
+	} cases[] = {
+		{"", {NULL}},
+		{"   ", {NULL}},
+		{"a bc  d", {"a", "bc", "d"}},
+		{" \"two words\" b", {"two words", "b"}},
+		{"x\"y z\"w \"\"", {"xy zw", ""}},
+		{"a\\ b \\\" \\\\", {"a b", "\"", "\\"}},
+		{"\"no end", {"no end"}},
+		{"last\\", {"last\\"}},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *s = cases[i].line;
+		char word[32];
+
+		for (int k = 0; cases[i].words[k]; k++)
+			cr_expect_str_eq(next_word(&s, word), cases[i].words[k], "%s", cases[i].line);
+		cr_expect_null(next_word(&s, word), "%s", cases[i].line);
+		cr_expect_null(next_word(&s, word));
+	}
+}
+
 Test(lib_string, freestanding_functions_match_libc)
 {
 	struct rand_state r;
