@@ -35,6 +35,43 @@
 #include "pte.h"
 
 /*
+ * Short cuts. What they answer follows from encode and decode, and without the machine's own (it
+ * then defines ARCH_PTE_SHORT_CUTS) it is computed from them:
+ *   arch_pte_is_table(v, level)  decode says PTE_TABLE
+ *   arch_pte_is_leaf(v)          of a level-0 word that decode takes for any kind but corrupt:
+ *                                PTE_LEAF
+ *   arch_pte_pfn(v)              the frame of a PTE_TABLE, or of a PTE_LEAF of level 0
+ *   arch_pte_refill(v, pfn)      the word of level 0 like v, which is PTE_LEAF or PTE_PROTNONE of
+ *                                frame 0, with this frame
+ */
+#ifndef ARCH_PTE_SHORT_CUTS
+static inline bool arch_pte_is_table(pteval_t v, unsigned level)
+{
+	return arch_pte_decode(v, level).kind == PTE_TABLE;
+}
+
+static inline bool arch_pte_is_leaf(pteval_t v)
+{
+	return arch_pte_decode(v, 0).kind == PTE_LEAF;
+}
+
+static inline pfn_t arch_pte_pfn(pteval_t v)
+{
+	struct pte_desc d = arch_pte_decode(v, 0);
+
+	return d.kind == PTE_LEAF ? d.pfn : arch_pte_decode(v, 1).pfn;
+}
+
+static inline pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
+{
+	struct pte_desc d = arch_pte_decode(v, 0);
+
+	d.pfn = pfn;
+	return arch_pte_encode(d, 0);
+}
+#endif
+
+/*
  * cpu.h, the live part's types and inlines:
  *   struct arch_space             one address space's machine state (root, ASID, CPU mask)
  *   hal_phys_to_virt, hal_virt_to_phys, hal_pte_*, hal_irq_*, hal_cpu_id

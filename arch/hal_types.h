@@ -19,6 +19,9 @@ typedef struct {
 
 #define PFN(x) ((pfn_t){(uint64_t)(x)})
 
+/* For what is only cheap where it stands: with a constant level most of an encoder falls away. */
+#define ARCH_INLINE static inline __attribute__((always_inline))
+
 /* One page-table entry of any level, as the machine stores it. */
 typedef uint64_t pteval_t;
 

@@ -15,53 +15,48 @@ typedef long (*syscall_fn)(const unsigned long *a);
 #include "syscall_table.h"
 #undef SYS
 
-struct entry {
-	unsigned nr;
-	const char *name;
-	syscall_fn fn;
-};
+#define MAX_NR 512
 
-static const struct entry entries[] = {
-#define SYS(nr, name) {nr, #name, call_##name},
+/* By number; NULL: unknown, or known by name only. */
+static const syscall_fn calls[MAX_NR] = {
+#define SYS(nr, name) [nr] = call_##name,
 #include "syscall_table.h"
 #undef SYS
 };
 
-#define MAX_NR 512
-static const struct entry *table[MAX_NR];
-static bool named[MAX_NR];
-
-static void build_table(void)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(entries); i++) {
-		ASSERT(entries[i].nr < MAX_NR);
-		table[entries[i].nr] = &entries[i];
-	}
-}
+static const char *const names[MAX_NR] = {
+#define SYS(nr, name) [nr] = #name,
+#include "syscall_table.h"
+#undef SYS
+};
 
 /* Named once each: a program that asks in a loop must not fill the log. */
-static long unknown(unsigned long nr, const char *name)
+static long unknown(unsigned long nr)
 {
+	static bool named[MAX_NR];
+
 	if (nr >= MAX_NR) {
 		WARN_ON_ONCE(nr >= MAX_NR);
 	} else if (!named[nr]) {
 		named[nr] = true;
-		klog("system call %lu (%s) is not built", nr, name);
+		klog("system call %lu (%s) is not built", nr, names[nr] ? names[nr] : "no name");
 	}
 	return -ENOSYS;
 }
 
-static long dispatch(unsigned long nr, const unsigned long *a)
+static void trace_enter(unsigned long nr, const unsigned long *a)
 {
-	static bool built;
+	uint64_t w[6] = {nr, a[0], a[1], a[2], a[3], a[4]};
 
-	if (!built) {
-		build_table();
-		built = true;
-	}
-	if (nr >= MAX_NR || !table[nr])
-		return unknown(nr, "no name");
-	return table[nr]->fn ? table[nr]->fn(a) : unknown(nr, table[nr]->name);
+	quire_trace_words(QUIRE_TR_SYS_ENTER, w, 6);
+}
+
+static void trace_leave(unsigned long nr, long ret)
+{
+	uint64_t w[2] = {nr, (uint64_t)ret};
+
+	if (quire_trace_enabled())
+		quire_trace_words(QUIRE_TR_SYS_EXIT, w, 2);
 }
 
 /* mem_check=1: whatever the call did to its space, every rule still holds. */
@@ -77,32 +72,35 @@ static void check_memory(unsigned long nr)
 void kernel_syscall(struct trap_frame *tf)
 {
 	unsigned long a[6], nr = tf_syscall_nr(tf);
-	uint64_t w[6];
+	syscall_fn fn = likely(nr < MAX_NR) ? calls[nr] : NULL;
 	bool traced = quire_trace_enabled();
 	long ret;
 
 	current->utf = tf;
-	w[0] = nr;
-	for (unsigned i = 0; i < 6; i++) {
+	for (unsigned i = 0; i < 6; i++)
 		a[i] = tf_syscall_arg(tf, i);
-		if (i < 5)
-			w[i + 1] = a[i];
-	}
-	if (traced)
-		quire_trace_words(QUIRE_TR_SYS_ENTER, w, 6);
-	ret = dispatch(nr, a);
-	if (traced && quire_trace_enabled()) {
-		w[1] = (uint64_t)ret;
-		quire_trace_words(QUIRE_TR_SYS_EXIT, w, 2);
-	}
-	if (options.mem_check)
+	if (unlikely(traced))
+		trace_enter(nr, a);
+	ret = likely(fn) ? fn(a) : unknown(nr);
+	if (unlikely(traced))
+		trace_leave(nr, ret);
+	if (unlikely(options.mem_check))
 		check_memory(nr);
-	if (nr < MAX_NR && table[nr] && table[nr]->fn == call_rt_sigreturn)
+	if (unlikely(fn == call_rt_sigreturn))
 		return; /* its registers are the interrupted program's */
-	if (ret == -ERESTARTSYS)
+	if (unlikely(ret == -ERESTARTSYS))
 		current->restart = true;
 	else
 		tf_set_syscall_ret(tf, ret);
+}
+
+/* Is there anything to do before user mode? Most often nothing. */
+static inline bool work_waits(const struct task *t)
+{
+	const struct process *p = t->proc;
+
+	return (need_resched | p->group_exit | t->leave | t->restart | t->restore_mask) ||
+	       ((t->pending.set | p->pending.set) & ~t->sigmask);
 }
 
 /* Whatever a handler's frame or another task caused is looked at again before leaving. */
@@ -111,13 +109,13 @@ void kernel_return_to_user(struct trap_frame *tf)
 	struct task *t = current;
 
 	t->utf = tf;
-	do {
+	while (unlikely(work_waits(t))) {
 		if (need_resched)
 			schedule();
 		if (t->proc->group_exit || t->leave)
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
-	} while (need_resched || signal_pending(t));
+	}
 }
 
 /* ---- traps ----------------------------------------------------------------------------------- */

@@ -6,41 +6,26 @@
  */
 #include "lib/lockdep.h"
 
-#include "arch/hal.h"
 #include "lib/printf.h"
 #include "mm/os.h"
 
-struct held {
-	const void *lock;
-	const char *name;
-	unsigned rank;
-};
+struct lockdep_cpu lockdep_cpus[LOCKDEP_MAX_CPUS];
 
-static struct cpu_held {
-	unsigned depth;
-	struct held h[LOCKDEP_DEPTH];
-} held[LOCKDEP_MAX_CPUS];
-
-static struct cpu_held *mine(void)
-{
-	return &held[hal_cpu_id() % LOCKDEP_MAX_CPUS];
-}
-
-static void complain(const char *what, const char *name, const struct held *other)
+static void complain(const char *what, const char *name, const struct lockdep_held_lock *other)
 {
 	char buf[160];
 
-	scnprintf(buf, sizeof(buf), "lock order: %s %s while holding %s (rank %u)", what, name,
-		  other->name, other->rank);
+	scnprintf(buf, sizeof(buf), "lock order: %s %s while holding %s (rank %u)", what,
+		  name ? name : "?", other->name ? other->name : "?", other->rank);
 	os_panic(buf);
 }
 
-void lockdep_acquire(const void *lock, const char *name, unsigned rank, bool nested)
+void lockdep_acquire_nested(const void *lock, const char *name, unsigned rank, bool nested)
 {
-	struct cpu_held *c = mine();
+	struct lockdep_cpu *c = lockdep_mine();
 
 	for (unsigned i = 0; i < c->depth; i++) {
-		const struct held *h = &c->h[i];
+		const struct lockdep_held_lock *h = &c->h[i];
 
 		if (h->lock == lock)
 			complain("taking again", name, h);
@@ -49,13 +34,13 @@ void lockdep_acquire(const void *lock, const char *name, unsigned rank, bool nes
 	}
 	if (c->depth == LOCKDEP_DEPTH)
 		complain("too deep, taking", name, &c->h[c->depth - 1]);
-	c->h[c->depth++] = (struct held){lock, name, rank};
+	c->h[c->depth++] = (struct lockdep_held_lock){lock, name, rank};
 }
 
-void lockdep_release(const void *lock)
+void lockdep_release_nested(const void *lock)
 {
-	struct cpu_held *c = mine();
-	struct held none = {NULL, "nothing", 0};
+	struct lockdep_cpu *c = lockdep_mine();
+	struct lockdep_held_lock none = {NULL, "nothing", 0};
 
 	for (unsigned i = c->depth; i-- > 0;) {
 		if (c->h[i].lock != lock)
@@ -67,24 +52,17 @@ void lockdep_release(const void *lock)
 	complain("letting go", "a lock that is not held", &none);
 }
 
-void might_sleep_at(const char *file, int line)
+_Noreturn void might_sleep_failed(const char *file, int line)
 {
-	const struct cpu_held *c = mine();
+	const struct lockdep_cpu *c = lockdep_mine();
 	char buf[160];
 
-	if (!c->depth)
-		return;
 	scnprintf(buf, sizeof(buf), "%s:%d: may sleep while holding %s", file, line,
 		  c->h[c->depth - 1].name);
 	os_panic(buf);
 }
 
-unsigned lockdep_held(void)
-{
-	return mine()->depth;
-}
-
 void lockdep_reset(void)
 {
-	mine()->depth = 0;
+	lockdep_mine()->depth = 0;
 }

@@ -6,20 +6,10 @@
  */
 #include "lib/rwsem.h"
 
-#include "lib/bug.h"
-#include "lib/lockdep.h"
-#include "mm/os.h"
-
-static bool change(struct rw_semaphore *s, uint32_t *seen, uint32_t to)
-{
-	return __atomic_compare_exchange_n(&s->state, seen, to, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
-}
-
 /* Says that we sleep, then sleeps; returns what the word is afterwards. */
 static uint32_t wait_for_change(struct rw_semaphore *s, uint32_t seen)
 {
-	if (seen & RWSEM_WAIT || change(s, &seen, seen | RWSEM_WAIT))
+	if (seen & RWSEM_WAIT || rwsem_change(s, &seen, seen | RWSEM_WAIT))
 		os_wait(s, &s->state, seen | RWSEM_WAIT);
 	return __atomic_load_n(&s->state, __ATOMIC_ACQUIRE);
 }
@@ -29,20 +19,19 @@ bool down_read_trylock(struct rw_semaphore *s)
 	uint32_t v = __atomic_load_n(&s->state, __ATOMIC_RELAXED);
 
 	while (!(v & (RWSEM_WRITER | RWSEM_WAIT)))
-		if (change(s, &v, v + 1))
+		if (rwsem_change(s, &v, v + 1))
 			return true;
 	return false;
 }
 
-void down_read(struct rw_semaphore *s)
+void down_read_slow(struct rw_semaphore *s)
 {
 	uint32_t v = 0;
 
-	might_sleep();
 	for (;;) {
 		/* With nobody inside, a left-over sleepers' bit must not keep us out. */
 		if (!(v & RWSEM_WRITER) && (!(v & RWSEM_WAIT) || !(v & RWSEM_READERS))) {
-			if (change(s, &v, v + 1))
+			if (rwsem_change(s, &v, v + 1))
 				return;
 			continue;
 		}
@@ -52,56 +41,39 @@ void down_read(struct rw_semaphore *s)
 }
 
 /* Nobody is inside any more: if somebody sleeps, let them all start over. */
-static void wake_sleepers(struct rw_semaphore *s, uint32_t v)
+void rwsem_wake_sleepers(struct rw_semaphore *s, uint32_t v)
 {
 	while ((v & RWSEM_WAIT) && !(v & (RWSEM_READERS | RWSEM_WRITER))) {
-		if (change(s, &v, v & ~RWSEM_WAIT)) {
+		if (rwsem_change(s, &v, v & ~RWSEM_WAIT)) {
 			os_wake(s, ~0u);
 			return;
 		}
 	}
 }
 
-void up_read(struct rw_semaphore *s)
-{
-	uint32_t v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
-
-	ASSERT((v & RWSEM_READERS) != RWSEM_READERS);
-	wake_sleepers(s, v);
-}
-
 bool down_write_trylock(struct rw_semaphore *s)
 {
 	uint32_t v = 0;
 
-	if (!change(s, &v, RWSEM_WRITER))
+	if (!rwsem_change(s, &v, RWSEM_WRITER))
 		return false;
 	WRITE_ONCE(s->owner, os_thread_id());
 	return true;
 }
 
-void down_write(struct rw_semaphore *s)
+void down_write_slow(struct rw_semaphore *s)
 {
 	uint32_t v = 0;
 
-	might_sleep();
 	for (;;) {
 		if (!(v & (RWSEM_READERS | RWSEM_WRITER))) {
-			if (change(s, &v, v | RWSEM_WRITER))
+			if (rwsem_change(s, &v, v | RWSEM_WRITER))
 				break;
 			continue;
 		}
 		ASSERT(!(v & RWSEM_WRITER) || READ_ONCE(s->owner) != os_thread_id());
 		v = wait_for_change(s, v);
 	}
-	WRITE_ONCE(s->owner, os_thread_id());
-}
-
-void up_write(struct rw_semaphore *s)
-{
-	ASSERT(READ_ONCE(s->owner) == os_thread_id());
-	WRITE_ONCE(s->owner, 0);
-	wake_sleepers(s, __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE));
 }
 
 void downgrade_write(struct rw_semaphore *s)

@@ -7,6 +7,9 @@
 #ifndef LIB_RWSEM_H
 #define LIB_RWSEM_H
 
+#include "lib/bug.h"
+#include "lib/lockdep.h"
+#include "mm/os.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,12 +32,60 @@ static inline void init_rwsem_named(struct rw_semaphore *s, const char *name)
 }
 #define init_rwsem(s) init_rwsem_named(s, #s)
 
-void down_read(struct rw_semaphore *s);
+/* The ways of those who must wait, or must wake somebody. */
+void down_read_slow(struct rw_semaphore *s);
+void down_write_slow(struct rw_semaphore *s);
+void rwsem_wake_sleepers(struct rw_semaphore *s, uint32_t v);
+
+static inline bool rwsem_change(struct rw_semaphore *s, uint32_t *seen, uint32_t to)
+{
+	return __atomic_compare_exchange_n(&s->state, seen, to, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_ACQUIRE);
+}
+
+static inline void down_read(struct rw_semaphore *s)
+{
+	uint32_t v = 0;
+
+	might_sleep();
+	if (unlikely(!rwsem_change(s, &v, 1)))
+		down_read_slow(s);
+}
+
 bool down_read_trylock(struct rw_semaphore *s);
-void up_read(struct rw_semaphore *s);
-void down_write(struct rw_semaphore *s);
+
+static inline void up_read(struct rw_semaphore *s)
+{
+	uint32_t v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
+
+	ASSERT((v & RWSEM_READERS) != RWSEM_READERS);
+	if (unlikely(v & RWSEM_WAIT))
+		rwsem_wake_sleepers(s, v);
+}
+
+static inline void down_write(struct rw_semaphore *s)
+{
+	uint32_t v = 0;
+
+	might_sleep();
+	if (unlikely(!rwsem_change(s, &v, RWSEM_WRITER)))
+		down_write_slow(s);
+	WRITE_ONCE(s->owner, os_thread_id());
+}
+
 bool down_write_trylock(struct rw_semaphore *s);
-void up_write(struct rw_semaphore *s);
+
+static inline void up_write(struct rw_semaphore *s)
+{
+	uint32_t v;
+
+	ASSERT(READ_ONCE(s->owner) == os_thread_id());
+	WRITE_ONCE(s->owner, 0);
+	v = __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE);
+	if (unlikely(v & RWSEM_WAIT))
+		rwsem_wake_sleepers(s, v);
+}
+
 /* The writer becomes a reader, with nobody in between. */
 void downgrade_write(struct rw_semaphore *s);
 

@@ -48,7 +48,7 @@ static inline void spin_lock_order(spinlock_t *l, bool nested)
 	uint16_t t;
 
 	os_preempt(1);
-	lockdep_acquire(l, l->name ? l->name : "?", l->rank, nested);
+	lockdep_acquire(l, l->name, l->rank, nested);
 	t = (uint16_t)(__atomic_fetch_add(&l->tickets, 1u << 16, __ATOMIC_RELAXED) >> 16);
 	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t)
 		hal_cpu_relax();
@@ -77,7 +77,7 @@ static inline bool spin_trylock(spinlock_t *l)
 		return false;
 	}
 	/* It cannot dead-lock, so its rank is not checked: rank 0. */
-	lockdep_acquire(l, l->name ? l->name : "?", 0, true);
+	lockdep_acquire(l, l->name, 0, true);
 	return true;
 }
 

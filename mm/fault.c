@@ -33,6 +33,7 @@ struct fault_state {
 	struct vm_area_struct *vma;
 	pteval_t *walked; /* the last entry that the walk met; NULL: no canonical address */
 	pteval_t entry;	  /* what it was */
+	struct pte_desc d; /* the same, spelled out */
 	unsigned level;
 	bool present;	  /* a leaf, at any level */
 	bool grew;	  /* the stack did */
@@ -90,7 +91,13 @@ _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why
 static void look_at_entry(struct fault_state *f)
 {
 	f->walked = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
-	f->present = arch_pte_decode(f->entry, f->level).kind == PTE_LEAF;
+	if (!f->entry)
+		f->d = (struct pte_desc){.kind = PTE_NONE};
+	else if (likely(!f->level))
+		f->d = pte_desc(f->entry);
+	else
+		f->d = arch_pte_decode(f->entry, f->level);
+	f->present = f->d.kind == PTE_LEAF;
 }
 
 static uint32_t derive_code(const struct fault_state *f)
@@ -112,7 +119,7 @@ static void compare_codes(const struct fault_state *f, uint32_t code)
 {
 	const struct fault_info *fi = f->fi;
 
-	if (!((code ^ fi->raw_code) & fi->raw_mask))
+	if (likely(!((code ^ fi->raw_code) & fi->raw_mask)))
 		return;
 	count_vm_event(CODE_DISAGREEMENTS);
 	trace_fault_mismatch(fi->addr, code, fi->raw_code, fi->raw_mask);
@@ -152,11 +159,9 @@ static void trace_outcome(const struct fault_state *f)
 
 static bool entry_allows(const struct fault_state *f)
 {
-	struct pte_desc d = arch_pte_decode(f->entry, f->level);
-
-	if (f->fi->user && !d.user)
+	if (f->fi->user && !f->d.user)
 		return false;
-	return f->fi->access == FAULT_FETCH ? d.x : d.r;
+	return f->fi->access == FAULT_FETCH ? f->d.x : f->d.r;
 }
 
 static bool access_error(const struct fault_state *f)
@@ -215,6 +220,17 @@ static void count_fault(struct fault_state *f)
 		count_vm_event(PGMAJFAULT);
 }
 
+/* It was allowed, but could not be. */
+static void refuse_failed(struct fault_state *f, vm_fault_t ret)
+{
+	if (ret & VM_FAULT_OOM)
+		refuse_oom(f);
+	else if (ret & VM_FAULT_SIGSEGV)
+		refuse(f, SIGSEGV_NR, SEGV_MAPERR, QUIRE_ROW_SEGV);
+	else
+		refuse(f, SIGBUS_NR, BUS_ADRERR, QUIRE_ROW_BUS);
+}
+
 /* The access is allowed: resolve it. mmap_lock for reading. */
 static void resolve(struct fault_state *f)
 {
@@ -225,16 +241,8 @@ static void resolve(struct fault_state *f)
 
 	count_vm_event(PGFAULT);
 	ret = __handle_mm_fault(f->vma, f->fi->addr, flags, f->level ? NULL : f->walked, &f->row);
-	if (ret & VM_FAULT_OOM) {
-		refuse_oom(f);
-		return;
-	}
-	if (ret & VM_FAULT_SIGSEGV) {
-		refuse(f, SIGSEGV_NR, SEGV_MAPERR, QUIRE_ROW_SEGV);
-		return;
-	}
-	if (ret & VM_FAULT_SIGBUS) {
-		refuse(f, SIGBUS_NR, BUS_ADRERR, QUIRE_ROW_BUS);
+	if (unlikely(ret & VM_FAULT_ERROR)) {
+		refuse_failed(f, ret);
 		return;
 	}
 	f->res->major = ret & VM_FAULT_MAJOR;
@@ -262,17 +270,24 @@ static void fault_locked(struct fault_state *f)
 
 void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct quire_fault_result *res)
 {
-	struct fault_state f = {.mm = mm, .fi = fi, .res = res};
+	struct fault_state f;
 
+	f.mm = mm;
+	f.fi = fi;
+	f.res = res;
+	f.vma = NULL;
+	f.grew = false;
+	f.row = QUIRE_ROW_NONE;
 	down_read(&mm->mmap_lock);
 	look_at_entry(&f);
 	res->error_code = derive_code(&f);
 	trace_page_fault(fi->user, fi->addr, fi->ip, res->error_code);
 	compare_codes(&f, res->error_code);
-	if (fi->kind == FAULT_CORRUPT || arch_pte_decode(f.entry, f.level).kind == PTE_CORRUPT)
+	if (unlikely(fi->kind == FAULT_CORRUPT || f.d.kind == PTE_CORRUPT))
 		fault_panic(mm, fi->addr, "corrupt page-table entry");
 	fault_locked(&f);
-	trace_outcome(&f);
+	if (unlikely(trace_on))
+		trace_outcome(&f);
 	up_read(&mm->mmap_lock);
 }
 

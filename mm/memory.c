@@ -42,27 +42,18 @@ static void fault_unlock(struct vm_fault *vmf)
 	ptl_unlock(vmf->ptl);
 }
 
-/* Makes an entry for a write: dirty, and writable if the VMA is. */
-static pte_t maybe_mkwrite(pte_t pte, const struct vm_area_struct *vma)
+/* Stores an entry that was empty and lets the access see it. Table locked, vmf->ptl its lock. */
+static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry,
+			       struct page *page)
 {
-	struct pte_desc d = pte_desc(pte);
-
-	d.dirty = d.soft_dirty = true;
-	d.w = vma->vm_flags & VM_WRITE;
-	return pte_make(d);
-}
-
-/* Stores an entry that was empty and lets the access see it. Table locked. */
-static void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry,
-			struct page *page)
-{
-	struct mm_struct *mm = vmf->vma->vm_mm;
+	struct page *table = container_of(vmf->ptl, struct page, ptl);
 
 	/* Whoever fetches must find what was written into the page through other addresses. */
-	if (pte_desc(entry).x)
+	if (vmf->vma->vm_page_prot->d.x)
 		hal_icache_sync(page_address(page), PAGE_SIZE);
-	set_pte_at(mm, addr, p, entry);
-	hal_pt_published(&mm->arch, addr);
+	count_entries(table, 1);
+	set_pte(p, entry);
+	hal_pt_published(&vmf->vma->vm_mm->arch, addr);
 }
 
 /* ---- anonymous memory ------------------------------------------------------------------------ */
@@ -70,14 +61,11 @@ static void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t en
 /* Row zero: a read of untouched anonymous memory sees the shared page of zeros. */
 static vm_fault_t do_zero_page(struct vm_fault *vmf)
 {
-	pte_t entry = mk_pte(zero_page, vmf->vma->vm_page_prot);
-	struct pte_desc d = pte_desc(entry);
-
-	d.special = true;
 	vmf->row = QUIRE_ROW_ZERO;
 	fault_lock(vmf);
 	if (pte_none(pte_get(vmf->pte)))
-		install_pte(vmf, vmf->pte, vmf->address, pte_make(d), zero_page);
+		install_pte(vmf, vmf->pte, vmf->address,
+			    mk_pte_special(zero_page, vmf->vma->vm_page_prot), zero_page);
 	fault_unlock(vmf);
 	return 0;
 }
@@ -100,7 +88,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 		add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
 		page_add_new_anon_rmap(page, vma, vmf->address);
 		install_pte(vmf, vmf->pte, vmf->address,
-			    maybe_mkwrite(mk_pte(page, vma->vm_page_prot), vma), page);
+			    mk_pte_dirty(page, vma->vm_page_prot), page);
 		page = NULL;
 	}
 	fault_unlock(vmf);
@@ -143,11 +131,10 @@ static vm_fault_t finish_fault(struct vm_fault *vmf)
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	bool cow = write && !(vma->vm_flags & VM_SHARED);
 	struct page *page = cow ? vmf->cow_page : vmf->page;
-	pte_t entry = mk_pte(page, vma->vm_page_prot);
+	pte_t entry = write ? mk_pte_dirty(page, vma->vm_page_prot)
+			    : mk_pte(page, vma->vm_page_prot);
 	vm_fault_t ret = 0;
 
-	if (write)
-		entry = maybe_mkwrite(entry, vma);
 	fault_lock(vmf);
 	if (!pte_none(pte_get(vmf->pte))) {
 		ret = VM_FAULT_NOPAGE;
@@ -302,6 +289,7 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf)
 
 static vm_fault_t do_fault(struct vm_fault *vmf)
 {
+	vmf->pgoff = linear_page_index(vmf->vma, vmf->address);
 	if (!vmf->vma->vm_ops->fault)
 		return VM_FAULT_SIGBUS;
 	if (!(vmf->flags & FAULT_FLAG_WRITE))
@@ -314,13 +302,13 @@ static vm_fault_t do_fault(struct vm_fault *vmf)
 /* Row reuse: the entry gets its right to write. Table locked; unlocks. */
 static void wp_page_reuse(struct vm_fault *vmf)
 {
-	struct mm_struct *mm = vmf->vma->vm_mm;
-	struct pte_desc d = pte_desc(maybe_mkwrite(vmf->orig_pte, vmf->vma));
+	struct pte_desc d = pte_desc(vmf->orig_pte);
 
 	vmf->row = QUIRE_ROW_REUSE;
-	d.accessed = true;
+	d.accessed = d.dirty = d.soft_dirty = true;
+	d.w = vmf->vma->vm_flags & VM_WRITE;
 	set_pte(vmf->pte, pte_make(d));
-	hal_pt_published(&mm->arch, vmf->address);
+	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 	fault_unlock(vmf);
 }
 
@@ -343,7 +331,7 @@ static void wp_replace(struct vm_fault *vmf, struct page *old, struct page *new_
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mm_struct *mm = vma->vm_mm;
-	pte_t entry = maybe_mkwrite(mk_pte(new_, vma->vm_page_prot), vma);
+	pte_t entry = mk_pte_dirty(new_, vma->vm_page_prot);
 
 	if (!old || !PageAnon(old)) {
 		if (old)
@@ -499,26 +487,33 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	return do_present(vmf, d);
 }
 
+/* The row of what did not end in an entry of ours. */
+static unsigned row_of_failure(const struct vm_fault *vmf, vm_fault_t ret)
+{
+	if (ret & VM_FAULT_OOM)
+		return QUIRE_ROW_OOM;
+	if (ret & VM_FAULT_ERROR)
+		return QUIRE_ROW_BUS;
+	return vmf->row ? vmf->row : QUIRE_ROW_SPURIOUS;
+}
+
 vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
 			     unsigned *row)
 {
-	struct vm_fault vmf = {
-		.vma = vma,
-		.address = addr & PAGE_MASK,
-		.flags = flags,
-		.pgoff = linear_page_index(vma, addr & PAGE_MASK),
-	};
+	struct vm_fault vmf;
 	vm_fault_t ret = VM_FAULT_OOM;
 
-	vmf.pte = pte ? pte : pt_make(vma->vm_mm, vmf.address);
-	if (vmf.pte)
+	/* What only some rows use, they set. */
+	vmf.vma = vma;
+	vmf.address = addr & PAGE_MASK;
+	vmf.flags = flags;
+	vmf.page = vmf.cow_page = NULL;
+	vmf.row = QUIRE_ROW_NONE;
+	vmf.pte = likely(pte) ? pte : pt_make(vma->vm_mm, vmf.address);
+	if (likely(vmf.pte))
 		ret = handle_pte_fault(&vmf);
-	if (ret & VM_FAULT_OOM)
-		vmf.row = QUIRE_ROW_OOM;
-	else if (ret & VM_FAULT_ERROR)
-		vmf.row = QUIRE_ROW_BUS;
-	else if (ret & VM_FAULT_NOPAGE)
-		vmf.row = vmf.row ? vmf.row : QUIRE_ROW_SPURIOUS;
+	if (unlikely(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
+		vmf.row = row_of_failure(&vmf, ret);
 	__atomic_fetch_add(&fault_rows[vmf.row], 1, __ATOMIC_RELAXED);
 	if (row)
 		*row = vmf.row;

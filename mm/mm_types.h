@@ -63,9 +63,11 @@ typedef unsigned int vm_fault_t;
 #define VM_SPECIAL    (VM_IO | VM_DONTEXPAND | VM_PFNMAP | VM_MIXEDMAP)
 #define VM_LOCKED_CLEAR_MASK (~(VM_LOCKED | VM_LOCKONFAULT))
 
-/* vm_page_prot: the rights of an entry to come, without a frame. */
+/* vm_page_prot: the rights of an entry to come, without a frame; and the words for frame 0 that
+ * mk_pte(), mk_pte_special() and mk_pte_dirty() start from. */
 typedef struct {
 	struct pte_desc d;
+	pteval_t word, special_word, dirty_word;
 } pgprot_t;
 
 /* Rows counted per space; the order of Linux's MM_*PAGES. */
@@ -128,7 +130,7 @@ struct vm_area_struct {
 	struct rb_node vm_rb;
 	unsigned long rb_subtree_gap;  /* largest gap below any VMA of this subtree */
 	struct mm_struct *vm_mm;
-	pgprot_t vm_page_prot;
+	const pgprot_t *vm_page_prot;  /* one of a few that last for ever */
 	vm_flags_t vm_flags;
 	struct {
 		struct rb_node rb;     /* mapping's i_mmap; its i_mmap_rwsem */

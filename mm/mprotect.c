@@ -148,7 +148,7 @@ int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, ui
 	vma = *pprev;
 	vma->vm_flags = newflags;
 	vma_set_page_prot(vma);
-	change_protection(vma, start, end, vma->vm_page_prot,
+	change_protection(vma, start, end, *vma->vm_page_prot,
 			  vma_wants_writenotify(vma, vma->vm_page_prot));
 	/* Locked memory that can be written now takes its copies at once (ML16). */
 	if ((oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (newflags & VM_WRITE))

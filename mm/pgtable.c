@@ -13,34 +13,17 @@
 #include "mm/lockrank.h"
 #include "mm/vmstat.h"
 
-unsigned pt_levels;
-
-void pgtable_init(void)
-{
-	pt_levels = hal_mmu_info()->levels;
-}
+unsigned pt_levels, pt_unused_bits;
 
 /* ---- locks ----------------------------------------------------------------------------------- */
 
-static void ptl_lock_order(uint32_t *ptl, bool nested)
+/* Somebody holds it: until our exchange finds it free. */
+void ptl_wait(uint32_t *ptl)
 {
-	os_preempt(1);
-	lockdep_acquire(ptl, "ptl", RANK_PTL, nested);
-	while (__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE))
+	do {
 		while (__atomic_load_n(ptl, __ATOMIC_RELAXED))
 			hal_cpu_relax();
-}
-
-void ptl_lock(uint32_t *ptl)
-{
-	ptl_lock_order(ptl, false);
-}
-
-void ptl_unlock(uint32_t *ptl)
-{
-	lockdep_release(ptl);
-	__atomic_store_n(ptl, 0, __ATOMIC_RELEASE);
-	os_preempt(-1);
+	} while (__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE));
 }
 
 void ptl_lock_two(const pte_t *a, const pte_t *b)
@@ -84,15 +67,6 @@ void pt_page_free(struct page *table)
 	table->ptl = 0;
 	dec_node_page_state(NR_PAGETABLE);
 	put_page(table);
-}
-
-/* One entry more, or less, in its table; the table's lock is held. Looked at without it by whoever
- * only wants to know whether there is anything at all. */
-static void count_entry(const pteval_t *entry, int by)
-{
-	struct page *table = pt_page(entry);
-
-	WRITE_ONCE(table->private, table->private + by);
 }
 
 /* Stores a table pointer into an empty entry of that level. mm->page_table_lock. */
@@ -161,17 +135,16 @@ pte_t *pt_make(struct mm_struct *mm, uintptr_t addr)
 
 pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level)
 {
-	unsigned unused = 64 - hal_mmu_info()->va_bits;
 	pteval_t *entry = mm->pgd;
 
 	*v = 0;
 	*level = pt_levels - 1;
-	if ((uintptr_t)((intptr_t)(addr << unused) >> unused) != addr)
+	if ((uintptr_t)((intptr_t)(addr << pt_unused_bits) >> pt_unused_bits) != addr)
 		return NULL;
 	for (;; --*level) {
 		entry += pt_index(addr, *level);
 		*v = hal_pte_get(entry);
-		if (!*level || arch_pte_decode(*v, *level).kind != PTE_TABLE)
+		if (!arch_pte_is_table(*v, *level))
 			return entry;
 		entry = pt_table_of(*v, *level);
 	}
@@ -247,13 +220,6 @@ void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uint
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-pte_t mk_pte(const struct page *page, pgprot_t prot)
-{
-	prot.d.pfn = page_to_pfn(page);
-	prot.d.accessed = true;
-	return pte_make(prot.d);
-}
-
 pte_t pte_modify(pte_t pte, pgprot_t prot)
 {
 	struct pte_desc old = pte_desc(pte);
@@ -266,41 +232,52 @@ pte_t pte_modify(pte_t pte, pgprot_t prot)
 	return pte_make(prot.d);
 }
 
-void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v)
-{
-	pte_t old = hal_pte_get(p);
+pgprot_t protection_map[2][16];
 
-	if (!old && v)
-		count_entry(p, 1);
-	else if (old && !v)
-		count_entry(p, -1);
-	set_pte(p, v);
+/* The entry's rights, before any page is known. */
+static struct pte_desc prot_desc(bool user, vm_flags_t flags)
+{
+	if (!(flags & VM_ACCESS_FLAGS))
+		return (struct pte_desc){.kind = PTE_PROTNONE};
+	return (struct pte_desc){
+		.kind = PTE_LEAF,
+		.user = user,
+		/* Linux lets every writable page be read, on machines that could tell them apart too. */
+		.r = flags & (VM_READ | VM_WRITE),
+		.w = (flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED),
+		.x = flags & VM_EXEC,
+	};
 }
 
-pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
+static void protection_map_init(void)
 {
-	pte_t old = hal_pte_xchg(p, 0);
+	for (unsigned i = 0; i < 32; i++) {
+		vm_flags_t flags = i & 15;
+		pgprot_t *prot = &protection_map[i / 16][flags];
+		struct pte_desc d = prot_desc(i / 16, flags);
 
-	if (old)
-		count_entry(p, -1);
-	return old;
+		prot->d = d;
+		d.accessed = true;
+		prot->word = pte_make(d);
+		d.special = true;
+		prot->special_word = pte_make(d);
+		d.special = false;
+		d.dirty = d.soft_dirty = true;
+		d.w = flags & VM_WRITE;
+		prot->dirty_word = pte_make(d);
+	}
 }
 
 pgprot_t vm_get_page_prot(vm_flags_t flags)
 {
-	pgprot_t prot = {{.user = true}};
+	return *protection(true, flags);
+}
 
-	if (!(flags & VM_ACCESS_FLAGS)) {
-		prot.d.kind = PTE_PROTNONE;
-		prot.d.user = false;
-		return prot;
-	}
-	prot.d.kind = PTE_LEAF;
-	/* Linux lets every writable page be read, on machines that could tell them apart too. */
-	prot.d.r = flags & (VM_READ | VM_WRITE);
-	prot.d.w = (flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED);
-	prot.d.x = flags & VM_EXEC;
-	return prot;
+void pgtable_init(void)
+{
+	pt_levels = hal_mmu_info()->levels;
+	pt_unused_bits = 64 - hal_mmu_info()->va_bits;
+	protection_map_init();
 }
 
 /* ---- roots ----------------------------------------------------------------------------------- */

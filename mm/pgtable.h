@@ -12,6 +12,7 @@
 #ifndef MM_PGTABLE_H
 #define MM_PGTABLE_H
 
+#include "mm/lockrank.h"
 #include "mm/mm_types.h"
 
 typedef pteval_t pte_t;
@@ -34,6 +35,8 @@ typedef struct {
 
 /* Levels of the tables in use, from hal_mmu_info(). */
 extern unsigned pt_levels;
+/* High bits of an address that only repeat its sign. */
+extern unsigned pt_unused_bits;
 
 void pgtable_init(void);
 
@@ -67,13 +70,25 @@ static inline uintptr_t pt_addr_end(uintptr_t addr, uintptr_t end, unsigned leve
 /* The table that an entry of level > 0 points to. */
 static inline pteval_t *pt_table_of(pteval_t v, unsigned level)
 {
-	return hal_phys_to_virt((phys_addr_t)arch_pte_decode(v, level).pfn.n << PAGE_SHIFT);
+	return hal_phys_to_virt((phys_addr_t)arch_pte_pfn(v).n << PAGE_SHIFT);
 }
 
 /* The struct page of the table that an entry lies in. */
 static inline struct page *pt_page(const pteval_t *entry)
 {
 	return virt_to_page((const void *)((uintptr_t)entry & PAGE_MASK));
+}
+
+/* Some entries more, or less, in a table; its lock is held. Looked at without it by whoever only
+ * wants to know whether there is anything at all. */
+static inline void count_entries(struct page *table, long by)
+{
+	WRITE_ONCE(table->private, table->private + by);
+}
+
+static inline void count_entry(const pteval_t *entry, int by)
+{
+	count_entries(pt_page(entry), by);
 }
 
 /* ---- the walker ------------------------------------------------------------------------------ */
@@ -107,8 +122,28 @@ static inline uint32_t *pte_lockptr(const pte_t *pte)
 	return &pt_page(pte)->ptl;
 }
 
-void ptl_lock(uint32_t *ptl);
-void ptl_unlock(uint32_t *ptl);
+void ptl_wait(uint32_t *ptl);
+
+static inline void ptl_lock_order(uint32_t *ptl, bool nested)
+{
+	os_preempt(1);
+	lockdep_acquire(ptl, "ptl", RANK_PTL, nested);
+	if (unlikely(__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE)))
+		ptl_wait(ptl);
+}
+
+static inline void ptl_lock(uint32_t *ptl)
+{
+	ptl_lock_order(ptl, false);
+}
+
+static inline void ptl_unlock(uint32_t *ptl)
+{
+	lockdep_release(ptl);
+	__atomic_store_n(ptl, 0, __ATOMIC_RELEASE);
+	os_preempt(-1);
+}
+
 /* Locks the tables of both entries, the lower address first; once if they share a table. */
 void ptl_lock_two(const pte_t *a, const pte_t *b);
 void ptl_unlock_two(const pte_t *a, const pte_t *b);
@@ -154,7 +189,23 @@ static inline pfn_t pte_pfn(pte_t pte)
 }
 
 /* An entry for the frame with a VMA's rights, accessed. */
-pte_t mk_pte(const struct page *page, pgprot_t prot);
+static inline pte_t mk_pte(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->word, page_to_pfn(page));
+}
+
+/* The same, of a page that no map count counts. */
+static inline pte_t mk_pte_special(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->special_word, page_to_pfn(page));
+}
+
+/* The same after a write: dirty, and writable if the VMA is. */
+static inline pte_t mk_pte_dirty(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->dirty_word, page_to_pfn(page));
+}
+
 /* The same frame and history, other rights. */
 pte_t pte_modify(pte_t pte, pgprot_t prot);
 
@@ -165,12 +216,39 @@ static inline void set_pte(pte_t *p, pte_t v)
 }
 
 /* Stores an entry and keeps the table's count of live entries. Table locked. */
-void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v);
+static inline void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v)
+{
+	pte_t old = hal_pte_get(p);
+
+	if (!old && v)
+		count_entry(p, 1);
+	else if (old && !v)
+		count_entry(p, -1);
+	set_pte(p, v);
+}
+
 /* Empties an entry and returns what was there, accessed and dirty bits included. Table locked;
  * the caller flushes if it was present. */
-pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p);
+static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
+{
+	pte_t old = hal_pte_xchg(p, 0);
+
+	if (old)
+		count_entry(p, -1);
+	return old;
+}
+
+
+/* By user space or not, and the four lowest flags: read, write, execute, shared. */
+extern pgprot_t protection_map[2][16];
 
 /* The rights that a VMA's flags ask for; private memory never gets W at first. */
+static inline const pgprot_t *protection(bool user, vm_flags_t flags)
+{
+	return &protection_map[user][flags & 15];
+}
+
+/* The same, of a user space. */
 pgprot_t vm_get_page_prot(vm_flags_t flags);
 
 /* ---- the five names -------------------------------------------------------------------------- */

@@ -687,7 +687,7 @@ struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, uintptr_t addr, si
 
 /* ---- rights ---------------------------------------------------------------------------------- */
 
-bool vma_wants_writenotify(const struct vm_area_struct *vma, pgprot_t prot)
+bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *prot)
 {
 	if ((vma->vm_flags & (VM_WRITE | VM_SHARED)) != (VM_WRITE | VM_SHARED))
 		return false;
@@ -699,10 +699,10 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, pgprot_t prot)
 
 void vma_set_page_prot(struct vm_area_struct *vma)
 {
-	pgprot_t prot = vm_get_page_prot(vma->vm_flags);
+	bool user = vma->vm_mm->user;
+	const pgprot_t *prot = protection(user, vma->vm_flags);
 
 	if (vma_wants_writenotify(vma, prot))
-		prot = vm_get_page_prot(vma->vm_flags & ~VM_SHARED);
-	prot.d.user = prot.d.user && vma->vm_mm->user;
+		prot = protection(user, vma->vm_flags & ~VM_SHARED);
 	vma->vm_page_prot = prot;
 }

@@ -170,7 +170,7 @@ struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, uintptr_t addr, si
 
 /* vm_page_prot from vm_flags, without W where writes must be noticed. */
 void vma_set_page_prot(struct vm_area_struct *vma);
-bool vma_wants_writenotify(const struct vm_area_struct *vma, pgprot_t prot);
+bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *prot);
 
 /* ---- mmap.c ---------------------------------------------------------------------------------- */
 

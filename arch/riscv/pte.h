@@ -58,7 +58,7 @@
 #define RV_TAG_MASK	 (7ull << RV_TAG_SHIFT)
 #define RV_MIGRATION_W	 RV_PTE_U
 
-static inline struct pte_desc arch_pte_widen(struct pte_desc d)
+ARCH_INLINE struct pte_desc arch_pte_widen(struct pte_desc d)
 {
 	if (d.kind != PTE_LEAF)
 		return d;
@@ -68,23 +68,23 @@ static inline struct pte_desc arch_pte_widen(struct pte_desc d)
 	return d;
 }
 
-static inline pteval_t rv_pte_ppn(struct pte_desc d)
+ARCH_INLINE pteval_t rv_pte_ppn(struct pte_desc d)
 {
 	return (d.pfn.n << RV_PTE_PPN_SHIFT) & RV_PTE_PPN;
 }
 
-static inline pteval_t rv_pte_soft(struct pte_desc d)
+ARCH_INLINE pteval_t rv_pte_soft(struct pte_desc d)
 {
 	return (d.soft_dirty ? RV_PTE_SOFT_DIRTY : 0) | (d.special ? RV_PTE_SPECIAL : 0);
 }
 
-static inline pteval_t rv_pte_ad(struct pte_desc d)
+ARCH_INLINE pteval_t rv_pte_ad(struct pte_desc d)
 {
 	return (d.accessed ? RV_PTE_A : 0) | (d.dirty ? RV_PTE_D : 0);
 }
 
 /* The word for d at level. d is well formed: a leaf's frame is aligned to its size. */
-static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
+ARCH_INLINE pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 {
 	(void)level; /* every level has the same format */
 	d = arch_pte_widen(d);
@@ -140,7 +140,7 @@ static inline struct pte_desc rv_pte_decode_absent(pteval_t v, struct pte_desc d
 }
 
 /* V = 1 and some of R, W, X: a leaf. W without R, or a frame not aligned to the level, faults. */
-static inline struct pte_desc rv_pte_decode_leaf(pteval_t v, unsigned level, struct pte_desc d)
+ARCH_INLINE struct pte_desc rv_pte_decode_leaf(pteval_t v, unsigned level, struct pte_desc d)
 {
 	uint64_t ppn = (v & RV_PTE_PPN) >> RV_PTE_PPN_SHIFT;
 
@@ -163,7 +163,7 @@ static inline struct pte_desc rv_pte_decode_leaf(pteval_t v, unsigned level, str
 }
 
 /* What the word v says at level; PTE_CORRUPT (and nothing else) for a word that nobody encodes. */
-static inline struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
+ARCH_INLINE struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
 {
 	struct pte_desc d = {.kind = PTE_CORRUPT};
 
@@ -183,6 +183,29 @@ static inline struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
 	d.kind = PTE_TABLE;
 	d.pfn = PFN((v & RV_PTE_PPN) >> RV_PTE_PPN_SHIFT);
 	return d;
+}
+
+/* ---- short cuts (arch/hal.h) ----------------------------------------------------------------- */
+
+#define ARCH_PTE_SHORT_CUTS
+ARCH_INLINE bool arch_pte_is_table(pteval_t v, unsigned level)
+{
+	return level && (v & ~RV_PTE_PPN) == RV_PTE_V;
+}
+
+ARCH_INLINE bool arch_pte_is_leaf(pteval_t v)
+{
+	return v & RV_PTE_V;
+}
+
+ARCH_INLINE pfn_t arch_pte_pfn(pteval_t v)
+{
+	return PFN((v & RV_PTE_PPN) >> RV_PTE_PPN_SHIFT);
+}
+
+ARCH_INLINE pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
+{
+	return v | pfn.n << RV_PTE_PPN_SHIFT;
 }
 
 #endif

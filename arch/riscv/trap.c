@@ -49,9 +49,11 @@ static uintptr_t find_fixup(uintptr_t ip)
 
 static bool is_memory_fault(unsigned long cause)
 {
-	return cause == CAUSE_FETCH_ACCESS || cause == CAUSE_LOAD_ACCESS ||
-	       cause == CAUSE_STORE_ACCESS || cause == CAUSE_FETCH_PAGE ||
-	       cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
+	const unsigned long faults = 1ul << CAUSE_FETCH_ACCESS | 1ul << CAUSE_LOAD_ACCESS |
+				     1ul << CAUSE_STORE_ACCESS | 1ul << CAUSE_FETCH_PAGE |
+				     1ul << CAUSE_LOAD_PAGE | 1ul << CAUSE_STORE_PAGE;
+
+	return cause < 64 && (faults >> cause & 1);
 }
 
 /*
@@ -142,10 +144,6 @@ static void interrupt(struct trap_frame *tf)
 static void user_exception(struct trap_frame *tf)
 {
 	switch (tf->cause) {
-	case CAUSE_ECALL_USER:
-		tf->x[0] += 4;
-		kernel_syscall(tf);
-		break;
 	case CAUSE_ILLEGAL:
 		kernel_user_trap(tf, TRAP_ILLEGAL, tf->x[0], ILL_ILLOPC_CODE);
 		break;
@@ -181,14 +179,18 @@ static const char *cause_name(unsigned long cause)
 /* From trap.S, interrupts off, SUM off. On return the frame is continued. */
 void riscv_trap(struct trap_frame *tf)
 {
-	if (tf->cause & CAUSE_INTERRUPT)
-		interrupt(tf);
-	else if (is_memory_fault(tf->cause))
+	if (tf->cause == CAUSE_ECALL_USER) {
+		tf->x[0] += 4;
+		kernel_syscall(tf);
+	} else if (is_memory_fault(tf->cause)) {
 		memory_fault(tf);
-	else if (tf_user(tf))
+	} else if (tf->cause & CAUSE_INTERRUPT) {
+		interrupt(tf);
+	} else if (tf_user(tf)) {
 		user_exception(tf);
-	else
+	} else {
 		kernel_oops(tf, cause_name(tf->cause));
+	}
 	if (tf_user(tf)) {
 		hal_irq_disable();
 		kernel_return_to_user(tf);

@@ -24,6 +24,7 @@
 uintptr_t hal_direct_base; /* 0 on the boot tables, which map one to one */
 
 static struct mmu_info info;
+uintptr_t x86_user_end;
 static struct kernel_layout layout;
 static struct kmap kernel_map;
 static uintptr_t next_device = DEVICE_BASE;
@@ -62,6 +63,7 @@ static void choose_layout(bool la57)
 		.user_end = (1ul << (la57 ? 56 : 47)) - PAGE_BYTES,
 		.hw_accessed_dirty = true,
 	};
+	x86_user_end = info.user_end;
 	layout = la57 ? (struct kernel_layout){
 		.direct_base = 0xff11000000000000,
 		.vmalloc_base = 0xffa0000000000000,

@@ -71,13 +71,13 @@ static inline uint64_t x86_frame_low(unsigned level)
 }
 
 /* A, D and software's bits, which sit at the same place in present and PROT_NONE entries. */
-static inline pteval_t x86_soft_encode(struct pte_desc d)
+ARCH_INLINE pteval_t x86_soft_encode(struct pte_desc d)
 {
 	return (d.accessed ? X86_PTE_A : 0) | (d.dirty ? X86_PTE_D : 0) |
 	       (d.special ? X86_PTE_SPECIAL : 0) | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0);
 }
 
-static inline void x86_soft_decode(pteval_t v, struct pte_desc *d)
+ARCH_INLINE void x86_soft_decode(pteval_t v, struct pte_desc *d)
 {
 	d->accessed = v & X86_PTE_A;
 	d->dirty = v & X86_PTE_D;
@@ -85,7 +85,7 @@ static inline void x86_soft_decode(pteval_t v, struct pte_desc *d)
 	d->soft_dirty = v & X86_PTE_SOFT_DIRTY;
 }
 
-static inline pteval_t x86_leaf_encode(struct pte_desc d, unsigned level)
+ARCH_INLINE pteval_t x86_leaf_encode(struct pte_desc d, unsigned level)
 {
 	pteval_t v = X86_PTE_P | d.pfn.n << ARCH_PAGE_SHIFT | x86_soft_encode(d);
 
@@ -99,7 +99,7 @@ static inline pteval_t x86_leaf_encode(struct pte_desc d, unsigned level)
 	return v | (pteval_t)d.mt * X86_PTE_PWT;
 }
 
-static inline struct pte_desc x86_leaf_decode(pteval_t v, unsigned level)
+ARCH_INLINE struct pte_desc x86_leaf_decode(pteval_t v, unsigned level)
 {
 	struct pte_desc d = {.kind = PTE_LEAF};
 	/* the one bit between the flags and the frame that no leaf uses */
@@ -120,7 +120,7 @@ static inline struct pte_desc x86_leaf_decode(pteval_t v, unsigned level)
 	return d;
 }
 
-static inline struct pte_desc x86_table_decode(pteval_t v)
+ARCH_INLINE struct pte_desc x86_table_decode(pteval_t v)
 {
 	/* the processor sets A in a table's entry too; the walk does not care */
 	if ((v & ~(X86_PTE_FRAME | X86_PTE_A)) != X86_PTE_TABLE_BITS)
@@ -165,7 +165,7 @@ static inline struct pte_desc x86_absent_decode(pteval_t v, unsigned level)
 /* The word for d at level. A description that the machine has no word for (a leaf above level 2,
  * a table at level 0, a frame too wide or not aligned to the leaf) gives a word that decodes as
  * corrupt and that the hardware treats as absent. */
-static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
+ARCH_INLINE pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 {
 	const pteval_t inverted = ~(d.pfn.n << ARCH_PAGE_SHIFT) & X86_PTE_FRAME;
 
@@ -200,7 +200,7 @@ static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 
 /* What the word v of level says; PTE_CORRUPT for every word that encode never writes, but for the
  * A and D bits that the processor adds to a present one. */
-static inline struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
+ARCH_INLINE struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
 {
 	if (!v)
 		return (struct pte_desc){.kind = PTE_NONE};
@@ -217,6 +217,30 @@ static inline struct pte_desc arch_pte_widen(struct pte_desc d)
 	if (d.kind == PTE_LEAF)
 		d.r = true;
 	return d;
+}
+
+/* ---- short cuts (arch/hal.h) ----------------------------------------------------------------- */
+
+#define ARCH_PTE_SHORT_CUTS
+ARCH_INLINE bool arch_pte_is_table(pteval_t v, unsigned level)
+{
+	return level && (v & ~(X86_PTE_FRAME | X86_PTE_A)) == X86_PTE_TABLE_BITS;
+}
+
+ARCH_INLINE bool arch_pte_is_leaf(pteval_t v)
+{
+	return v & X86_PTE_P;
+}
+
+ARCH_INLINE pfn_t arch_pte_pfn(pteval_t v)
+{
+	return PFN((v & X86_PTE_FRAME) >> ARCH_PAGE_SHIFT);
+}
+
+/* An absent entry's frame is inverted: in either kind, what the frame flips are its bits. */
+ARCH_INLINE pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
+{
+	return v ^ pfn.n << ARCH_PAGE_SHIFT;
 }
 
 #endif

@@ -30,19 +30,20 @@ _Noreturn void x86_enter_user(struct trap_frame *tf);
 static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 {
 	uint32_t code = (uint32_t)tf->error, mask = CODE_MASK;
+	bool user = tf_user(tf);
 
 	/* "present" up there is the kernel's own table, of which a user space's owner knows nothing;
 	 * and with a reserved bit it goes without saying: the processor says it, the emulator not */
-	if ((tf_user(tf) && cr2 >= hal_mmu_info()->user_end) || (code & FAULT_CODE_RSVD))
+	if (unlikely((user && cr2 >= x86_user_end) || (code & FAULT_CODE_RSVD)))
 		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){
 		.addr = cr2,
 		.ip = tf->rip,
-		.fixup = tf_user(tf) ? 0 : x86_fixup(tf->rip),
+		.fixup = likely(user) ? 0 : x86_fixup(tf->rip),
 		.access = code & FAULT_CODE_FETCH ? FAULT_FETCH :
 			  code & FAULT_CODE_WRITE ? FAULT_WRITE : FAULT_READ,
 		.kind = code & FAULT_CODE_RSVD ? FAULT_CORRUPT : FAULT_TRANSLATION,
-		.user = tf_user(tf),
+		.user = user,
 		.raw_code = code & mask,
 		.raw_mask = mask,
 	};
@@ -52,7 +53,7 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
  * outside a user copy, or ran one. The core would find nothing wrong and retry for ever. */
 static const char *forbidden_to_kernel(const struct trap_frame *tf, const struct fault_info *fi)
 {
-	if (fi->user || fi->addr >= hal_mmu_info()->user_end || !x86_in_user_space() ||
+	if (fi->user || fi->addr >= x86_user_end || !x86_in_user_space() ||
 	    !(fi->raw_code & FAULT_CODE_PRESENT))
 		return NULL;
 	if (fi->access == FAULT_FETCH)
@@ -70,11 +71,11 @@ static void page_fault(struct trap_frame *tf, uint64_t cr2)
 
 	if (quire_trace_words)
 		quire_trace_words(QUIRE_TR_X86_FAULT, words, 3);
-	if (forbidden) {
+	if (unlikely(forbidden)) {
 		x86_log("quire: fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
 		kernel_oops(tf, forbidden);
 	}
-	if (kernel_page_fault(tf, &fi))
+	if (likely(kernel_page_fault(tf, &fi)))
 		return;
 	if (!fi.fixup) {
 		x86_log("quire: fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
@@ -180,7 +181,7 @@ static void prepare_user(struct trap_frame *tf)
 {
 	for (;;) {
 		kernel_return_to_user(tf);
-		if (x86_canonical(tf->rip))
+		if (likely(tf->rip < x86_user_end) || x86_canonical(tf->rip))
 			break;
 		kernel_user_trap(tf, TRAP_PROTECTION, 0, SI_KERNEL);
 	}
@@ -188,7 +189,7 @@ static void prepare_user(struct trap_frame *tf)
 
 void x86_trap(struct trap_frame *tf, uint64_t cr2)
 {
-	if (tf->vector == X86_VEC_PF) {
+	if (likely(tf->vector == X86_VEC_PF)) {
 		page_fault(tf, cr2);
 	} else if (tf->vector == X86_VEC_TIMER) {
 		x86_timer_ack();
@@ -228,9 +229,9 @@ bool x86_syscall(struct trap_frame *tf)
 {
 	kernel_syscall(tf);
 	prepare_user(tf);
-	return tf->rcx == tf->rip && tf->r11 == tf->rflags && tf->rip < hal_mmu_info()->user_end &&
-	       tf->cs == X86_USER_CS && tf->ss == X86_USER_DS &&
-	       !(tf->rflags & (RFLAGS_TF | RFLAGS_RF | RFLAGS_NT));
+	return tf->rcx == tf->rip && tf->r11 == tf->rflags && tf->rip < x86_user_end &&
+	       !((tf->cs ^ X86_USER_CS) | (tf->ss ^ X86_USER_DS) |
+		 (tf->rflags & (RFLAGS_TF | RFLAGS_RF | RFLAGS_NT)));
 }
 
 void hal_user_enter(struct trap_frame *tf)

@@ -198,6 +198,8 @@ void x86_timer_ack(void);
 int x86_fpe_code(unsigned vector);
 /* An address of width va_bits whose upper bits repeat its top one. */
 bool x86_canonical(uint64_t va);
+/* mmu_info.user_end, for those who ask at every trap. */
+extern uintptr_t x86_user_end;
 /* The resume address for a fault at ip in a user copy, or 0. */
 uintptr_t x86_fixup(uintptr_t ip);
 /* The space that CR3 holds is a user's (not the kernel's own, not a supervisor space). */

@@ -48,6 +48,22 @@ static void show(struct pte_desc d, unsigned level, pteval_t v)
 		     b.dirty, b.soft_dirty, b.special);
 }
 
+/* What the short cuts answer is what encode and decode say. */
+static void check_short_cuts(struct pte_desc d, unsigned level, pteval_t v)
+{
+	cr_assert_eq(arch_pte_is_table(v, level), d.kind == PTE_TABLE);
+	if (level == 0)
+		cr_assert_eq(arch_pte_is_leaf(v), d.kind == PTE_LEAF);
+	if (d.kind == PTE_TABLE || (d.kind == PTE_LEAF && level == 0))
+		cr_assert_eq(arch_pte_pfn(v).n, d.pfn.n);
+	if (level == 0 && (d.kind == PTE_LEAF || d.kind == PTE_PROTNONE)) {
+		pfn_t pfn = d.pfn;
+
+		d.pfn = PFN(0);
+		cr_assert_eq(arch_pte_refill(arch_pte_encode(d, 0), pfn), v, "the frame alone differs");
+	}
+}
+
 /* The three laws of one well-formed description. */
 static void check(struct pte_desc d, unsigned level)
 {
@@ -63,6 +79,7 @@ static void check(struct pte_desc d, unsigned level)
 	cr_assert(wide.r >= d.r && wide.w >= d.w && wide.x >= d.x && wide.user >= d.user,
 		  "widen takes no right away");
 	cr_assert_eq(v == 0, d.kind == PTE_NONE, "the zero word means none, and nothing else does");
+	check_short_cuts(d, level, v);
 }
 
 /* A description of that kind with the flags of bits that mean something for it, and no others. */

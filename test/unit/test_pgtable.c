@@ -61,10 +61,10 @@ Test(pgtable, entries)
 
 	space_up();
 	prot = vm_get_page_prot(VM_READ | VM_WRITE);
-	v = mk_pte(zero_page, prot);
+	v = mk_pte(zero_page, &prot);
 	cr_expect(pte_present(v) && !pte_write(v), "private memory is read-only at first");
 	cr_expect_eq(pte_pfn(v).n, page_to_pfn(zero_page).n);
-	cr_expect(pte_write(mk_pte(zero_page, vm_get_page_prot(VM_READ | VM_WRITE | VM_SHARED))));
+	cr_expect(pte_write(mk_pte(zero_page, protection(true, VM_READ | VM_WRITE | VM_SHARED))));
 	v = pte_modify(v, vm_get_page_prot(0));
 	d = pte_desc(v);
 	cr_expect_eq(d.kind, PTE_PROTNONE);
@@ -74,7 +74,7 @@ Test(pgtable, entries)
 	cr_expect_eq(pte_desc(v).kind, PTE_LEAF);
 	cr_expect(pte_desc(v).x);
 	cr_expect(pte_desc(v).accessed);
-	cr_expect(pte_desc(mk_pte(zero_page, vm_get_page_prot(VM_WRITE))).r, "W means R");
+	cr_expect(pte_desc(mk_pte(zero_page, protection(true, VM_WRITE))).r, "W means R");
 	space_down();
 }
 
