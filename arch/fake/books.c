@@ -186,6 +186,29 @@ static void judge(struct fake_space *s, uintptr_t va, unsigned level, struct pte
 	}
 }
 
+/* Between the look at a live entry and a plain store over it another CPU may set its accessed or
+ * dirty bit, and the store would take it back. Nothing is lost where the bit is set already, where
+ * the new word sets it, or where the hardware sets none. */
+void books_plain_store(const pteval_t *p, pteval_t old, pteval_t new)
+{
+	uintptr_t pa = (uintptr_t)p - fake_direct_base;
+	struct pte_desc from, to;
+	struct frame *f;
+
+	if ((uintptr_t)p < fake_direct_base || !machine.mmu.hw_accessed_dirty)
+		return;
+	f = fake_frame(pa >> ARCH_PAGE_SHIFT);
+	if (!f || !f->table)
+		return;
+	from = arch_pte_decode(old, f->table - 1);
+	to = arch_pte_decode(new, f->table - 1);
+	if (from.kind == PTE_LEAF &&
+	    ((!from.accessed && !to.accessed) || (from.w && !from.dirty && !to.dirty)))
+		fake_accuse(FAKE_LOST_BITS, "plain store over the live entry of %#lx",
+			    (unsigned long)(f->va + (pa & (FAKE_PAGE - 1)) / sizeof(pteval_t) *
+							   fake_entry_size(f->table - 1)));
+}
+
 void books_entry_changed(pteval_t *p, pteval_t old, pteval_t new)
 {
 	uintptr_t pa = (uintptr_t)p - fake_direct_base;

@@ -61,6 +61,7 @@ enum fake_accusation {
 	FAKE_STALE_RETURN,  /* the core returned with a translation cached that it had taken away */
 	FAKE_STALE_USER,    /* a CPU enters user mode with one */
 	FAKE_NO_BBM,	    /* a live entry changed its frame or size without a break */
+	FAKE_LOST_BITS,	    /* a plain store over a live entry that hardware may mark meanwhile */
 	FAKE_FREED_MAPPED,  /* a frame was freed that a live entry names */
 	FAKE_FREED_TABLE,   /* a table was freed that is still linked */
 	FAKE_TAKEN_MAPPED,  /* a frame was handed out that is mapped or a table: out twice */

@@ -52,6 +52,7 @@ const char *fake_accusation_name(enum fake_accusation what)
 		[FAKE_STALE_RETURN] = "stale-at-return",
 		[FAKE_STALE_USER] = "stale-at-user-entry",
 		[FAKE_NO_BBM] = "no-break-before-make",
+		[FAKE_LOST_BITS] = "accessed-dirty-lost",
 		[FAKE_FREED_MAPPED] = "freed-while-mapped",
 		[FAKE_FREED_TABLE] = "freed-while-linked",
 		[FAKE_TAKEN_MAPPED] = "handed-out-while-mapped",

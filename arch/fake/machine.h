@@ -187,6 +187,8 @@ struct pte_desc fake_live_leaf(struct fake_space *s, uintptr_t va, unsigned *lev
 
 /* The entry at p changed from old to new. */
 void books_entry_changed(pteval_t *p, pteval_t old, pteval_t new);
+/* The entry is about to be overwritten by a plain store, not exchanged. */
+void books_plain_store(const pteval_t *p, pteval_t old, pteval_t new);
 void books_link_root(struct fake_space *s);
 void books_unlink_root(struct fake_space *s);
 void books_frame_freed(uint64_t pfn);

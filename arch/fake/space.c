@@ -27,7 +27,13 @@ pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
 
 void hal_pte_set(pteval_t *p, pteval_t v)
 {
-	hal_pte_xchg(p, v);
+	pteval_t old;
+
+	fake_lock();
+	old = __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+	books_plain_store(p, old, v);
+	books_entry_changed(p, old, v);
+	fake_unlock();
 }
 
 pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)

@@ -358,6 +358,28 @@ Test(fake, without_asids_a_switch_forgets)
 	cr_assert_eq(fake_tlb_held(0, &space), 0);
 }
 
+/* ---- bits that the hardware sets -------------------------------------------------------------- */
+
+Test(fake, plain_store_over_a_live_entry)
+{
+	struct pte_desc clean = leaf(page()), dirty = clean, ro = clean;
+
+	clean.dirty = ro.dirty = ro.w = false;
+	map(VA);
+	hal_pte_xchg(slot(&space, VA, 0), 0);
+	set(VA, clean);
+	set(VA, ro);
+	cr_assert(accused_of(FAKE_LOST_BITS), "a write before the store would be forgotten");
+	set(VA, clean);
+	cr_assert_eq(hearings, 0, "a read-only entry cannot become dirty");
+	set(VA, dirty);
+	cr_assert_eq(hearings, 0, "the new entry is dirty itself");
+	set(VA, ro);
+	cr_assert_eq(hearings, 0, "the bits were set already: the caller saw them");
+	hal_pte_xchg(slot(&space, VA, 0), 0);
+	flush(VA);
+}
+
 /* ---- break before make ----------------------------------------------------------------------- */
 
 Test(fake_own, live_frame_changed_at_once)
