@@ -6,9 +6,11 @@
  * locks may seem to disagree.
  */
 #include "lib/printf.h"
+#include "mm/buddy.h"
 #include "mm/file_def.h"
 #include "mm/os.h"
 #include "mm/page_alloc.h"
+#include "mm/page_debug.h"
 #include "mm/slab_def.h"
 #include "mm/vmalloc.h"
 #include "mm/vmstat.h"
@@ -31,79 +33,132 @@ static void broken(struct tally *t, const char *inv, const char *what, uint64_t 
 	os_log(line);
 }
 
-/* I2, I3, I4: one free block; zone->lock held. */
-static void check_block(struct tally *t, struct zone *z, struct page *p, unsigned order)
+/* I2: what one list links. Returns blocks; *linked: pageblocks. zone->lock held. */
+static unsigned long check_list(struct tally *t, struct zone *z, unsigned order, unsigned mt,
+				unsigned long *linked)
 {
-	uint64_t pfn = page_to_pfn(p).n;
-	struct page *buddy;
+	const struct free_area *a = &z->free_area[order];
+	unsigned long n = 0;
+	struct list_head *at;
 
-	if (!page_test(p, PG_buddy) || p->private != order)
-		broken(t, "I2", "a block on the wrong list", pfn, order);
-	if (pfn & ((1ull << order) - 1) || page_zone(p) != z)
-		broken(t, "I2", "a block unaligned or in another zone", pfn, order);
-	for (uint64_t i = 0; i < 1ull << order; i++) {
-		struct page *f = p + i;
+	list_for_each(at, &a->free_list[mt]) {
+		struct pageblock *b = link_block(at, order);
 
-		if (f->_refcount || f->_mapcount != -1 || (i && page_test(f, PG_buddy)))
-			broken(t, "I3", "a frame of a free block is in use", pfn + i, order);
+		if (!b->nr[order] || block_type(b) != mt)
+			broken(t, "I2", "a pageblock on the wrong list", b->pfn, order);
+		n += b->nr[order];
+		++*linked;
 	}
-	if (order < MAX_ORDER - 1) {
-		buddy = pfn_to_page(PFN(pfn ^ (1ull << order)));
-		if (page_test(buddy, PG_buddy) && buddy->private == order &&
-		    page_zone(buddy) == z)
-			broken(t, "I4", "two free halves not merged", pfn, order);
+	if ((a->types >> mt & 1) != (n != 0))
+		broken(t, "I5", "types of an order", order, a->types);
+	return n;
+}
+
+/* I3: the frames that the bits call free. */
+static void check_free_frames(struct tally *t, struct zone *z, struct pageblock *b)
+{
+	for (unsigned i = 0; i < PAGEBLOCK_PAGES; i++) {
+		const struct page *f = pfn_to_page(PFN(b->pfn + i));
+
+		if (b->free[i / 64] >> (i & 63) & 1 && (!page_is_clean(f, 0) || page_zone(f) != z))
+			broken(t, "I3", "a frame of a free block is in use", b->pfn + i, f->flags);
 	}
 }
 
-/* I5: what lists hold and what counters claim. */
+/* I2, I4: counts against bits, which cannot tell of unmerged halves below a pageblock. */
+static void check_block(struct tally *t, struct zone *z, struct pageblock *b,
+			unsigned long linked[MAX_ORDER])
+{
+	const struct pageblock *n = b->pfn & PAGEBLOCK_PAGES ? b - 1 : b + 1;
+	bool full = block_nr_free(b) == PAGEBLOCK_PAGES;
+	unsigned whole = b->nr[PAGEBLOCK_ORDER] +
+			 (b->pfn & PAGEBLOCK_PAGES ? b - 1 : b)->nr[MAX_ORDER - 1];
+
+	for (unsigned o = 0; o < PAGEBLOCK_ORDER; o++)
+		if (b->nr[o] != block_count(b, o))
+			broken(t, "I2", "blocks of a pageblock, and its bits", b->pfn, o);
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		linked[o] += b->nr[o] != 0;
+	if (whole != full)
+		broken(t, "I2", "a whole pageblock, and its bits", b->pfn, whole);
+	if (b->nr[MAX_ORDER - 1] && (b->pfn & PAGEBLOCK_PAGES || block_type(n) != block_type(b)))
+		broken(t, "I2", "the largest block, unaligned or of two types", b->pfn, 0);
+	if (b->nr[PAGEBLOCK_ORDER] && n->nr[PAGEBLOCK_ORDER] &&
+	    (block_type(b) == block_type(n) ||
+	     (block_type(b) < MIGRATE_PCPTYPES && block_type(n) < MIGRATE_PCPTYPES)))
+		broken(t, "I4", "two free halves not merged", b->pfn, PAGEBLOCK_ORDER);
+	check_free_frames(t, z, b);
+}
+
+/* I2, I5: what bits, lists and counters claim. */
 static void check_zone_buddy(struct tally *t, struct zone *z)
 {
-	unsigned long pages = 0;
+	unsigned long pages = 0, isolated = 0, on_lists[MAX_ORDER] = {0}, in_bits[MAX_ORDER] = {0};
+	unsigned long listed = 0, highatomic = 0;
 	irqflags_t flags;
 
 	spin_lock_irqsave(&z->lock, flags);
 	for (unsigned o = 0; o < MAX_ORDER; o++) {
 		unsigned long n = 0;
 
-		for (unsigned mt = 0; mt < MIGRATE_TYPES; mt++) {
-			struct page *p;
-
-			list_for_each_entry(p, &z->free_area[o].free_list[mt], lru) {
-				check_block(t, z, p, o);
-				n++;
-			}
-		}
+		for (unsigned mt = 0; mt < MIGRATE_TYPES; mt++)
+			n += check_list(t, z, o, mt, &on_lists[o]);
 		if (n != z->free_area[o].nr_free)
 			broken(t, "I5", "nr_free of an order", n, z->free_area[o].nr_free);
-		pages += n << o;
+		listed += n << o;
 	}
-	if (pages != z->nr_free)
-		broken(t, "I5", "free pages of a zone", pages, z->nr_free);
+	for (uint64_t pfn = ALIGN_DOWN(z->zone_start_pfn, (uint64_t)PAGEBLOCK_PAGES);
+	     pfn < z->zone_start_pfn + z->spanned_pages; pfn += PAGEBLOCK_PAGES) {
+		struct pageblock *b;
+
+		if (!pfn_valid(PFN(pfn)))
+			continue;
+		b = pfn_to_block(pfn);
+		check_block(t, z, b, in_bits);
+		pages += block_nr_free(b);
+		isolated += block_type(b) == MIGRATE_ISOLATE ? block_nr_free(b) : 0;
+		highatomic += block_type(b) == MIGRATE_HIGHATOMIC ? PAGEBLOCK_PAGES : 0;
+	}
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		if (on_lists[o] != in_bits[o])
+			broken(t, "I2", "pageblocks on lists of an order", on_lists[o], in_bits[o]);
+	if (pages != listed || pages - isolated != z->nr_free)
+		broken(t, "I5", "free pages of a zone", pages - isolated, z->nr_free);
+	if (highatomic != z->nr_reserved_highatomic)
+		broken(t, "I5", "pages set aside", highatomic, z->nr_reserved_highatomic);
 	spin_unlock_irqrestore(&z->lock, flags);
 	t->buddy += pages;
 }
 
-/* I6. Other CPUs' lists are read as they are: the machine is quiet. */
+/* I6: one CPU's list of one order and type. */
+static void check_pcp_list(struct tally *t, struct zone *z, struct per_cpu_pages *pcp,
+			   unsigned slot, unsigned mt)
+{
+	unsigned n = pcp_count(pcp, slot, mt), tail = pcp->list[slot][mt].tail;
+
+	if (n > (slot ? PCP_BLOCKS : PCP_CAPACITY)) {
+		broken(t, "I6", "per-CPU list too long", slot, n);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		struct page *p = *pcp_entry(pcp, slot, mt, tail + i);
+
+		for (unsigned j = 0; j < 1u << slot_order(slot); j++)
+			if (!page_is_clean(p + j, j ? 0 : 1ul << PG_pcp) || PageBuddy(p + j) ||
+			    page_zone(p) != z)
+				broken(t, "I6", "a page on a per-CPU list is in use",
+				       page_to_pfn(p).n + j, p[j].flags);
+	}
+	t->pcp += n;
+}
+
+/* Other CPUs' lists are read as they are: the machine is quiet. */
 static void check_zone_pcp(struct tally *t, struct zone *z)
 {
 	for (unsigned c = 0; c < hal_cpu_count(); c++)
-		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++) {
-			struct per_cpu_pages *pcp = &z->pcp[c];
-
-			if (pcp->count[mt] > PCP_CAPACITY) {
-				broken(t, "I6", "per-CPU list too long", c, pcp->count[mt]);
-				continue;
-			}
-			for (unsigned i = 0; i < pcp->count[mt]; i++) {
-				struct page *p = pcp->pages[mt][i];
-
-				if (!page_test(p, PG_pcp) || p->_refcount ||
-				    page_zone(p) != z)
-					broken(t, "I6", "a page on a per-CPU list is in use",
-					       page_to_pfn(p).n, c);
-			}
-			t->pcp += pcp->count[mt];
-		}
+		for (unsigned slot = 0; slot < PCP_ORDERS; slot++)
+			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
+				check_pcp_list(t, z, &z->pcp[c], slot, mt);
 }
 
 /* I1, I7: every frame is in exactly one state. */
@@ -119,9 +174,8 @@ static void check_frames(struct tally *t)
 			continue;
 		}
 		p = pfn_to_page(PFN(pfn));
-		if (page_test(p, PG_buddy)) {
-			in_buddy += 1ull << p->private;
-			pfn += (1ull << p->private) - 1;
+		if (PageBuddy(p)) {
+			in_buddy++;
 			continue;
 		}
 		if (page_test(p, PG_reserved)) {
@@ -143,7 +197,7 @@ static void check_frames(struct tally *t)
 	if (in_buddy != t->buddy)
 		broken(t, "I1", "frames marked free, and on free lists", in_buddy, t->buddy);
 	if (in_pcp != t->pcp)
-		broken(t, "I6", "frames marked per-CPU, and on such lists", in_pcp, t->pcp);
+		broken(t, "I6", "blocks marked per-CPU, and on such lists", in_pcp, t->pcp);
 	if (in_slab != t->slab)
 		broken(t, "I11", "slab frames, and caches' pages", in_slab, t->slab);
 }

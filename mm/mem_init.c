@@ -11,7 +11,6 @@
  * Boot cost is what the first touch of each struct page costs and nothing else: a run of free
  * frames is written once, in its final state; only frames at the edges are looked at singly.
  */
-#include "lib/bitmap.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "lib/printf.h"
@@ -20,21 +19,20 @@
 #include "mm/memblock.h"
 #include "mm/os.h"
 #include "mm/page_alloc.h"
+#include "mm/page_debug.h"
+#include "mm/param.h"
 
 struct page *vmemmap;
 uint64_t max_pfn;
 struct page *zero_page;
 struct zone zones[MAX_NR_ZONES];
 struct zonelist node_zonelist;
+struct zoneref *best_zoneref[MAX_NR_ZONES];
 uint8_t *pageblock_types;
 
-unsigned long min_free_kbytes;
-bool min_free_kbytes_user;
-unsigned watermark_scale_factor = 10;
-unsigned lowmem_reserve_ratio[MAX_NR_ZONES] = {256, 256, 32, 0};
+struct pageblock **section_blocks;
 
-static unsigned long *section_map; /* bit n: section n has struct pages */
-
+#define SECTION_BLOCKS	      (SECTION_PAGES / PAGEBLOCK_PAGES)
 #define VMEMMAP_SECTION_PAGES (SECTION_PAGES * sizeof(struct page) / PAGE_SIZE)
 
 _Static_assert(sizeof(struct page) == 64, "the vmemmap's arithmetic");
@@ -42,19 +40,54 @@ _Static_assert(SECTION_ORDER >= MAX_ORDER - 1, "a block never crosses a section"
 
 static const char *const zone_names[MAX_NR_ZONES] = {"DMA", "DMA32", "Normal", "Movable"};
 
-/* First frame beyond each zone: 16 MiB, 4 GiB, the rest. */
+/* Where ZONE_MOVABLE begins: at the end of the highest zone, if there is one at all. */
+static uint64_t movable_pfn = UINT64_MAX;
+
+/* First frame beyond each zone: 16 MiB, 4 GiB, the rest; what is movable only is cut off. */
 static uint64_t zone_end_pfn(unsigned i)
 {
 	static const uint64_t end[MAX_NR_ZONES] = {16ull << 20, 4ull << 30, UINT64_MAX,
 						   UINT64_MAX};
 
-	return end[i] >> PAGE_SHIFT;
+	return i == ZONE_MOVABLE ? UINT64_MAX : min(end[i] >> PAGE_SHIFT, movable_pfn);
 }
 
 static uint64_t zone_first_pfn(unsigned i)
 {
 	return i ? zone_end_pfn(i - 1) : 0;
 }
+
+/*
+ * kernelcore=SIZE: as much for the kernel, the rest movable; movablecore=SIZE: so much movable.
+ * As in 5.10 only the highest zone is divided, at a boundary that no block crosses.
+ */
+static void find_movable_zone(void)
+{
+	uint64_t kernel = boot_param_size("kernelcore", 0) >> PAGE_SHIFT, total = 0, start, end, n;
+	uint64_t movable = boot_param_size("movablecore", 0) >> PAGE_SHIFT;
+	unsigned top = ZONE_DMA;
+
+	movable_pfn = UINT64_MAX;
+	for (start = 0; memblock_next_memory(&start, &end); start = end)
+		total += end - start;
+	if (movable)
+		kernel = max(kernel, total - min(movable, total));
+	if (!kernel || kernel >= total)
+		return;
+	while (max_pfn > zone_end_pfn(top))
+		top++;
+	for (start = 0, n = 0; memblock_next_memory(&start, &end); start = end) {
+		if (n + (end - start) > kernel) {
+			start += kernel - n;
+			break;
+		}
+		n += end - start;
+	}
+	start = ALIGN_UP(max(start, zone_first_pfn(top)), 1ull << (MAX_ORDER - 1));
+	if (start < max_pfn)
+		movable_pfn = start;
+}
+
 
 uint64_t nr_sections(void)
 {
@@ -63,7 +96,7 @@ uint64_t nr_sections(void)
 
 bool section_present(uint64_t section)
 {
-	return section < nr_sections() && section_map && bitmap_test(section_map, section);
+	return section < nr_sections() && section_blocks && section_blocks[section];
 }
 
 bool pfn_valid(pfn_t pfn)
@@ -83,6 +116,7 @@ static int populate_section(uint64_t section)
 {
 	size_t bytes = VMEMMAP_SECTION_PAGES << PAGE_SHIFT;
 	phys_addr_t at = memblock_alloc(bytes, PAGE_SIZE);
+	struct pageblock *blocks;
 	int err;
 
 	if (!at)
@@ -91,8 +125,13 @@ static int populate_section(uint64_t section)
 			     KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
 	if (err)
 		return err;
-	bitmap_set_bit(section_map, section);
-	return 0;
+	blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
+	if (!blocks)
+		return -ENOMEM;
+	for (unsigned i = 0; i < SECTION_BLOCKS; i++)
+		blocks[i].pfn = (section << SECTION_ORDER) + i * PAGEBLOCK_PAGES;
+	section_blocks[section] = blocks;
+	return page_owner_section(section, nr_sections());
 }
 
 /* RAM beyond the room for struct pages cannot be used. */
@@ -123,10 +162,11 @@ static int populate_vmemmap(void)
 		max_pfn = end;
 	vmemmap = (struct page *)hal_kernel_layout()->vmemmap_base;
 	trim_to_vmemmap();
+	find_movable_zone();
 	n = nr_sections();
-	section_map = memblock_alloc_zeroed(BITS_TO_LONGS(n) * sizeof(long));
+	section_blocks = memblock_alloc_zeroed(n * sizeof(*section_blocks));
 	pageblock_types = memblock_alloc_zeroed(n << (SECTION_ORDER - PAGEBLOCK_ORDER));
-	if (!section_map || !pageblock_types)
+	if (!section_blocks || !pageblock_types)
 		return -ENOMEM;
 	/* All is movable until somebody else takes it. */
 	memset(pageblock_types, MIGRATE_MOVABLE, n << (SECTION_ORDER - PAGEBLOCK_ORDER));
@@ -134,7 +174,7 @@ static int populate_vmemmap(void)
 		uint64_t last = (end - 1) >> SECTION_ORDER;
 
 		for (uint64_t s = start >> SECTION_ORDER; s <= last; s++) {
-			int err = section_present(s) ? 0 : populate_section(s);
+			int err = section_blocks[s] ? 0 : populate_section(s);
 
 			if (err)
 				return err;
@@ -216,7 +256,6 @@ static unsigned long release_range(uint64_t start, uint64_t end)
 
 		while (at + (1ull << order) > end)
 			order--;
-		hal_poison(page_address(pfn_to_page(PFN(at))), PAGE_SIZE << order);
 		free_pages_core(pfn_to_page(PFN(at)), order);
 		at += 1ull << order;
 	}
@@ -249,7 +288,6 @@ void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn)
 			continue;
 		page_zone(p)->managed_pages++;
 		p->_refcount = 0;
-		hal_poison(page_address(p), PAGE_SIZE);
 		free_pages_core(p, 0);
 	}
 	setup_per_zone_wmarks();
@@ -262,8 +300,6 @@ static void zone_count(struct zone *z)
 {
 	uint64_t first = zone_first_pfn(z->idx), beyond = zone_end_pfn(z->idx), start, end;
 
-	if (z->idx == ZONE_MOVABLE)
-		return;
 	for (start = first; memblock_next_memory(&start, &end) && start < beyond; start = end) {
 		end = min(end, beyond);
 		if (!z->present_pages)
@@ -297,83 +333,9 @@ static int zones_init(void)
 	for (unsigned i = MAX_NR_ZONES; i-- > 0;)
 		if (populated_zone(&zones[i]))
 			node_zonelist.zonerefs[n++] = (struct zoneref){&zones[i], i};
-	return 0;
-}
-
-unsigned long totalram_pages(void)
-{
-	unsigned long sum = 0;
-
 	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
-		sum += zones[i].managed_pages;
-	return sum;
-}
-
-/* What the page cache and user memory cannot have: the high marks and the largest reserves. */
-unsigned long totalreserve_pages(void)
-{
-	unsigned long sum = 0;
-	struct zone *z;
-
-	for_each_populated_zone(z) {
-		unsigned long most = 0;
-
-		for (unsigned i = z->idx; i < MAX_NR_ZONES; i++)
-			most = max(most, z->lowmem_reserve[i]);
-		most += z->watermark[WMARK_HIGH];
-		sum += min(most, z->managed_pages);
-	}
-	return sum;
-}
-
-/* What a request that could use a higher zone must leave free in a lower one. */
-static void setup_lowmem_reserve(void)
-{
-	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
-		unsigned ratio = lowmem_reserve_ratio[i];
-		unsigned long above = 0;
-
-		for (unsigned j = i + 1; j < MAX_NR_ZONES; j++) {
-			above += zones[j].managed_pages;
-			zones[i].lowmem_reserve[j] =
-				ratio && managed_zone(&zones[i]) ? above / ratio : 0;
-		}
-	}
-}
-
-/* Bit by bit; there is no floating point here. */
-static unsigned long int_sqrt(unsigned long x)
-{
-	unsigned long r = 0;
-
-	for (unsigned long bit = 1ul << 30; bit; bit >>= 1)
-		if ((r | bit) * (r | bit) <= x)
-			r |= bit;
-	return r;
-}
-
-/* 5.10's formulas: min_free_kbytes = sqrt(16 * kB), the marks a quarter or 0.1 % apart. */
-void setup_per_zone_wmarks(void)
-{
-	unsigned long total = totalram_pages(), pages_min;
-	struct zone *z;
-
-	if (!min_free_kbytes_user) {
-		unsigned long kb = total << (PAGE_SHIFT - 10);
-
-		min_free_kbytes = clamp(int_sqrt(kb * 16), 128ul, 262144ul);
-	}
-	pages_min = min_free_kbytes >> (PAGE_SHIFT - 10);
-	setup_lowmem_reserve();
-	for_each_populated_zone(z) {
-		unsigned long share = pages_min * z->managed_pages / max(total, 1ul), gap;
-
-		gap = max(share >> 2, z->managed_pages * watermark_scale_factor / 10000);
-		z->watermark[WMARK_MIN] = share;
-		z->watermark[WMARK_LOW] = share + gap;
-		z->watermark[WMARK_HIGH] = share + 2 * gap;
-		zone_pcp_setup(z);
-	}
+		best_zoneref[i] = first_zones_zonelist(&node_zonelist, i);
+	return 0;
 }
 
 static void report(void)
@@ -393,8 +355,10 @@ static void report(void)
 int mem_init(void)
 {
 	void *zeros;
-	int err = populate_vmemmap();
+	int err;
 
+	page_debug_init();
+	err = populate_vmemmap();
 	if (err)
 		return err;
 	err = zones_init();
@@ -417,13 +381,14 @@ void mem_exit(void)
 {
 	uint64_t n = nr_sections();
 
-	/* The bitmap lies in RAM of its own, not in the vmemmap: it stays readable. */
+	/* The table lies in RAM of its own, not in the vmemmap: it stays readable. */
 	for (uint64_t s = 0; s < n; s++)
 		if (section_present(s)) {
 			hal_kernel_unmap(section_va(s), VMEMMAP_SECTION_PAGES);
 			hal_kernel_flush(section_va(s), section_va(s + 1));
 		}
-	section_map = NULL;
+	section_blocks = NULL;
+	page_debug_exit();
 	pageblock_types = NULL;
 	zero_page = NULL;
 	vmemmap = NULL;

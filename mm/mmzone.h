@@ -25,6 +25,8 @@ enum migratetype {
 /* The documents' name for a type that 5.10 does not have: every frame is mapped, none is "high". */
 #define MIGRATE_HIGHMEM MIGRATE_MOVABLE
 
+extern const char *const migratetype_names[MIGRATE_TYPES]; /* as Linux's reports have them */
+
 #define PAGEBLOCK_ORDER 9 /* pages grouped by mobility: 512, a huge page */
 #define PAGEBLOCK_PAGES (1ul << PAGEBLOCK_ORDER)
 #define SECTION_ORDER	12 /* unit in which the vmemmap is populated: 4,096 pages */
@@ -34,30 +36,67 @@ enum migratetype {
 enum zone_watermarks { WMARK_MIN, WMARK_LOW, WMARK_HIGH, NR_WMARK };
 
 struct free_area {
-	struct list_head free_list[MIGRATE_TYPES];
+	struct list_head free_list[MIGRATE_TYPES]; /* pageblocks that have such a block */
 	unsigned long nr_free; /* blocks, all types together; lock, read by anyone */
+	unsigned types;	       /* bit per type: its list is not empty; lock, read by anyone */
 };
 
-#define PCP_CAPACITY 384 /* 6 batches of at most 63, rounded up */
+#define PAGEBLOCK_WORDS (PAGEBLOCK_PAGES / 64)
 
-/* One CPU's free pages of one zone: LIFO arrays, used with interrupts off on that CPU only. */
+/*
+ * What the buddy knows of 512 frames. The bits say it all: a block of order o exists where 2^o
+ * aligned bits are set and its buddy's are not. An order-10 block is two whole pageblocks and
+ * counts in the first one. All under zone->lock.
+ */
+struct pageblock {
+	uint64_t free[PAGEBLOCK_WORDS];		/* bit n: frame n is in the buddy */
+	struct list_head link[PAGEBLOCK_ORDER]; /* on free_list of order o while nr[o] > 0;
+						   orders 9 and 10 use the places of 0 and 1 */
+	uint16_t nr[MAX_ORDER];			/* blocks of each order */
+	uint64_t pfn;				/* the first frame */
+} __attribute__((aligned(64)));
+
+/* Orders that are kept per CPU: single pages, the cheap ones, and huge pages. */
+#define PCP_ORDERS   5
+#define PCP_CAPACITY 512 /* single pages: room for 6 batches of at most 63 */
+#define PCP_BLOCKS   32	 /* of each larger order */
+
+/* A list as a ring: the newest is taken first, the oldest is given back first. */
+struct pcp_list {
+	unsigned head, tail; /* both only grow; head - tail blocks are there */
+};
+
+/* One CPU's free blocks of one zone, used with interrupts off on that CPU only. */
 struct per_cpu_pages {
-	unsigned count[MIGRATE_PCPTYPES];
+	struct pcp_list list[PCP_ORDERS][MIGRATE_PCPTYPES];
+	uint64_t allocs, frees; /* single pages that the fast paths moved: part of the events */
 	struct page *pages[MIGRATE_PCPTYPES][PCP_CAPACITY];
+	struct page *blocks[PCP_ORDERS - 1][MIGRATE_PCPTYPES][PCP_BLOCKS];
 };
 
 struct zone {
 	const char *name;
 	unsigned idx;
-	spinlock_t lock;	       /* free_area, nr_free, pageblock types */
-	struct free_area free_area[MAX_ORDER];
-	unsigned long nr_free;	       /* pages in the buddy; written under lock, read by anyone */
-	unsigned long watermark[NR_WMARK];
-	unsigned long lowmem_reserve[MAX_NR_ZONES];
+	/* What the fast path reads. */
+	unsigned long nr_free;	       /* pages in the buddy but isolated ones; written under lock */
+	unsigned long plenty[MAX_NR_ZONES]; /* more free pages than this: any single page is fine,
+					       for a request that could go up to that zone */
 	struct per_cpu_pages *pcp;     /* one for each CPU */
-	unsigned pcp_batch, pcp_high;
+	uint16_t pcp_batch, pcp_high;  /* single pages */
+	uint8_t pcp_blocks[PCP_ORDERS]; /* limits of the larger orders; 0: not kept */
+	unsigned long watermark[NR_WMARK];
+	unsigned long watermark_boost; /* on top of each mark, after types were mixed; lock */
+	unsigned long nr_reserved_highatomic; /* pages in HIGHATOMIC pageblocks; lock */
+	unsigned long lowmem_reserve[MAX_NR_ZONES];
 	uint64_t zone_start_pfn;
 	unsigned long spanned_pages, present_pages, managed_pages;
+	spinlock_t lock __attribute__((aligned(64))); /* free_area, pageblocks and their types */
+	struct pageblock *robbed[MIGRATE_PCPTYPES]; /* of another type, where this one was let in */
+	struct free_area free_area[MAX_ORDER];
+	/* Compaction: where both scanners stand, and how long to leave the zone alone; lock. */
+	uint64_t compact_free_pfn, compact_migrate_pfn;
+	unsigned compact_considered, compact_defer_shift;
+	int compact_order_failed;
 };
 
 /* Zones that may serve a request, best first; ends with zone == NULL. */
@@ -73,7 +112,9 @@ typedef unsigned long nodemask_t; /* there is one node; NULL everywhere */
 
 extern struct zone zones[MAX_NR_ZONES];
 extern struct zonelist node_zonelist;
+extern struct zoneref *best_zoneref[MAX_NR_ZONES]; /* where a request up to that zone starts */
 extern uint8_t *pageblock_types; /* migratetype of each pageblock, by pfn >> PAGEBLOCK_ORDER */
+extern struct pageblock **section_blocks; /* by section; NULL: no RAM there */
 
 static inline unsigned page_zonenum(const struct page *p)
 {
@@ -95,6 +136,7 @@ static inline bool managed_zone(const struct zone *z)
 	return z->managed_pages != 0;
 }
 
+/* Where a request that may go up to zone highest starts. */
 static inline struct zoneref *first_zones_zonelist(struct zonelist *zl, unsigned highest)
 {
 	struct zoneref *z = zl->zonerefs;
@@ -136,6 +178,21 @@ static inline enum migratetype get_pageblock_migratetype(const struct page *p)
 		&pageblock_types[page_to_pfn(p).n >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED);
 }
 
+static inline struct pageblock *pfn_to_block(uint64_t pfn)
+{
+	return &section_blocks[pfn >> SECTION_ORDER]
+			      [pfn >> PAGEBLOCK_ORDER & ((SECTION_PAGES >> PAGEBLOCK_ORDER) - 1)];
+}
+
+/* In the buddy, head or not. Exact under zone->lock. */
+static inline bool PageBuddy(const struct page *p)
+{
+	uint64_t pfn = page_to_pfn(p).n;
+
+	return __atomic_load_n(&pfn_to_block(pfn)->free[pfn >> 6 & (PAGEBLOCK_WORDS - 1)],
+			       __ATOMIC_RELAXED) >> (pfn & 63) & 1;
+}
+
 /* ---- mem_init.c ------------------------------------------------------------------------------ */
 
 /* Zones, vmemmap and free lists from what memblock knows. 0, -ENOMEM, -EINVAL. Early. */
@@ -144,12 +201,16 @@ int mem_init(void);
 void mem_exit(void);
 /* Reserved frames [start, end) join the free ones. */
 void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn);
-/* Recomputes watermarks and reserves after a change of managed pages or of min_free_kbytes. */
+/* ---- watermark.c ------------------------------------------------------------------------------ */
+
+/* Recomputes watermarks, reserves and per-CPU limits after a change of managed pages or of a
+ * tunable. Context: any. */
 void setup_per_zone_wmarks(void);
 extern unsigned long min_free_kbytes;
 extern bool min_free_kbytes_user; /* set by sysctl: keep it */
 extern unsigned lowmem_reserve_ratio[MAX_NR_ZONES];
-extern unsigned watermark_scale_factor;
+extern unsigned watermark_scale_factor; /* ten thousandths of the zone between two marks */
+extern unsigned watermark_boost_factor; /* ten thousandths of the high mark; 0: no boost */
 unsigned long totalram_pages(void);   /* managed, all zones */
 unsigned long totalreserve_pages(void); /* high watermarks and reserves: not for user memory */
 /* True if a section with this frame number has struct pages. */

@@ -17,9 +17,8 @@
 
 enum pageflags {
 	PG_locked = 0,	/* the page lock: contents being read, written, truncated */
-	PG_reserved,	/* never given out: firmware, image, holes */
-	PG_buddy,	/* head of a free block in the buddy; order in page->private */
-	PG_slab,	/* belongs to the slab allocator */
+	PG_reserved = 1, /* never given out: firmware, image, holes */
+	PG_slab = 3,	/* belongs to the slab allocator */
 	PG_head,	/* head of a compound page; order in page->private */
 	PG_tail,	/* tail of one; head in page->mapping */
 	PG_table,	/* a page table */
@@ -35,7 +34,7 @@ enum pageflags {
 	PG_mlocked,
 	PG_unevictable,
 	PG_workingset,
-	PG_pcp,		/* free, on a per-CPU list */
+	PG_pcp,		/* free, on a per-CPU list: the block's head */
 	PG_isolated,
 	PG_zone0 = 28,	/* two bits: number of the zone */
 };
@@ -44,10 +43,10 @@ struct page {
 	unsigned long flags;	  /* atomic bit operations; PG_zone0.. set once */
 	int32_t _refcount;	  /* atomic; 0: free or frozen */
 	int32_t _mapcount;	  /* atomic; user entries naming it, minus one */
-	struct list_head lru;	  /* free list (zone lock), LRU (its lock), slab list (its lock) */
+	struct list_head lru;	  /* LRU (its lock), slab list (its lock) */
 	void *mapping;		  /* address_space, or anon_vma | PAGE_MAPPING_ANON; slab: cache */
 	unsigned long index;	  /* page offset in mapping; slab: see slab.c */
-	unsigned long private;	  /* buddy: order; swap cache: entry; table: live entries */
+	unsigned long private;	  /* compound: order; swap cache: entry; table: live entries */
 	union {
 		uint32_t ptl;	  /* table: its split lock */
 		uint32_t units;	  /* slab: objects in use */

@@ -15,6 +15,7 @@ struct alloc_context {
 	enum migratetype migratetype;
 	enum zone_type highest_zoneidx;
 	bool spread_dirty_pages;
+	uintptr_t ip; /* who asked, for the page's owner */
 };
 
 /* alloc_flags: which watermark holds, and what may be done below it. */
@@ -27,7 +28,9 @@ struct alloc_context {
 #define ALLOC_HARDER	     0x10u /* three quarters of it */
 #define ALLOC_HIGH	     0x20u /* half of it, first */
 #define ALLOC_NOFRAGMENT     0x40u /* take no foreign block smaller than a pageblock */
-#define ALLOC_KSWAPD	     0x80u
+#define ALLOC_KSWAPD	     0x80u /* the background may be woken */
+
+/* ---- watermark.c, pcp.c ----------------------------------------------------------------------- */
 
 /* Start-up of one zone's lists (locks, counts). */
 void zone_init_free_lists(struct zone *z);
@@ -39,6 +42,14 @@ void free_pages_core(struct page *page, unsigned order);
 /* True if order pages may be taken without breaking mark and the zone's reserve. */
 bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 		       enum zone_type highest_zoneidx, unsigned alloc_flags);
+
+/* The same for who may pass over the boost (GFP_ATOMIC single pages). */
+bool zone_watermark_slow(const struct zone *z, unsigned order, unsigned long mark,
+			 enum zone_type highest_zoneidx, unsigned alloc_flags, gfp_t gfp);
+/* The zone's boost or reserve changed: recomputes what the fast path compares with. */
+void zone_marks_changed(struct zone *z);
+/* The background is done: the marks go back to where they belong. Takes zone->lock. */
+void zone_boost_reset(struct zone *z);
 
 /* Empties the per-CPU lists of this CPU, or of all (then interrupts must be on if there are
  * several). Context: any; sleep for all. */
@@ -59,8 +70,14 @@ extern unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
 extern bool (*page_oom_hook)(gfp_t gfp, unsigned order);
 extern void (*page_kswapd_hook)(struct zone *z, unsigned order);
 
+/* What the fast paths of the per-CPU lists moved, as part of an event's sum. */
+uint64_t pcp_events(unsigned item);
+
 /* Splits one allocation of 2^order into single pages, each with a reference of its own. */
 void split_page(struct page *page, unsigned order);
+/* Up to n single pages into out[], the first always by every means; returns how many. Context: by
+ * gfp. */
+unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out);
 /* n contiguous pages, a whole number that need not be a power of two; NULL: none. */
 void *alloc_pages_exact(size_t size, gfp_t gfp);
 void free_pages_exact(void *p, size_t size);

@@ -7,6 +7,7 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/buddy.h"
 #include "mm/init.h"
 #include "mm/page_alloc.h"
 #include "mm/slab_def.h"
@@ -233,17 +234,17 @@ static const struct {
 	{"numa_hint_faults", -1},
 	{"numa_hint_faults_local", -1},
 	{"numa_pages_migrated", -1},
-	{"pgmigrate_success", -1},
-	{"pgmigrate_fail", -1},
+	{"pgmigrate_success", PGMIGRATE_SUCCESS},
+	{"pgmigrate_fail", PGMIGRATE_FAIL},
 	{"thp_migration_success", -1},
 	{"thp_migration_fail", -1},
 	{"thp_migration_split", -1},
-	{"compact_migrate_scanned", -1},
-	{"compact_free_scanned", -1},
-	{"compact_isolated", -1},
-	{"compact_stall", -1},
-	{"compact_fail", -1},
-	{"compact_success", -1},
+	{"compact_migrate_scanned", COMPACTMIGRATE_SCANNED},
+	{"compact_free_scanned", COMPACTFREE_SCANNED},
+	{"compact_isolated", COMPACTISOLATED},
+	{"compact_stall", COMPACTSTALL},
+	{"compact_fail", COMPACTFAIL},
+	{"compact_success", COMPACTSUCCESS},
 	{"compact_daemon_wake", -1},
 	{"compact_daemon_migrate_scanned", -1},
 	{"compact_daemon_free_scanned", -1},
@@ -316,7 +317,7 @@ void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 	}
 }
 
-static const char *const migratetype_names[MIGRATE_TYPES] = {
+const char *const migratetype_names[MIGRATE_TYPES] = {
 	[MIGRATE_UNMOVABLE] = "Unmovable",     [MIGRATE_MOVABLE] = "Movable",
 	[MIGRATE_RECLAIMABLE] = "Reclaimable", [MIGRATE_HIGHATOMIC] = "HighAtomic",
 	[MIGRATE_ISOLATE] = "Isolate",
@@ -332,7 +333,7 @@ static void count_free_types(struct zone *z, unsigned mt, unsigned long n[MAX_OR
 
 		n[o] = 0;
 		list_for_each(at, &z->free_area[o].free_list[mt])
-			n[o]++;
+			n[o] += link_block(at, o)->nr[o];
 	}
 	spin_unlock_irqrestore(&z->lock, flags);
 }
@@ -389,8 +390,9 @@ static void show_zone_pcp(struct zone *z, quire_emit_fn emit, void *ctx)
 	for (unsigned c = 0; c < hal_cpu_count(); c++) {
 		unsigned n = 0;
 
-		for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
-			n += z->pcp[c].count[mt];
+		for (unsigned i = 0; i < PCP_ORDERS; i++)
+			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
+				n += pcp_count(&z->pcp[c], i, mt) << slot_order(i);
 		emitf(emit, ctx,
 		      "\n    cpu: %u\n              count: %u\n              high:  %u\n"
 		      "              batch: %u\n  vm stats threshold: 0",

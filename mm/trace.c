@@ -14,7 +14,7 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "mm/lockrank.h"
-#include "mm/page.h"
+#include "mm/page_debug.h"
 #include <quire/quire.h>
 
 bool trace_on, trace_pages_on;
@@ -119,6 +119,7 @@ void quire_trace_enable(bool on)
 	spin_lock_irqsave(&trace_lock, flags);
 	trace_on = on && ring;
 	trace_pages_on = trace_on && trace_pages_wanted;
+	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
 	if (ring)
 		__atomic_store_n(&ring->enabled, trace_on, __ATOMIC_RELEASE);
 	spin_unlock_irqrestore(&trace_lock, flags);
@@ -133,6 +134,7 @@ void trace_set_pages(bool on)
 {
 	trace_pages_wanted = on;
 	trace_pages_on = trace_on && on;
+	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
 }
 
 void quire_trace_marker(const char *text, size_t n)

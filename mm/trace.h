@@ -52,6 +52,30 @@ static inline void trace_mmap(uintptr_t start, size_t len, uint64_t pgoff, unsig
 		trace_write(QUIRE_TR_MMAP, (uint64_t[]){start, len, pgoff, vm_flags, ino}, 5);
 }
 
+/* A block of another type was taken; owned: its pageblock changed sides. */
+static inline void trace_page_alloc_extfrag(uint64_t pfn, unsigned order, unsigned fallback_order,
+					    unsigned mt, unsigned fallback_mt, bool owned)
+{
+	if (unlikely(trace_pages_on))
+		trace_write(QUIRE_TR_PAGE_ALLOC_EXTFRAG,
+			    (uint64_t[]){pfn, order, fallback_order, mt, fallback_mt, owned}, 6);
+}
+
+static inline void trace_page_pcpu_drain(uint64_t pfn, unsigned order, unsigned mt)
+{
+	if (unlikely(trace_pages_on))
+		trace_write(QUIRE_TR_PAGE_PCPU_DRAIN, (uint64_t[]){pfn, order, mt}, 3);
+}
+
+/* Nothing could be had; reason: enum quire_alloc_failure. */
+static inline void trace_page_alloc_fail(unsigned order, unsigned gfp, unsigned reason,
+					 unsigned long free)
+{
+	if (unlikely(trace_on))
+		trace_write(QUIRE_TR_PAGE_ALLOC_FAIL, (uint64_t[]){order, gfp, reason, free}, 4);
+}
+
+/* Records of pages; the allocator's fast paths get here by page_slow only. */
 static inline void trace_page_alloc(uint64_t pfn, unsigned order, unsigned gfp, unsigned mt)
 {
 	if (unlikely(trace_pages_on))

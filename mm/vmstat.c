@@ -7,6 +7,7 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/memblock.h"
+#include "mm/page_alloc.h"
 
 static struct vm_cpu_stat boot_stat;
 struct vm_cpu_stat *vm_cpu_stats = &boot_stat;
@@ -38,7 +39,7 @@ uint64_t sum_vm_event(enum vm_event_item e)
 
 	for (unsigned c = 0; c < nr_copies(); c++)
 		sum += __atomic_load_n(&vm_cpu_stats[c].event[e], __ATOMIC_RELAXED);
-	return sum;
+	return sum + pcp_events(e);
 }
 
 unsigned long node_page_state(enum node_stat_item i)

@@ -64,9 +64,17 @@ enum vm_event_item {
 	DROP_PAGECACHE,
 	DROP_SLAB,
 	OOM_KILL,
+	PGMIGRATE_SUCCESS,
+	PGMIGRATE_FAIL,
+	COMPACTMIGRATE_SCANNED,
+	COMPACTFREE_SCANNED,
+	COMPACTISOLATED,
+	COMPACTSTALL,
+	COMPACTFAIL,
+	COMPACTSUCCESS,
 	UNEVICTABLE_PGMLOCKED,
 	UNEVICTABLE_PGMUNLOCKED,
-	PAGE_ALLOC_CALLS, /* what fault injection counts; not shown */
+	PAGE_ALLOC_CALLS, /* calls minus pages of orders above 0; not shown */
 	SLAB_ALLOC_CALLS, /* the same */
 	CODE_DISAGREEMENTS, /* derived fault codes that the CPU contradicted */
 	NR_VM_EVENT_ITEMS

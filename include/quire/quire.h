@@ -197,6 +197,8 @@ void quire_show_vmstat(quire_emit_fn emit, void *ctx);
 void quire_show_buddyinfo(quire_emit_fn emit, void *ctx);
 void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx);
 void quire_show_zoneinfo(quire_emit_fn emit, void *ctx);
+/* Who holds which page, as Linux's page_owner file; empty without the parameter page_owner=on. */
+void quire_show_page_owner(quire_emit_fn emit, void *ctx);
 void quire_show_slabinfo(quire_emit_fn emit, void *ctx);
 void quire_show_vmallocinfo(quire_emit_fn emit, void *ctx);
 /* /proc/PID/statm's seven numbers, in pages. */

@@ -54,6 +54,22 @@ enum quire_trace_type {
 	QUIRE_TR_PAGE_FREE = 15,        /* w0 pfn, w1 order */
 	QUIRE_TR_TABLE_LEAF = 16,       /* dump: w0 va, w1 pa, w2 size, w3 r|w<<1|x<<2|u<<3|a<<4|d<<5 */
 	QUIRE_TR_TABLE_END = 17,        /* w0 leaves in the dump, w1 asked-for id */
+	/* w0 pfn, w1 order, w2 order of the block it was cut from, w3 migratetype, w4 the type that
+	 * was robbed, w5 whether the pageblock changed sides */
+	QUIRE_TR_PAGE_ALLOC_EXTFRAG = 24,
+	QUIRE_TR_PAGE_PCPU_DRAIN = 25,  /* w0 pfn, w1 order, w2 migratetype of the list */
+	QUIRE_TR_PAGE_ALLOC_FAIL = 26,  /* w0 order, w1 gfp, w2 enum quire_alloc_failure, w3 free */
+};
+
+/* Why there was no page. */
+enum quire_alloc_failure {
+	QUIRE_FAIL_ORDER = 1, /* larger than the largest block */
+	QUIRE_FAIL_ZONE,      /* no zone of this machine may serve it */
+	QUIRE_FAIL_INJECTED,
+	QUIRE_FAIL_NO_WAIT,   /* below the marks, and the caller may not reclaim */
+	QUIRE_FAIL_NO_RETRY,  /* one round of reclaim did not suffice */
+	QUIRE_FAIL_COSTLY,    /* a large block that nobody is killed for */
+	QUIRE_FAIL_NO_MEMORY, /* nothing left to reclaim, nobody to kill */
 };
 
 /* Rows of the fault table, in the order of docs/fault.md; names are the trace's. */

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The binary buddy of each zone, kept as bits. A pageblock has one bit for each of its 512 frames;
+ * as free blocks are always merged as far as they can be (I4), these bits alone say which blocks
+ * there are: a block of order o is 2^o aligned set bits whose buddy is not all set. So a page that
+ * is freed touches its pageblock's line and no other struct page, in whatever order pages come.
+ *
+ * free_area[o].free_list[type] links the pageblocks of that type that have a block of order o; a
+ * pageblock joins when its first such block appears and leaves with the last one. All free pages of
+ * a pageblock are on the lists of its type. Blocks of order 9 are whole pageblocks, of order 10
+ * two of one type, of which the first stands on the list.
+ *
+ * Everything here needs zone->lock; costs do not depend on the size of memory.
+ */
+#include "mm/buddy.h"
+#include "lib/bits.h"
+#include "lib/string.h"
+#include "mm/page_debug.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define WORD_ORDER 6 /* frames of one word of bits */
+#define OFFSET(pfn) ((unsigned)((pfn) & (PAGEBLOCK_PAGES - 1)))
+
+/* Bits at which a block of each order may start. */
+static const uint64_t starts[WORD_ORDER + 1] = {
+	~0ull,		       0x5555555555555555ull, 0x1111111111111111ull, 0x0101010101010101ull,
+	0x0001000100010001ull, 0x0000000100000001ull, 1ull,
+};
+
+/* The 2^order lowest bits. */
+static ALWAYS_INLINE uint64_t low_bits(unsigned order)
+{
+	return order >= WORD_ORDER ? ~0ull : (1ull << (1u << order)) - 1;
+}
+
+static void area_count(struct free_area *a, long n)
+{
+	__atomic_store_n(&a->nr_free, a->nr_free + n, __ATOMIC_RELAXED);
+}
+
+/* A plain store of a word: readers of watermarks take no lock. Isolated pages are not for use. */
+static void zone_add_free(struct zone *z, unsigned mt, long pages)
+{
+	if (likely(mt != MIGRATE_ISOLATE))
+		__atomic_store_n(&z->nr_free, z->nr_free + pages, __ATOMIC_RELAXED);
+}
+
+/* Counts of a zone that change together: a batch sums them up and settles once. */
+struct tally {
+	long blocks[MAX_ORDER], pages;
+};
+
+static void settle(struct zone *z, const struct tally *t)
+{
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		if (t->blocks[o])
+			area_count(&z->free_area[o], t->blocks[o]);
+	zone_add_free(z, MIGRATE_MOVABLE, t->pages);
+}
+
+/* ---- bits ------------------------------------------------------------------------------------ */
+
+/* A relaxed store: PageBuddy() looks without the lock. */
+static ALWAYS_INLINE void store_word(struct pageblock *b, unsigned w, uint64_t v)
+{
+	__atomic_store_n(&b->free[w], v, __ATOMIC_RELAXED);
+}
+
+/* All of the block's frames are free; order < PAGEBLOCK_ORDER. */
+static ALWAYS_INLINE bool range_free(const struct pageblock *b, unsigned off, unsigned order)
+{
+	if (order < WORD_ORDER) {
+		uint64_t m = low_bits(order) << (off & 63);
+
+		return (b->free[off >> WORD_ORDER] & m) == m;
+	}
+	for (unsigned w = off >> WORD_ORDER; w < (off + (1u << order)) >> WORD_ORDER; w++)
+		if (~b->free[w])
+			return false;
+	return true;
+}
+
+/* One of the block's frames is free; order <= PAGEBLOCK_ORDER. */
+static ALWAYS_INLINE bool range_touched(const struct pageblock *b, unsigned off, unsigned order)
+{
+	if (order < WORD_ORDER)
+		return b->free[off >> WORD_ORDER] & low_bits(order) << (off & 63);
+	for (unsigned w = off >> WORD_ORDER; w < (off + (1u << order)) >> WORD_ORDER; w++)
+		if (b->free[w])
+			return true;
+	return false;
+}
+
+static ALWAYS_INLINE void set_range(struct pageblock *b, unsigned off, unsigned order, bool on)
+{
+	uint64_t m = low_bits(order) << (off & 63);
+	unsigned w = off >> WORD_ORDER, end = (off + (1u << order)) >> WORD_ORDER;
+
+	do
+		store_word(b, w, on ? b->free[w] | m : b->free[w] & ~m);
+	while (order > WORD_ORDER && ++w < end);
+}
+
+/* The bits at which blocks of exactly this order, smaller than a word, start. */
+static uint64_t blocks_in_word(uint64_t word, unsigned order)
+{
+	uint64_t c = word, pair;
+
+	for (unsigned o = 0; o < order; o++)
+		c &= c >> (1u << o) & starts[o + 1];
+	pair = c & c >> (1u << order) & starts[order + 1];
+	return c & ~(pair | pair << (1u << order));
+}
+
+/* Where the first block of exactly this order is; PAGEBLOCK_PAGES: there is none. */
+static unsigned find_block(const struct pageblock *b, unsigned order)
+{
+	unsigned step = 1u << order;
+
+	if (order >= PAGEBLOCK_ORDER)
+		return range_free(b, 0, PAGEBLOCK_ORDER) ? 0 : PAGEBLOCK_PAGES;
+	if (order >= WORD_ORDER) {
+		for (unsigned off = 0; off < PAGEBLOCK_PAGES; off += step)
+			if (range_free(b, off, order) && !range_free(b, off ^ step, order))
+				return off;
+		return PAGEBLOCK_PAGES;
+	}
+	for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++) {
+		uint64_t m = blocks_in_word(b->free[w], order);
+
+		if (m)
+			return (w << WORD_ORDER) + lowest_bit(m);
+	}
+	return PAGEBLOCK_PAGES;
+}
+
+unsigned block_nr_free(const struct pageblock *b)
+{
+	unsigned n = 0;
+
+	for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++)
+		n += hweight64(b->free[w]);
+	return n;
+}
+
+unsigned block_count(const struct pageblock *b, unsigned order)
+{
+	unsigned n = 0;
+
+	if (order >= PAGEBLOCK_ORDER)
+		return b->nr[order]; /* the bits of one pageblock do not tell 9 from 10 */
+	if (order < WORD_ORDER) {
+		for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++)
+			n += hweight64(blocks_in_word(b->free[w], order));
+		return n;
+	}
+	for (unsigned off = 0; off < PAGEBLOCK_PAGES; off += 1u << order)
+		n += range_free(b, off, order) && !range_free(b, off ^ 1u << order, order);
+	return n;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* Whether the type has such blocks, for the watermark checks, which take no lock. */
+static void area_note(struct free_area *a, unsigned mt)
+{
+	unsigned bit = 1u << mt;
+
+	__atomic_store_n(&a->types, list_empty(&a->free_list[mt]) ? a->types & ~bit : a->types | bit,
+			 __ATOMIC_RELAXED);
+}
+
+/* At the end: a pageblock that was in use before is emptied first. */
+static void block_link_add(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	struct free_area *a = &z->free_area[order];
+
+	list_add_tail(block_link(b, order), &a->free_list[mt]);
+	area_note(a, mt);
+}
+
+static void block_link_del(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	list_del(block_link(b, order));
+	area_note(&z->free_area[order], mt);
+}
+
+/* t: NULL where the caller has no batch to sum up. */
+static ALWAYS_INLINE void block_add_in(struct zone *z, struct pageblock *b, unsigned order,
+				       unsigned mt, struct tally *t)
+{
+	if (unlikely(!b->nr[order]++))
+		block_link_add(z, b, order, mt);
+	if (t)
+		t->blocks[order]++;
+	else
+		area_count(&z->free_area[order], 1);
+}
+
+static ALWAYS_INLINE void block_del_in(struct zone *z, struct pageblock *b, unsigned order,
+				       unsigned mt, struct tally *t)
+{
+	if (unlikely(!--b->nr[order]))
+		block_link_del(z, b, order, mt);
+	if (t)
+		t->blocks[order]--;
+	else
+		area_count(&z->free_area[order], -1);
+}
+
+static void block_add(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	block_add_in(z, b, order, mt, NULL);
+}
+
+static void block_del(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	block_del_in(z, b, order, mt, NULL);
+}
+
+/* Types that may share a block: what is set aside must not spread by merging. */
+static bool migratetype_is_mergeable(unsigned mt)
+{
+	return mt < MIGRATE_PCPTYPES;
+}
+
+static struct pageblock *neighbour(struct pageblock *b)
+{
+	return b->pfn & PAGEBLOCK_PAGES ? b - 1 : b + 1;
+}
+
+/* b has just become wholly free: with its neighbour, if that is too, it makes the largest block.
+ * The neighbour takes b's type, so that all of the block is on one list. */
+static void add_whole_block(struct zone *z, struct pageblock *b, unsigned mt)
+{
+	struct pageblock *n = neighbour(b);
+	unsigned nmt = block_type(n);
+
+	if (!n->nr[PAGEBLOCK_ORDER] ||
+	    (nmt != mt && !(migratetype_is_mergeable(mt) && migratetype_is_mergeable(nmt)))) {
+		block_add(z, b, PAGEBLOCK_ORDER, mt);
+		return;
+	}
+	block_del(z, n, PAGEBLOCK_ORDER, nmt);
+	__atomic_store_n(&pageblock_types[n->pfn >> PAGEBLOCK_ORDER], (uint8_t)mt,
+			 __ATOMIC_RELAXED);
+	block_add(z, min(b, n), MAX_ORDER - 1, mt);
+}
+
+/* Sets the block's bits and merges upwards. False: some were set. Below a word's size all that
+ * happens in one register. */
+static ALWAYS_INLINE bool free_block(struct zone *z, uint64_t pfn, unsigned order, unsigned mt,
+				     struct tally *t)
+{
+	struct pageblock *b = pfn_to_block(pfn);
+	unsigned off = OFFSET(pfn), o = order;
+
+	if (unlikely(range_touched(b, off, order)))
+		return false;
+	set_range(b, off, order, true);
+	if (o < WORD_ORDER) {
+		uint64_t word = b->free[off >> WORD_ORDER];
+
+		for (uint64_t m; o < WORD_ORDER; o++) {
+			m = low_bits(o) << ((off ^ 1u << o) & 63);
+			if ((word & m) != m)
+				break;
+			block_del_in(z, b, o, mt, t);
+			off &= ~(1u << o);
+		}
+	}
+	if (unlikely(o >= WORD_ORDER))
+		for (; o < PAGEBLOCK_ORDER && range_free(b, off ^ 1u << o, o); o++) {
+			block_del_in(z, b, o, mt, t);
+			off &= ~(1u << o);
+		}
+	if (unlikely(o == PAGEBLOCK_ORDER))
+		add_whole_block(z, b, mt);
+	else
+		block_add_in(z, b, o, mt, t);
+	return true;
+}
+
+bool __free_one_page(struct page *page, struct zone *z, unsigned order, unsigned mt)
+{
+	uint64_t pfn = page_to_pfn(page).n;
+
+	if (unlikely(order == MAX_ORDER - 1)) {
+		/* Half by half; both find each other. */
+		unsigned mt2 = block_type(pfn_to_block(pfn) + 1);
+
+		return __free_one_page(page, z, order - 1, mt) &&
+		       __free_one_page(page + PAGEBLOCK_PAGES, z, order - 1, mt2);
+	}
+	if (unlikely(!free_block(z, pfn, order, mt, NULL)))
+		return false;
+	zone_add_free(z, mt, 1l << order);
+	return true;
+}
+
+void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
+{
+	struct tally t = {0};
+
+	for (unsigned i = 0; i < n; i++) {
+		struct page *page = pages[i];
+		unsigned mt = get_pageblock_migratetype(page);
+
+		set_pcp_flag(page, false);
+		if (unlikely(!free_block(z, page_to_pfn(page).n, 0, mt, &t)))
+			bad_page(page, "on a per-CPU list and in the buddy");
+		else
+			t.pages += mt != MIGRATE_ISOLATE;
+	}
+	settle(z, &t);
+}
+
+/* ---- taking ---------------------------------------------------------------------------------- */
+
+/* The block of order high at off has just left its list: give back all but 2^low pages. */
+static void expand(struct zone *z, struct pageblock *b, unsigned low, unsigned high, unsigned mt)
+{
+	if (high == MAX_ORDER - 1 && low < high) {
+		high--;
+		block_add(z, b + 1, high, mt);
+	}
+	while (high > low) {
+		high--;
+		block_add(z, b, high, mt);
+	}
+}
+
+/* Bits and lists disagree: somebody wrote into them. The pageblock is left alone from now on; its
+ * free pages are lost, and nothing else. */
+static void lose_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	bad_block(b, order);
+	zone_add_free(z, mt, -(long)block_nr_free(b));
+	for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++)
+		store_word(b, w, 0);
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		while (b->nr[o])
+			block_del(z, b, o, mt);
+}
+
+/* The first block of order have in b, cut to order want; NULL: there is none after all. */
+static struct page *take_block(struct zone *z, struct pageblock *b, unsigned want, unsigned have,
+			       unsigned mt)
+{
+	unsigned off = find_block(b, have);
+
+	if (unlikely(off == PAGEBLOCK_PAGES)) {
+		lose_block(z, b, have, mt);
+		return NULL;
+	}
+	block_del(z, b, have, mt);
+	set_range(b, off, min(want, (unsigned)PAGEBLOCK_ORDER), false);
+	if (want == MAX_ORDER - 1)
+		set_range(b + 1, 0, PAGEBLOCK_ORDER, false);
+	if (have > want)
+		expand(z, b, want, have, mt);
+	zone_add_free(z, mt, -(1l << want));
+	return pfn_to_page(PFN(b->pfn + off));
+}
+
+struct page *__rmqueue_smallest(struct zone *z, unsigned order, unsigned mt)
+{
+	for (unsigned o = order; o < MAX_ORDER; o++) {
+		struct pageblock *b;
+
+		while ((b = first_block(z, o, mt)) != NULL) {
+			struct page *page = take_block(z, b, order, o, mt);
+
+			if (likely(page))
+				return page;
+		}
+	}
+	return NULL;
+}
+
+unsigned rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
+		     struct page **first)
+{
+	for (unsigned o = order; o < MAX_ORDER; o++) {
+		struct pageblock *b;
+
+		while ((b = first_block(z, o, mt)) != NULL) {
+			unsigned want = min(o, order + ilog2(most));
+
+			*first = take_block(z, b, want, o, mt);
+			if (likely(*first))
+				return 1u << (want - order);
+		}
+	}
+	return 0;
+}
+
+struct page *rmqueue_from_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+{
+	for (unsigned o = order; o <= PAGEBLOCK_ORDER; o++)
+		if (b->nr[o])
+			return take_block(z, b, order, o, mt);
+	return NULL;
+}
+
+uint64_t buddy_block(const struct page *page, unsigned *order)
+{
+	uint64_t pfn = page_to_pfn(page).n;
+	struct pageblock *b = pfn_to_block(pfn);
+	unsigned off = OFFSET(pfn), o = 0;
+
+	while (o < PAGEBLOCK_ORDER && range_free(b, off ^ 1u << o, o)) {
+		off &= ~(1u << o);
+		o++;
+	}
+	if (o == PAGEBLOCK_ORDER && !b->nr[o]) {
+		o++;
+		b = b->pfn & PAGEBLOCK_PAGES ? b - 1 : b;
+	}
+	*order = o;
+	return b->pfn + off;
+}
+
+void take_free_block(struct zone *z, uint64_t pfn, unsigned order)
+{
+	struct pageblock *b = pfn_to_block(pfn);
+
+	block_del(z, b, order, block_type(b));
+	set_range(b, OFFSET(pfn), min(order, (unsigned)PAGEBLOCK_ORDER), false);
+	if (order == MAX_ORDER - 1)
+		set_range(b + 1, 0, PAGEBLOCK_ORDER, false);
+	zone_add_free(z, block_type(b), -(1l << order));
+}
+
+/* ---- types ----------------------------------------------------------------------------------- */
+
+/* Two whole pageblocks of one type that stood as one block. */
+static void split_largest(struct zone *z, struct pageblock *b)
+{
+	unsigned mt = block_type(b);
+
+	if (b->pfn & PAGEBLOCK_PAGES)
+		b--;
+	if (!b->nr[MAX_ORDER - 1])
+		return;
+	block_del(z, b, MAX_ORDER - 1, mt);
+	block_add(z, b, PAGEBLOCK_ORDER, mt);
+	block_add(z, b + 1, PAGEBLOCK_ORDER, mt);
+}
+
+void set_block_type(struct zone *z, struct pageblock *b, unsigned mt)
+{
+	unsigned old = block_type(b), free = block_nr_free(b);
+
+	if (old == mt)
+		return;
+	if (free == PAGEBLOCK_PAGES)
+		split_largest(z, b);
+	__atomic_store_n(&pageblock_types[b->pfn >> PAGEBLOCK_ORDER], (uint8_t)mt,
+			 __ATOMIC_RELAXED);
+	zone_add_free(z, old, -(long)free);
+	zone_add_free(z, mt, free);
+	if (b->nr[PAGEBLOCK_ORDER]) {
+		block_del(z, b, PAGEBLOCK_ORDER, old);
+		add_whole_block(z, b, mt);
+		return;
+	}
+	for (unsigned o = 0; o < PAGEBLOCK_ORDER; o++)
+		if (b->nr[o]) {
+			list_move_tail(block_link(b, o), &z->free_area[o].free_list[mt]);
+			area_note(&z->free_area[o], old);
+			area_note(&z->free_area[o], mt);
+		}
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT */
+/* Compaction: larger free blocks by moving pages together. */
+#ifndef MM_COMPACTION_H
+#define MM_COMPACTION_H
+
+#include "mm/page_alloc.h"
+
+/* Tries to make a free block of order in a zone that ac allows; true if it may be worth looking
+ * again. Context: sleep. */
+bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
+			  const struct alloc_context *ac);
+
+#endif
