@@ -6,6 +6,7 @@
  */
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/buddy.h"
 #include "mm/fault.h"
 #include "mm/filemap.h"
 #include "mm/memory.h"
@@ -76,7 +77,7 @@ void quire_show_vma(struct quire_mm *qmm, uintptr_t addr, quire_emit_fn emit, vo
 static void look_at_flags(const struct page *page, quire_emit_fn emit, void *ctx)
 {
 	static const char *const names[] = {
-		[PG_locked] = "locked", [PG_reserved] = "reserved", [PG_buddy] = "buddy",
+		[PG_locked] = "locked", [PG_reserved] = "reserved",
 		[PG_slab] = "slab", [PG_head] = "head", [PG_tail] = "tail", [PG_table] = "table",
 		[PG_uptodate] = "uptodate", [PG_dirty] = "dirty", [PG_referenced] = "referenced",
 		[PG_lru] = "lru", [PG_active] = "active", [PG_swapbacked] = "swapbacked",
@@ -135,6 +136,7 @@ static void look_at_rmap(struct page *page, quire_emit_fn emit, void *ctx)
 void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)
 {
 	struct page *page;
+	unsigned order;
 
 	if (!pfn_valid(PFN(pfn))) {
 		emitf(emit, ctx, "frame %#llx is no RAM of ours\n", (unsigned long long)pfn);
@@ -144,14 +146,18 @@ void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)
 	emitf(emit, ctx, "page %#llx, zone %s, %d references, %d entries,", (unsigned long long)pfn,
 	      page_zone(page)->name, page_count(page), page_mapcount(page));
 	look_at_flags(page, emit, ctx);
-	if (page_test(page, PG_buddy))
-		emitf(emit, ctx, ", free block of order %lu", page->private);
-	else if (!page_mapcount(page))
+	if (PageBuddy(page)) {
+		uint64_t head = buddy_block(page, &order);
+
+		emitf(emit, ctx, " buddy, in the free block of order %u at %#llx", order,
+		      (unsigned long long)head);
+	} else if (!page_mapcount(page)) {
 		;
-	else if (PageAnon(page))
+	} else if (PageAnon(page)) {
 		emitf(emit, ctx, ", anonymous, index %#lx", (unsigned long)page->index);
-	else if (page->mapping)
+	} else if (page->mapping) {
 		emitf(emit, ctx, ", of a file, index %#lx", (unsigned long)page->index);
+	}
 	emit(ctx, "\n", 1);
 	look_at_rmap(page, emit, ctx);
 }
