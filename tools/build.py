@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 """Builds: build/host, build/asan (the host build under sanitizers), build/bench (the host
-build as a release), build/x86_64, build/riscv64.
+build as a release), build/coverage (with gcov's counters), build/x86_64, build/riscv64.
 
 Each is an ordinary meson build folder; a change of the sources is rebuilt by the next call.
 """
@@ -16,6 +16,8 @@ OPTIONS = {
     # Warnings that only sanitizers and other optimisations bring are no errors.
     'asan': ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1',
              '-Dwerror=false', '-Dencodings=x86_64,invented'],
+    'coverage': ['-Db_coverage=true', '-Dbuildtype=debug', '-Dencodings=x86_64,invented',
+                 '-Dc_args=-fprofile-update=prefer-atomic'],
     'bench': ['--buildtype=release', '-Dencodings=x86_64'],
     'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
     'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
