@@ -31,6 +31,7 @@ struct fake_config {
 	bool caches_invalid;	/* what is cached refuses, absent entries too, until it is published */
 	bool needs_bbm;		/* a live entry's frame or size changes only through absent */
 	bool no_icache_check;
+	bool kernel_tables;	/* mapping in the kernel's ranges takes table pages, which may fail */
 	unsigned tlb_entries;	/* leaf translations a CPU keeps of a space; 0: all of them */
 	unsigned spurious_every; /* every n-th allowed user access faults all the same; 0: never */
 	unsigned timer_every;	/* mean of contract calls between extra timer interrupts; 0: none */

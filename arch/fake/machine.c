@@ -35,6 +35,7 @@ __thread struct self self;
 
 /* The kernel windows, page by page: frame number + 1 of what is mapped there, or 0. */
 static uint32_t *vmemmap_used, *vmalloc_used;
+static uint8_t *vmemmap_tables, *vmalloc_tables;
 
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
@@ -263,8 +264,10 @@ static bool build_memory(void)
 	machine.frames = lazy_array(machine.nframes * sizeof(struct frame));
 	vmemmap_used = lazy_array(window_book(machine.vmemmap_size));
 	vmalloc_used = lazy_array(window_book(machine.vmalloc_size));
+	vmemmap_tables = lazy_array(window_book(machine.vmemmap_size));
+	vmalloc_tables = lazy_array(window_book(machine.vmalloc_size));
 	if (!l->direct_base || !l->vmemmap_base || !l->vmalloc_base || !machine.frames ||
-	    !vmemmap_used || !vmalloc_used)
+	    !vmemmap_used || !vmalloc_used || !vmemmap_tables || !vmalloc_tables)
 		return false;
 	l->vmemmap_end = l->vmemmap_base + machine.vmemmap_size;
 	l->vmalloc_end = l->vmalloc_base + machine.vmalloc_size;
@@ -363,9 +366,12 @@ void fake_machine_destroy(void)
 	drop((uintptr_t)machine.frames, machine.nframes * sizeof(struct frame));
 	drop((uintptr_t)vmemmap_used, window_book(machine.vmemmap_size));
 	drop((uintptr_t)vmalloc_used, window_book(machine.vmalloc_size));
+	drop((uintptr_t)vmemmap_tables, window_book(machine.vmemmap_size));
+	drop((uintptr_t)vmalloc_tables, window_book(machine.vmalloc_size));
 	if (machine.memfd >= 0)
 		close(machine.memfd);
 	vmemmap_used = vmalloc_used = NULL;
+	vmemmap_tables = vmalloc_tables = NULL;
 	fake_direct_base = 0;
 	machine = none;
 	machine.on_accusation = hook;
@@ -514,6 +520,36 @@ static void window_flush(uint32_t *used, uintptr_t base, uintptr_t limit, uintpt
 	}
 }
 
+/* With kernel_tables a window has a table for each FAKE_INDEX pages, as on a real machine: asked for
+ * when it is first needed, and never given back. */
+static bool window_tables(uintptr_t va, size_t npages, table_alloc_fn alloc, void *ctx)
+{
+	const struct kernel_layout *l = &machine.layout;
+	bool vmemmap = va >= l->vmemmap_base && va < l->vmemmap_end;
+	uintptr_t base = vmemmap ? l->vmemmap_base : l->vmalloc_base;
+	uint8_t *have = vmemmap ? vmemmap_tables : vmalloc_tables;
+	size_t first = (va - base) >> ARCH_PAGE_SHIFT;
+
+	for (size_t t = first / FAKE_INDEX; t <= (first + npages - 1) / FAKE_INDEX; t++) {
+		pfn_t pfn;
+
+		if (!machine.cfg.kernel_tables || have[t])
+			continue;
+		pfn = alloc(ctx);
+		if (pfn.n == UINT64_MAX)
+			return false;
+		fake_lock();
+		if (!fake_frame(pfn.n))
+			fake_accuse(FAKE_BAD_CALL, "a kernel table at pfn %#llx, which is no RAM",
+				    (unsigned long long)pfn.n);
+		else
+			fake_frame(pfn.n)->live++; /* whoever frees it hears of it */
+		fake_unlock();
+		have[t] = 1;
+	}
+	return true;
+}
+
 static bool is_device(phys_addr_t pa, size_t n)
 {
 	phys_addr_t base = fake_device_phys();
@@ -529,8 +565,6 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 	int host = (prot & KMAP_R ? PROT_READ : 0) | (prot & KMAP_W ? PROT_READ | PROT_WRITE : 0);
 	phys_addr_t pa = pfn.n << ARCH_PAGE_SHIFT;
 
-	(void)alloc; /* host page tables cost the machine nothing */
-	(void)ctx;
 	if (!used || (prot & (KMAP_W | KMAP_X)) == (KMAP_W | KMAP_X) ||
 	    (!fake_is_ram(pa, n) && !is_device(pa, n))) {
 		fake_accuse(FAKE_BAD_CALL, "hal_kernel_map(%#lx, pfn %#llx, %zu pages, prot %u)",
@@ -546,8 +580,9 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 			return -12;
 		}
 	}
-	if (mmap((void *)va, n, host, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, machine.memfd, pa) ==
-	    MAP_FAILED)
+	if (!window_tables(va, npages, alloc, ctx) ||
+	    mmap((void *)va, n, host, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, machine.memfd, pa) ==
+		    MAP_FAILED)
 		return -12;
 	window_mark(used, pfn.n, npages, mt);
 	return 0;
