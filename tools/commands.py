@@ -20,6 +20,7 @@ import compile_replay
 import cpio
 import demo
 import explain
+import kmem
 import machines
 import packages
 import qemu
@@ -81,8 +82,27 @@ def _print_trace(subject, result, everything):
             on = False
 
 
+def _run_kmem(files, names):
+    """Recordings of page and slab events have a replayer of their own."""
+    for name in names:
+        if name not in kmem.REPLAYERS:
+            raise CannotRun(f'{files[0]}: page and slab events are replayed on '
+                            f'{", ".join(kmem.REPLAYERS)}, not on {name}')
+    build.build_for(names)
+    for name in names:
+        build.build(name, kmem.targets(name))
+    return OK if kmem.run_all(files, names) else DIFFERENT
+
+
 def cmd_run(args):
     names = machines.check(args.on)
+    events = [f for f in args.file if kmem.is_kmem(f)]
+    worst = _run_kmem(events, names) if events else OK
+    args.file = [f for f in args.file if f not in events]
+    return max(worst, _run_subjects(args, names)) if args.file else worst
+
+
+def _run_subjects(args, names):
     subjects = _subjects(args.file)
     machines.prepare(names, subjects)
     worst = OK
@@ -175,6 +195,10 @@ def cmd_record(args):
     command = args.command[1:] if args.command[:1] == ['--'] else args.command
     if not command:
         raise CannotRun('record: no command given: ./quire record -o FILE -- CMD ARG…')
+    if args.kernel_memory:
+        packages.ensure('build')
+        kmem.record(args.output, ' '.join(command))
+        return OK
     packages.ensure('record')
     status = record.record(command, args.output)
     if status:
@@ -308,6 +332,13 @@ def cmd_test(args):
     return DIFFERENT if total[1] or not total[0] else OK
 
 
+def cmd_coverage(args):
+    """Branch coverage of mm/ by the host tests, held against docs/coverage.md."""
+    import coverage
+    packages.ensure('test')
+    return OK if coverage.run(args.missing, args.no_run) else DIFFERENT
+
+
 def cmd_trace(args):
     """A binary trace as ftrace text or as CTF."""
     if args.ctf:
@@ -385,6 +416,9 @@ def parser():
     p.add_argument('file', nargs='?', help='a recording (default: the python3 one)')
     p = add('test', cmd_test, 'run the tests')
     p.add_argument('suite', nargs='*', help=f'of {", ".join(SUITES)}; default: all')
+    p = add('coverage', cmd_coverage, 'run the host tests and show which branches of mm/ they take')
+    p.add_argument('--missing', action='store_true', help='name the lines that went one way only')
+    p.add_argument('--no-run', action='store_true', help='judge the last run again')
     p = add('run', cmd_run, 'run scenarios or recordings and show their traces')
     _machine_options(p, 'host')
     p.add_argument('--explain', action='store_true',
@@ -397,6 +431,9 @@ def parser():
     p = add('record', cmd_record, 'record what a program asks of memory (root)')
     p.add_argument('-o', '--output', required=True, metavar='FILE',
                    help='the recording; a name ending in .xz is compressed')
+    p.add_argument('--kernel-memory', action='store_true',
+                   help='instead: the page and slab events of a real 5.10 kernel while it runs the '
+                        'shell command CMD (gcc, cat, a shell and /w.c, /s.c are there)')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='-- CMD ARG…')
     p = add('exec', cmd_exec, 'run a static Linux ELF as the first program on a machine')
     _guest_options(p)
