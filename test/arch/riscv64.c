@@ -95,6 +95,38 @@ static void make_space(void)
 	hal_space_switch(&space);
 }
 
+static unsigned long satp_asid(void)
+{
+	unsigned long v;
+
+	__asm__ volatile("csrr %0, satp" : "=r"(v));
+	return v >> 44 & 0xffff;
+}
+
+/* Each space has an ASID to itself; when all have been given out, the old ones count no more. */
+static void check_asids(void)
+{
+	unsigned long n = 1ul << hal_mmu_info()->asid_bits, mine = satp_asid();
+	struct arch_space other = {0};
+	uint64_t generation = space.generation;
+	pfn_t root = page(NULL);
+	bool apart = mine != 0;
+
+	if (n == 1)
+		return;
+	for (unsigned long i = 0; i < n; i++) {
+		hal_space_init(&other, root, true);
+		hal_space_switch(&other);
+		if (other.generation == generation)
+			apart = apart && satp_asid() && satp_asid() != mine;
+	}
+	ok(apart, "no two spaces of a generation share an ASID");
+	ok(other.generation > generation, "a new generation begins when all are given out");
+	hal_space_switch(&space);
+	ok(space.generation == other.generation && satp_asid() != other.asid,
+	   "a space of the old generation gets an ASID of the new one");
+}
+
 /* ---- rules of the kernel's own memory --------------------------------------------------------- */
 
 static const char constant[] = "a constant";
@@ -481,6 +513,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	make_space();
 	if (strcmp(word, "user"))
 		break_rule(word);
+	check_asids();
 	check_sigreturn_code();
 	hal_fpu_init(&fpu);
 	hal_fpu_restore(&fpu);
