@@ -199,6 +199,7 @@ void process_exec_done(struct process *p);
 /* futex.c: wakes everybody who waits on this word of the running space. */
 void futex_wake_address(unsigned long addr);
 uint64_t rlimit_cur(struct process *p, int which);
+uint64_t rlimit_max(struct process *p, int which);
 bool capable(int cap);
 
 /* ---- exec.c, elf.c --------------------------------------------------------------------------- */

@@ -52,6 +52,11 @@ uint64_t rlimit_cur(struct process *p, int which)
 	return which >= 0 && which < NR_RLIMITS ? p->rlim[which].cur : OS_RLIM_INFINITY;
 }
 
+uint64_t rlimit_max(struct process *p, int which)
+{
+	return which >= 0 && which < NR_RLIMITS ? p->rlim[which].max : OS_RLIM_INFINITY;
+}
+
 bool capable(int cap)
 {
 	return current->proc->cap_effective >> cap & 1;

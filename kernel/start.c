@@ -302,6 +302,11 @@ uint64_t os_rlimit(void *owner, int resource)
 	return owner ? rlimit_cur(owner, resource) : OS_RLIM_INFINITY;
 }
 
+uint64_t os_rlimit_max(void *owner, int resource)
+{
+	return owner ? rlimit_max(owner, resource) : OS_RLIM_INFINITY;
+}
+
 bool os_capable(void *owner, int cap)
 {
 	struct process *p = owner;

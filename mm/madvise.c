@@ -101,6 +101,14 @@ static int advised_flags(const struct vm_area_struct *vma, int advice, vm_flags_
 	}
 }
 
+/* Too many areas is -ENOMEM; memory for one more may be there later: -EAGAIN. */
+static int advise_split(struct vm_area_struct *vma, uintptr_t addr, bool new_below)
+{
+	if (vma->vm_mm->map_count >= vm_sysctl.max_map_count)
+		return -ENOMEM;
+	return __split_vma(vma->vm_mm, vma, addr, new_below) ? -EAGAIN : 0;
+}
+
 static int madvise_flags(struct vm_area_struct *vma, struct vm_area_struct **prev, uintptr_t start,
 			 uintptr_t end, int advice)
 {
@@ -121,14 +129,11 @@ static int madvise_flags(struct vm_area_struct *vma, struct vm_area_struct **pre
 		vma = *prev = merged;
 	} else {
 		*prev = vma;
-		if (((start != vma->vm_start) || (end != vma->vm_end)) &&
-		    mm->map_count >= vm_sysctl.max_map_count)
-			return -ENOMEM;
-		/* Memory for a VMA may be there later: -EAGAIN, not -ENOMEM. */
-		if (start != vma->vm_start && __split_vma(mm, vma, start, true))
-			return -EAGAIN;
-		if (end != vma->vm_end && split_vma(mm, vma, end, false))
-			return -EAGAIN;
+		err = start != vma->vm_start ? advise_split(vma, start, true) : 0;
+		if (!err && end != vma->vm_end)
+			err = advise_split(vma, end, false);
+		if (err)
+			return err;
 	}
 	vma->vm_flags = flags;
 	return 0;
@@ -174,6 +179,41 @@ static int madvise_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t e
 	pt_for_each(vma->vm_mm, start, end, free_pte_range, &tlb);
 	tlb_finish_mmu(&tlb);
 	return 0;
+}
+
+/* MADV_COLD: the pages look as if nobody had used them lately. */
+static int cold_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	bool hw_ad = hal_mmu_info()->hw_accessed_dirty;
+	struct page *table = pt_page(pte);
+	struct mmu_gather *tlb = ctx;
+
+	ptl_lock(&table->ptl);
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
+		struct pte_desc d = pte_desc(pte_get(pte));
+
+		/* What others map too is left as it is. */
+		if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
+		    page_mapcount(pfn_to_page(d.pfn)) != 1)
+			continue;
+		page_clear(pfn_to_page(d.pfn), PG_referenced);
+		/* Where software sets the bit, clearing it would cost a fault. */
+		if (hw_ad && d.accessed) {
+			pte_clear_accessed(pte, d);
+			tlb_note(tlb, start, start + PAGE_SIZE);
+		}
+	}
+	ptl_unlock(&table->ptl);
+	return 0;
+}
+
+static void madvise_cold(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	pt_for_each(vma->vm_mm, start, end, cold_pte_range, &tlb);
+	tlb_finish_mmu(&tlb);
 }
 
 static int madvise_dontneed_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
@@ -246,6 +286,7 @@ static int madvise_vma(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		*prev = vma;
 		if (!can_madv_lru(vma))
 			return -EINVAL;
+		madvise_cold(vma, start, end);
 		/* Without swap anonymous pages stay; shared memory loses its entries (MA18). */
 		if (advice == MADV_PAGEOUT)
 			zap_sole_shmem(vma, start, end);

@@ -10,6 +10,7 @@
 #include "mm/lockrank.h"
 #include "mm/memory.h"
 #include "mm/mmzone.h"
+#include "mm/page_alloc.h"
 #include "mm/rmap.h"
 #include "mm/slab.h"
 #include "mm/vmstat.h"
@@ -30,6 +31,15 @@ struct list_head mmlist = LIST_HEAD_INIT(mmlist);
 spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
 static struct kmem_cache *mm_cachep;
 
+/* What strict overcommit keeps back: a 32nd of the memory that is free now, at most. */
+static void reserve_init(void)
+{
+	long kb = (long)(nr_free_buddy() << (PAGE_SHIFT - 10)) / 32;
+
+	vm_sysctl.admin_reserve_kbytes = min(vm_sysctl.admin_reserve_kbytes, kb);
+	vm_sysctl.user_reserve_kbytes = min(vm_sysctl.user_reserve_kbytes, kb);
+}
+
 int mm_virt_init(void)
 {
 	int err;
@@ -37,6 +47,7 @@ int mm_virt_init(void)
 	vm_sysctl = vm_sysctl_default;
 	/* Whatever the page size, a gap of 1 MiB and a window of 16 pages at most. */
 	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
+	reserve_init();
 	INIT_LIST_HEAD(&mmlist);
 	pgtable_init();
 	fault_init();
@@ -81,6 +92,7 @@ void arch_pick_mmap_layout(struct mm_struct *mm)
 	if (gap + pad > gap)
 		gap += pad;
 	gap = min(max(gap, (uint64_t)MMAP_MIN_GAP), (uint64_t)max_gap);
+	mm->legacy_layout = vm_sysctl.legacy_va_layout;
 	mm->mmap_base = PAGE_ALIGN(top - gap - rnd);
 	if (mm->mmap_base < mm->start || mm->mmap_base > top)
 		mm->mmap_base = top;
@@ -161,6 +173,7 @@ static struct mm_struct *mm_dup_empty(struct mm_struct *old, void *owner)
 	mm->task_size = old->task_size;
 	mm->stack_top = old->stack_top;
 	mm->mmap_base = old->mmap_base;
+	mm->legacy_layout = old->legacy_layout;
 	if (mm_finish(mm)) {
 		kmem_cache_free(mm_cachep, mm);
 		return NULL;

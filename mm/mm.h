@@ -29,9 +29,9 @@ struct vm_sysctl {
 	long overcommit_ratio;	     /* per cent */
 	long overcommit_kbytes;	     /* 0: the ratio counts */
 	long max_map_count;
-	long mmap_min_addr;	     /* bytes */
+	long mmap_min_addr;	     /* bytes; see lowest_mmap_addr() */
 	long stack_guard_gap;	     /* pages; a boot option in Linux */
-	long legacy_va_layout;	     /* 1: mmap searches bottom-up */
+	long legacy_va_layout;	     /* 1: mmap of new programs searches bottom-up */
 	long admin_reserve_kbytes, user_reserve_kbytes;
 	long fault_around_bytes;     /* debugfs in Linux; a power of two, at least a page */
 };
@@ -128,11 +128,27 @@ void vm_unacct_memory(long pages);
 unsigned long vm_commit_limit(void);
 long vm_memory_committed(void);
 
+/*
+ * Below which no mapping is placed and no stack grows: the tunable, but never less than what the
+ * kernel was built with (Linux's CONFIG_LSM_MMAP_MIN_ADDR). The right to map there all the same is
+ * asked for by the tunable alone.
+ */
+#define LSM_MMAP_MIN_ADDR 65536
+static inline uintptr_t lowest_mmap_addr(void)
+{
+	return max((uintptr_t)vm_sysctl.mmap_min_addr, (uintptr_t)LSM_MMAP_MIN_ADDR);
+}
+
 /* 0, or -EPERM for an address below mmap_min_addr without CAP_SYS_RAWIO. */
 int security_mmap_addr(struct mm_struct *mm, uintptr_t addr);
 static inline uint64_t rlimit(const struct mm_struct *mm, int resource)
 {
 	return os_rlimit(mm->owner, resource);
+}
+
+static inline uint64_t rlimit_max(const struct mm_struct *mm, int resource)
+{
+	return os_rlimit_max(mm->owner, resource);
 }
 
 #endif

@@ -83,6 +83,7 @@ struct mm_struct {
 	uintptr_t stack_top;	       /* where the stack ends: the ceiling of ordinary maps */
 	uintptr_t task_size;	       /* first address beyond the space */
 	uintptr_t start;	       /* first address of the space */
+	bool legacy_layout;	       /* mmap searches bottom-up */
 	bool user;		       /* pages carry the U bit */
 	pteval_t *pgd;		       /* top table, direct-map address */
 	struct arch_space arch;
@@ -93,6 +94,7 @@ struct mm_struct {
 	unsigned long pgtables_bytes;  /* atomic */
 	unsigned long hiwater_rss, hiwater_vm;
 	unsigned long total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* pages; mmap_lock */
+	unsigned long locked_stale;    /* part of locked_vm that no area holds, see move_keep_old() */
 	vm_flags_t def_flags;	       /* for new VMAs: VM_LOCKED after mlockall(MCL_FUTURE) */
 	uintptr_t start_code, end_code, start_data, end_data; /* mmap_lock */
 	uintptr_t start_brk, brk, start_stack;

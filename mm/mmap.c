@@ -20,7 +20,8 @@ vm_flags_t calc_vm_prot_bits(unsigned long prot)
 vm_flags_t calc_vm_flag_bits(unsigned long flags)
 {
 	return (flags & MAP_GROWSDOWN ? VM_GROWSDOWN : 0) |
-	       (flags & MAP_DENYWRITE ? VM_DENYWRITE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0);
+	       (flags & MAP_DENYWRITE ? VM_DENYWRITE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0) |
+	       (flags & MAP_SYNC ? VM_SYNC : 0);
 }
 
 static bool is_data_mapping(vm_flags_t flags)
@@ -32,8 +33,12 @@ bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 {
 	if (mm->total_vm + npages > rlimit(mm, OS_RLIMIT_AS) >> PAGE_SHIFT)
 		return false;
-	return !is_data_mapping(flags) ||
-	       mm->data_vm + npages <= rlimit(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT;
+	if (!is_data_mapping(flags) ||
+	    mm->data_vm + npages <= rlimit(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT)
+		return true;
+	/* A program that forbids its own heap to grow (valgrind does) means the break alone. */
+	return rlimit(mm, OS_RLIMIT_DATA) == 0 &&
+	       mm->data_vm + npages <= rlimit_max(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT;
 }
 
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages)
@@ -185,7 +190,7 @@ static bool hint_fits(struct mm_struct *mm, uintptr_t addr, size_t len)
 
 static uintptr_t lowest_address(struct mm_struct *mm)
 {
-	return max(mm->start, max((uintptr_t)PAGE_SIZE, (uintptr_t)vm_sysctl.mmap_min_addr));
+	return max(mm->start, max((uintptr_t)PAGE_SIZE, lowest_mmap_addr()));
 }
 
 /* Bottom-up from a third of the space, as Linux's legacy layout and its last resort. */
@@ -221,7 +226,7 @@ static uintptr_t arch_get_unmapped_area_topdown(struct mm_struct *mm, uintptr_t 
 	addr &= PAGE_MASK;
 	if (addr && hint_fits(mm, addr, len))
 		return addr;
-	if (vm_sysctl.legacy_va_layout)
+	if (mm->legacy_layout)
 		return arch_get_unmapped_area(mm, addr, len);
 	if (addr > mm->stack_top)
 		high += mm->task_size - mm->stack_top;
@@ -385,11 +390,31 @@ allow:
 	return err;
 }
 
+/*
+ * The object's mmap may have changed the flags, so that the one before now takes the VMA in. NULL:
+ * it does not. On success vma is gone.
+ */
+static struct vm_area_struct *mmap_merge_again(struct mm_struct *mm, struct vm_area_struct *vma,
+					       struct vm_area_struct *prev)
+{
+	struct vm_area_struct *merged;
+
+	if (!prev)
+		return NULL;
+	merged = vma_merge(mm, prev, vma->vm_start, vma->vm_end, vma->vm_flags, NULL, vma->vm_file,
+			   vma->vm_pgoff, NULL, NULL);
+	if (!merged)
+		return NULL;
+	fput(vma->vm_file);
+	vm_area_free(vma);
+	return merged;
+}
+
 /* A VMA of its own for a mapping that nothing could be merged with. */
 static int mmap_new_vma(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 			vm_flags_t vm_flags, unsigned long pgoff, struct vm_area_struct **pvma)
 {
-	struct vm_area_struct *vma = vm_area_alloc(mm), *prev;
+	struct vm_area_struct *vma = vm_area_alloc(mm), *prev, *merged = NULL;
 	struct rb_node **link, *parent;
 	int err;
 
@@ -408,7 +433,12 @@ static int mmap_new_vma(struct mm_struct *mm, struct file *file, uintptr_t addr,
 	/* The object's mmap may have slept, but nobody changes the tree under our lock. */
 	if (find_vma_links(mm, addr, addr + len, &prev, &link, &parent))
 		BUG();
-	vma_link(mm, vma, prev, link, parent);
+	if (file && vma->vm_flags != vm_flags)
+		merged = mmap_merge_again(mm, vma, prev);
+	if (merged)
+		vma = merged;
+	else
+		vma_link(mm, vma, prev, link, parent);
 	if (file && (vm_flags & VM_SHARED))
 		mapping_unmap_writable(file->f_mapping);
 	if (file && (vm_flags & VM_DENYWRITE))
@@ -481,10 +511,10 @@ uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, s
 	 MAP_NONBLOCK | MAP_STACK | MAP_HUGETLB | KNOWN_MAP_32BIT | (21ul << MAP_HUGE_SHIFT) |       \
 	 (30ul << MAP_HUGE_SHIFT) | 0x4000000 /* MAP_UNINITIALIZED, accepted and ignored */)
 
-/* Files end at 2^63 - 1 bytes. */
-static bool file_mmap_ok(unsigned long pgoff, size_t len)
+/* Files end at 2^63 - 1 bytes; a device has no end. */
+static bool file_mmap_ok(const struct file *file, unsigned long pgoff, size_t len)
 {
-	uint64_t most = INT64_MAX;
+	uint64_t most = file->f_mode & QUIRE_FMODE_ZERO ? UINT64_MAX : INT64_MAX;
 
 	return len <= most && pgoff <= (most - len) >> PAGE_SHIFT;
 }
@@ -493,7 +523,7 @@ static bool file_mmap_ok(unsigned long pgoff, size_t len)
 static int do_mmap_file(struct file *file, size_t len, unsigned long prot, unsigned long flags,
 			unsigned long pgoff, vm_flags_t *vm_flags)
 {
-	if (!file_mmap_ok(pgoff, len))
+	if (!file_mmap_ok(file, pgoff, len))
 		return -EOVERFLOW;
 	switch (flags & MAP_TYPE) {
 	case MAP_SHARED:
@@ -540,8 +570,8 @@ static int do_mmap_anon(uintptr_t addr, unsigned long flags, unsigned long *pgof
 static uintptr_t round_hint_to_min(uintptr_t hint)
 {
 	hint &= PAGE_MASK;
-	if (hint && hint < (uintptr_t)vm_sysctl.mmap_min_addr)
-		return PAGE_ALIGN(vm_sysctl.mmap_min_addr);
+	if (hint && hint < lowest_mmap_addr())
+		return PAGE_ALIGN(lowest_mmap_addr());
 	return hint;
 }
 

@@ -131,6 +131,7 @@ int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, ui
 	struct mm_struct *mm = vma->vm_mm;
 	vm_flags_t oldflags = vma->vm_flags;
 	long npages = (end - start) >> PAGE_SHIFT, charged;
+	bool notify;
 	int err;
 
 	if (newflags == oldflags) {
@@ -147,14 +148,16 @@ int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, ui
 	}
 	vma = *pprev;
 	vma->vm_flags = newflags;
+	/* Asked with the old rights: where they change, each page's next write must be noticed. */
+	notify = vma_wants_writenotify(vma, vma->vm_page_prot);
 	vma_set_page_prot(vma);
-	change_protection(vma, start, end, *vma->vm_page_prot,
-			  vma_wants_writenotify(vma, vma->vm_page_prot));
+	change_protection(vma, start, end, *vma->vm_page_prot, notify);
 	/* Locked memory that can be written now takes its copies at once (ML16). */
 	if ((oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (newflags & VM_WRITE))
 		populate_vma_page_range(vma, start, end);
 	vm_stat_account(mm, oldflags, -npages);
 	vm_stat_account(mm, newflags, npages);
+	perf_event_mmap(vma);
 	return 0;
 }
 

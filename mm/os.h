@@ -62,6 +62,8 @@ uint64_t os_entropy(void);
 #define OS_CAP_SYS_ADMIN 21
 
 uint64_t os_rlimit(void *owner, int resource); /* default: infinity */
+/* The hard limit, up to which the owner may raise the soft one. Default: infinity. */
+uint64_t os_rlimit_max(void *owner, int resource);
 bool os_capable(void *owner, int cap);	       /* default: true */
 /* A fatal signal waits for the running thread: give up long work. Default: false. */
 bool os_fatal_signal_pending(void);

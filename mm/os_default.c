@@ -81,6 +81,13 @@ DEFAULT uint64_t os_rlimit(void *owner, int resource)
 	return OS_RLIM_INFINITY;
 }
 
+DEFAULT uint64_t os_rlimit_max(void *owner, int resource)
+{
+	(void)owner;
+	(void)resource;
+	return OS_RLIM_INFINITY;
+}
+
 DEFAULT bool os_capable(void *owner, int cap)
 {
 	(void)owner;

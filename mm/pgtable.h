@@ -215,6 +215,18 @@ static inline void set_pte(pte_t *p, pte_t v)
 	hal_pte_set(p, v);
 }
 
+/* d, as it was read from p under the table's lock, was not used lately: also where there is no right
+ * to it and the hardware does not see it. The caller flushes. */
+static inline void pte_clear_accessed(pte_t *p, struct pte_desc d)
+{
+	if (d.kind == PTE_LEAF) {
+		hal_pte_clear_accessed(p, 0);
+		return;
+	}
+	d.accessed = false;
+	set_pte(p, pte_make(d));
+}
+
 /* Stores an entry and keeps the table's count of live entries. Table locked. */
 static inline void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v)
 {

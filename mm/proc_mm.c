@@ -319,10 +319,13 @@ static int clear_refs_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 			d.soft_dirty = false;
 			d.w = false;
 			set_pte(pte, pte_make(d));
-		} else if (hw_ad && d.kind == PTE_LEAF) {
-			/* Where software sets the bit, clearing it would cost a fault. */
-			hal_pte_clear_accessed(pte, 0);
+			continue;
 		}
+		if (!d.special)
+			page_clear(pfn_to_page(d.pfn), PG_referenced);
+		/* Where software sets the bit, clearing it would cost a fault. */
+		if (hw_ad)
+			pte_clear_accessed(pte, d);
 	}
 	ptl_unlock(&table->ptl);
 	return 0;

@@ -20,7 +20,7 @@ static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned l
 	if ((vma->vm_flags & VM_LOCKED) && !os_capable(mm->owner, OS_CAP_IPC_LOCK) &&
 	    mm->locked_vm + grow > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
-	/* Linux charges every growth, also of a stack that never was accounted, and so leaks it. */
+	/* 5.10 charges every growth, also of a stack that never was accounted, and so leaks it. */
 	return vma->vm_flags & VM_ACCOUNT ? security_vm_enough_memory_mm(mm, grow) : 0;
 }
 
@@ -41,7 +41,7 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 	int err = 0;
 
 	addr &= PAGE_MASK;
-	if (addr < (uintptr_t)vm_sysctl.mmap_min_addr || addr < mm->start)
+	if (addr < lowest_mmap_addr() || addr < mm->start)
 		return -EPERM;
 	if (vma->vm_prev && addr < vma->vm_prev->vm_end)
 		return -ENOMEM;
@@ -66,6 +66,7 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 			anon_vma_interval_tree_post_update_vma(vma);
 			vma_gap_update(vma);
 			spin_unlock(&mm->page_table_lock);
+			perf_event_mmap(vma);
 		}
 	}
 	anon_vma_unlock_write(vma->anon_vma);

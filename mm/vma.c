@@ -693,6 +693,9 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *pro
 		return false;
 	if (vma->vm_ops && vma->vm_ops->page_mkwrite)
 		return true;
+	/* Rights that do not come from the flags alone are somebody's own choice. */
+	if (prot != protection(vma->vm_mm->user, vma->vm_flags))
+		return false;
 	/* Soft-dirty of single pages is tracked by their first write. */
 	return !(vma->vm_flags & VM_SOFTDIRTY);
 }

@@ -41,6 +41,13 @@ uint64_t os_rlimit(void *owner, int resource)
 	return limits[resource] ? limits[resource] - 1 : OS_RLIM_INFINITY;
 }
 
+static uint64_t hard_limits = OS_RLIM_INFINITY;
+
+uint64_t os_rlimit_max(void *owner, int resource)
+{
+	return hard_limits;
+}
+
 bool os_capable(void *owner, int cap)
 {
 	return !no_caps;
