@@ -19,8 +19,10 @@ import bench_q  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
 import compile_replay  # noqa: E402
+import coverage  # noqa: E402
 import cpio  # noqa: E402
 import ctf  # noqa: E402
+import kmem  # noqa: E402
 import machines  # noqa: E402
 import oracle  # noqa: E402
 import profile_q  # noqa: E402
@@ -41,6 +43,96 @@ class Folder(unittest.TestCase):
             with open(p, 'wb') as f:
                 f.write(data)
         return p
+
+
+class Kmem(Folder):
+    HEAD = ('== kernel\n5.10.0-test\n== buddyinfo before\n'
+            'Node 0, zone      DMA      1      0      0      1      2      0      1      0      1      1      3 \n'
+            '== buddyinfo after\n'
+            'Node 0, zone      DMA      1      0      0      1      2      0      1      0      1      1      3 \n'
+            '== stats\noverrun: 0\ndropped events: 0\n== trace\n# tracer: nop\n')
+
+    def converted(self, *events, head=HEAD):
+        lines = [f'     a-program-72      [000] d...    40.{i:06}: {e}\n' for i, e in enumerate(events)]
+        return kmem.convert(head + ''.join(lines), 'true', 64).splitlines()
+
+    def events(self, *events):
+        out = self.converted(*events)
+        i = next(i for i, s in enumerate(out) if s.startswith('events '))
+        self.assertEqual(out[i], f'events {len(out) - i - 1}')
+        return out[i + 1:]
+
+    def test_numbers_instead_of_addresses(self):
+        got = self.events(
+            'mm_page_alloc: page=ffffea01 pfn=34602 order=0 migratetype=1 gfp_flags=GFP_HIGHUSER_MOVABLE',
+            'kmalloc: call_site=f+0x1/0x2 ptr=ffff88801c bytes_req=60 bytes_alloc=64 gfp_flags=GFP_KERNEL',
+            'mm_page_free: page=ffffea01 pfn=34602 order=0',
+            'kfree: call_site=f+0x1/0x2 ptr=ffff88801c',
+            'kfree: call_site=f+0x1/0x2 ptr=0000000000000000',
+            'kmem_cache_alloc_node: call_site=f ptr=ffff88801d bytes_req=6 bytes_alloc=8 gfp_flags=GFP_KERNEL node=-1',
+            'mm_page_pcpu_drain: page=ffffea01 pfn=7 order=0 migratetype=1',
+            'mm_page_alloc_extfrag: page=ffffea01 pfn=7 alloc_order=0 fallback_order=9')
+        self.assertEqual(got, ['p 0 0 1 0', 'k 0 60 64 1', 'P 0', 'K 0', 'c 0 6 8 1', 'd', 'x'])
+
+    def test_one_event_for_one_thing(self):
+        got = self.events(
+            'mm_page_alloc: page=1 pfn=16 order=3 migratetype=0 gfp_flags=GFP_KERNEL|__GFP_COMP',
+            'kmalloc: call_site=f ptr=ffff10 bytes_req=20000 bytes_alloc=32768 gfp_flags=GFP_KERNEL',
+            'mm_page_alloc: page=1 pfn=32 order=1 migratetype=0 '
+            'gfp_flags=GFP_KERNEL|__GFP_NOWARN|__GFP_NORETRY|__GFP_COMP',
+            'kfree: call_site=f ptr=ffff10', 'mm_page_free: page=1 pfn=16 order=3',
+            'mm_page_free: page=1 pfn=32 order=1')
+        self.assertEqual(got, ['k 0 20000 32768 0', 'K 0'])
+
+    def test_what_was_there_before_is_left_out(self):
+        out = self.converted('mm_page_free: page=1 pfn=16 order=3', 'kfree: call_site=f ptr=ffff10')
+        self.assertIn('skipped 2', out)
+        self.assertEqual(out[-1], 'events 0')
+
+    def test_failures_are_kept(self):
+        got = self.events('mm_page_alloc: page=0 pfn=0 order=9 migratetype=1 gfp_flags=GFP_ATOMIC',
+                          'kmalloc: call_site=f ptr=0000 bytes_req=9 bytes_alloc=16 gfp_flags=GFP_ATOMIC')
+        self.assertEqual(got, ['f 9 1 0', 'g 9 16 0'])
+
+    def test_lost_events_are_an_error(self):
+        with self.assertRaisesRegex(common.CannotRun, 'lost events'):
+            self.converted(head=self.HEAD.replace('overrun: 0', 'overrun: 12'))
+        with self.assertRaisesRegex(common.CannotRun, 'said nothing'):
+            kmem.convert('== kernel\n5.10\n', 'true', 64)
+
+    def test_known_by_its_head(self):
+        for path in glob.glob(os.path.join(TOP, 'test', 'recording', '*.kmem.xz')):
+            self.assertTrue(kmem.is_kmem(path))
+        self.assertFalse(kmem.is_kmem(glob.glob(os.path.join(TOP, 'test/recording/*.rec.xz'))[0]))
+        self.assertFalse(kmem.is_kmem(self.path('x', b'quire')))
+        with self.assertRaisesRegex(common.Malformed, 'not a whole xz'):
+            kmem.read(self.path('y', b'\xfd7zXZ\0damaged'))
+
+
+class Coverage(Folder):
+    PAGE = ('| file | percent |\n|---|---|\n| `mm/a.c` | 90 |\n\n| file | line | why |\n'
+            '| `*` | `ASSERT(` | a |\n| `mm/a.c` | `x \\| y` | b |\n| `mm/b.c` | `check()` | c |\n')
+
+    def test_rules(self):
+        r = coverage.Rules(self.PAGE)
+        self.assertEqual(r.thresholds, {'mm/a.c': 90.0})
+        self.assertTrue(r.excluded('mm/z.c', 'f', '\tASSERT(p);'))
+        self.assertTrue(r.excluded('mm/a.c', 'f', '\tif (x | y)'))
+        self.assertFalse(r.excluded('mm/b.c', 'f', '\tif (x | y)'))
+        self.assertFalse(r.excluded('mm/a.c', 'check', 'if (z)'))
+        self.assertEqual(r.unused(), [('mm/b.c', 'check()')])
+        self.assertTrue(r.excluded('mm/b.c', 'check', 'if (z)'))
+        self.assertEqual(r.unused(), [])
+
+    def test_a_line_without_reason_is_refused(self):
+        with self.assertRaisesRegex(common.CannotRun, 'coverage.md:2: neither'):
+            coverage.Rules('| file | line | why |\n| `mm/a.c` | `x` |  |\n')
+
+    def test_the_page_itself(self):
+        with open(coverage.PAGE) as f:
+            r = coverage.Rules(f.read())
+        for name in [*r.thresholds, *(f for f, _ in r.exclusions if f != '*')]:
+            self.assertTrue(os.path.exists(os.path.join(TOP, name)), name)
 
 
 class Cpio(unittest.TestCase):
