@@ -308,11 +308,13 @@ SUITES = {
     'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
     'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
     'mutants': [('host', ['mutants'])],
+    'sweep': [('host', ['sweep'])],
 }
+CAMPAIGNS = ['sweep']  # hours: only when they are named
 
 
 def cmd_test(args):
-    names = args.suite or list(SUITES)
+    names = args.suite or [n for n in SUITES if n not in CAMPAIGNS]
     for n in names:
         if n not in SUITES:
             raise CannotRun(f'{n}: no such suite (there are {", ".join(SUITES)})')
@@ -415,7 +417,7 @@ def parser():
     p.add_argument('--mem', help='memory of the machines (default: as much as is needed)')
     p.add_argument('file', nargs='?', help='a recording (default: the python3 one)')
     p = add('test', cmd_test, 'run the tests')
-    p.add_argument('suite', nargs='*', help=f'of {", ".join(SUITES)}; default: all')
+    p.add_argument('suite', nargs='*', help=f'of {", ".join(SUITES)}; default: all but {", ".join(CAMPAIGNS)}')
     p = add('coverage', cmd_coverage, 'run the host tests and show which branches of mm/ they take')
     p.add_argument('--missing', action='store_true', help='name the lines that went one way only')
     p.add_argument('--no-run', action='store_true', help='judge the last run again')

@@ -82,7 +82,7 @@ class Kmem(Folder):
             'gfp_flags=GFP_KERNEL|__GFP_NOWARN|__GFP_NORETRY|__GFP_COMP',
             'kfree: call_site=f ptr=ffff10', 'mm_page_free: page=1 pfn=16 order=3',
             'mm_page_free: page=1 pfn=32 order=1')
-        self.assertEqual(got, ['k 0 20000 32768 0', 'K 0'])
+        self.assertEqual(got, ['k 0 20000 32768 1', 'K 0'])
 
     def test_what_was_there_before_is_left_out(self):
         out = self.converted('mm_page_free: page=1 pfn=16 order=3', 'kfree: call_site=f ptr=ffff10')
