@@ -6,8 +6,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "arch/hal_types.h"
-#include "pte.h"
+#include "arch/hal.h"
 
 #define FLAG_BITS 9 /* r w x user global accessed dirty soft_dirty special */
 #define PFN_MAX	  ((1ull << ARCH_PFN_BITS) - 1)
