@@ -5,6 +5,7 @@
  * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
  */
 #include "kernel.h"
+#include "mm/os.h"
 
 #include <quire/trace.h>
 
@@ -868,6 +869,9 @@ static long sysctl_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	}
 	if (parse_number(s, &v))
 		return -EINVAL;
+	/* Who may not map there may not allow it either. */
+	if (!strcmp(name, "mmap_min_addr") && !capable(OS_CAP_SYS_RAWIO))
+		return -EPERM;
 	err = quire_sysctl_set(name, negative ? -(long)v : (long)v);
 	return err ? err : (long)n;
 }

@@ -31,7 +31,7 @@ struct vm_sysctl {
 	long max_map_count;
 	long mmap_min_addr;	     /* bytes; see lowest_mmap_addr() */
 	long stack_guard_gap;	     /* pages; a boot option in Linux */
-	long legacy_va_layout;	     /* 1: mmap of new programs searches bottom-up */
+	long legacy_va_layout;	     /* not 0: mmap of new programs is bottom-up */
 	long admin_reserve_kbytes, user_reserve_kbytes;
 	long fault_around_bytes;     /* debugfs in Linux; a power of two, at least a page */
 };

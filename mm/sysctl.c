@@ -15,12 +15,12 @@ struct tunable {
 
 static const struct tunable tunables[] = {
 	{"overcommit_memory", &vm_sysctl.overcommit_memory, 0, 2},
-	{"overcommit_ratio", &vm_sysctl.overcommit_ratio, 0, INT32_MAX},
+	{"overcommit_ratio", &vm_sysctl.overcommit_ratio, INT32_MIN, INT32_MAX},
 	{"overcommit_kbytes", &vm_sysctl.overcommit_kbytes, 0, KB_MAX},
 	{"max_map_count", &vm_sysctl.max_map_count, 0, INT32_MAX},
 	{"mmap_min_addr", &vm_sysctl.mmap_min_addr, 0, INT64_MAX},
 	{"stack_guard_gap", &vm_sysctl.stack_guard_gap, 0, INT32_MAX},
-	{"legacy_va_layout", &vm_sysctl.legacy_va_layout, 0, 1},
+	{"legacy_va_layout", &vm_sysctl.legacy_va_layout, 0, INT32_MAX},
 	{"admin_reserve_kbytes", &vm_sysctl.admin_reserve_kbytes, 0, KB_MAX},
 	{"user_reserve_kbytes", &vm_sysctl.user_reserve_kbytes, 0, KB_MAX},
 	{"fault_around_bytes", &vm_sysctl.fault_around_bytes, 0, INT32_MAX},

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Branches of the memory calls that no program of the kernel here reaches: objects that change what
+ * they are mapped as, special areas, hooks that choose addresses, limits met at every place.
+ */
+#include "space.h"
+
+#define MAYMOVE	  1
+#define FIXED_TO  3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
+#define DONTUNMAP 4
+#define NO_MEMORY (-12)
+#define AGAIN	  (-11)
+#define INVALID	  (-22)
+#define FAULTED	  (-14)
+
+/* ---- objects with a will of their own ---------------------------------------------------------- */
+
+static const struct file_operations *real_ops;
+static vm_flags_t object_flags;
+static int object_error;
+static uintptr_t object_place;
+
+static int own_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	int err = object_error ? object_error : real_ops->mmap(file, vma);
+
+	vma->vm_flags |= object_flags;
+	return err;
+}
+
+static uintptr_t own_place(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			   unsigned long pgoff, unsigned long flags)
+{
+	return object_place;
+}
+
+static const struct file_operations own_ops = {.mmap = own_mmap};
+static const struct file_operations placing_ops = {.mmap = own_mmap, .get_unmapped_area = own_place};
+
+static struct quire_file *object(const struct file_operations *ops)
+{
+	struct quire_file *f = file_new(16, FRW);
+
+	real_ops = to_file(f)->f_op;
+	to_file(f)->f_op = ops;
+	object_flags = 0;
+	object_error = 0;
+	return f;
+}
+
+Test(mm_calls, an_object_changes_flags)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = object(&own_ops);
+	object_flags = VM_DONTDUMP;
+	cr_expect_eq(mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0), (long)AT(0));
+	cr_expect_eq(mmap_file(AT(2), 2, RW, MAP_SHARED | FIX, f, 2), (long)AT(2));
+	cr_expect_eq(mm_now()->map_count, 1, "merged once the flags were known");
+	cr_expect_eq(mmap_file(AT(4), 2, RW, MAP_SHARED | FIX, f, 9), (long)AT(4));
+	cr_expect_eq(mm_now()->map_count, 2);
+	/* Nothing before it: it stays alone although the flags changed. */
+	munmap_at(AT(0), 8);
+	cr_expect_eq(mmap_file(AT(0), 1, RW, MAP_PRIVATE | FIX, f, 0), (long)AT(0));
+	cr_expect_eq(store_at(AT(0), 1), 0);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, an_object_refuses)
+{
+	struct quire_file *f;
+	uint64_t free;
+
+	space_up();
+	f = object(&own_ops);
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(1), 7);
+	free = vm_memory_committed();
+	object_error = -5;
+	/* What was there is gone: the object is asked last. */
+	cr_expect_eq(mmap_file(AT(2), 1, RW, MAP_SHARED | FIX, f, 0), -5);
+	cr_expect_eq(mmap_file(AT(3), 1, RW, MAP_PRIVATE | FIX, f, 0), -5);
+	cr_expect_eq(load_at(AT(1)), 7);
+	cr_expect_eq(touch_at(AT(2)), MAPERR);
+	cr_expect_eq(touch_at(AT(3)), MAPERR);
+	cr_expect_eq(vm_memory_committed(), (long)free - 2);
+	object_error = 0;
+	cr_expect_eq(mmap_file(AT(2), 1, RW, MAP_SHARED | FIX, f, 0), (long)AT(2));
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, executables_deny_writers)
+{
+	struct quire_file *f;
+	size_t populate;
+
+	space_up();
+	f = file_new(4, QUIRE_FMODE_READ);
+	down_write(&mm_now()->mmap_lock);
+	cr_expect_eq(do_mmap(mm_now(), to_file(f), AT(0), 2 * PS, PROT_READ,
+			     MAP_PRIVATE | MAP_DENYWRITE | FIX, 0, &populate), AT(0));
+	up_write(&mm_now()->mmap_lock);
+	check_now();
+	quire_file_put(f);
+	f = object(&own_ops);
+	object_error = -5;
+	down_write(&mm_now()->mmap_lock);
+	cr_expect_eq((long)do_mmap(mm_now(), to_file(f), AT(8), 2 * PS, PROT_READ,
+				   MAP_PRIVATE | MAP_DENYWRITE | FIX, 0, &populate),
+		     -26, "a writer has it open");
+	up_write(&mm_now()->mmap_lock);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, hooks_choose_addresses)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = object(&placing_ops);
+	object_place = AT(5);
+	cr_expect_eq(mmap_file(0, 1, RW, MAP_SHARED, f, 0), (long)AT(5));
+	object_place = AT(6) + 1;
+	cr_expect_eq(mmap_file(0, 1, RW, MAP_SHARED, f, 0), INVALID);
+	object_place = (uintptr_t)NO_MEMORY;
+	cr_expect_eq(mmap_file(0, 1, RW, MAP_SHARED, f, 0), NO_MEMORY);
+	object_place = mm_now()->task_size;
+	cr_expect_eq(mmap_file(0, 1, RW, MAP_SHARED, f, 0), NO_MEMORY);
+	mm_now()->get_unmapped_area = own_place;
+	object_place = AT(9);
+	cr_expect_eq(mmap_at(0, 1, RW, PRIV), (long)AT(9));
+	/* A place below the lowest address is for who may. */
+	object_place = PS;
+	no_caps = true;
+	cr_expect_eq(mmap_at(0, 1, RW, PRIV), -1);
+	no_caps = false;
+	quire_file_put(f);
+	space_down();
+}
+
+/* ---- special areas ----------------------------------------------------------------------------- */
+
+Test(mm_calls, special_areas)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = object(&own_ops);
+	object_flags = VM_IO;
+	cr_expect_eq(mmap_file(AT(0), 2, RW, MAP_SHARED | FIX | MAP_LOCKED, f, 0), (long)AT(0));
+	cr_expect_eq(mmap_file(AT(2), 2, RW, MAP_SHARED | FIX, f, 2), (long)AT(2));
+	cr_expect_eq(mm_now()->map_count, 2, "special areas never merge");
+	cr_expect_eq(mm_now()->locked_vm, 0, "nor are they locked");
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 4 * PS, 0)), 0);
+	cr_expect_eq(mm_now()->locked_vm, 0);
+	cr_expect_not(present_at(AT(0)), "populating passes them over");
+	cr_expect_eq(madvise_at(AT(0), 4, 10), 0, "DONTFORK");
+	cr_expect_eq(madvise_at(AT(0), 4, 11), INVALID, "DOFORK");
+	cr_expect_eq(madvise_at(AT(0), 4, 16), 0, "DONTDUMP");
+	cr_expect_eq(madvise_at(AT(0), 4, 17), INVALID, "DODUMP");
+	cr_expect_eq(madvise_at(AT(0), 4, 12), 0, "MERGEABLE is ignored");
+	object_flags = VM_DONTEXPAND;
+	mmap_file(AT(8), 2, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 2 * PS, 4 * PS, MAYMOVE, 0)), FAULTED);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 2 * PS, 2 * PS, FIXED_TO, AT(20))), (long)AT(20));
+	object_flags = VM_PFNMAP;
+	mmap_file(AT(12), 2, RW, MAP_SHARED | FIX, f, 0);
+	for (int advice = 4; advice <= 21; advice += advice == 4 ? 4 : 12) /* DONTNEED FREE COLD */
+		cr_expect_eq(madvise_at(AT(12), 2, advice), INVALID, "%d", advice);
+	quire_file_put(f);
+	space_down();
+}
+
+/* ---- the number of areas ----------------------------------------------------------------------- */
+
+static void areas_left(long n)
+{
+	cr_assert_eq(quire_sysctl_set("max_map_count", mm_now()->map_count + n), 0);
+}
+
+Test(mm_calls, too_many_areas)
+{
+	space_up();
+	mmap_at(AT(0), 8, RW, PRIV | FIX);
+	areas_left(1);
+	/* The first cut is made, the second refused: Linux leaves it so. */
+	cr_expect_eq(madvise_at(AT(2), 2, 1), NO_MEMORY, "not -EAGAIN: that is for memory");
+	cr_expect_eq(mm_now()->map_count, 2);
+	areas_left(1);
+	cr_expect_eq(mprotect_at(AT(4), 2, PROT_READ), NO_MEMORY);
+	areas_left(1);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(6), PS, 0)), NO_MEMORY);
+	areas_left(0);
+	cr_expect_eq(madvise_at(AT(0), 1, 1), NO_MEMORY);
+	cr_expect_eq(mprotect_at(AT(0), 1, PROT_READ), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), NO_MEMORY);
+	quire_sysctl_set("max_map_count", 65530);
+	mmap_at(AT(100), 4, RW, PRIV | FIX);
+	areas_left(0);
+	cr_expect_eq(munmap_at(AT(101), 1), NO_MEMORY);
+	cr_expect_eq(munmap_at(AT(100), 1), 0);
+	areas_left(3);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(101), PS, 2 * PS, MAYMOVE, 0)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(101), PS, PS, FIXED_TO, AT(200))), NO_MEMORY);
+	quire_mm_set_layout(cur, &(struct quire_mm_layout){.start_brk = AT(300), .brk = AT(300)});
+	areas_left(-1);
+	cr_expect_eq(CALL(quire_brk(cur, AT(301))), (long)AT(300));
+	cr_expect_eq(mmap_at(AT(400), 1, RW, PRIV | FIX), NO_MEMORY);
+	space_down();
+}
+
+/* ---- limits ------------------------------------------------------------------------------------ */
+
+Test(mm_calls, a_limit_of_no_data)
+{
+	space_up();
+	limit_set(OS_RLIMIT_DATA, 0);
+	cr_expect_eq(mmap_at(AT(0), 1, RW, PRIV | FIX), (long)AT(0), "the break alone is meant");
+	hard_limits = 2 * PS;
+	cr_expect_eq(mmap_at(AT(1), 1, RW, PRIV | FIX), (long)AT(1));
+	cr_expect_eq(mmap_at(AT(2), 1, RW, PRIV | FIX), NO_MEMORY, "the hard limit holds");
+	hard_limits = OS_RLIM_INFINITY;
+	limit_set(OS_RLIMIT_DATA, 1);
+	cr_expect_eq(mmap_at(AT(2), 1, RW, PRIV | FIX), NO_MEMORY);
+	space_down();
+}
+
+Test(mm_calls, stacks_are_refused)
+{
+	space_up();
+	/* Room, commitment and limits of a program's first stack. */
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(5), 2 * PS, false)), NO_MEMORY);
+	limit_set(OS_RLIMIT_AS, 5 * PS);
+	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(50), 2 * PS, false)), NO_MEMORY);
+	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(50) + (1ul << 40), 1ul << 40, false)),
+		     NO_MEMORY);
+	/* Growth below the lowest address, over the promise, and past another area's end. */
+	mmap_at(0x20000, 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	cr_expect_eq(store_at(0x8000, 1), MAPERR);
+	cr_expect_eq(store_at(0x10000, 1), 0);
+	quire_sysctl_set("overcommit_memory", 2);
+	mmap_at(AT(4000), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	quire_sysctl_set("overcommit_kbytes", 1);
+	cr_expect_eq(store_at(AT(3000), 1), MAPERR);
+	quire_sysctl_set("overcommit_memory", 0);
+	cr_expect_eq(store_at(AT(3000), 1), 0);
+	/* A copy by the kernel grows a locked stack with all its pages. */
+	mmap_at(AT(6000), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	quire_mlock(cur, AT(6000), PS, 0);
+	cr_expect_eq(quire_fault_in(cur, AT(5990), true), 0);
+	check_now();
+	space_down();
+}
+
+Test(mm_calls, layouts)
+{
+	long low, high;
+
+	space_up();
+	quire_sysctl_set("legacy_va_layout", 1);
+	high = mmap_at(0, 1, RW, PRIV);
+	cr_expect_eq((unsigned long)high, mm_now()->mmap_base - PS, "decided when it was made");
+	space_put(cur);
+	run_space(space_new());
+	low = mmap_at(0, 2, RW, PRIV);
+	cr_expect_eq((unsigned long)low, PAGE_ALIGN(mm_now()->stack_top / 3));
+	cr_expect_eq(mmap_at(0, 1, PROT_READ, PRIV), low + 2 * (long)PS, "upwards");
+	munmap_at(low, 1);
+	cr_expect_eq(mmap_at(0, 1, PROT_READ, PRIV), low);
+	cr_expect_eq(mmap_at(0, (mm_now()->task_size >> PAGE_SHIFT) - 1, PROT_NONE, PRIV), NO_MEMORY);
+	space_down();
+}
+
+/* A space filled but for one page: searches from either end find it, or nothing. */
+Test(mm_calls, the_last_free_page)
+{
+	uintptr_t lowest, pages, half;
+
+	for (int legacy = 0; legacy < 2; legacy++) {
+		space_up();
+		quire_sysctl_set("legacy_va_layout", legacy);
+		space_put(cur);
+		run_space(space_new());
+		lowest = 65536;
+		half = PAGE_ALIGN(mm_now()->task_size / 2);
+		pages = (mm_now()->task_size - lowest) >> PAGE_SHIFT;
+		mmap_at(lowest, pages, PROT_NONE, PRIV | FIX | MAP_NORESERVE);
+		mprotect_at(AT(8), 1, PROT_READ);
+		mprotect_at(half + 64 * PS, 1, PROT_READ);
+		cr_expect_eq(mmap_at(0, 1, RW, PRIV), NO_MEMORY);
+		munmap_at(half, 1);
+		cr_expect_eq(mmap_at(0, 2, RW, PRIV), NO_MEMORY);
+		cr_expect_eq(mmap_at(0, 1, RW, PRIV), (long)half);
+		munmap_at(AT(4), 2);
+		cr_expect_eq(mmap_at(0, 1, RW, PRIV), legacy ? NO_MEMORY : (long)AT(5));
+		space_down();
+	}
+}
+
+/* ---- what is in memory ------------------------------------------------------------------------- */
+
+Test(mm_calls, mincore_in_parts)
+{
+	uintptr_t vec = AT(2000);
+
+	space_up();
+	mmap_at(AT(0), 700, RW, PRIV | FIX);
+	mmap_at(vec, 2, RW, PRIV | FIX);
+	store_at(AT(3), 1);
+	store_at(AT(600), 1);
+	cr_expect_eq(CALL(quire_mincore(cur, AT(0), 700 * PS, vec)), 0);
+	cr_expect_eq(load_at(vec) >> 24 & 0xff, 1);
+	cr_expect_eq(load_at(vec + 600) & 0xff, 1);
+	cr_expect_eq(CALL(quire_mincore(cur, AT(0), 701 * PS, vec)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mincore(cur, AT(0), 700 * PS, vec + 2 * PS - 300)), FAULTED);
+	cr_expect_eq(CALL(quire_mincore(cur, AT(0), PS, mm_now()->task_size)), FAULTED);
+	space_down();
+}
