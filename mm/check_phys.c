@@ -207,6 +207,7 @@ static void check_slabs(struct tally *t)
 {
 	struct kmem_cache *c;
 
+	mutex_lock(&slab_mutex);
 	list_for_each_entry(c, &slab_caches, list) {
 		long bad = slab_check(c);
 
@@ -214,6 +215,7 @@ static void check_slabs(struct tally *t)
 			broken(t, "I10", c->name, bad, c->nr_slabs);
 		t->slab += c->nr_pages;
 	}
+	mutex_unlock(&slab_mutex);
 }
 
 /* I14, I15: one file's pages know where they belong. */

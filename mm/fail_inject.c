@@ -9,6 +9,7 @@
 #include "lib/string.h"
 #include "mm/os.h"
 #include "mm/param.h"
+#include "mm/slab_def.h"
 
 struct fault_attr inject_attr[QUIRE_INJECT_KINDS];
 
@@ -30,6 +31,8 @@ static void fault_attr_arm(struct fault_attr *a)
 	uint32_t on = __atomic_load_n(&a->nth, __ATOMIC_RELAXED) != 0 || a->probability != 0;
 
 	__atomic_store_n(&a->armed, on, __ATOMIC_RELAXED);
+	if (a == &inject_attr[QUIRE_INJECT_SLAB])
+		kmem_hook_set(KMEM_HOOK_INJECT, on);
 }
 
 static bool hit_nth(struct fault_attr *a)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The machine-wide reports, in the formats of Linux 5.10's /proc: meminfo, vmstat, buddyinfo,
- * pagetypeinfo, zoneinfo, slabinfo. Numbers of things that do not exist here are 0, so that
- * programs that parse these files find every line they look for.
+ * pagetypeinfo, zoneinfo (slabinfo is in slab_info.c). Numbers of things that do not exist here are
+ * 0, so that programs that parse these files find every line they look for.
  */
 #include "lib/errno.h"
 #include "lib/printf.h"
@@ -443,39 +443,6 @@ void quire_show_zoneinfo(quire_emit_fn emit, void *ctx)
 	}
 }
 
-/* ---- slabinfo -------------------------------------------------------------------------------- */
-
-static void show_cache(struct kmem_cache *c, quire_emit_fn emit, void *ctx)
-{
-	unsigned long objs, slabs, idle;
-	irqflags_t flags;
-
-	spin_lock_irqsave(&c->lock, flags);
-	objs = c->nr_objs;
-	slabs = c->nr_slabs;
-	idle = c->nr_free;
-	for (unsigned i = 0; i < hal_cpu_count(); i++)
-		idle += c->cpu[i].count;
-	spin_unlock_irqrestore(&c->lock, flags);
-	emitf(emit, ctx, "%-17s %6lu %6lu %6u %4u %4lu", c->name, objs - min(objs, idle), objs,
-	      c->size, c->objs, 1ul << c->order);
-	emitf(emit, ctx, " : tunables %4u %4u %4u", 0u, 0u, 0u);
-	emitf(emit, ctx, " : slabdata %6lu %6lu %6lu\n", slabs, slabs, 0ul);
-}
-
-void quire_show_slabinfo(quire_emit_fn emit, void *ctx)
-{
-	struct kmem_cache *c;
-
-	emitf(emit, ctx,
-	      "slabinfo - version: 2.1\n"
-	      "# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>"
-	      " : tunables <limit> <batchcount> <sharedfactor>"
-	      " : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
-	list_for_each_entry(c, &slab_caches, list)
-		show_cache(c, emit, ctx);
-}
-
 /* ---- /proc/sys/vm, the physical side --------------------------------------------------------- */
 
 /* A value set by hand stays, whatever memory joins later. */
@@ -520,6 +487,10 @@ static int phys_sysctl_set(const char *name, long value)
 		trace_set_pages(value);
 		return 0;
 	}
+	if (!strcmp(name, "trace_kmem")) {
+		trace_set_kmem(value);
+		return 0;
+	}
 	return -ENOENT;
 }
 
@@ -533,6 +504,8 @@ int phys_sysctl(const char *name, long *value, bool set)
 		*value = watermark_scale_factor;
 	else if (!strcmp(name, "trace_pages"))
 		*value = trace_pages_on;
+	else if (!strcmp(name, "trace_kmem"))
+		*value = trace_kmem_on;
 	else if (!strcmp(name, "drop_caches"))
 		*value = 0;
 	else

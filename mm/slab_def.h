@@ -1,45 +1,118 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the slab allocator, for slab.c, its report and its checker. */
+/*
+ * The inside of the slab allocator: its structures, the two fast paths, and what its rooms offer
+ * each other. slab.c: magazines. slab_pages.c: slabs. slab_cache.c: caches come and go. kmalloc.c:
+ * size classes. slab_debug.c: corruption, reports, checked caches. slab_info.c: what is shown, and
+ * the invariants.
+ */
 #ifndef MM_SLAB_DEF_H
 #define MM_SLAB_DEF_H
 
 #include "lib/list.h"
+#include "lib/mutex.h"
 #include "lib/spinlock.h"
-#include "mm/page.h"
+#include "mm/fail_inject.h"
+#include "mm/page_alloc.h"
 #include "mm/slab.h"
 
-#define SLAB_CPU_MAX 64
-#define SLAB_NAME_MAX 32
-#define SLAB_MAX_ORDER 3
-#define SLAB_MIN_PARTIAL 5 /* slabs kept on the list even if they are empty */
+#define SLAB_NAME_MAX	 32
+#define SLAB_MAX_ORDER	 3
+#define SLAB_MIN_PARTIAL 10 /* slabs kept on the list even if they are empty */
+#define SLAB_MAG_MAX	 62 /* a magazine is 512 bytes then */
+#define SLAB_DEPOT_BYTES (256u << 10) /* free objects in a cache's depot, at most about so much */
+#define SLAB_DEPOT_MAX	 16 /* and at most so many full magazines */
 
-/* One CPU's free objects of one cache: LIFO, used with interrupts off on that CPU only. */
-struct slab_cpu {
-	unsigned count;
-	void *obj[SLAB_CPU_MAX];
-} __attribute__((aligned(64)));
-
-struct kmem_cache {
-	unsigned object_size;	/* what the user asked for */
-	unsigned size;		/* distance of two objects */
-	unsigned meta;		/* where in a free object link and mark lie */
-	uint32_t recip;		/* ceil(2^32 / size): offset to number without a division */
-	unsigned cap, batch;	/* of the per-CPU arrays */
-	unsigned order, objs;	/* of a new slab */
-	unsigned align, flags;
-	void (*ctor)(void *obj);
-	struct slab_cpu *cpu;	/* one for each CPU */
-	spinlock_t lock;	/* everything below, and the slabs' free lists and counts */
-	struct list_head partial, full;
-	unsigned long nr_partial, nr_slabs, nr_objs;
-	unsigned long nr_free;	/* free objects in slabs (not in per-CPU arrays) */
-	unsigned long nr_pages;
-	struct list_head list;	/* all caches; slab_caches_lock */
-	char name[SLAB_NAME_MAX];
+/* An array of free objects, LIFO. Belongs to one CPU, or lies in a depot, full or empty. */
+struct slab_mag {
+	struct slab_mag *next; /* in the depot; cache->lock */
+	unsigned count;	       /* objects; of a CPU's loaded one: see kmem_cache_cpu */
+	void *obj[SLAB_MAG_MAX];
 };
 
-/* A slab's page: mapping is the cache, index the first free object, units how many objects there
- * are (upper half, constant; whoever frees reads it without a lock) and how many are out. */
+/* One CPU's part of one cache: used with interrupts off on that CPU only. Without magazines (not
+ * yet, or never) cap and count are 0, so that the fast paths fall through. */
+struct kmem_cache_cpu {
+	void **obj;	/* of the loaded magazine */
+	unsigned count; /* objects in it */
+	unsigned cap;	/* objects that fit */
+	struct slab_mag *loaded;
+	struct slab_mag *prev;	/* always full or empty */
+	unsigned long allocs, frees;
+} __attribute__((aligned(64)));
+
+/* Who allocated or freed an object of a checked cache last (SLAB_STORE_USER). */
+struct slab_track {
+	uintptr_t addr; /* 0: nobody yet */
+	uint64_t when;	/* ns */
+	uint32_t cpu, pid;
+};
+
+struct kmem_cache {
+	/* Constant once the cache is known; the fast paths need just this line. */
+	unsigned offset;	    /* where in a free object its mark or link lies */
+	unsigned size;		    /* distance of two objects */
+	unsigned object_size;	    /* what the user may write to */
+	uint32_t recip;		    /* ceil(2^32 / size): offset to number without a division */
+	unsigned flags;
+	unsigned cap;		    /* of a magazine; 0: none */
+	bool hardened;		    /* free objects carry marks; constant for all caches */
+	void (*ctor)(void *obj);
+	gfp_t allocflags;	    /* for its pages */
+	/* Constant, too. */
+	unsigned inuse, red_left_pad; /* checked caches: end of object and right red zone; start */
+	unsigned order, objs;	      /* of a new slab */
+	unsigned align, depot_max;
+	int refcount;		      /* callers that share it; slab_mutex */
+	bool boot;		      /* one of the first: not from cache_cache */
+	struct fault_attr fail;	      /* failures of this cache alone */
+
+	spinlock_t lock __attribute__((aligned(64))); /* all below, and slabs' free lists, counts */
+	struct list_head partial, full;
+	struct slab_mag *mags_full, *mags_empty;
+	unsigned nr_mags_full, nr_mags_empty;
+	unsigned long nr_partial, nr_slabs, nr_objs;
+	unsigned long nr_free;	      /* free objects in slabs (not in magazines) */
+	unsigned long nr_lost;	      /* given up after a corruption; never handed out again */
+	unsigned long nr_pages;
+	struct list_head list;	      /* all caches; slab_mutex */
+	char name[SLAB_NAME_MAX];
+	/* One for each CPU, behind the rest rather than behind a pointer: kfree() finds the cache by
+	 * a chain of loads, each of which counts. */
+	struct kmem_cache_cpu cpu[];
+};
+
+extern struct list_head slab_caches;
+extern struct mutex slab_mutex; /* which caches there are; sleeps, so never in a free path */
+extern struct kmem_cache *cache_cache, *magazine_cache;
+extern uintptr_t slab_secret;	/* differs in every start */
+extern uint64_t slab_pfn_limit; /* below it every frame has a struct page */
+
+/* ---- reasons to leave the fast path ---------------------------------------------------------- */
+
+#define KMEM_HOOK_TRACE	     0x1u
+#define KMEM_HOOK_INJECT     0x2u /* failslab */
+#define KMEM_HOOK_CACHE_FAIL 0x4u /* some cache has failures of its own */
+#define KMEM_HOOK_INIT_ALLOC 0x8u
+#define KMEM_HOOK_INIT_FREE  0x10u
+
+extern uint32_t kmem_hooks; /* KMEM_HOOK_*; 0 costs a load and a branch */
+void kmem_hook_set(uint32_t why, bool on);
+
+static inline uint32_t kmem_hook_word(void)
+{
+	return __atomic_load_n(&kmem_hooks, __ATOMIC_RELAXED);
+}
+
+static inline bool kmem_hooked(void)
+{
+	return unlikely(kmem_hook_word());
+}
+
+/* ---- a slab's page --------------------------------------------------------------------------- */
+/* mapping: the cache. index: the first object of the free list. units: how many objects there are
+ * (upper half, constant; read without a lock) and how many are out. waiters: how many at the end
+ * were never handed out, so are on no list yet. */
+
 static inline unsigned slab_inuse(const struct page *p)
 {
 	return __atomic_load_n(&p->units, __ATOMIC_RELAXED) & 0xffff;
@@ -50,13 +123,258 @@ static inline unsigned slab_total(const struct page *p)
 	return __atomic_load_n(&p->units, __ATOMIC_RELAXED) >> 16;
 }
 
-extern struct list_head slab_caches;
-extern spinlock_t slab_caches_lock;
+static inline bool slab_has_free(const struct page *p)
+{
+	return p->index || p->waiters;
+}
 
+static inline size_t slab_bytes(const struct page *p)
+{
+	return PAGE_SIZE << compound_order(p);
+}
+
+/* ---- the word in a free object --------------------------------------------------------------- */
+/*
+ * An object that is free in its slab carries one word, at c->offset: its mark, made of its address
+ * and a secret, XORed with the next free object of the slab (0: none). No link can be forged
+ * without the secret. In a hardened cache an object in a magazine carries its mark too: so a second
+ * free is seen at once, and whoever wrote there while it was free. That costs a look at an object
+ * that may be cold; otherwise an object is not touched on its way through a magazine. Free objects
+ * are poisoned for a memory checker, which may not look at these accesses.
+ */
+#define NO_ASAN __attribute__((no_sanitize_address))
+
+static inline uintptr_t slab_mark(const void *obj)
+{
+	return ((uintptr_t)obj * 0x9e3779b97f4a7c15ul) ^ slab_secret;
+}
+
+NO_ASAN static inline uintptr_t get_link(const struct kmem_cache *c, const void *obj)
+{
+	return *(const uintptr_t *)((const char *)obj + c->offset) ^ slab_mark(obj);
+}
+
+NO_ASAN static inline void set_link(const struct kmem_cache *c, void *obj, const void *next)
+{
+	*(uintptr_t *)((char *)obj + c->offset) = slab_mark(obj) ^ (uintptr_t)next;
+}
+
+NO_ASAN static inline void clear_link(const struct kmem_cache *c, void *obj)
+{
+	*(uintptr_t *)((char *)obj + c->offset) = 0;
+}
+
+/* Whether obj bears a free object's word: its mark, alone or with a link into the same slab. */
+static inline bool marked_free(const struct kmem_cache *c, const void *obj)
+{
+	const uintptr_t reach = PAGE_SIZE << SLAB_MAX_ORDER;
+	uintptr_t link = get_link(c, obj);
+
+	return !link || link - (uintptr_t)obj + reach < 2 * reach;
+}
+
+/* ---- the fast paths -------------------------------------------------------------------------- */
+
+#define RET_IP ((uintptr_t)__builtin_return_address(0))
+#define slab_noinline __attribute__((noinline))
+
+/* The frame of a kernel address, or NULL where the machine has no RAM. */
+static inline struct page *slab_frame(const void *p)
+{
+	uint64_t pfn = hal_virt_to_phys(p) >> PAGE_SHIFT;
+
+	if (unlikely(pfn >= slab_pfn_limit) && !pfn_valid(PFN(pfn)))
+		return NULL;
+	return pfn_to_page(PFN(pfn));
+}
+
+/* True if obj is the start of an object of head's slab, of cache c. */
+static inline bool slab_is_object(const struct kmem_cache *c, const struct page *head,
+				  const void *obj)
+{
+	uintptr_t off = (uintptr_t)obj - (uintptr_t)page_address(head) - c->red_left_pad;
+	uint32_t i = (uint32_t)((uint64_t)off * c->recip >> 32);
+
+	return off < slab_bytes(head) && i * c->size == off && i < slab_total(head);
+}
+
+/* The cache of a pointer that is surely one of its objects; NULL: somebody has to look closer, as
+ * at every object of a checked cache. */
+static inline struct kmem_cache *slab_quick_cache(const void *obj)
+{
+	uint64_t pfn = hal_virt_to_phys(obj) >> PAGE_SHIFT;
+	const struct page *page = pfn_to_page(PFN(pfn));
+	uint32_t off = (uintptr_t)obj & ~PAGE_MASK, i;
+	struct kmem_cache *c;
+
+	if (unlikely(pfn >= slab_pfn_limit))
+		return NULL;
+	if (unlikely(page_test(page, PG_tail))) {
+		const struct page *head = page->mapping;
+
+		off += (uint32_t)(page - head) << PAGE_SHIFT;
+		page = head;
+	}
+	if (unlikely(!page_test(page, PG_slab)))
+		return NULL;
+	c = page->mapping;
+	i = (uint32_t)((uint64_t)off * c->recip >> 32);
+	return likely(i * c->size == off) && likely(i < slab_total(page)) ? c : NULL;
+}
+
+/* The documents' slab_alloc: pops this CPU's magazine. NULL: it is empty, or what it gave had been
+ * written to while it was free (then it is in *bad). */
+static inline void *slab_alloc(struct kmem_cache *c, void **bad)
+{
+	irqflags_t flags = hal_irq_save();
+	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
+	unsigned n = k->count;
+	void *obj;
+
+	if (unlikely(!n)) {
+		hal_irq_restore(flags);
+		return NULL;
+	}
+	obj = k->obj[n - 1];
+	k->count = n - 1;
+	k->allocs++;
+	hal_irq_restore(flags);
+	if (c->hardened) {
+		if (unlikely(get_link(c, obj))) {
+			*bad = obj;
+			return NULL;
+		}
+		clear_link(c, obj);
+	}
+	return obj;
+}
+
+/* The documents' slab_free: pushes onto this CPU's magazine, wherever the object came from. obj is
+ * known to be one of c's. False: it is full, or the object is free already. */
+static inline bool slab_free(struct kmem_cache *c, void *obj)
+{
+	irqflags_t flags = hal_irq_save();
+	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
+	unsigned n = k->count;
+
+	if (unlikely(n >= k->cap) || unlikely(c->hardened && marked_free(c, obj))) {
+		hal_irq_restore(flags);
+		return false;
+	}
+	if (c->hardened)
+		set_link(c, obj, NULL);
+	hal_poison(obj, c->size);
+	k->obj[n] = obj;
+	k->count = n + 1;
+	k->frees++;
+	hal_irq_restore(flags);
+	return true;
+}
+
+/* slab.c: what the fast paths leave. bad: see slab_alloc(). ip: who called. */
+void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip);
+void *slab_alloc_miss(struct kmem_cache *c, size_t n, gfp_t gfp, void *bad, uintptr_t ip);
+void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip);
+/* The whole way, hooks included. n: bytes asked for. event: QUIRE_TR_*. */
+void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp, unsigned event, uintptr_t ip);
+void slab_free_hooked(struct kmem_cache *c, void *obj, unsigned event, uintptr_t ip);
+
+/* ---- slab_debug.c: hooks and wrong pointers -------------------------------------------------- */
+
+bool slab_pre_alloc(struct kmem_cache *c, gfp_t gfp);
+void slab_post_alloc(struct kmem_cache *c, void *obj, size_t n, gfp_t gfp, unsigned event,
+		     uintptr_t ip);
+void slab_pre_free(struct kmem_cache *c, void *obj, unsigned event, uintptr_t ip);
+/* Whether obj is an object of c; reported if not. */
+bool slab_good_pointer(struct kmem_cache *c, const void *obj, uintptr_t ip);
+
+/* ---- slab_pages.c: slabs --------------------------------------------------------------------- */
+
+/* A new slab, on no list yet; NULL: no memory. No lock held, interrupts as the caller likes. */
+struct page *new_slab(struct kmem_cache *c, gfp_t gfp);
+/* All below: cache->lock held. */
+void add_slab(struct kmem_cache *c, struct page *page);
+void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead);
+/* Up to n free objects of a partial slab; returns how many. *broken (false before): its free list
+ * leads elsewhere, and the slab was given up. */
+unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned n, bool *broken);
+/* n objects come home; slabs that are empty now and not wanted go to dead. */
+void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct list_head *dead);
+/* Nothing more is taken from this slab: what is free there is lost. */
+void slab_give_up(struct kmem_cache *c, struct page *page);
+/* Frees the slabs of a list. No lock held: this takes the zone's. */
+void discard_list(struct kmem_cache *c, struct list_head *dead);
+size_t discard_empty(struct kmem_cache *c);
+extern bool slab_shuffle; /* new slabs' free lists in random order: slab_freelist_random=1 */
+
+/* ---- slab.c: magazines ----------------------------------------------------------------------- */
+
+/* A CPU's objects go home, its magazines too. Called on that CPU, or when nobody uses the cache. */
+void flush_cpu(struct kmem_cache *c, unsigned cpu);
+/* The same for all that lies in the depot. */
+void flush_depot(struct kmem_cache *c);
+
+/* ---- slab_cache.c ---------------------------------------------------------------------------- */
+
+/* c is zeroed. */
+void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_t align,
+		      unsigned flags, void (*ctor)(void *obj));
 int slab_init(void);   /* after the buddy; 0 or -ENOMEM */
 void slab_exit(void);  /* every cache but the first ones is gone, or reported */
-/* Per-CPU arrays back to the slabs, empty slabs back to the buddy. Context: sleep. */
+/* All magazines back to the slabs, empty slabs back to the buddy. Context: sleep. */
 void slab_drain(void);
+/* The same for whoever is short of memory and may hold slab_mutex: pages given back, 0 if another
+ * is at it. Context: sleep. */
+size_t slab_reclaim(void);
+struct kmem_cache *slab_find(const char *name); /* slab_mutex held; NULL: none */
+
+/* ---- kmalloc.c ------------------------------------------------------------------------------- */
+
+#define KMALLOC_MAX 8192u
+unsigned kmalloc_nr_caches(void);
+/* Makes c the i-th of kmalloc's caches. */
+void kmalloc_setup(struct kmem_cache *c, unsigned i);
+
+/* ---- slab_debug.c ---------------------------------------------------------------------------- */
+
+/* Boot parameters slub_debug, slab_nomerge, slab_bug, init_on_alloc, init_on_free. */
+void slab_debug_init(void);
+extern bool slab_nomerge, slab_hardened;
+/* The debugging flags that slub_debug= adds to a cache of that name. */
+unsigned slab_debug_flags(const char *name, unsigned flags);
+/* One more corruption: says what, where and whose; ends the machine unless it is contained. */
+enum slab_bug {
+	SLAB_BUG_DOUBLE_FREE,
+	SLAB_BUG_FOREIGN,	/* in no slab at all */
+	SLAB_BUG_MIDDLE,	/* not at an object's start */
+	SLAB_BUG_WRONG_CACHE,
+	SLAB_BUG_WRITTEN,	/* a free object's word */
+	SLAB_BUG_FREELIST,	/* a free list leads elsewhere */
+	SLAB_BUG_REDZONE,
+	SLAB_BUG_POISON,
+	SLAB_BUG_PADDING,
+	SLAB_BUG_LEAK,
+	NR_SLAB_BUGS
+};
+void slab_report(struct kmem_cache *c, const void *obj, enum slab_bug bug, uintptr_t ip);
+uint64_t slab_bugs_seen(enum slab_bug bug); /* since start */
+/* Checked caches: everything one by one, under the cache's lock. */
+void *slab_debug_alloc(struct kmem_cache *c, gfp_t gfp, uintptr_t ip);
+void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip);
+void slab_debug_setup(struct kmem_cache *c, struct page *page);
+/* cache->lock held: whether obj is on the free list of its slab, or was never handed out. */
+bool slab_on_freelist(const struct kmem_cache *c, const struct page *page, const void *obj);
+/* How many of a slab's objects are damaged (said, not repaired); cache->lock held. */
+long slab_debug_check(struct kmem_cache *c, struct page *page);
+/* Who has obj, as text; "" if nobody wrote it down. */
+void slab_owner(const struct kmem_cache *c, const void *obj, char *buf, size_t n);
+static inline bool slab_checked(const struct kmem_cache *c)
+{
+	return c->flags & SLAB_DEBUG_FLAGS;
+}
+
+/* ---- slab_info.c ----------------------------------------------------------------------------- */
+
 /* The invariants of one cache: how many are broken. */
 long slab_check(struct kmem_cache *c);
 

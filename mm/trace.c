@@ -15,10 +15,11 @@
 #include "lib/string.h"
 #include "mm/lockrank.h"
 #include "mm/page_debug.h"
+#include "mm/slab_def.h"
 #include <quire/quire.h>
 
-bool trace_on, trace_pages_on;
-static bool trace_pages_wanted;
+bool trace_on, trace_pages_on, trace_kmem_on;
+static bool trace_pages_wanted, trace_kmem_wanted;
 static struct quire_trace_ring *ring;
 static struct quire_trace_record *records;
 static spinlock_t trace_lock = SPINLOCK_INIT_RANK("trace", RANK_TRACE);
@@ -110,6 +111,7 @@ void trace_exit(void)
 	ring = NULL;
 	records = NULL;
 	trace_pages_wanted = false;
+	trace_kmem_wanted = false;
 }
 
 void quire_trace_enable(bool on)
@@ -120,6 +122,8 @@ void quire_trace_enable(bool on)
 	trace_on = on && ring;
 	trace_pages_on = trace_on && trace_pages_wanted;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
+	trace_kmem_on = trace_on && trace_kmem_wanted;
+	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 	if (ring)
 		__atomic_store_n(&ring->enabled, trace_on, __ATOMIC_RELEASE);
 	spin_unlock_irqrestore(&trace_lock, flags);
@@ -135,6 +139,13 @@ void trace_set_pages(bool on)
 	trace_pages_wanted = on;
 	trace_pages_on = trace_on && on;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
+}
+
+void trace_set_kmem(bool on)
+{
+	trace_kmem_wanted = on;
+	trace_kmem_on = trace_on && on;
+	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 }
 
 void quire_trace_marker(const char *text, size_t n)

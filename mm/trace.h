@@ -13,6 +13,7 @@
 
 extern bool trace_on;	    /* records are written */
 extern bool trace_pages_on; /* page_alloc and page_free too: sysctl trace_pages */
+extern bool trace_kmem_on;  /* kmalloc, kfree ... too: sysctl trace_kmem */
 
 /* Writes one record of n words (at most 6). */
 void trace_write(unsigned type, const uint64_t *w, unsigned n);
@@ -88,8 +89,26 @@ static inline void trace_page_free(uint64_t pfn, unsigned order)
 		trace_write(QUIRE_TR_PAGE_FREE, (uint64_t[]){pfn, order}, 2);
 }
 
+/* Small objects, as Linux's events of the same names: event is QUIRE_TR_KMALLOC or _CACHE_ALLOC. The
+ * allocator's fast paths get here by kmem_hooks only. */
+static inline void trace_kmem_alloc(unsigned event, uintptr_t call_site, const void *ptr,
+				    size_t bytes_req, size_t bytes_alloc, unsigned gfp)
+{
+	if (unlikely(trace_kmem_on))
+		trace_write(event, (uint64_t[]){call_site, (uintptr_t)ptr, bytes_req, bytes_alloc,
+						gfp}, 5);
+}
+
+/* event: QUIRE_TR_KFREE or QUIRE_TR_KMEM_CACHE_FREE. */
+static inline void trace_kmem_free(unsigned event, uintptr_t call_site, const void *ptr)
+{
+	if (unlikely(trace_kmem_on))
+		trace_write(event, (uint64_t[]){call_site, (uintptr_t)ptr}, 2);
+}
+
 /* page_alloc and page_free records too, from the next quire_trace_enable() or at once. */
 void trace_set_pages(bool on);
+void trace_set_kmem(bool on); /* the same for small objects */
 int trace_init(void *ring, size_t size); /* NULL ring: no trace. 0 or -EINVAL */
 void trace_exit(void);
 

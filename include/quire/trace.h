@@ -59,6 +59,10 @@ enum quire_trace_type {
 	QUIRE_TR_PAGE_ALLOC_EXTFRAG = 24,
 	QUIRE_TR_PAGE_PCPU_DRAIN = 25,  /* w0 pfn, w1 order, w2 migratetype of the list */
 	QUIRE_TR_PAGE_ALLOC_FAIL = 26,  /* w0 order, w1 gfp, w2 enum quire_alloc_failure, w3 free */
+	QUIRE_TR_KMALLOC = 32,          /* w0 call site, w1 ptr, w2 bytes asked for, w3 given, w4 gfp */
+	QUIRE_TR_KMEM_CACHE_ALLOC = 33, /* the same */
+	QUIRE_TR_KFREE = 34,            /* w0 call site, w1 ptr */
+	QUIRE_TR_KMEM_CACHE_FREE = 35,  /* the same */
 };
 
 /* Why there was no page. */

@@ -251,8 +251,8 @@ Test(slab, wrong_cache_is_caught, .exit_code = 1)
 	struct kmem_cache *a, *b;
 
 	machine_up(64 * MIB, 1);
-	a = kmem_cache_create("a", 48, 0, 0, NULL);
-	b = kmem_cache_create("b", 48, 0, 0, NULL);
+	a = kmem_cache_create("a", 48, 0, SLAB_NO_MERGE, NULL);
+	b = kmem_cache_create("b", 48, 0, SLAB_NO_MERGE, NULL);
 	kmem_cache_free(b, kmem_cache_alloc(a, GFP_KERNEL));
 	exit(0);
 }
@@ -266,7 +266,7 @@ Test(slab, write_after_free_is_caught, .exit_code = 1)
 	p = kmalloc(64, GFP_KERNEL);
 	kfree(p);
 	hal_unpoison(p, 64);
-	p[1] = 1;
+	p[4] = 1; /* the middle, where a free object has its word */
 	(void)kmalloc(64, GFP_KERNEL);
 	exit(0);
 }
