@@ -194,7 +194,7 @@ static void report(const struct kmem_cache *c, const void *obj, enum slab_bug bu
 
 	__atomic_fetch_add(&bugs_seen[bug], 1, __ATOMIC_RELAXED);
 	scnprintf(line, sizeof(line), "BUG %s: %s%s%s: object 0x%lx, called from 0x%lx%s%s",
-		  c ? c->name : "kmalloc", what ? what : "", what ? ": " : "", bug_names[bug],
+		  c ? c->name : "kmalloc", what ? what : "", what ? " " : "", bug_names[bug],
 		  (unsigned long)obj, (unsigned long)ip, *owner ? "; " : "", owner);
 	if (!contain && bug != SLAB_BUG_LEAK)
 		os_panic(line);
