@@ -95,10 +95,12 @@ static int ioremap_page_range(uintptr_t start, size_t size, phys_addr_t phys, en
 
 /* ---- areas ------------------------------------------------------------------------------------- */
 
+#define GUARD_SIZE PAGE_SIZE /* absent, behind each area */
+
 /* Bytes that are, or could be, mapped. */
 static size_t get_vm_area_size(const struct vm_struct *vm)
 {
-	return vm->flags & VM_NO_GUARD ? vm->size : vm->size - PAGE_SIZE;
+	return vm->size - GUARD_SIZE;
 }
 
 /* A new area, nothing mapped in it. size: whole pages, without the guard page. */
@@ -111,9 +113,7 @@ static struct vm_struct *__get_vm_area_node(size_t size, size_t align, unsigned 
 		return NULL;
 	vm->flags = flags;
 	vm->caller = caller;
-	if (!(flags & VM_NO_GUARD))
-		size += PAGE_SIZE;
-	if (alloc_vmap_area(vm, size, align))
+	if (alloc_vmap_area(vm, size + GUARD_SIZE, align))
 		return vm;
 	kfree(vm);
 	return NULL;
@@ -150,9 +150,15 @@ static void free_page_array(struct page **pages)
 void release_vm_struct(struct vm_struct *vm)
 {
 	for (unsigned i = 0; i < vm->nr_pages; i++)
-		if (vm->pages[i])
-			put_page(vm->pages[i]);
+		put_page(vm->pages[i]);
 	free_page_array(vm->pages);
+	kfree(vm);
+}
+
+void forget_vm_struct(struct vm_struct *vm)
+{
+	if (!is_vmalloc_addr(vm->pages)) /* else it is an area of its own, and ends as one */
+		kfree(vm->pages);
 	kfree(vm);
 }
 
@@ -164,8 +170,7 @@ static bool free_unmap_vmap_area(struct vmap_area *va)
 	if (!unlink_vmap_area(va))
 		return false;
 	account(vm, -1);
-	if (get_vm_area_size(vm))
-		unmap_kernel_range_noflush(va->va_start, get_vm_area_size(vm));
+	unmap_kernel_range_noflush(va->va_start, get_vm_area_size(vm));
 	free_vmap_area_noflush(va);
 	return true;
 }
@@ -301,11 +306,9 @@ static void *__ioremap_caller(phys_addr_t phys, size_t size, enum mem_type mt, c
 	size_t offset = phys & (PAGE_SIZE - 1), bytes;
 	struct vm_struct *vm;
 
-	if (!size || last < phys || last >> PAGE_SHIFT >= widest || offset + size < size)
+	if (!size || last < phys || last >> PAGE_SHIFT >= widest)
 		return NULL;
-	bytes = PAGE_ALIGN(offset + size);
-	if (!bytes)
-		return NULL;
+	bytes = PAGE_ALIGN(offset + size); /* far from the last address: frame numbers are narrower */
 	if (holds_ram(phys, last)) {
 		complain("ioremap on RAM at", (void *)(uintptr_t)phys);
 		return NULL;
@@ -387,10 +390,9 @@ static void show_area(quire_emit_fn emit, void *ctx, const struct vm_struct *v)
 	char line[256];
 	size_t n;
 
-	n = scnprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu", (unsigned long)v->addr,
-		      (unsigned long)v->addr + v->size, (unsigned long)v->size);
-	if (v->caller)
-		n += scnprintf(line + n, sizeof(line) - n, " 0x%lx", (unsigned long)v->caller);
+	n = scnprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu 0x%lx", (unsigned long)v->addr,
+		      (unsigned long)v->addr + v->size, (unsigned long)v->size,
+		      (unsigned long)v->caller);
 	if (v->nr_pages)
 		n += scnprintf(line + n, sizeof(line) - n, " pages=%u", v->nr_pages);
 	if (v->phys_addr)

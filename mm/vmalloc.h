@@ -17,7 +17,6 @@ struct page;
 #define VM_IOREMAP	0x00000001ul /* device registers */
 #define VM_ALLOC	0x00000002ul /* vmalloc: the pages are the area's own */
 #define VM_MAP		0x00000004ul /* vmap: a reference to each of somebody's pages */
-#define VM_NO_GUARD	0x00000040ul /* no absent page behind it */
 #define VM_KERNEL_STACK 0x10000000ul /* counted as a stack */
 
 /* What one area is for. Constant from the moment that its vmap_area points to it. */
@@ -80,6 +79,8 @@ long check_vmap_areas(void);
 
 /* vmalloc.c: frees what vm holds, after the flush. Context: sleep. */
 void release_vm_struct(struct vm_struct *vm);
+/* vmalloc.c: the end of an area that nobody freed; its pages stay out, and are missed. */
+void forget_vm_struct(struct vm_struct *vm);
 
 /* ---- vmalloc.c --------------------------------------------------------------------------------- */
 

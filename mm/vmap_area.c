@@ -553,7 +553,7 @@ static void free_tree(struct rb_root *root, bool used)
 		if (used) {
 			hal_kernel_unmap(va->va_start, va_size(va) >> PAGE_SHIFT);
 			hal_kernel_flush(va->va_start, va->va_end);
-			kfree(va->vm);
+			forget_vm_struct(va->vm);
 		}
 		kmem_cache_free(vmap_area_cachep, va);
 	}
@@ -563,8 +563,7 @@ void vmap_area_exit(void)
 {
 	if (!vmap_area_cachep)
 		return;
-	while (purge_vmap_area_lazy()) /* a vm's own array of pages may wait next */
-		;
+	purge_vmap_area_lazy();
 	free_tree(&vmap_area_root, true);
 	free_tree(&free_vmap_area_root, false);
 	kmem_cache_destroy(vmap_area_cachep);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "lib/errno.h"
 #include "mm/kmap.h"
 #include "mm/vmalloc.h"
 
@@ -362,6 +363,7 @@ Test(vmalloc, aligned_areas)
 	vfree(p);
 	cr_expect_null(alloc_vmap_area(&vm[0], SIZE_MAX & ~(PAGE_SIZE - 1), PAGE_SIZE));
 	cr_expect_null(alloc_vmap_area(&vm[0], 1, PAGE_SIZE), "no whole page");
+	cr_expect_null(alloc_vmap_area(&vm[0], 0, PAGE_SIZE));
 	for (unsigned i = 0; i < 4; i++) {
 		cr_expect(unlink_vmap_area(va[i]));
 		cr_expect_not(unlink_vmap_area(va[i]), "the second one loses");
@@ -396,6 +398,73 @@ Test(vmalloc, full_range)
 		free_vmap_area(va);
 	}
 	machine_down();
+}
+
+/* Every address is taken but for one aligned piece: too little to be sure of a fit, and it fits. */
+Test(vmalloc, the_last_piece_lies_well)
+{
+	static struct vm_struct vm[200], last;
+	const size_t piece = 64 * PAGE_SIZE;
+	struct vmap_area *va[200], *kept;
+	unsigned n = 0;
+
+	machine_up(64 * MIB, 1);
+	kept = alloc_vmap_area(&last, piece, piece);
+	for (size_t size = 1ul << 40; size >= PAGE_SIZE; size /= 2)
+		while (n < 200 && (va[n] = alloc_vmap_area(&vm[n], size, PAGE_SIZE)))
+			n++;
+	cr_assert_lt(n, 200);
+	cr_expect_null(vmalloc(PAGE_SIZE), "full");
+	unlink_vmap_area(kept);
+	free_vmap_area(kept);
+	cr_expect_null(alloc_vmap_area(&last, piece, 2 * piece * 1024));
+	kept = alloc_vmap_area(&last, piece, piece);
+	cr_assert(kept);
+	unlink_vmap_area(kept);
+	free_vmap_area(kept);
+	while (n--) {
+		unlink_vmap_area(va[n]);
+		free_vmap_area(va[n]);
+		cr_assert_eq(check_vmap_areas(), 0);
+	}
+	machine_down();
+}
+
+/* ---- start and end ----------------------------------------------------------------------------- */
+
+Test(vmalloc, start_without_memory)
+{
+	const struct kernel_layout *l;
+	int err = -1;
+
+	machine_up(64 * MIB, 1);
+	l = hal_kernel_layout();
+	vmap_area_exit();
+	vmap_area_exit();
+	for (unsigned kind = 0; kind < QUIRE_INJECT_KINDS; kind++) {
+		for (unsigned n = 1; err; n++) {
+			quire_inject_set(kind, n);
+			err = vmap_area_init(l->vmalloc_base + PAGE_SIZE, l->vmalloc_end);
+			quire_inject_set(kind, 0);
+			cr_assert(!err || err == -ENOMEM);
+			cr_assert_lt(n, 20);
+		}
+		vmap_area_exit();
+		err = -1;
+	}
+	cr_assert_eq(vmap_area_init(l->vmalloc_base + PAGE_SIZE, l->vmalloc_end), 0);
+	machine_down();
+}
+
+Test(vmalloc, what_nobody_freed_is_told)
+{
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	p = vmalloc(3 * PAGE_SIZE);
+	cr_expect_eq(quire_exit(), 3);
+	cr_expect_not(writable(p), "the range is empty again");
+	fake_machine_destroy();
 }
 
 /* ---- lazy unmapping ---------------------------------------------------------------------------- */
@@ -498,6 +567,8 @@ Test(vmalloc, vmap_shows_pages_in_order)
 	cr_expect_not(writable(p));
 	cr_expect_eq(free_pages_now(), before);
 	cr_expect_null(vmap(pages, 0, VM_MAP, PAGE_KERNEL));
+	cr_expect_null(vmap(pages, UINT32_MAX, VM_MAP, PAGE_KERNEL), "more than the machine has");
+	vunmap(NULL);
 	machine_down();
 }
 
@@ -587,6 +658,11 @@ Test(vmalloc, ioremap_refuses)
 	cr_expect_null(ioremap(fake_device_phys(), SIZE_MAX));
 	cr_expect_null(ioremap(32 * MIB, 8), "RAM");
 	cr_expect_null(ioremap(48 * MIB - 10, 20), "over a border of frames");
+	char *table = ioremap_cache(0, 1);
+
+	cr_expect(table, "what nobody may use is no RAM of ours");
+	iounmap(table);
+	cr_expect_null(quire_stack_alloc(0));
 	cr_expect_eq(free_pages_now(), before);
 	machine_down();
 }
@@ -610,7 +686,7 @@ Test(vmalloc, vmallocinfo)
 {
 	static struct text t;
 	struct page *page;
-	char *a, *b, *c, *line, want[100];
+	char *a, *b, *c, *p, *line, want[100];
 
 	machine_up(64 * MIB, 1);
 	page = alloc_pages(GFP_KERNEL, 0);
@@ -627,6 +703,14 @@ Test(vmalloc, vmallocinfo)
 	expect_line(line, c - 16, 2 * PAGE_SIZE, want);
 	vunmap(b);
 	iounmap(c);
+	p = vmalloc(BIG * PAGE_SIZE);
+	t.n = 0;
+	quire_show_vmallocinfo(text_emit, &t);
+	cr_expect(strstr(t.s, " vmalloc vpages N0="), "%s", t.s);
+	vfree(p);
+	vmalloc_drain();
+	b = vmap(&page, 1, VM_MAP, PAGE_KERNEL);
+	vunmap(b);
 	t.n = 0;
 	quire_show_vmallocinfo(text_emit, &t);
 	line = strchr(t.s, '\n') + 1;
