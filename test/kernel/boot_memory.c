@@ -251,7 +251,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	}
 	test_sums(mib);
 	test_holes();
-	test_every_block(mib <= 4096);
+	test_every_block(mib <= 1024);
 	test_kernel_range();
 	result(quire_exit() == 0, "everything is given back");
 	say("1..%u\n", tests);
@@ -272,25 +272,4 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 	unexpected("page fault", tf);
 }
 
-void kernel_syscall(struct trap_frame *tf)
-{
-	unexpected("system call", tf);
-}
-
-void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
-{
-	unexpected("trap from user mode", tf);
-}
-
-_Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
-{
-	unexpected(what, tf);
-}
-
-void kernel_timer_tick(struct trap_frame *tf)
-{
-}
-
-void kernel_return_to_user(struct trap_frame *tf)
-{
-}
+#include "test/arch/bare_none.h" /* ends with unexpected() */

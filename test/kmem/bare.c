@@ -49,25 +49,4 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 	unexpected("page fault", tf);
 }
 
-void kernel_syscall(struct trap_frame *tf)
-{
-	unexpected("system call", tf);
-}
-
-void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
-{
-	unexpected("trap from user mode", tf);
-}
-
-_Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
-{
-	unexpected(what, tf);
-}
-
-void kernel_timer_tick(struct trap_frame *tf)
-{
-}
-
-void kernel_return_to_user(struct trap_frame *tf)
-{
-}
+#include "test/arch/bare_none.h" /* ends with unexpected() */
