@@ -26,9 +26,10 @@ OPTIONS = {
 
 # What runs need of each build; tests want all of it.
 TARGETS = {
-    'host': ['user/quire-host-x86_64', 'user/runner-native', 'user/replayer-native'],
-    'x86_64': ['kernel/quire.elf', 'user/runner', 'user/replayer'],
-    'riscv64': ['kernel/quire.elf', 'user/runner', 'user/replayer'],
+    'host': ['user/quire-host-x86_64', 'user/runner-native', 'user/replayer-native',
+             'user/quire-fuzz-x86_64', 'user/fuzz-native'],
+    'x86_64': ['kernel/quire.elf', 'user/runner', 'user/replayer', 'user/fuzz'],
+    'riscv64': ['kernel/quire.elf', 'user/runner', 'user/replayer', 'user/fuzz'],
 }
 
 

@@ -307,6 +307,7 @@ SUITES = {
     'tsan': [('host', ['tsan'])],
     'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
     'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
+    'oracle': [('host', ['oracle'])],
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],
 }
@@ -363,6 +364,21 @@ def cmd_compile(args):
     for name, count in table.rules.items():
         print(f'  left out: {count} {compare.rule_text(name)}')
     return OK
+
+
+def cmd_ask(args):
+    """Expectations of scenarios from a real kernel."""
+    import ask
+    for path in args.file:
+        if machines.Subject(path).is_recording:
+            raise CannotRun(f'{path}: is a recording, not a scenario')
+    return ask.record(args.file, args.on, args.check)
+
+
+def cmd_fuzz(args):
+    import fuzz
+    packages.ensure('build')
+    return fuzz.command(args)
 
 
 def cmd_demo(args):
@@ -430,6 +446,25 @@ def parser():
     p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
     _machine_options(p, 'host,x86_64,riscv64')
     p.add_argument('file', nargs='+')
+    p = add('ask', cmd_ask, 'fill in what scenarios expect with what a real kernel answers')
+    p.add_argument('--on', metavar='M', default='linux-5.10',
+                   help='the machine that is asked (default: linux-5.10)')
+    p.add_argument('--check', action='store_true', help='only tell which files would change')
+    p.add_argument('file', nargs='+')
+    p = add('fuzz', cmd_fuzz, 'compare machines over random scenarios, in bulk')
+    p.add_argument('--seeds', metavar='FIRST:END', default='0:300', help='default: 0:300')
+    p.add_argument('--on', metavar='M,M…', default='host,linux-5.10',
+                   help='machines (default: host,linux-5.10)')
+    p.add_argument('--ops', type=int, default=40, help='operations a scenario (default: 40)')
+    p.add_argument('--shards', type=int, default=2, help='slices at a time (default: 2)')
+    p.add_argument('--slice', type=int, default=500, help='seeds a boot (default: 500)')
+    p.add_argument('--progress', metavar='FILE', help='what is done, and where to go on')
+    p.add_argument('--minutes', type=float, default=0, help='begin no slice after this long')
+    p.add_argument('--examine', type=int, default=5,
+                   help='shrink so many of the seeds that differ (default: 5)')
+    p.add_argument('--found', metavar='DIR', help='write the shrunk scenarios there')
+    p.add_argument('--show', action='store_true', help='print everything that is seen')
+    p.add_argument('--record', metavar='FILE', help='write the digests of linux-5.10 to FILE')
     p = add('record', cmd_record, 'record what a program asks of memory (root)')
     p.add_argument('-o', '--output', required=True, metavar='FILE',
                    help='the recording; a name ending in .xz is compressed')

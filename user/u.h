@@ -36,7 +36,9 @@ struct u_seen u_access(struct u *u, enum u_kind kind, uintptr_t addr, unsigned w
 		       uint64_t value);
 
 /* The address and size of memory for pointer arguments. Never in a range that is traced. */
+#ifndef U_SCRATCH_SIZE /* a program that forks often may be built with less */
 #define U_SCRATCH_SIZE 0x21000ul
+#endif
 uintptr_t u_scratch(struct u *u);
 /* Copies between it and the program's own memory; [at, at + n) lies in the scratch memory. */
 void u_poke(struct u *u, uintptr_t at, const void *src, size_t n);
@@ -71,7 +73,9 @@ long u_exec(struct u *u, const char *path, const char *const *argv, uintptr_t he
 	    const void *state, size_t size);
 
 /* Sizes of the block of memory that a program gets besides its state, where it has it to itself. */
+#ifndef U_STACK_SIZE
 #define U_STACK_SIZE	 0x10000ul
+#endif
 #define U_ALTSTACK_SIZE	 0x4000ul
 #define U_BLOCK_SIZE	 (U_PAGE + U_SCRATCH_SIZE + U_ALTSTACK_SIZE + U_STACK_SIZE)
 

@@ -163,7 +163,7 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 	return pid;
 }
 
-#define FIRST_HEAP	    0x800000ul /* about where a small ELF file ends */
+#define FIRST_HEAP	    0x809000ul /* about where a small ELF file ends; nothing larger than a page fits */
 #define PR_SET_MM	    35
 #define PR_SET_MM_START_BRK 6
 #define PR_SET_MM_BRK	    7

@@ -37,7 +37,7 @@ struct u_raw u_store4(uintptr_t addr, uint64_t v), u_store8(uintptr_t addr, uint
 struct u_raw u_fetch(uintptr_t addr);
 void u_start(long *sp);
 extern const struct u_program U_PROGRAM;
-extern char __executable_start[], _end[];
+extern char __executable_start[];
 
 long u_syscall(struct u *u, long nr, long a, long b, long c, long d, long e, long f)
 {
@@ -150,13 +150,32 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 	return pid;
 }
 
+/* The image's end by its own program headers: the linker's _end may lie a page further on, where
+ * the heap begins. */
+static uintptr_t image_end(void)
+{
+	const char *image = __executable_start;
+	uint64_t phoff = *(const uint64_t *)(image + 32), end = 0;
+	unsigned count = *(const uint16_t *)(image + 56);
+
+	for (const char *ph = image + phoff; count; count--, ph += 56) {
+		uint64_t v = *(const uint64_t *)(ph + 16) + *(const uint64_t *)(ph + 40);
+
+		if (*(const uint32_t *)ph == 1 && v > end) /* PT_LOAD */
+			end = v;
+	}
+	return end;
+}
+
 void u_warm(struct u *u, void *state, size_t size)
 {
+	uintptr_t end = image_end();
+
 	for (uintptr_t p = (uintptr_t)u; p < u->end; p += U_PAGE)
 		*(volatile char *)p = *(volatile char *)p;
 	/* The program's own pages; accesses that may fail, for there may be gaps between them. */
-	for (char *p = __executable_start; p < _end; p += U_PAGE)
-		u_access(u, U_LOAD, (uintptr_t)p, 1, 0);
+	for (uintptr_t p = (uintptr_t)__executable_start; p < end; p += U_PAGE)
+		u_access(u, U_LOAD, p, 1, 0);
 	u_access(u, U_LOAD, 0, 1, 0); /* the signal's way */
 }
 

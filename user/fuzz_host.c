@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * quire-fuzz-ENCODING ARGUMENTS of user/fuzz.c
+ *
+ * Random scenarios on the machine in software. Exit status: the program's; 2 as well if the
+ * machine could not be made.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "user/fuzz.h"
+#include "user/u_fake.h"
+
+static void log_out(const char *s, size_t n)
+{
+	fwrite(s, 1, n, stdout);
+}
+
+int main(int argc, char **argv)
+{
+	struct fake_config c = { .log = log_out, .cmdline = "norandmaps" };
+	int status;
+
+	if (fake_machine_create(&c))
+		return 2;
+	status = u_fake_run(&fuzz_program, argc, argv);
+	fake_machine_destroy();
+	return status < 0 ? 2 : status;
+}
