@@ -42,6 +42,22 @@ static size_t ring_copy(struct pipe *p, size_t at, uintptr_t user, size_t n, boo
 	return done;
 }
 
+/* A page at a time, each of them whole: a piece that the user cannot take stays in the pipe. */
+static size_t take_pieces(struct pipe *p, uintptr_t buf, size_t n)
+{
+	size_t done = 0, piece;
+
+	while (done < n) {
+		piece = min(n - done, (size_t)PAGE_SIZE);
+		if (ring_copy(p, p->head, buf + done, piece, true) < piece)
+			break;
+		p->head = (p->head + piece) % PIPE_SIZE;
+		p->used -= piece;
+		done += piece;
+	}
+	return done;
+}
+
 /* Waits for the first byte only; 0 once no writer is left. */
 static long pipe_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
@@ -59,9 +75,7 @@ static long pipe_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 		if (sleep_on(p, 0, true, 0) == -EINTR)
 			return -ERESTARTSYS;
 	}
-	got = ring_copy(p, p->head, buf, min(n, p->used), true);
-	p->head = (p->head + got) % PIPE_SIZE;
-	p->used -= got;
+	got = take_pieces(p, buf, min(n, p->used));
 	if (got)
 		wake_up(p, 0, ~0u);
 	return got ? (long)got : -EFAULT;
@@ -91,7 +105,7 @@ static int wait_for_room(struct file *f, struct pipe *p, size_t n)
 static long pipe_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
-	size_t done = 0, put;
+	size_t done = 0, piece;
 	int err;
 
 	(void)pos;
@@ -99,12 +113,12 @@ static long pipe_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 		err = wait_for_room(f, p, n - done);
 		if (err)
 			return done ? (long)done : err;
-		put = ring_copy(p, p->head + p->used, buf + done,
-				min(n - done, PIPE_SIZE - p->used), false);
-		if (!put)
+		/* Pieces of a page go in whole or not at all, as into Linux's page-sized slots. */
+		piece = min(min(n - done, PIPE_SIZE - p->used), (size_t)PAGE_SIZE);
+		if (ring_copy(p, p->head + p->used, buf + done, piece, false) < piece)
 			return done ? (long)done : -EFAULT;
-		p->used += put;
-		done += put;
+		p->used += piece;
+		done += piece;
 		wake_up(p, 0, ~0u);
 	}
 	return (long)done;

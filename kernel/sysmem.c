@@ -114,7 +114,9 @@ SYSCALL(mincore) { return quire_mincore(mm(), a[0], a[1], a[2]); }
 
 SYSCALL(remap_file_pages)
 {
-	return quire_remap_file_pages(mm(), a[0], a[1], a[2], a[3], a[4]);
+	struct usage c = count_start();
+
+	return count_end(&c, quire_remap_file_pages(mm(), a[0], a[1], a[2], a[3], a[4]));
 }
 
 SYSCALL(membarrier)

@@ -146,6 +146,18 @@ static bool can_madv_lru(const struct vm_area_struct *vma)
 	return !(vma->vm_flags & (VM_LOCKED | VM_HUGETLB | VM_PFNMAP));
 }
 
+/* Other spaces' entries of a shared page stay dirty, so their owners lose nothing; a page that is
+ * marked dirty itself must not be taken from them. */
+static bool may_be_freed(struct page *page)
+{
+	if (!page_test(page, PG_dirty))
+		return true;
+	if (page_mapcount(page) != 1)
+		return false;
+	page_clear(page, PG_dirty);
+	return true;
+}
+
 /* MADV_FREE: the pages look as if they had never been written; reclaim may drop them. */
 static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
@@ -157,7 +169,7 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		struct pte_desc d = pte_desc(pte_get(pte));
 
-		if (d.kind != PTE_LEAF || d.special || page_mapcount(pfn_to_page(d.pfn)) != 1)
+		if (d.kind != PTE_LEAF || d.special || !may_be_freed(pfn_to_page(d.pfn)))
 			continue;
 		d = pte_desc(hal_pte_xchg(pte, 0));
 		d.dirty = false;

@@ -28,13 +28,33 @@ int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len)
 
 /* ---- populating ------------------------------------------------------------------------------ */
 
-/* Is the page there, with the right to be written if that is asked for? */
-static bool page_is_in(struct mm_struct *mm, uintptr_t addr, bool write)
+/* Is the page there, with the right to be written if that is asked for? *clean: but it never was. */
+static bool page_is_in(struct mm_struct *mm, uintptr_t addr, bool write, bool *clean)
 {
 	pte_t *pte = pt_find(mm, addr);
 	pte_t v = pte ? pte_get(pte) : 0;
 
+	*clean = write && !pte_desc(v).dirty;
 	return pte_present(v) && (!write || pte_write(v));
+}
+
+/* A page that stands clean where it is wanted for writing counts as written, as in 5.10: whoever
+ * asked may write it behind the entry's back. MADV_FREE had made it clean. */
+static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	struct page *table = pt_page(pte);
+
+	(void)mm;
+	(void)ctx;
+	ptl_lock(&table->ptl);
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
+		struct pte_desc d = pte_desc(pte_get(pte));
+
+		if (d.kind == PTE_LEAF && d.w && !d.dirty && !d.special)
+			page_set(pfn_to_page(d.pfn), PG_dirty);
+	}
+	ptl_unlock(&table->ptl);
+	return 0;
 }
 
 /* Faults one page in, as an access would. A write may take two steps: page of zeros, then copy. */
@@ -43,8 +63,9 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 	struct mm_struct *mm = vma->vm_mm;
 	unsigned flags = write ? FAULT_FLAG_WRITE : 0;
 	vm_fault_t ret;
+	bool clean;
 
-	for (int tries = 0; !page_is_in(mm, addr, write); tries++) {
+	for (int tries = 0; !page_is_in(mm, addr, write, &clean); tries++) {
 		if (tries == 16) /* a writer against somebody who keeps taking the page away */
 			return -EFAULT;
 		ret = handle_mm_fault(vma, addr, flags, NULL);
@@ -55,6 +76,8 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 		__atomic_fetch_add(ret & VM_FAULT_MAJOR ? &mm->maj_flt : &mm->min_flt, 1,
 				   __ATOMIC_RELAXED);
 	}
+	if (clean)
+		pt_for_each(mm, addr, addr + PAGE_SIZE, mark_wanted, NULL);
 	return 0;
 }
 
@@ -67,8 +90,11 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 	/* Nothing can be had of a PROT_NONE mapping, not even a lock for later. */
 	if (!vma_is_accessible(vma))
 		return -EFAULT;
-	if (vma->vm_flags & VM_LOCKONFAULT)
+	if (vma->vm_flags & VM_LOCKONFAULT) {
+		if (write)
+			pt_for_each(vma->vm_mm, start, end, mark_wanted, NULL);
 		return (end - start) >> PAGE_SHIFT;
+	}
 	for (; start < end; start += PAGE_SIZE, done++) {
 		int err = populate_page(vma, start, write);
 

@@ -463,13 +463,13 @@ static void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_fla
 	vma_set_page_prot(vma);
 }
 
-uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
-		      vm_flags_t vm_flags, unsigned long pgoff)
+/* Within the limits, and nothing else there any more: what 5.10 does before it asks whether there is
+ * memory, so that a failure from here on leaves a hole. 0 or -ENOMEM. */
+static int make_room(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t vm_flags,
+		     struct vm_area_struct **prev)
 {
-	unsigned long npages = len >> PAGE_SHIFT, charged = 0, old;
-	struct vm_area_struct *vma, *prev;
+	unsigned long npages = len >> PAGE_SHIFT, old;
 	struct rb_node **link, *parent;
-	int err;
 
 	if (!may_expand_vm(mm, vm_flags, npages)) {
 		/* A fixed mapping may replace what is counted already. */
@@ -477,8 +477,18 @@ uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, s
 		if (!may_expand_vm(mm, vm_flags, npages - old))
 			return -ENOMEM;
 	}
-	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
-		return -ENOMEM;
+	return munmap_vma_range(mm, addr, len, prev, &link, &parent) ? -ENOMEM : 0;
+}
+
+uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+		      vm_flags_t vm_flags, unsigned long pgoff)
+{
+	unsigned long npages = len >> PAGE_SHIFT, charged = 0;
+	struct vm_area_struct *vma, *prev;
+	int err = make_room(mm, addr, len, vm_flags, &prev);
+
+	if (err)
+		return err;
 	if (accountable_mapping(file, vm_flags)) {
 		charged = npages;
 		if (security_vm_enough_memory_mm(mm, charged))
@@ -575,9 +585,53 @@ static uintptr_t round_hint_to_min(uintptr_t hint)
 	return hint;
 }
 
+/* The size of the pages that MAP_HUGETLB asks for, 0 if there are none such. */
+static size_t huge_size(unsigned long flags)
+{
+	unsigned long log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
+
+	return !log || log == 21 ? 1ul << 21 : log == 30 ? 1ul << 30 : 0;
+}
+
+/* As get_unmapped_area(): a fixed place must suit the pages' size. */
+static uintptr_t hugetlb_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, size_t len,
+					   unsigned long flags)
+{
+	if (len > mm->task_size)
+		return -ENOMEM;
+	if (flags & MAP_FIXED)
+		return addr & (huge_size(flags) - 1) ? -EINVAL :
+		       addr > mm->task_size - len ? -ENOMEM : addr;
+	return get_unmapped_area(mm, NULL, 0, len, 0, flags);
+}
+
+/* What a mapping of huge pages comes to when its pool is empty, as it always is here: old mappings
+ * go, then there is no memory. */
+static uintptr_t hugetlb_mmap(struct mm_struct *mm, uintptr_t addr, size_t len, unsigned long flags,
+			      vm_flags_t vm_flags, unsigned long pgoff)
+{
+	struct vm_area_struct *prev;
+	unsigned long type = flags & MAP_TYPE;
+
+	if (!file_mmap_ok(pgoff, len))
+		return -EOVERFLOW;
+	if (type == MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK))
+		return -EOPNOTSUPP;
+	if (type != MAP_SHARED && type != MAP_SHARED_VALIDATE && type != MAP_PRIVATE)
+		return -EINVAL;
+	if (vm_flags & VM_GROWSDOWN)
+		return -EINVAL;
+	if (type != MAP_PRIVATE)
+		vm_flags |= VM_SHARED | VM_MAYSHARE;
+	if (make_room(mm, addr, len, vm_flags, &prev))
+		return -ENOMEM;
+	return pgoff << PAGE_SHIFT & (huge_size(flags) - 1) ? -EINVAL : -ENOMEM;
+}
+
 uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 		  unsigned long prot, unsigned long flags, unsigned long pgoff, size_t *populate)
 {
+	bool huge = flags & MAP_HUGETLB;
 	vm_flags_t vm_flags;
 	int err;
 
@@ -595,7 +649,8 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 		return -EOVERFLOW;
 	if (mm->map_count > vm_sysctl.max_map_count)
 		return -ENOMEM;
-	addr = get_unmapped_area(mm, file, addr, len, pgoff, flags);
+	addr = huge ? hugetlb_get_unmapped_area(mm, addr, len, flags)
+		    : get_unmapped_area(mm, file, addr, len, pgoff, flags);
 	if (IS_ERR_VALUE(addr))
 		return addr;
 	if ((flags & MAP_FIXED_NOREPLACE) && find_vma_intersection(mm, addr, addr + len))
@@ -606,6 +661,8 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 		return -EPERM;
 	if (mlock_future_check(mm, vm_flags, len))
 		return -EAGAIN;
+	if (huge)
+		return hugetlb_mmap(mm, addr, len, flags, vm_flags, pgoff);
 	err = file ? do_mmap_file(file, len, prot, flags, pgoff, &vm_flags)
 		   : do_mmap_anon(addr, flags, &pgoff, &vm_flags);
 	if (err)
@@ -617,16 +674,6 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 				    (flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE))
 		*populate = len;
 	return addr;
-}
-
-/* Huge pages are not built: their pool is always empty. */
-static long mmap_hugetlb(const struct file *file, size_t len, unsigned long flags)
-{
-	unsigned long log = flags >> MAP_HUGE_SHIFT & MAP_HUGE_MASK;
-
-	if (file || (log && log != 21 && log != 30))
-		return -EINVAL;
-	return len ? -ENOMEM : -EINVAL;
 }
 
 /* The byte offset of the call in pages; where the call takes it signed, the sign is kept. */
@@ -651,8 +698,11 @@ long quire_mmap(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned long 
 		return -EINVAL;
 	if (!(flags & MAP_ANONYMOUS) && (!file || (file->f_mode & QUIRE_FMODE_PATH)))
 		return -EBADF;
-	if (flags & MAP_HUGETLB)
-		return mmap_hugetlb(file, len, flags);
+	if (flags & MAP_HUGETLB) {
+		if (file || !huge_size(flags))
+			return -EINVAL;
+		len = (len + huge_size(flags) - 1) & ~(huge_size(flags) - 1);
+	}
 	/* Denying writers is the kernel's own flag, for executables; programs may not ask. */
 	flags &= ~(unsigned long)(MAP_EXECUTABLE | MAP_DENYWRITE);
 	down_write(&mm->mmap_lock);

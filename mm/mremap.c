@@ -111,14 +111,18 @@ static unsigned long recount_locked(struct mm_struct *mm)
  * MREMAP_DONTUNMAP: the old VMA stays, empty and not locked, also where only a part of it moved.
  * What then is locked no more stays counted (as in 5.10): munlock() does not find it.
  */
-static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma)
+static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma,
+			  bool accounted)
 {
-	bool locked = vma->vm_flags & VM_LOCKED;
+	bool locked = vma->vm_flags & VM_LOCKED, inside;
+	struct vm_area_struct *next = vma->vm_next;
 
+	inside = m->old > vma->vm_start && m->old + m->old_len < vma->vm_end;
 	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
-	/* Without entries its anonymous past means nothing; unless the merge made them one. */
-	if (new_vma != vma && vma->vm_start == m->old && vma->vm_end == m->old + m->old_len)
-		unlink_anon_vmas(vma);
+	if (accounted && inside && new_vma != vma && next && !(next->vm_flags & VM_ACCOUNT)) {
+		next->vm_flags |= VM_ACCOUNT;
+		vm_unacct_memory(-(long)vma_pages(next));
+	}
 	if (locked)
 		m->mm->locked_stale = m->mm->locked_vm - recount_locked(m->mm);
 }
@@ -181,7 +185,7 @@ static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
 	hiwater = mm->hiwater_vm;
 	vm_stat_account(mm, new_vma->vm_flags, m->new_len >> PAGE_SHIFT);
 	if (dontunmap) {
-		move_keep_old(m, vma, new_vma);
+		move_keep_old(m, vma, new_vma, flags & VM_ACCOUNT);
 		return ret;
 	}
 	move_unmap_old(m, vma, flags & VM_ACCOUNT);
