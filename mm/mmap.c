@@ -613,7 +613,7 @@ static uintptr_t hugetlb_mmap(struct mm_struct *mm, uintptr_t addr, size_t len, 
 	struct vm_area_struct *prev;
 	unsigned long type = flags & MAP_TYPE;
 
-	if (!file_mmap_ok(pgoff, len))
+	if (pgoff > (INT64_MAX - len) >> PAGE_SHIFT)
 		return -EOVERFLOW;
 	if (type == MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK))
 		return -EOPNOTSUPP;

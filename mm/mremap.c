@@ -109,7 +109,8 @@ static unsigned long recount_locked(struct mm_struct *mm)
 
 /*
  * MREMAP_DONTUNMAP: the old VMA stays, empty and not locked, also where only a part of it moved.
- * What then is locked no more stays counted (as in 5.10): munlock() does not find it.
+ * What then is locked no more stays counted (as in 5.10): munlock() does not find it. As there, too,
+ * the area behind one out of whose middle pages went becomes accounted, as if there had been a split.
  */
 static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma,
 			  bool accounted)
