@@ -463,21 +463,12 @@ static void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_fla
 	vma_set_page_prot(vma);
 }
 
-/* Within the limits, and nothing else there any more: what 5.10 does before it asks whether there is
- * memory, so that a failure from here on leaves a hole. 0 or -ENOMEM. */
-static int make_room(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t vm_flags,
-		     struct vm_area_struct **prev)
+/* A fixed mapping may replace what is counted already. */
+static bool may_replace(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t vm_flags)
 {
-	unsigned long npages = len >> PAGE_SHIFT, old;
-	struct rb_node **link, *parent;
+	unsigned long old = count_vma_pages_range(mm, addr, addr + len);
 
-	if (!may_expand_vm(mm, vm_flags, npages)) {
-		/* A fixed mapping may replace what is counted already. */
-		old = count_vma_pages_range(mm, addr, addr + len);
-		if (!may_expand_vm(mm, vm_flags, npages - old))
-			return -ENOMEM;
-	}
-	return munmap_vma_range(mm, addr, len, prev, &link, &parent) ? -ENOMEM : 0;
+	return may_expand_vm(mm, vm_flags, (len >> PAGE_SHIFT) - old);
 }
 
 uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
@@ -485,10 +476,14 @@ uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, s
 {
 	unsigned long npages = len >> PAGE_SHIFT, charged = 0;
 	struct vm_area_struct *vma, *prev;
-	int err = make_room(mm, addr, len, vm_flags, &prev);
+	struct rb_node **link, *parent;
+	int err;
 
-	if (err)
-		return err;
+	if (!may_expand_vm(mm, vm_flags, npages) && !may_replace(mm, addr, len, vm_flags))
+		return -ENOMEM;
+	/* From here on a failure leaves a hole, as in 5.10. */
+	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
+		return -ENOMEM;
 	if (accountable_mapping(file, vm_flags)) {
 		charged = npages;
 		if (security_vm_enough_memory_mm(mm, charged))
@@ -610,7 +605,6 @@ static uintptr_t hugetlb_get_unmapped_area(struct mm_struct *mm, uintptr_t addr,
 static uintptr_t hugetlb_mmap(struct mm_struct *mm, uintptr_t addr, size_t len, unsigned long flags,
 			      vm_flags_t vm_flags, unsigned long pgoff)
 {
-	struct vm_area_struct *prev;
 	unsigned long type = flags & MAP_TYPE;
 
 	if (pgoff > (INT64_MAX - len) >> PAGE_SHIFT)
@@ -623,7 +617,10 @@ static uintptr_t hugetlb_mmap(struct mm_struct *mm, uintptr_t addr, size_t len, 
 		return -EINVAL;
 	if (type != MAP_PRIVATE)
 		vm_flags |= VM_SHARED | VM_MAYSHARE;
-	if (make_room(mm, addr, len, vm_flags, &prev))
+	if (!may_expand_vm(mm, vm_flags, len >> PAGE_SHIFT) &&
+	    !may_replace(mm, addr, len, vm_flags))
+		return -ENOMEM;
+	if (do_munmap(mm, addr, len))
 		return -ENOMEM;
 	return pgoff << PAGE_SHIFT & (huge_size(flags) - 1) ? -EINVAL : -ENOMEM;
 }
