@@ -322,3 +322,235 @@ Test(mm_calls, mincore_in_parts)
 	cr_expect_eq(CALL(quire_mincore(cur, AT(0), PS, mm_now()->task_size)), FAULTED);
 	space_down();
 }
+
+/* ---- rights ------------------------------------------------------------------------------------ */
+
+static unsigned asked;
+
+static vm_fault_t own_mkwrite(struct vm_fault *vmf)
+{
+	asked++;
+	return 0;
+}
+
+static struct vm_operations_struct noticed_ops;
+
+/* An object that wants to know of each first write. */
+static int noticing_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	int err = real_ops->mmap(file, vma);
+
+	noticed_ops = *vma->vm_ops;
+	noticed_ops.page_mkwrite = own_mkwrite;
+	vma->vm_ops = &noticed_ops;
+	return err;
+}
+
+static const struct file_operations noticing_ops = {.mmap = noticing_mmap};
+
+Test(mm_calls, known_dirty_pages_are_not_noticed_again)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = object(&noticing_ops);
+	mmap_file(AT(0), 4, RW, MAP_SHARED | FIX, f, 0);
+	asked = 0;
+	store_at(AT(0), 1);
+	load_at(AT(1));
+	cr_expect_eq(asked, 1);
+	mprotect_at(AT(0), 4, PROT_READ);
+	cr_expect_eq(store_at(AT(0), 1), ACCERR);
+	mprotect_at(AT(0), 4, RW);
+	taken = 0;
+	cr_expect_eq(store_at(AT(0), 2), 0);
+	cr_expect_eq(taken, 0, "its page is known to be dirty");
+	cr_expect_eq(store_at(AT(1), 2), 0);
+	cr_expect_eq(asked, 2, "the other one is not");
+	mprotect_at(AT(0), 4, PROT_NONE);
+	mprotect_at(AT(0), 2, RW);
+	cr_expect_eq(store_at(AT(0), 3), 0);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, ranges_above_everything)
+{
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	cr_expect_eq(mprotect_at(AT(9), 1, RW), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mprotect(cur, AT(9), PS, RW | PROT_GROWSDOWN)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mprotect(cur, AT(9), PS, RW | PROT_GROWSUP)), NO_MEMORY);
+	cr_expect_eq(madvise_at(AT(9), 1, 4), NO_MEMORY);
+	cr_expect_eq(madvise_at(AT(0) - PS, 1, 4), NO_MEMORY);
+	cr_expect_eq(madvise_at(AT(0) - PS, 2, 4), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(9), PS, 0)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_msync(cur, AT(9), PS, 4)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_msync(cur, AT(0) - PS, PS, 4)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(9), PS, 2 * PS, 0, 0)), FAULTED);
+	cr_expect_eq(CALL(quire_remap_file_pages(cur, AT(9), PS, 0, 0, 0)), INVALID);
+	limit_set(OS_RLIMIT_AS, 0);
+	mmap_at(AT(0), 1, PROT_READ, PRIV | FIX);
+	cr_expect_eq(mprotect_at(AT(0), 1, RW), 0, "was beyond the limit before");
+	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	space_down();
+}
+
+/* ---- moves ------------------------------------------------------------------------------------- */
+
+Test(mm_calls, moves_of_every_kind)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(64, FRW);
+	/* Towards its older neighbour: walkers of the object must not miss a page meanwhile. */
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(10), 2, RW, MAP_SHARED | FIX, f, 2);
+	store_at(AT(10), 5);
+	mprotect_at(AT(11), 1, PROT_NONE);
+	mprotect_at(AT(11), 1, RW);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(10), 2 * PS, 2 * PS, FIXED_TO, AT(2))), (long)AT(2));
+	cr_expect_eq(mm_now()->map_count, 1);
+	cr_expect_eq(load_at(AT(2)), 5);
+	/* Entries without rights move as they are. */
+	mmap_at(AT(20), 2, RW, PRIV | FIX);
+	store_at(AT(20), 6);
+	mprotect_at(AT(20), 2, PROT_NONE);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(20), 2 * PS, 2 * PS, FIXED_TO, AT(30))), (long)AT(30));
+	mprotect_at(AT(30), 2, RW);
+	cr_expect_eq(load_at(AT(30)), 6);
+	/* A private mapping with copies, back to its neighbour of the same anon_vma. */
+	mmap_file(AT(40), 4, RW, MAP_PRIVATE | FIX, f, 8);
+	store_at(AT(40), 7);
+	store_at(AT(42), 8);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(42), 2 * PS, 2 * PS, FIXED_TO, AT(50))), (long)AT(50));
+	cr_expect_eq(CALL(quire_mremap(cur, AT(50), 2 * PS, 2 * PS, FIXED_TO, AT(42))), (long)AT(42));
+	cr_expect_eq(load_at(AT(42)), 8);
+	cr_expect_eq(load_at(AT(40)), 7);
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, moves_that_are_refused)
+{
+	size_t all;
+
+	space_up();
+	all = mm_now()->task_size;
+	mmap_at(AT(0), 4, PROT_READ, PRIV | FIX);
+	mmap_at(AT(8), 4, RW, PRIV | FIX);
+	store_at(AT(8), 1);
+	/* What is not accounted promises nothing. */
+	cr_expect_eq(CALL(quire_mremap(cur, AT(0), 2 * PS, 2 * PS, FIXED_TO | DONTUNMAP, AT(20))),
+		     (long)AT(20));
+	quire_sysctl_set("overcommit_memory", 2);
+	quire_sysctl_set("overcommit_kbytes", 1);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 2 * PS, 2 * PS, FIXED_TO | DONTUNMAP, AT(30))),
+		     NO_MEMORY);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 4 * PS, 8 * PS, MAYMOVE, 0)), NO_MEMORY);
+	quire_sysctl_set("overcommit_memory", 0);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, PS, FIXED_TO, AT(30) + 1)), INVALID);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, all + PS, FIXED_TO, AT(30))), INVALID);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, 2 * PS, FIXED_TO, all - PS)), INVALID);
+	limit_set(OS_RLIMIT_AS, (mm_now()->total_vm + 1) * PS);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 2 * PS, 2 * PS, MAYMOVE | DONTUNMAP, 0)), NO_MEMORY);
+	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	/* Too long for any hole, though not promised. */
+	mmap_at(AT(40), 1, RW, PRIV | FIX | MAP_NORESERVE);
+	mmap_at(AT(41), 1, PROT_READ, PRIV | FIX);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(40), PS, all - PS, MAYMOVE, 0)), NO_MEMORY);
+	cr_expect_eq(CALL(quire_mremap(cur, AT(40), PS, all + PS, 0, 0)), NO_MEMORY);
+	space_down();
+}
+
+/* A stack whose key is small, far away: it may not grow below the start of its keys. */
+Test(mm_calls, a_stack_grows_no_further_than_its_key)
+{
+	space_up();
+	mmap_at(64 * PS, 2, RW, PRIV | FIX | MAP_GROWSDOWN);
+	store_at(64 * PS, 1);
+	cr_expect_eq(CALL(quire_mremap(cur, 64 * PS, 2 * PS, 2 * PS, FIXED_TO, AT(6000))),
+		     (long)AT(6000));
+	cr_expect_eq(store_at(AT(6000) - 65 * PS, 1), MAPERR);
+	cr_expect_eq(store_at(AT(6000) - 64 * PS, 1), 0);
+	cr_expect_eq(store_at(AT(6000) - 65 * PS, 1), MAPERR);
+	space_down();
+}
+
+/* ---- what /proc shows -------------------------------------------------------------------------- */
+
+static struct text shown;
+
+static const char *show(void (*fn)(struct quire_mm *, quire_emit_fn, void *))
+{
+	shown.n = 0;
+	shown.s[0] = 0;
+	fn(cur, text_emit, &shown);
+	return shown.s;
+}
+
+Test(mm_calls, what_proc_shows)
+{
+	struct quire_inode *inode = NULL;
+	struct quire_file *f;
+	unsigned long statm[7];
+
+	space_up();
+	f = file_new(4, FRW);
+	inode = quire_file_inode(f);
+	quire_inode_get(inode);
+	quire_file_put(f);
+	f = quire_file_open(inode, FRW, "/a\nb");
+	quire_inode_put(inode);
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(4), 2, RW, MAP_PRIVATE | FIX, f, 0);
+	store_at(AT(0), 1);
+	store_at(AT(4), 1);
+	load_at(AT(5));
+	mmap_at(AT(8), 4, RW, PRIV | FIX);
+	store_at(AT(8), 1);
+	store_at(AT(9), 1);
+	load_at(AT(10));
+	madvise_at(AT(9), 1, 8);
+	mprotect_at(AT(8), 4, PROT_NONE);
+	cr_expect(strstr(show(quire_show_maps), "/a\\012b\n") != NULL);
+	cr_expect(strstr(show(quire_show_smaps), "VmFlags: mr mw me ac sd ") != NULL, "%s", shown.s);
+	cr_expect(strstr(shown.s, "Rss:                   8 kB") != NULL);
+	for (int what = 1; what <= 5; what++)
+		cr_expect_eq(CALL(quire_clear_refs(cur, what)), 0);
+	cr_expect_eq(quire_clear_refs(cur, 6), INVALID);
+	cr_expect_eq(quire_clear_refs(cur, 0), INVALID);
+	cr_expect(strstr(show(quire_show_smaps), "VmFlags: mr mw me ac \n") != NULL);
+	cr_expect_eq(strstr(shown.s, "Referenced:            4 kB"), NULL, "%s", shown.s);
+	quire_statm(cur, statm);
+	cr_expect_eq(statm[0], 8);
+	cr_expect_eq(quire_pagemap(cur, AT(100)), 0);
+	cr_expect_eq(quire_pagemap(cur, AT(3)), 0, "a hole below an area");
+	cr_expect(quire_pagemap(cur, AT(8)) >> 63);
+	cr_expect_eq(quire_pagemap(cur, AT(0)) >> 61 & 1, 1, "a page of an object");
+	quire_file_put(f);
+	space_down();
+}
+
+Test(mm_calls, tunables)
+{
+	long v;
+
+	space_up();
+	cr_expect_eq(quire_sysctl_set("fault_around_bytes", 5 * PS), 0);
+	quire_sysctl_get("fault_around_bytes", &v);
+	cr_expect_eq(v, 4 * (long)PS, "a power of two below");
+	quire_sysctl_set("fault_around_bytes", 1);
+	quire_sysctl_get("fault_around_bytes", &v);
+	cr_expect_eq(v, (long)PS);
+	quire_sysctl_set("overcommit_kbytes", 64);
+	quire_sysctl_get("overcommit_ratio", &v);
+	cr_expect_eq(v, 0, "the one or the other");
+	quire_sysctl_set("overcommit_ratio", 30);
+	quire_sysctl_get("overcommit_kbytes", &v);
+	cr_expect_eq(v, 0);
+	quire_sysctl_get("user_reserve_kbytes", &v);
+	cr_expect(v > 0 && v < 64 * 1024 / 32, "a 32nd of what is free: %ld", v);
+	space_down();
+}
