@@ -43,6 +43,9 @@
  *   arch_pte_pfn(v)              the frame of a PTE_TABLE, or of a PTE_LEAF of level 0
  *   arch_pte_refill(v, pfn)      the word of level 0 like v, which is PTE_LEAF or PTE_PROTNONE of
  *                                frame 0, with this frame
+ *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these PTE_BIT_*
+ *   arch_pte_edit(v, set, clear) the same word with some set and others cleared (set none that the
+ *                                kind has not; W only in a leaf that can be read)
  */
 #ifndef ARCH_PTE_SHORT_CUTS
 static inline bool arch_pte_is_table(pteval_t v, unsigned level)
@@ -67,6 +70,31 @@ static inline pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
 	struct pte_desc d = arch_pte_decode(v, 0);
 
 	d.pfn = pfn;
+	return arch_pte_encode(d, 0);
+}
+
+static inline unsigned pte_desc_bits(struct pte_desc d)
+{
+	return (d.w ? PTE_BIT_W : 0) | (d.accessed ? PTE_BIT_ACCESSED : 0) |
+	       (d.dirty ? PTE_BIT_DIRTY : 0) | (d.soft_dirty ? PTE_BIT_SOFT_DIRTY : 0) |
+	       (d.special ? PTE_BIT_SPECIAL : 0);
+}
+
+static inline bool arch_pte_has(pteval_t v, unsigned bits)
+{
+	return (pte_desc_bits(arch_pte_decode(v, 0)) & bits) == bits;
+}
+
+static inline pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
+{
+	struct pte_desc d = arch_pte_decode(v, 0);
+	unsigned bits = (pte_desc_bits(d) | set) & ~clear;
+
+	d.w = bits & PTE_BIT_W;
+	d.accessed = bits & PTE_BIT_ACCESSED;
+	d.dirty = bits & PTE_BIT_DIRTY;
+	d.soft_dirty = bits & PTE_BIT_SOFT_DIRTY;
+	d.special = bits & PTE_BIT_SPECIAL;
 	return arch_pte_encode(d, 0);
 }
 #endif

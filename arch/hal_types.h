@@ -59,6 +59,13 @@ struct pte_desc {
 	bool soft_dirty, special; /* software's own bits */
 };
 
+/* Bits of a level-0 entry by neutral names, for arch_pte_has() and arch_pte_edit(). */
+#define PTE_BIT_W	   0x01u
+#define PTE_BIT_ACCESSED   0x02u
+#define PTE_BIT_DIRTY	   0x04u
+#define PTE_BIT_SOFT_DIRTY 0x08u
+#define PTE_BIT_SPECIAL	   0x10u
+
 enum fault_access { FAULT_READ = 0, FAULT_WRITE, FAULT_FETCH };
 
 enum fault_kind {

@@ -120,29 +120,19 @@ void kernel_return_to_user(struct trap_frame *tf)
 
 /* ---- traps ----------------------------------------------------------------------------------- */
 
-/* fi->user: the frame is the one that signals are delivered to. */
-bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+/* A fault that could not be resolved: a signal, the fix-up, or the kernel's own bug. */
+static bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
+			  const struct quire_fault_result *res)
 {
-	struct task *t = current;
-	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
-	struct quire_fault_result res = {0};
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct task *t = current;
 
-	if (fi->user)
-		t->utf = tf;
-	quire_page_fault(mm, fi, &res);
-	if (res.counted && t) {
-		t->usage.min_flt += !res.major;
-		t->usage.maj_flt += res.major;
-	}
-	switch (res.outcome) {
-	case QUIRE_FAULT_DONE:
-		return true;
+	switch (res->outcome) {
 	case QUIRE_FAULT_FIXUP:
 		return false;
 	case QUIRE_FAULT_SIGNAL:
-		t->fault_code = res.error_code;
-		si = (struct hal_siginfo){.signo = res.sig, .code = res.code, .addr = res.addr};
+		t->fault_code = res->error_code;
+		si = (struct hal_siginfo){.signo = res->sig, .code = res->code, .addr = res->addr};
 		force_signal(&si);
 		return true;
 	case QUIRE_FAULT_KILL:
@@ -152,6 +142,25 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 		klog("page fault at 0x%lx, access %d", (unsigned long)fi->addr, (int)fi->access);
 		kernel_oops(tf, "a page fault that nobody can resolve");
 	}
+}
+
+/* fi->user: the frame is the one that signals are delivered to. */
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+{
+	struct task *t = current;
+	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
+	struct quire_fault_result res;
+
+	if (fi->user)
+		t->utf = tf;
+	quire_page_fault(mm, fi, &res);
+	if (res.counted && t) {
+		t->usage.min_flt += !res.major;
+		t->usage.maj_flt += res.major;
+	}
+	if (likely(res.outcome == QUIRE_FAULT_DONE))
+		return true;
+	return fault_refused(tf, fi, &res);
 }
 
 void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)

@@ -24,6 +24,13 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 	if ((((uintptr_t)d ^ (uintptr_t)s) & (WORD - 1)) == 0) {
 		for (; n && !ALIGNED(d); n--)
 			*d++ = *s++;
+		for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD, s += 4 * WORD) {
+			const word *q = (const word *)s;
+			word *p = (word *)d;
+			word a = q[0], b = q[1], c = q[2], e = q[3];
+
+			p[0] = a, p[1] = b, p[2] = c, p[3] = e;
+		}
 		for (; n >= WORD; n -= WORD, d += WORD, s += WORD)
 			*(word *)d = *(const word *)s;
 	}
@@ -41,6 +48,9 @@ void *memmove(void *dst, const void *src, size_t n)
 		return dst;
 	if ((uintptr_t)d - (uintptr_t)s >= n) {
 		/* Forwards is safe; but memcpy may assume no overlap at all. */
+		if (ALIGNED(d) && ALIGNED(s))
+			for (; n >= WORD; n -= WORD, d += WORD, s += WORD)
+				*(word *)d = *(const word *)s;
 		while (n--)
 			*d++ = *s++;
 		return dst;
@@ -57,6 +67,11 @@ void *memset(void *dst, int c, size_t n)
 
 	for (; n && !ALIGNED(d); n--)
 		*d++ = (unsigned char)c;
+	for (; n >= 4 * WORD; n -= 4 * WORD, d += 4 * WORD) {
+		word *p = (word *)d;
+
+		p[0] = p[1] = p[2] = p[3] = w;
+	}
 	for (; n >= WORD; n -= WORD, d += WORD)
 		*(word *)d = w;
 	while (n--)

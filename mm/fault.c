@@ -33,7 +33,7 @@ struct fault_state {
 	struct vm_area_struct *vma;
 	pteval_t *walked; /* the last entry that the walk met; NULL: no canonical address */
 	pteval_t entry;	  /* what it was */
-	struct pte_desc d; /* the same, spelled out */
+	enum pte_kind kind;
 	unsigned level;
 	bool present;	  /* a leaf, at any level */
 	bool grew;	  /* the stack did */
@@ -92,12 +92,12 @@ static void look_at_entry(struct fault_state *f)
 {
 	f->walked = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
 	if (!f->entry)
-		f->d = (struct pte_desc){.kind = PTE_NONE};
+		f->kind = PTE_NONE;
 	else if (likely(!f->level))
-		f->d = pte_desc(f->entry);
+		f->kind = pte_desc(f->entry).kind;
 	else
-		f->d = arch_pte_decode(f->entry, f->level);
-	f->present = f->d.kind == PTE_LEAF;
+		f->kind = arch_pte_decode(f->entry, f->level).kind;
+	f->present = f->kind == PTE_LEAF;
 }
 
 static uint32_t derive_code(const struct fault_state *f)
@@ -159,9 +159,11 @@ static void trace_outcome(const struct fault_state *f)
 
 static bool entry_allows(const struct fault_state *f)
 {
-	if (f->fi->user && !f->d.user)
+	struct pte_desc d = arch_pte_decode(f->entry, f->level);
+
+	if (f->fi->user && !d.user)
 		return false;
-	return f->fi->access == FAULT_FETCH ? f->d.x : f->d.r;
+	return f->fi->access == FAULT_FETCH ? d.x : d.r;
 }
 
 static bool access_error(const struct fault_state *f)
@@ -283,7 +285,7 @@ void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct qui
 	res->error_code = derive_code(&f);
 	trace_page_fault(fi->user, fi->addr, fi->ip, res->error_code);
 	compare_codes(&f, res->error_code);
-	if (unlikely(fi->kind == FAULT_CORRUPT || f.d.kind == PTE_CORRUPT))
+	if (unlikely(fi->kind == FAULT_CORRUPT || f.kind == PTE_CORRUPT))
 		fault_panic(mm, fi->addr, "corrupt page-table entry");
 	fault_locked(&f);
 	if (unlikely(trace_on))
@@ -305,7 +307,10 @@ static void fault_without_space(const struct fault_info *fi, struct quire_fault_
 void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
 		      struct quire_fault_result *res)
 {
-	*res = (struct quire_fault_result){.addr = fi->addr};
+	res->outcome = QUIRE_FAULT_DONE;
+	res->sig = res->code = 0;
+	res->addr = fi->addr;
+	res->counted = res->major = false;
 	if (mm)
 		do_page_fault(to_mm(mm), fi, res);
 	else

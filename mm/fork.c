@@ -15,36 +15,39 @@
 
 struct fork_copy {
 	struct vm_area_struct *dst, *src;
-	bool cow;
+	bool cow, hw_accessed;
 	uintptr_t protected_first, protected_end; /* what lost its W in the parent */
 };
 
-/* Copies one live entry; both tables locked. */
-static void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, uintptr_t addr, long rss[])
+/* A leaf that a private VMA may write loses the right here too; the word as it was at that very
+ * moment, but for the right. */
+static pte_t protect_source(struct fork_copy *c, pte_t *src, uintptr_t addr)
 {
-	pte_t v = pte_get(src);
-	struct pte_desc d = pte_desc(v);
+	c->protected_first = min(c->protected_first, addr);
+	c->protected_end = addr + PAGE_SIZE;
+	return arch_pte_edit(hal_pte_wrprotect(src, 0), 0, PTE_BIT_W);
+}
+
+/* Copies one live entry v; both tables locked. The child's table counts it later. */
+static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v, uintptr_t addr,
+			    long rss[])
+{
 	struct page *page;
 
-	if (c->cow && d.kind == PTE_LEAF && d.w) {
-		/* The bits as they were at the very moment the right went. */
-		d = pte_desc(hal_pte_wrprotect(src, 0));
-		d.w = false;
-		c->protected_first = min(c->protected_first, addr);
-		c->protected_end = max(c->protected_end, addr + PAGE_SIZE);
-	}
-	if (c->src->vm_flags & VM_SHARED)
-		d.dirty = false;
-	/* The child did not touch it; but never cost it a fault to say so. */
-	if (hal_mmu_info()->hw_accessed_dirty)
-		d.accessed = false;
-	page = d.special ? NULL : pfn_to_page(d.pfn);
-	if (page) {
+	if (arch_pte_is_leaf(v) && c->cow && arch_pte_has(v, PTE_BIT_W))
+		v = protect_source(c, src, addr);
+	if (!arch_pte_has(v, PTE_BIT_SPECIAL)) {
+		page = pfn_to_page(pte_pfn(v));
 		get_page(page);
 		page_dup_rmap(page);
 		rss[mm_counter(page)]++;
 	}
-	set_pte_at(c->dst->vm_mm, addr, dst, pte_make(d));
+	if (c->src->vm_flags & VM_SHARED)
+		v = arch_pte_edit(v, 0, PTE_BIT_DIRTY);
+	/* The child did not touch it; but never cost it a fault to say so. */
+	if (c->hw_accessed)
+		v = arch_pte_edit(v, 0, PTE_BIT_ACCESSED);
+	set_pte(dst, v);
 }
 
 static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start, uintptr_t end,
@@ -53,23 +56,28 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	struct page *table = pt_page(src);
 	long rss[NR_MM_COUNTERS] = {0};
 	struct fork_copy *c = ctx;
-	unsigned long left = table->private;
-	pte_t *dst;
+	unsigned long left = table->private, copied = 0;
+	pte_t *dst, *const first_src = src, *first_dst;
 
 	if (!left)
 		return 0;
-	dst = pt_make(c->dst->vm_mm, start);
+	first_dst = dst = pt_make(c->dst->vm_mm, start);
 	if (!dst)
 		return -ENOMEM;
-	ptl_lock_two(dst, src);
+	ptl_lock_two(first_dst, first_src);
 	for (; start != end && left; start += PAGE_SIZE, dst++, src++) {
-		if (pte_none(pte_get(src)))
+		pte_t v = pte_get(src);
+
+		if (pte_none(v))
 			continue;
 		left--;
-		if (pte_present(pte_get(src)))
-			copy_pte(c, dst, src, start, rss);
+		if (likely(pte_present(v))) {
+			copy_pte(c, dst, src, v, start, rss);
+			copied++;
+		}
 	}
-	ptl_unlock_two(dst - 1, src - 1);
+	count_entries(pt_page(first_dst), copied);
+	ptl_unlock_two(first_dst, first_src);
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
 		if (rss[i])
 			add_mm_counter(c->dst->vm_mm, i, rss[i]);
@@ -83,6 +91,7 @@ int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
 		.dst = dst,
 		.src = src,
 		.cow = is_cow_mapping(src->vm_flags),
+		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
 		.protected_first = UINTPTR_MAX,
 	};
 	int err;

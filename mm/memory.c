@@ -24,9 +24,7 @@ struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *v
 
 struct page *vm_normal_page(const struct vm_area_struct *vma, pte_t pte)
 {
-	struct pte_desc d = pte_desc(pte);
-
-	return d.special ? NULL : pfn_to_page(d.pfn);
+	return arch_pte_has(pte, PTE_BIT_SPECIAL) ? NULL : pfn_to_page(pte_pfn(pte));
 }
 
 /* ---- common parts ---------------------------------------------------------------------------- */
@@ -302,12 +300,11 @@ static vm_fault_t do_fault(struct vm_fault *vmf)
 /* Row reuse: the entry gets its right to write. Table locked; unlocks. */
 static void wp_page_reuse(struct vm_fault *vmf)
 {
-	struct pte_desc d = pte_desc(vmf->orig_pte);
+	const unsigned bits = PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 
 	vmf->row = QUIRE_ROW_REUSE;
-	d.accessed = d.dirty = d.soft_dirty = true;
-	d.w = vmf->vma->vm_flags & VM_WRITE;
-	set_pte(vmf->pte, pte_make(d));
+	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, vmf->vma->vm_flags & VM_WRITE
+							       ? bits | PTE_BIT_W : bits, 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 	fault_unlock(vmf);
 }
@@ -440,18 +437,18 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 /* ---- the choice ------------------------------------------------------------------------------ */
 
 /* Row ad: a machine that does not set accessed and dirty itself asks us. Table locked. */
-static void set_access_flags(struct vm_fault *vmf, struct pte_desc d, bool write)
+static void set_access_flags(struct vm_fault *vmf, bool write)
 {
+	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+
 	vmf->row = QUIRE_ROW_AD;
-	d.accessed = true;
-	if (write)
-		d.dirty = d.soft_dirty = true;
-	set_pte(vmf->pte, pte_make(d));
+	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte,
+					PTE_BIT_ACCESSED | (write ? bits : 0), 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 }
 
 /* The entry is there. One of: write to read-only, accessed or dirty missing, spurious. */
-static vm_fault_t do_present(struct vm_fault *vmf, struct pte_desc d)
+static vm_fault_t do_present(struct vm_fault *vmf)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
@@ -462,10 +459,11 @@ static vm_fault_t do_present(struct vm_fault *vmf, struct pte_desc d)
 		fault_unlock(vmf);
 		return 0;
 	}
-	if (write && !d.w)
+	if (write && !arch_pte_has(vmf->orig_pte, PTE_BIT_W))
 		return do_wp_page(vmf);
-	if (!d.accessed || (write && !d.dirty)) {
-		set_access_flags(vmf, d, write);
+	if (!arch_pte_has(vmf->orig_pte, PTE_BIT_ACCESSED) ||
+	    (write && !arch_pte_has(vmf->orig_pte, PTE_BIT_DIRTY))) {
+		set_access_flags(vmf, write);
 	} else {
 		vmf->row = QUIRE_ROW_SPURIOUS;
 		hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
@@ -476,15 +474,12 @@ static vm_fault_t do_present(struct vm_fault *vmf, struct pte_desc d)
 
 static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 {
-	struct pte_desc d;
-
 	vmf->orig_pte = pte_get(vmf->pte);
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
-	d = pte_desc(vmf->orig_pte);
-	if (d.kind != PTE_LEAF)
+	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte)))
 		fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
-	return do_present(vmf, d);
+	return do_present(vmf);
 }
 
 /* The row of what did not end in an entry of ours. */

@@ -86,6 +86,7 @@ struct mm_struct {
 	bool legacy_layout;	       /* mmap searches bottom-up */
 	bool user;		       /* pages carry the U bit */
 	pteval_t *pgd;		       /* top table, direct-map address */
+	unsigned long pgd_used[(1u << ARCH_INDEX_BITS) / 64]; /* its entries; page_table_lock */
 	struct arch_space arch;
 	uint32_t mm_users;	       /* atomic: tasks using it; 0 starts the tear-down */
 	int map_count;		       /* VMAs; mmap_lock for writing */
@@ -130,6 +131,7 @@ struct vm_area_struct {
 	uintptr_t vm_start, vm_end;    /* [start, end); mmap_lock for writing */
 	struct vm_area_struct *vm_next, *vm_prev;
 	struct rb_node vm_rb;
+	unsigned long rb_own_gap;      /* free room right below this VMA; mmap_lock for writing */
 	unsigned long rb_subtree_gap;  /* largest gap below any VMA of this subtree */
 	struct mm_struct *vm_mm;
 	const pgprot_t *vm_page_prot;  /* one of a few that last for ever */

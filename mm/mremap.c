@@ -37,23 +37,28 @@ static void move_ptes(struct mm_struct *mm, pte_t *from, uintptr_t old, pte_t *t
 {
 	pte_t *const first_from = from, *const first_to = to;
 	uintptr_t end = old + len, flush_first = UINTPTR_MAX, flush_end = 0;
+	struct page *old_table = pt_page(from), *new_table = pt_page(to);
+	unsigned long moved = 0;
 
 	ptl_lock_two(first_to, first_from);
-	for (; old != end; old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
-		struct pte_desc d;
+	for (; old != end && moved < old_table->private;
+	     old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
+		pte_t v = pte_get(from);
 
-		if (pte_none(pte_get(from)))
+		if (pte_none(v))
 			continue;
-		d = pte_desc(ptep_get_and_clear(mm, from));
-		if (d.kind == PTE_LEAF) {
+		v = hal_pte_xchg(from, 0);
+		moved++;
+		set_pte(to, arch_pte_edit(v, PTE_BIT_SOFT_DIRTY, 0));
+		if (likely(arch_pte_is_leaf(v))) {
 			flush_first = min(flush_first, old);
 			flush_end = old + PAGE_SIZE;
-		}
-		d.soft_dirty = true;
-		set_pte_at(mm, new_, to, pte_make(d));
-		if (d.kind == PTE_LEAF)
 			hal_pt_published(&mm->arch, new_);
+		}
 	}
+	/* Every entry of the new place was empty: it was unmapped, or never mapped. */
+	count_entries(old_table, -(long)moved);
+	count_entries(new_table, (long)moved);
 	/* Before anybody can lock the old table and find the page gone from there. */
 	if (flush_first < flush_end)
 		hal_tlb_flush(&mm->arch, flush_first, flush_end, 0, false);

@@ -45,7 +45,7 @@ struct page {
 	int32_t _mapcount;	  /* atomic; user entries naming it, minus one */
 	struct list_head lru;	  /* LRU (its lock), slab list (its lock) */
 	void *mapping;		  /* address_space, or anon_vma | PAGE_MAPPING_ANON; slab: cache */
-	unsigned long index;	  /* page offset in mapping; slab: see slab.c */
+	unsigned long index;	  /* page offset in mapping; slab: see slab.c; table: pgtable.c */
 	unsigned long private;	  /* compound: order; swap cache: entry; table: live entries */
 	union {
 		uint32_t ptl;	  /* table: its split lock */

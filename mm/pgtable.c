@@ -8,7 +8,9 @@
  * mm->pgtables_bytes, as in Linux.
  */
 #include "mm/pgtable.h"
+#include "lib/bitmap.h"
 #include "lib/errno.h"
+#include "lib/string.h"
 #include "mm/gather.h"
 #include "mm/lockrank.h"
 #include "mm/vmstat.h"
@@ -46,6 +48,9 @@ void ptl_unlock_two(const pte_t *a, const pte_t *b)
 
 /* ---- table pages ----------------------------------------------------------------------------- */
 
+/* The bounds of a table that never had an entry; see pt_widen(). */
+#define PT_BOUNDS_NONE 0xfffful
+
 struct page *pte_alloc_one(struct mm_struct *mm)
 {
 	struct page *page = alloc_pages(GFP_PGTABLE, 0);
@@ -55,6 +60,7 @@ struct page *pte_alloc_one(struct mm_struct *mm)
 	page_set(page, PG_table);
 	page->ptl = 0;
 	page->private = 0;
+	page->index = PT_BOUNDS_NONE;
 	inc_node_page_state(NR_PAGETABLE);
 	return page;
 }
@@ -69,12 +75,57 @@ void pt_page_free(struct page *table)
 	put_page(table);
 }
 
+/*
+ * The space's note of which entries its root has. Written under mm->page_table_lock; whoever reads
+ * it without may miss a table that comes this moment, as he could miss its entry.
+ */
+static void pt_note(struct mm_struct *mm, const pteval_t *entry, bool used)
+{
+	unsigned long *word, bit;
+
+	if (entry < mm->pgd || entry >= mm->pgd + PTRS_PER_TABLE)
+		return;
+	word = &mm->pgd_used[(entry - mm->pgd) / BITS_PER_LONG];
+	bit = 1ul << (entry - mm->pgd) % BITS_PER_LONG;
+	__atomic_store_n(word, used ? *word | bit : *word & ~bit, __ATOMIC_RELAXED);
+}
+
+/* The first noted entry from number i to last; last + 1: there is none. */
+static unsigned pt_noted(const struct mm_struct *mm, unsigned i, unsigned last)
+{
+	while (i <= last) {
+		unsigned long rest = __atomic_load_n(&mm->pgd_used[i / BITS_PER_LONG],
+						     __ATOMIC_RELAXED) >> i % BITS_PER_LONG;
+
+		if (rest) {
+			i += (unsigned)__builtin_ctzl(rest);
+			break;
+		}
+		i = (i / BITS_PER_LONG + 1) * BITS_PER_LONG;
+	}
+	return min(i, last + 1);
+}
+
+/*
+ * A table above level 0 remembers in page->index between which numbers its entries have ever lain,
+ * the lower in the low half: written under mm->page_table_lock, widened only.
+ */
+
+static void pt_widen(struct page *table, unsigned i)
+{
+	unsigned long lo = table->index & 0xffff, hi = table->index >> 16;
+
+	WRITE_ONCE(table->index, min(lo, (unsigned long)i) | max(hi, (unsigned long)i) << 16);
+}
+
 /* Stores a table pointer into an empty entry of that level. mm->page_table_lock. */
 static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struct page *table)
 {
 	struct pte_desc d = {.kind = PTE_TABLE, .pfn = page_to_pfn(table)};
 
 	count_entry(entry, 1);
+	pt_note(mm, entry, true);
+	pt_widen(pt_page(entry), (unsigned)((uintptr_t)entry % PAGE_SIZE / sizeof(*entry)));
 	__atomic_fetch_add(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
 	/* The zeroes of the table must be visible to a walker before the pointer is. */
 	__atomic_thread_fence(__ATOMIC_RELEASE);
@@ -111,12 +162,12 @@ pte_t *pt_find(struct mm_struct *mm, uintptr_t addr)
 {
 	pteval_t *table = mm->pgd;
 
-	for (unsigned level = pt_levels - 1; level > 0; level--) {
-		pteval_t v = hal_pte_get(table + pt_index(addr, level));
+	for (unsigned shift = pt_shift(pt_levels - 1); shift > PAGE_SHIFT; shift -= PT_INDEX_BITS) {
+		pteval_t v = hal_pte_get(table + ((addr >> shift) & (PTRS_PER_TABLE - 1)));
 
 		if (!v)
 			return NULL;
-		table = pt_table_of(v, level);
+		table = pt_table_of(v, 1);
 	}
 	return table + pt_index(addr, 0);
 }
@@ -133,41 +184,70 @@ pte_t *pt_make(struct mm_struct *mm, uintptr_t addr)
 	return table + pt_index(addr, 0);
 }
 
-pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level)
+pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *pv, unsigned *plevel)
 {
-	pteval_t *entry = mm->pgd;
+	unsigned level = pt_levels - 1, shift = pt_shift(level);
+	pteval_t *entry = mm->pgd, v = 0;
 
-	*v = 0;
-	*level = pt_levels - 1;
-	if ((uintptr_t)((intptr_t)(addr << pt_unused_bits) >> pt_unused_bits) != addr)
+	if (unlikely((uintptr_t)((intptr_t)(addr << pt_unused_bits) >> pt_unused_bits) != addr)) {
+		*pv = 0;
+		*plevel = level;
 		return NULL;
-	for (;; --*level) {
-		entry += pt_index(addr, *level);
-		*v = hal_pte_get(entry);
-		if (!arch_pte_is_table(*v, *level))
-			return entry;
-		entry = pt_table_of(*v, *level);
 	}
+	for (; level; level--, shift -= PT_INDEX_BITS) {
+		entry += (addr >> shift) & (PTRS_PER_TABLE - 1);
+		v = hal_pte_get(entry);
+		if (unlikely(!arch_pte_is_table(v, 1)))
+			goto out;
+		entry = pt_table_of(v, 1);
+	}
+	entry += pt_index(addr, 0);
+	v = hal_pte_get(entry);
+out:
+	*pv = v;
+	*plevel = level;
+	return entry;
+}
+
+/*
+ * The first entry of a table, from number i to last, that is not empty; last + 1: there is none.
+ * What the root has is noted in the space, and the tables below it know their bounds, so that a
+ * range of any size without pages is passed over in a few steps.
+ */
+static unsigned pt_next_entry(const struct mm_struct *mm, const pteval_t *table, unsigned i,
+			      unsigned last)
+{
+	unsigned long bounds;
+	unsigned end;
+
+	if (table == mm->pgd)
+		return pt_noted(mm, i, last);
+	bounds = READ_ONCE(virt_to_page(table)->index);
+	end = min(last, (unsigned)(bounds >> 16));
+	i = max(i, (unsigned)(bounds & 0xffff));
+	while (i <= end && !hal_pte_get(table + i))
+		i++;
+	return i <= end ? i : last + 1;
 }
 
 static int pt_for_each_below(struct mm_struct *mm, pteval_t *table, unsigned level,
 			     uintptr_t start, uintptr_t end, pt_range_fn fn, void *ctx)
 {
-	uintptr_t next;
+	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
+	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
 
-	for (; start != end; start = next) {
-		pteval_t v = hal_pte_get(table + pt_index(start, level));
-		pteval_t *below;
+	for (; (i = pt_next_entry(mm, table, i, last)) <= last; i++) {
+		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
 		int err;
 
-		next = pt_addr_end(start, end, level);
 		if (!v)
 			continue;
-		below = pt_table_of(v, level);
+		from = max(start, base + ((uintptr_t)i << pt_shift(level)));
+		to = pt_addr_end(from, end, level);
 		if (level == 1)
-			err = fn(mm, below + pt_index(start, 0), start, next, ctx);
+			err = fn(mm, below + pt_index(from, 0), from, to, ctx);
 		else
-			err = pt_for_each_below(mm, below, level - 1, start, next, fn, ctx);
+			err = pt_for_each_below(mm, below, level - 1, from, to, fn, ctx);
 		if (err)
 			return err;
 	}
@@ -176,46 +256,64 @@ static int pt_for_each_below(struct mm_struct *mm, pteval_t *table, unsigned lev
 
 int pt_for_each(struct mm_struct *mm, uintptr_t start, uintptr_t end, pt_range_fn fn, void *ctx)
 {
+	pte_t *pte;
+
 	if (start >= end)
 		return 0;
-	return pt_for_each_below(mm, mm->pgd, pt_levels - 1, start, end, fn, ctx);
+	if (start / PMD_SPAN != (end - 1) / PMD_SPAN)
+		return pt_for_each_below(mm, mm->pgd, pt_levels - 1, start, end, fn, ctx);
+	/* Most ranges need one table. */
+	pte = pt_find(mm, start);
+	return pte ? fn(mm, pte, start, end, ctx) : 0;
+}
+
+/* Takes the table below an entry away, if the caller may have all that it spans. */
+static void pt_free_table(struct mmu_gather *tlb, pteval_t *entry, pteval_t *below,
+			  uintptr_t start, uintptr_t end)
+{
+	struct mm_struct *mm = tlb->mm;
+
+	spin_lock(&mm->page_table_lock);
+	hal_pte_set(entry, 0);
+	count_entry(entry, -1);
+	pt_note(mm, entry, false);
+	spin_unlock(&mm->page_table_lock);
+	__atomic_fetch_sub(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
+	tlb_remove_table(tlb, virt_to_page(below), start, end);
 }
 
 static void pt_free_below(struct mmu_gather *tlb, pteval_t *table, unsigned level, uintptr_t start,
 			  uintptr_t end, uintptr_t floor, uintptr_t ceiling)
 {
-	struct mm_struct *mm = tlb->mm;
-	uintptr_t next;
+	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
+	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
 
-	for (; start != end; start = next) {
-		pteval_t *entry = table + pt_index(start, level);
-		pteval_t v = hal_pte_get(entry);
-		uintptr_t first = start & ~(pt_span(level) - 1);
-		uintptr_t last = first + pt_span(level) - 1;
-		pteval_t *below;
+	for (; (i = pt_next_entry(tlb->mm, table, i, last)) <= last; i++) {
+		uintptr_t first = base + ((uintptr_t)i << pt_shift(level));
+		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
 
-		next = pt_addr_end(start, end, level);
 		if (!v)
 			continue;
-		below = pt_table_of(v, level);
+		from = max(start, first);
+		to = pt_addr_end(from, end, level);
 		if (level > 1)
-			pt_free_below(tlb, below, level - 1, start, next, floor, ceiling);
-		if (first < floor || last > ceiling - 1)
-			continue;
-		spin_lock(&mm->page_table_lock);
-		hal_pte_set(entry, 0);
-		count_entry(entry, -1);
-		spin_unlock(&mm->page_table_lock);
-		__atomic_fetch_sub(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
-		tlb_remove_table(tlb, virt_to_page(below), start, next);
+			pt_free_below(tlb, below, level - 1, from, to, floor, ceiling);
+		if (first >= floor && first + (pt_span(level) - 1) <= ceiling - 1)
+			pt_free_table(tlb, table + i, below, from, to);
 	}
 }
 
 void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uintptr_t floor,
 		    uintptr_t ceiling)
 {
-	if (start < end)
-		pt_free_below(tlb, tlb->mm->pgd, pt_levels - 1, start, end, floor, ceiling);
+	uintptr_t first = start & ~(PMD_SPAN - 1), last = (end - 1) | (PMD_SPAN - 1);
+
+	if (start >= end)
+		return;
+	/* One level-0 table that belongs to a neighbour too: so does every table above it. */
+	if (last - first < PMD_SPAN && (first < floor || last > ceiling - 1))
+		return;
+	pt_free_below(tlb, tlb->mm->pgd, pt_levels - 1, start, end, floor, ceiling);
 }
 
 /* ---- entries --------------------------------------------------------------------------------- */
@@ -289,6 +387,12 @@ int pgd_init(struct mm_struct *mm, struct page *root)
 	if (err)
 		return err;
 	mm->pgd = page_address(root);
+	memset(mm->pgd_used, 0, sizeof(mm->pgd_used));
+	/* A supervisor's range may lie where the machine has put entries of its own. */
+	if (!mm->user)
+		for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
+			if (hal_pte_get(mm->pgd + i))
+				pt_note(mm, mm->pgd + i, true);
 	return 0;
 }
 

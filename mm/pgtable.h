@@ -150,12 +150,12 @@ void ptl_unlock_two(const pte_t *a, const pte_t *b);
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
-static inline struct pte_desc pte_desc(pte_t pte)
+ARCH_INLINE struct pte_desc pte_desc(pte_t pte)
 {
 	return arch_pte_decode(pte, 0);
 }
 
-static inline pte_t pte_make(struct pte_desc d)
+ARCH_INLINE pte_t pte_make(struct pte_desc d)
 {
 	return arch_pte_encode(d, 0);
 }
@@ -173,19 +173,17 @@ static inline bool pte_none(pte_t pte)
 /* Keeps a frame, whether or not the hardware may use it (PROT_NONE). */
 static inline bool pte_present(pte_t pte)
 {
-	enum pte_kind k = pte_desc(pte).kind;
-
-	return k == PTE_LEAF || k == PTE_PROTNONE;
+	return likely(arch_pte_is_leaf(pte)) || pte_desc(pte).kind == PTE_PROTNONE;
 }
 
 static inline bool pte_write(pte_t pte)
 {
-	return pte_desc(pte).w;
+	return arch_pte_is_leaf(pte) && arch_pte_has(pte, PTE_BIT_W);
 }
 
 static inline pfn_t pte_pfn(pte_t pte)
 {
-	return pte_desc(pte).pfn;
+	return likely(arch_pte_is_leaf(pte)) ? arch_pte_pfn(pte) : pte_desc(pte).pfn;
 }
 
 /* An entry for the frame with a VMA's rights, accessed. */

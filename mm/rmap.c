@@ -304,11 +304,6 @@ void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintp
 	inc_node_page_state(NR_ANON_MAPPED);
 }
 
-void page_dup_rmap(struct page *page)
-{
-	__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED);
-}
-
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
 {
 	if (__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED) == -1)

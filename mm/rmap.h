@@ -86,7 +86,10 @@ void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintp
 /* One more entry names the page. Table locked. */
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr);
 void page_add_file_rmap(struct page *page);
-void page_dup_rmap(struct page *page);
+static inline void page_dup_rmap(struct page *page)
+{
+	__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED);
+}
 /* One entry fewer. Table locked; the reference goes separately. */
 void page_remove_rmap(struct page *page);
 

@@ -12,6 +12,7 @@
 struct zap {
 	struct mmu_gather *tlb;
 	const struct vm_area_struct *vma;
+	struct page *table;		     /* that is being emptied */
 	const struct address_space *mapping; /* not NULL: only this file's own pages */
 	bool sole_shmem;		     /* only shared memory that is mapped nowhere else */
 };
@@ -30,7 +31,6 @@ static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 	struct mm_struct *mm = z->vma->vm_mm;
 	pte_t v = pte_get(pte);
 	struct page *page;
-	struct pte_desc d;
 
 	if (!pte_present(v)) {
 		/* No other kind is ever stored yet; one that were must not survive its VMA. */
@@ -40,13 +40,14 @@ static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 	page = vm_normal_page(z->vma, v);
 	if (zap_skips(z, page))
 		return false;
-	d = pte_desc(ptep_get_and_clear(mm, pte));
-	if (d.kind == PTE_LEAF)
+	v = hal_pte_xchg(pte, 0);
+	count_entries(z->table, -1);
+	if (likely(arch_pte_is_leaf(v)))
 		tlb_note(z->tlb, addr, addr + PAGE_SIZE);
 	if (!page)
 		return false;
 	rss[mm_counter(page)]--;
-	if (d.dirty && !PageAnon(page))
+	if (!PageAnon(page) && arch_pte_has(v, PTE_BIT_DIRTY))
 		set_page_dirty(page);
 	page_remove_rmap(page);
 	return tlb_remove_page(z->tlb, page);
@@ -59,6 +60,7 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	struct zap *z = ctx;
 	bool full = false;
 
+	z->table = table;
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		ptl_lock(&table->ptl);
 		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++)

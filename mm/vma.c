@@ -61,9 +61,10 @@ static unsigned long vma_own_gap(const struct vm_area_struct *vma)
 	return start > prev_end ? start - prev_end : 0;
 }
 
-unsigned long vma_compute_gap(const struct vm_area_struct *vma)
+/* The largest of a VMA's own gap and its subtrees'. */
+static inline unsigned long gap_of(const struct vm_area_struct *vma, unsigned long gap)
 {
-	unsigned long gap = vma_own_gap(vma), sub;
+	unsigned long sub;
 
 	if (vma->vm_rb.rb_left) {
 		sub = rb_entry(vma->vm_rb.rb_left, struct vm_area_struct, vm_rb)->rb_subtree_gap;
@@ -76,11 +77,23 @@ unsigned long vma_compute_gap(const struct vm_area_struct *vma)
 	return gap;
 }
 
+unsigned long vma_compute_gap(const struct vm_area_struct *vma)
+{
+	return gap_of(vma, vma_own_gap(vma));
+}
+
+/* Up the tree only the subtrees differ: an ancestor's own gap is what it was. */
+static inline unsigned long vma_remembered_gap(const struct vm_area_struct *vma)
+{
+	return gap_of(vma, vma->rb_own_gap);
+}
+
 RB_DECLARE_CALLBACKS(vma_gap_callbacks, struct vm_area_struct, vm_rb, unsigned long, rb_subtree_gap,
-		     vma_compute_gap);
+		     vma_remembered_gap);
 
 void vma_gap_update(struct vm_area_struct *vma)
 {
+	vma->rb_own_gap = vma_own_gap(vma);
 	vma_gap_callbacks.propagate(&vma->vm_rb, NULL);
 }
 

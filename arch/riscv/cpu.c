@@ -254,7 +254,16 @@ void hal_clear_page(void *page)
 
 void hal_copy_page(void *dst, const void *src)
 {
-	memcpy(dst, src, PAGE_SIZE);
+	const uint64_t *s = src;
+	uint64_t *d = dst;
+
+	for (unsigned i = 0; i < PAGE_SIZE / 8; i += 8, s += 8, d += 8) {
+		uint64_t a = s[0], b = s[1], c = s[2], e = s[3];
+		uint64_t f = s[4], g = s[5], h = s[6], j = s[7];
+
+		d[0] = a, d[1] = b, d[2] = c, d[3] = e;
+		d[4] = f, d[5] = g, d[6] = h, d[7] = j;
+	}
 }
 
 /* ---- user memory ----------------------------------------------------------------------------- */

@@ -56,7 +56,21 @@ static void check_short_cuts(struct pte_desc d, unsigned level, pteval_t v)
 	if (d.kind == PTE_TABLE || (d.kind == PTE_LEAF && level == 0))
 		cr_assert_eq(arch_pte_pfn(v).n, d.pfn.n);
 	if (level == 0 && (d.kind == PTE_LEAF || d.kind == PTE_PROTNONE)) {
+		struct pte_desc wide = arch_pte_widen(d), other = wide;
 		pfn_t pfn = d.pfn;
+
+		cr_assert_eq(arch_pte_has(v, PTE_BIT_ACCESSED | PTE_BIT_DIRTY),
+			     wide.accessed && wide.dirty);
+		cr_assert_eq(arch_pte_has(v, PTE_BIT_SOFT_DIRTY), wide.soft_dirty);
+		cr_assert_eq(arch_pte_has(v, PTE_BIT_SPECIAL), wide.special);
+		if (d.kind == PTE_LEAF)
+			cr_assert_eq(arch_pte_has(v, PTE_BIT_W), wide.w);
+		other.dirty = other.soft_dirty = true;
+		other.w = other.accessed = other.special = false;
+		cr_assert(same(arch_pte_decode(arch_pte_edit(v, PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY,
+							     (d.kind == PTE_LEAF ? PTE_BIT_W : 0) |
+							     PTE_BIT_ACCESSED | PTE_BIT_SPECIAL), 0),
+			       other));
 
 		d.pfn = PFN(0);
 		cr_assert_eq(arch_pte_refill(arch_pte_encode(d, 0), pfn), v, "the frame alone differs");
