@@ -29,9 +29,15 @@ static inline void *hal_phys_to_virt(phys_addr_t pa)
 /* Accuses its caller of an address outside the direct map. */
 phys_addr_t hal_virt_to_phys(const void *va);
 
+/* Entries that anybody looked at: what a walk costs, with no clock. */
+extern uint64_t fake_entry_reads;
+
 #define HAL_INLINE_pte
 static inline pteval_t hal_pte_get(const pteval_t *p)
 {
+	uint64_t reads = __atomic_load_n(&fake_entry_reads, __ATOMIC_RELAXED);
+
+	__atomic_store_n(&fake_entry_reads, reads + 1, __ATOMIC_RELAXED);
 	return __atomic_load_n(p, __ATOMIC_ACQUIRE);
 }
 

@@ -102,6 +102,8 @@ const char *fake_last_accusation(void)
 	return machine.last_accusation;
 }
 
+uint64_t fake_entry_reads;
+
 const struct fake_counters *fake_counters(void)
 {
 	return &machine.count;

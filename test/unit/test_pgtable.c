@@ -104,6 +104,41 @@ Test(pgtable, failing_allocations)
 	space_down();
 }
 
+/* Entries looked at while a range without pages is mapped, protected and unmapped. */
+static uint64_t reads_of(size_t len)
+{
+	uint64_t before = fake_entry_reads;
+	long at = quire_mmap(cur, 0, len, RW, PRIV | MAP_NORESERVE, NULL, 0);
+
+	cr_assert_gt(at, 0);
+	cr_expect_eq(quire_mprotect(cur, (uintptr_t)at, len, PROT_READ), 0);
+	cr_expect_eq(quire_munmap(cur, (uintptr_t)at, len), 0);
+	before = fake_entry_reads - before;
+	check_now();
+	return before;
+}
+
+/* Whatever its size, and with pages mapped round it at every distance. */
+Test(pgtable, a_range_without_pages_is_passed_over)
+{
+	uint64_t page, half;
+	size_t sizes[] = {PMD_SPAN * 3, MIB << 10, MIB << 14, 0};
+
+	space_up();
+	sizes[3] = mm_now()->task_size / 2;
+	for (uintptr_t a = PS; a < mm_now()->task_size; a *= 8) {
+		mmap_at(BASE % a + a, 1, RW, PRIV | FIX);
+		store_at(BASE % a + a, 1);
+	}
+	page = reads_of(PS);
+	for (unsigned i = 0; i < 4; i++) {
+		half = reads_of(sizes[i]);
+		cr_expect_leq(half, page + 3 * 8 * pt_levels, "%zu bytes: %llu entries, a page: %llu",
+			      sizes[i], (unsigned long long)half, (unsigned long long)page);
+	}
+	space_down();
+}
+
 Test(pgtable, floor_and_ceiling)
 {
 	struct mm_struct *mm;
