@@ -440,11 +440,12 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 static void set_access_flags(struct vm_fault *vmf, bool write)
 {
 	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+	struct mm_struct *mm = vmf->vma->vm_mm;
 
 	vmf->row = QUIRE_ROW_AD;
-	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte,
-					PTE_BIT_ACCESSED | (write ? bits : 0), 0));
-	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
+	set_pte_at(mm, vmf->address, vmf->pte,
+		   arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0));
+	hal_pt_published(&mm->arch, vmf->address);
 }
 
 /* The entry is there. One of: write to read-only, accessed or dirty missing, spurious. */
