@@ -10,4 +10,8 @@
 bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
 			  const struct alloc_context *ac);
 
+/* Compacts every zone as far as it goes (sysctl compact_memory). Returns pages moved; 0 too if
+ * somebody else is at it. Context: sleep. */
+unsigned long compact_memory(void);
+
 #endif

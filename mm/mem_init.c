@@ -323,6 +323,7 @@ static int zones_init(void)
 		z->name = zone_names[i];
 		z->idx = i;
 		zone_init_free_lists(z);
+		z->compact_order_failed = MAX_ORDER;
 		zone_count(z);
 		if (!populated_zone(z))
 			continue;

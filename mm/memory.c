@@ -9,6 +9,7 @@
  * no error: the access is simply tried again.
  */
 #include "mm/memory.h"
+#include "mm/migrate.h"
 #include "lib/string.h"
 #include "mm/fault.h"
 #include "mm/filemap.h"
@@ -478,8 +479,13 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	vmf->orig_pte = pte_get(vmf->pte);
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
-	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte)))
-		fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
+	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte))) {
+		if (pte_desc(vmf->orig_pte).kind != PTE_MIGRATION)
+			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
+		vmf->row = QUIRE_ROW_SPURIOUS;
+		migration_entry_wait(vmf->pte);
+		return 0;
+	}
 	return do_present(vmf);
 }
 

@@ -30,8 +30,10 @@ static const uint8_t fallbacks[MIGRATE_PCPTYPES][2] = {
 
 bool looks_movable(const struct page *p)
 {
-	return page_count(p) > 0 && !page_test(p, PG_slab) && !page_test(p, PG_table) &&
-	       !page_test(p, PG_reserved) && (page_test(p, PG_lru) || page_mapcount(p) > 0);
+	return page_count(p) > 0 && READ_ONCE(p->mapping) &&
+	       !(__atomic_load_n(&p->flags, __ATOMIC_RELAXED) &
+		 (1ul << PG_slab | 1ul << PG_table | 1ul << PG_reserved | 1ul << PG_head |
+		  1ul << PG_tail));
 }
 
 /* Pages in use of the pageblock that could be moved elsewhere. */

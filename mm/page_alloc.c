@@ -587,13 +587,19 @@ static inline void free_the_page(struct page *page, unsigned order, uintptr_t ip
 
 static bool put_page_testzero(struct page *page)
 {
+	irqflags_t flags = hal_irq_save();
 	int32_t left;
+	bool sole;
 
-	/* Sole owner: nobody else can see the count, so no atomic is needed. */
-	if (likely(__atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1)) {
+	/* Sole owner: nobody else can see the count, so no atomic is needed, but while pages are
+	 * looked up by frame number. */
+	sole = likely(!(__atomic_load_n(&page_slow, __ATOMIC_RELAXED) & PAGE_SLOW_SPECULATE)) &&
+	       __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1;
+	if (sole)
 		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	hal_irq_restore(flags);
+	if (likely(sole))
 		return true;
-	}
 	left = __atomic_sub_fetch(&page->_refcount, 1, __ATOMIC_ACQ_REL);
 	if (unlikely(left < 0)) {
 		/* Free pages have a count of 0, which others rely on. */
@@ -612,14 +618,14 @@ static inline bool free_page_fast(struct page *page)
 	irqflags_t flags;
 	bool room;
 
-	if (unlikely(!page_is_sole(page)) || unlikely(page->flags & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
-	    unlikely(page->mapping && !PageAnon(page)) ||
-	    unlikely(__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) ||
-	    unlikely(mt >= MIGRATE_PCPTYPES))
+	if (unlikely(page->flags & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
+	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES))
 		return false;
 	flags = hal_irq_save();
 	pcp = &z->pcp[hal_cpu_id()];
-	room = pcp_count(pcp, 0, mt) < z->pcp_high;
+	/* page_slow only here, with interrupts off: see migrate_begin(). */
+	room = likely(!__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
+	       likely(page_is_sole(page)) && pcp_count(pcp, 0, mt) < z->pcp_high;
 	if (likely(room)) {
 		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
 		page->mapping = NULL;
@@ -689,6 +695,21 @@ void free_pages_core(struct page *page, unsigned order)
 	hal_poison(page_address(page), PAGE_SIZE << order);
 	free_one_page(page, page_zone(page), order);
 	hal_irq_restore(flags);
+}
+
+struct page *compact_take_page(struct zone *z, struct pageblock *b)
+{
+	struct page *page;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&z->lock, flags);
+	page = block_type(b) == MIGRATE_MOVABLE ? rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE)
+						: NULL;
+	spin_unlock_irqrestore(&z->lock, flags);
+	if (page && (!page_is_clean(page, 0) ||
+		     !prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER)))
+		page = NULL;
+	return page;
 }
 
 /* ---- odds and ends --------------------------------------------------------------------------- */

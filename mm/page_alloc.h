@@ -73,6 +73,11 @@ extern void (*page_kswapd_hook)(struct zone *z, unsigned order);
 /* What the fast paths of the per-CPU lists moved, as part of an event's sum. */
 uint64_t pcp_events(unsigned item);
 
+struct pageblock;
+/* A free page of a movable pageblock, allocated, watermarks or not: whoever moves another page to
+ * it frees that one. NULL: none. Takes zone->lock. */
+struct page *compact_take_page(struct zone *z, struct pageblock *b);
+
 /* Splits one allocation of 2^order into single pages, each with a reference of its own. */
 void split_page(struct page *page, unsigned order);
 /* Up to n single pages into out[], the first always by every means; returns how many. Context: by

@@ -55,10 +55,44 @@ static struct anon_vma *anon_vma_alloc(void)
 	return av;
 }
 
+/* Written before all CPUs are called, read with interrupts off: whoever has seen it clear is done
+ * before the call returns. */
+static bool held;
+static struct anon_vma *set_aside; /* chained by parent; atomic */
+
 static void anon_vma_free(struct anon_vma *av)
 {
+	irqflags_t flags;
+	bool keep;
+
 	ASSERT(RB_EMPTY_ROOT(&av->rb_root));
-	kmem_cache_free(anon_vma_cachep, av);
+	flags = hal_irq_save();
+	keep = __atomic_load_n(&held, __ATOMIC_RELAXED);
+	if (likely(!keep))
+		kmem_cache_free(anon_vma_cachep, av);
+	hal_irq_restore(flags);
+	if (likely(!keep))
+		return;
+	av->parent = __atomic_load_n(&set_aside, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&set_aside, &av->parent, av, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+void anon_vma_hold(void)
+{
+	__atomic_store_n(&held, true, __ATOMIC_RELEASE);
+}
+
+void anon_vma_release(void)
+{
+	struct anon_vma *av, *next;
+
+	__atomic_store_n(&held, false, __ATOMIC_RELEASE);
+	for (av = __atomic_exchange_n(&set_aside, NULL, __ATOMIC_ACQUIRE); av; av = next) {
+		next = av->parent;
+		kmem_cache_free(anon_vma_cachep, av);
+	}
 }
 
 static bool anon_vma_put_ref(struct anon_vma *av)

@@ -79,6 +79,11 @@ void unlink_anon_vmas(struct vm_area_struct *vma);
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 
+/* While held, an anon_vma that nobody needs any more is set aside instead of freed: a page that
+ * was looked up by its frame number may still point to it. Release frees what was set aside. */
+void anon_vma_hold(void);
+void anon_vma_release(void);
+
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 /* A fresh anonymous page, to be mapped at addr and nowhere else yet. Table locked. */

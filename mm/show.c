@@ -8,6 +8,7 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/buddy.h"
+#include "mm/compaction.h"
 #include "mm/init.h"
 #include "mm/page_alloc.h"
 #include "mm/slab_def.h"
@@ -483,6 +484,16 @@ static int phys_sysctl_set(const char *name, long value)
 		setup_per_zone_wmarks();
 		return 0;
 	}
+	if (!strcmp(name, "watermark_boost_factor")) {
+		if (value < 0 || value > INT32_MAX)
+			return -EINVAL;
+		watermark_boost_factor = value;
+		return 0;
+	}
+	if (!strcmp(name, "compact_memory")) {
+		compact_memory();
+		return 0;
+	}
 	if (!strcmp(name, "trace_pages")) {
 		trace_set_pages(value);
 		return 0;
@@ -506,7 +517,9 @@ int phys_sysctl(const char *name, long *value, bool set)
 		*value = trace_pages_on;
 	else if (!strcmp(name, "trace_kmem"))
 		*value = trace_kmem_on;
-	else if (!strcmp(name, "drop_caches"))
+	else if (!strcmp(name, "watermark_boost_factor"))
+		*value = watermark_boost_factor;
+	else if (!strcmp(name, "drop_caches") || !strcmp(name, "compact_memory"))
 		*value = 0;
 	else
 		return -ENOENT;

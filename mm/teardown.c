@@ -25,6 +25,20 @@ static bool zap_skips(const struct zap *z, const struct page *page)
 	return z->mapping && page && page->mapping != z->mapping;
 }
 
+/* A page on the move: its reference and its mapping are gone already, its place in the counters is
+ * not. Whoever moves it finds the entry empty. */
+static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
+{
+	struct pte_desc d = pte_desc(v);
+
+	if (d.kind == PTE_MIGRATION) {
+		if (zap_skips(z, pfn_to_page(d.pfn)))
+			return;
+		rss[mm_counter(pfn_to_page(d.pfn))]--;
+	}
+	ptep_get_and_clear(z->vma->vm_mm, pte);
+}
+
 /* Empties one entry. Table locked. Returns true when the gather is full. */
 static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 {
@@ -32,9 +46,8 @@ static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 	pte_t v = pte_get(pte);
 	struct page *page;
 
-	if (!pte_present(v)) {
-		/* No other kind is ever stored yet; one that were must not survive its VMA. */
-		ptep_get_and_clear(mm, pte);
+	if (unlikely(!pte_present(v))) {
+		zap_migration(z, pte, v, rss);
 		return false;
 	}
 	page = vm_normal_page(z->vma, v);
