@@ -22,6 +22,11 @@ FIELDS = {
     trace.MMAP: ('mmap', ['start', 'len', 'pgoff', 'vm_flags', 'ino']),
     trace.PAGE_ALLOC: ('mm_page_alloc', ['pfn', 'order', 'gfp_flags', 'migratetype']),
     trace.PAGE_FREE: ('mm_page_free', ['pfn', 'order']),
+    trace.PAGE_ALLOC_EXTFRAG: ('mm_page_alloc_extfrag',
+                               ['pfn', 'alloc_order', 'fallback_order', 'alloc_migratetype',
+                                'fallback_migratetype', 'change_ownership']),
+    trace.PAGE_PCPU_DRAIN: ('mm_page_pcpu_drain', ['pfn', 'order', 'migratetype']),
+    trace.PAGE_ALLOC_FAIL: ('page_alloc_fail', ['order', 'gfp_flags', 'reason', 'free']),
     trace.TABLE_LEAF: ('table_leaf', ['va', 'pa', 'size', 'flags']),
     trace.TABLE_END: ('table_end', ['leaves']),
 }

@@ -18,6 +18,35 @@ RECORD = 64
 RING_MAGIC = 0x6563617274717551
 (PF_USER, PF_KERNEL, MM_FAULT, MISMATCH, X86_FAULT, RISCV_FAULT, MARKER, SYS_ENTER, SYS_EXIT, FORK,
  EXIT, EXEC, MMAP, PAGE_ALLOC, PAGE_FREE, TABLE_LEAF, TABLE_END) = range(1, 18)
+PAGE_ALLOC_EXTFRAG, PAGE_PCPU_DRAIN, PAGE_ALLOC_FAIL = 24, 25, 26
+PAGEBLOCK_ORDER = 9
+FAIL_REASONS = ['?', 'order', 'zone', 'injected', 'no-wait', 'no-retry', 'costly', 'no-memory']
+# Linux 5.10's names of allocation flags, the longest combinations first, as its events print them.
+GFP_NAMES = [
+    ('GFP_TRANSHUGE', 0x1c24ca), ('GFP_TRANSHUGE_LIGHT', 0x1c20ca),
+    ('GFP_HIGHUSER_MOVABLE', 0x100cca), ('GFP_HIGHUSER', 0x100cc2), ('GFP_USER', 0x100cc0),
+    ('GFP_KERNEL_ACCOUNT', 0x400cc0), ('GFP_KERNEL', 0xcc0), ('GFP_NOFS', 0xc40),
+    ('GFP_ATOMIC', 0xa20), ('GFP_NOIO', 0xc00), ('GFP_NOWAIT', 0x800), ('GFP_DMA', 0x1),
+    ('__GFP_HIGHMEM', 0x2), ('GFP_DMA32', 0x4), ('__GFP_HIGH', 0x20), ('__GFP_ATOMIC', 0x200),
+    ('__GFP_IO', 0x40), ('__GFP_FS', 0x80), ('__GFP_NOWARN', 0x2000),
+    ('__GFP_RETRY_MAYFAIL', 0x4000), ('__GFP_NOFAIL', 0x8000), ('__GFP_NORETRY', 0x10000),
+    ('__GFP_COMP', 0x40000), ('__GFP_ZERO', 0x100), ('__GFP_NOMEMALLOC', 0x80000),
+    ('__GFP_MEMALLOC', 0x20000), ('__GFP_HARDWALL', 0x100000), ('__GFP_THISNODE', 0x200000),
+    ('__GFP_RECLAIMABLE', 0x10), ('__GFP_MOVABLE', 0x8), ('__GFP_ACCOUNT', 0x400000),
+    ('__GFP_WRITE', 0x1000), ('__GFP_RECLAIM', 0xc00), ('__GFP_DIRECT_RECLAIM', 0x400),
+    ('__GFP_KSWAPD_RECLAIM', 0x800)]
+
+
+def gfp_text(gfp):
+    """As Linux's show_gfp_flags(): names, and what has none as a number."""
+    names = []
+    for name, bits in GFP_NAMES:
+        if gfp & bits == bits:
+            names.append(name)
+            gfp &= ~bits
+    if gfp:
+        names.append(f'0x{gfp:x}')
+    return '|'.join(names) or 'none'
 
 ROWS = ['none', 'zero', 'anon', 'cow', 'reuse', 'file', 'around', 'shmem', 'swap', 'stack',
         'spurious', 'segv', 'bus', 'oom', 'ad']
@@ -123,9 +152,20 @@ def event_text(r):
         return (f'mmap: start=0x{w[0]:x} len=0x{w[1]:x} pgoff=0x{w[2]:x} '
                 f'flags={vm_flags_text(w[3])} ino={w[4]}')
     if r.type == PAGE_ALLOC:
-        return f'mm_page_alloc: pfn=0x{w[0]:x} order={w[1]} migratetype={w[3]} gfp_flags=0x{w[2]:x}'
+        return f'mm_page_alloc: pfn=0x{w[0]:x} order={w[1]} migratetype={w[3]} gfp_flags={gfp_text(w[2])}'
     if r.type == PAGE_FREE:
         return f'mm_page_free: pfn=0x{w[0]:x} order={w[1]}'
+    if r.type == PAGE_ALLOC_EXTFRAG:
+        return (f'mm_page_alloc_extfrag: pfn=0x{w[0]:x} alloc_order={w[1]} fallback_order={w[2]} '
+                f'pageblock_order={PAGEBLOCK_ORDER} alloc_migratetype={w[3]} '
+                f'fallback_migratetype={w[4]} fragmenting={int(w[2] < PAGEBLOCK_ORDER)} '
+                f'change_ownership={w[5]}')
+    if r.type == PAGE_PCPU_DRAIN:
+        return f'mm_page_pcpu_drain: pfn=0x{w[0]:x} order={w[1]} migratetype={w[2]}'
+    if r.type == PAGE_ALLOC_FAIL:
+        reason = FAIL_REASONS[w[2]] if w[2] < len(FAIL_REASONS) else w[2]
+        return (f'page_alloc_fail: order={w[0]} gfp_flags={gfp_text(w[1])} reason={reason} '
+                f'free={w[3]}')
     if r.type == TABLE_LEAF:
         flags = ''.join(c if w[3] >> i & 1 else '-' for i, c in enumerate('rwxuad'))
         return f'table_leaf: va=0x{w[0]:x} pa=0x{w[1]:x} size=0x{w[2]:x} {flags}'

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+/* What watches over pages: each kind of damage is found, told with its owner, and contained. */
+#include "mm_test.h"
+
+#include "mm/buddy.h"
+#include "mm/page_debug.h"
+#include "mm/vmstat.h"
+
+#define MIB (1ull << 20)
+
+static char said[65536];
+static size_t said_n;
+
+static void listen(const char *s, size_t n)
+{
+	if (n > sizeof(said) - 1 - said_n)
+		n = sizeof(said) - 1 - said_n;
+	memcpy(said + said_n, s, n);
+	said_n += n;
+	said[said_n] = 0;
+}
+
+static void up(const char *params)
+{
+	said_n = 0;
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1, .log = listen},
+		       &(struct quire_config){.params = params});
+}
+
+/* held: pages that were lost on purpose. */
+static void down(long held)
+{
+	cr_expect_eq(check_phys(), 0);
+	cr_expect_eq(quire_exit(), held);
+	fake_machine_destroy();
+}
+
+static bool all_bytes(const void *p, unsigned char c, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (((const unsigned char *)p)[i] != c)
+			return false;
+	return true;
+}
+
+/* As a stray write would: whatever a memory checker thinks of it. */
+static void scribble(struct page *page, unsigned char c)
+{
+	hal_unpoison(page_address(page), PAGE_SIZE);
+	((unsigned char *)page_address(page))[100] = c;
+}
+
+Test(page_debug, a_double_free_is_contained)
+{
+	struct page *p, *q[200];
+
+	up("bad_page=contain page_owner=on");
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	__free_pages(p, 0);
+	cr_expect_eq(nr_bad_pages(), 1);
+	cr_expect(strstr(said, "BUG: Bad page state"), "%s", said);
+	cr_expect(strstr(said, "allocated by 0x"));
+	cr_expect(strstr(said, "last freed by 0x"));
+	/* It is free once, so it is handed out once. */
+	for (unsigned i = 0; i < 200; i++) {
+		q[i] = alloc_pages(GFP_KERNEL, 0);
+		for (unsigned j = 0; j < i; j++)
+			cr_assert_neq(q[i], q[j]);
+	}
+	for (unsigned i = 0; i < 200; i++)
+		__free_pages(q[i], 0);
+	drain_all_pages();
+	__free_pages(p, 0);
+	cr_expect_eq(nr_bad_pages(), 2, "in the buddy it is seen too");
+	down(0);
+}
+
+Test(page_debug, a_page_in_use_is_not_freed)
+{
+	struct page *p, *b;
+
+	up("bad_page=contain");
+	p = alloc_pages(GFP_KERNEL, 0);
+	trylock_page(p);
+	__free_pages(p, 0);
+	cr_expect_eq(nr_bad_pages(), 1);
+	b = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
+	__free_pages(b, 1);
+	cr_expect_eq(nr_bad_pages(), 2);
+	cr_expect(strstr(said, "another order"));
+	b = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
+	b[3].mapping = b + 1;
+	__free_pages(b, 2);
+	cr_expect(strstr(said, "not a tail"));
+	cr_expect_eq(nr_bad_pages(), 3);
+	/* Lost: one page, and two blocks of four whose later pages still lead to their head. */
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, damage_to_a_free_page_is_found)
+{
+	struct page *p, *q;
+
+	up("bad_page=contain");
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	p->_mapcount = 5; /* on a per-CPU list */
+	q = alloc_pages(GFP_KERNEL, 0);
+	cr_expect(q && q != p);
+	cr_expect_eq(nr_bad_pages(), 1);
+	__free_pages(q, 0);
+	p->_mapcount = -1;
+	/* In the buddy. */
+	p = alloc_pages(GFP_KERNEL, 6);
+	__free_pages(p, 6);
+	page_set(p, PG_dirty);
+	q = alloc_pages(GFP_KERNEL, 6);
+	cr_expect(q);
+	cr_expect_neq(p, q);
+	cr_expect_eq(nr_bad_pages(), 2);
+	page_clear(p, PG_dirty);
+	__free_pages(q, 6);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, corrupt_bits_are_contained)
+{
+	struct zone *z = &zones[ZONE_DMA32];
+	struct pageblock *b = NULL;
+	struct page *p[100];
+
+	up("bad_page=contain");
+	drain_all_pages();
+	for (unsigned o = 0; o < PAGEBLOCK_ORDER && !b; o++)
+		b = first_block(z, o, MIGRATE_UNMOVABLE);
+	cr_assert(b);
+	memset(b->free, 0, sizeof(b->free)); /* a stray memset: lists say there is something */
+	for (unsigned i = 0; i < 100; i++) {
+		p[i] = alloc_pages(GFP_KERNEL, i % 3);
+		cr_assert(p[i]);
+	}
+	cr_expect_geq(nr_bad_pages(), 1);
+	cr_expect(strstr(said, "Bad free list"));
+	for (unsigned i = 0; i < 100; i++)
+		__free_pages(p[i], i % 3);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, corrupt_bits_panic, .exit_code = 1)
+{
+	struct pageblock *b = NULL;
+
+	up("bad_page=panic");
+	drain_all_pages();
+	for (unsigned o = 0; o < PAGEBLOCK_ORDER && !b; o++)
+		b = first_block(&zones[ZONE_DMA32], o, MIGRATE_UNMOVABLE);
+	memset(b->free, 0, sizeof(b->free));
+	for (unsigned i = 0; i < 100; i++)
+		alloc_pages(GFP_KERNEL, 0);
+	exit(0);
+}
+
+Test(page_debug, poison)
+{
+	struct page *p, *q;
+
+	up("page_poison=1 bad_page=contain page_owner=1");
+	p = alloc_pages(GFP_KERNEL, 1);
+	memset(page_address(p), 1, 2 * PAGE_SIZE);
+	__free_pages(p, 1);
+	hal_unpoison(page_address(p), 2 * PAGE_SIZE);
+	cr_expect(all_bytes(page_address(p), PAGE_POISON, 2 * PAGE_SIZE));
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	scribble(p, 0);
+	q = alloc_pages(GFP_KERNEL | __GFP_ZERO, 0);
+	cr_expect(q && q != p);
+	cr_expect(all_bytes(page_address(q), 0, PAGE_SIZE), "poison does not show");
+	cr_expect_eq(nr_bad_pages(), 1);
+	cr_expect(strstr(said, "written to while it was free"));
+	cr_expect(strstr(said, "last freed by"));
+	__free_pages(q, 0);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, init_on_free_and_alloc)
+{
+	struct page *p;
+
+	up("init_on_free=1");
+	p = alloc_pages(GFP_KERNEL, 0);
+	cr_expect(all_bytes(page_address(p), 0, PAGE_SIZE), "free since boot: zeros");
+	memset(page_address(p), 1, PAGE_SIZE);
+	__free_pages(p, 0);
+	hal_unpoison(page_address(p), PAGE_SIZE);
+	cr_expect(all_bytes(page_address(p), 0, PAGE_SIZE));
+	/* Not a second time: what is written behind its back stays. */
+	scribble(p, 7);
+	cr_expect_eq(alloc_pages(GFP_KERNEL | __GFP_ZERO, 0), p);
+	cr_expect_eq(((unsigned char *)page_address(p))[100], 7);
+	__free_pages(p, 0);
+	down(0);
+	up("init_on_alloc=1");
+	p = alloc_pages(GFP_KERNEL, 2);
+	memset(page_address(p), 1, 4 * PAGE_SIZE);
+	__free_pages(p, 2);
+	p = alloc_pages(GFP_KERNEL, 2);
+	cr_expect(all_bytes(page_address(p), 0, 4 * PAGE_SIZE));
+	__free_pages(p, 2);
+	down(0);
+}
+
+Test(page_debug, later_pages_are_checked)
+{
+	struct page *p, *q;
+
+	up("debug_pagealloc=on bad_page=contain");
+	p = alloc_pages(GFP_KERNEL, 3);
+	page_set(p + 5, PG_lru);
+	__free_pages(p, 3);
+	cr_expect_eq(nr_bad_pages(), 1);
+	page_clear(p + 5, PG_lru);
+	p = alloc_pages(GFP_KERNEL, 5);
+	__free_pages(p, 5);
+	(p + 9)->_mapcount = 0;
+	q = alloc_pages(GFP_KERNEL, 5);
+	cr_expect(q && q != p);
+	cr_expect_eq(nr_bad_pages(), 2);
+	(p + 9)->_mapcount = -1;
+	__free_pages(q, 5);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, page_owner_text)
+{
+	static struct text t;
+	struct page *p;
+	char pfn[32];
+
+	up("page_owner=on");
+	p = alloc_pages(GFP_HIGHUSER_MOVABLE, 2);
+	snprintf(pfn, sizeof(pfn), "PFN %llu type Movable", (unsigned long long)page_to_pfn(p).n);
+	t.n = 0;
+	quire_show_page_owner(text_emit, &t);
+	cr_expect(strstr(t.s, pfn), "%s", t.s);
+	cr_expect(strstr(t.s, "Page allocated via order 2, mask 0x"));
+	split_page(p, 2);
+	__free_pages(p + 1, 0);
+	t.n = 0;
+	quire_show_page_owner(text_emit, &t);
+	cr_expect(strstr(t.s, pfn));
+	cr_expect_not(strstr(t.s, "via order 2"));
+	snprintf(pfn, sizeof(pfn), "PFN %llu ", (unsigned long long)page_to_pfn(p).n + 1);
+	cr_expect_not(strstr(t.s, pfn));
+	__free_pages(p, 0);
+	__free_pages(p + 2, 0);
+	__free_pages(p + 3, 0);
+	down(0);
+	up(NULL);
+	t.n = 0;
+	quire_show_page_owner(text_emit, &t);
+	cr_expect_eq(t.n, 0);
+	down(0);
+}
+
+Test(page_debug, failures_have_a_reason)
+{
+	static char ring[1 << 16] __attribute__((aligned(4096)));
+	struct quire_trace_record r[8];
+	static struct page *p[20000];
+	unsigned n = 0;
+
+	machine_up_cfg(&(struct fake_config){.ram = 48 * MIB, .cpus = 1},
+		       &(struct quire_config){.trace_ring = ring, .trace_ring_size = sizeof(ring)});
+	quire_trace_enable(true);
+	cr_expect_null(alloc_pages(GFP_KERNEL | __GFP_NOWARN, MAX_ORDER));
+	quire_inject_set(QUIRE_INJECT_PAGE, 1);
+	cr_expect_null(alloc_pages(GFP_KERNEL, 0));
+	cr_expect_eq(quire_trace_last(r, 8), 2);
+	cr_expect_eq(r[1].type, QUIRE_TR_PAGE_ALLOC_FAIL);
+	cr_expect_eq(r[1].w[0], MAX_ORDER);
+	cr_expect_eq(r[1].w[2], QUIRE_FAIL_ORDER);
+	cr_expect_eq(r[0].w[2], QUIRE_FAIL_INJECTED);
+	while ((p[n] = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0)))
+		n++;
+	quire_trace_last(r, 1);
+	cr_expect_eq(r[0].w[2], QUIRE_FAIL_NO_MEMORY);
+	cr_expect_eq(r[0].w[3], nr_free_buddy());
+	cr_expect_null(alloc_pages(GFP_NOWAIT | __GFP_NOWARN, 0));
+	quire_trace_last(r, 1);
+	cr_expect_eq(r[0].w[2], QUIRE_FAIL_NO_WAIT);
+	cr_expect_null(alloc_pages(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN, 0));
+	quire_trace_last(r, 1);
+	cr_expect_eq(r[0].w[2], QUIRE_FAIL_NO_RETRY);
+	cr_expect_null(alloc_pages(GFP_KERNEL | __GFP_NOWARN, 9));
+	quire_trace_last(r, 1);
+	cr_expect_eq(r[0].w[2], QUIRE_FAIL_COSTLY);
+	quire_trace_enable(false);
+	while (n)
+		__free_pages(p[--n], 0);
+	machine_down();
+}
+
+Test(page_debug, must_not_fail_ends_the_machine_rather_than_hang, .exit_code = 1, .timeout = 20)
+{
+	machine_up(48 * MIB, 1);
+	while (alloc_pages(GFP_KERNEL | __GFP_NOFAIL, 0))
+		;
+	exit(0);
+}
