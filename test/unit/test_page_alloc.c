@@ -2,7 +2,9 @@
 /* The buddy and the per-CPU lists before it. */
 #include "mm_test.h"
 
+#include "mm/buddy.h"
 #include "mm/vmstat.h"
+#include <quire/trace.h>
 
 #define MIB (1ull << 20)
 
@@ -388,5 +390,330 @@ Test(page_alloc, cpus_at_once)
 	fake_cpu_join(2);
 	cr_expect_eq(check_phys(), 0);
 	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+/* ---- types of pageblocks, marks, zones -------------------------------------------------------- */
+
+static struct page *many[40000];
+
+/* Single pages until the zones that gfp may use give no more; returns how many. */
+static unsigned take_all(gfp_t gfp)
+{
+	unsigned n = 0;
+
+	while (n < ARRAY_SIZE(many) && (many[n] = alloc_pages(gfp | __GFP_NOWARN, 0)))
+		n++;
+	return n;
+}
+
+static void give_all(unsigned n)
+{
+	while (n)
+		__free_pages(many[--n], 0);
+}
+
+Test(page_alloc, a_robbed_pageblock_changes_sides)
+{
+	struct page *p;
+
+	machine_up(64 * MIB, 1);
+	drain_all_pages();
+	/* Whole pageblocks are free: the first such request makes one its own. */
+	p = alloc_pages(GFP_KERNEL | __GFP_RECLAIMABLE, 0);
+	cr_expect_eq(get_pageblock_migratetype(p), MIGRATE_RECLAIMABLE);
+	cr_expect_eq(check_phys(), 0);
+	__free_pages(p, 0);
+	machine_down();
+}
+
+Test(page_alloc, a_movable_page_spoils_the_smallest_block)
+{
+	struct zone *z = &zones[ZONE_DMA32];
+	struct page *one;
+	unsigned n;
+
+	machine_up(48 * MIB, 1);
+	/* All memory as unmovable pages; one free page and one free block of four among them. */
+	n = take_all(GFP_KERNEL | __GFP_MEMALLOC);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t pfn = page_to_pfn(many[i]).n;
+
+		if (page_zone(many[i]) != z || pfn % PAGEBLOCK_PAGES < 64)
+			continue;
+		if (pfn % PAGEBLOCK_PAGES == 100 || pfn % PAGEBLOCK_PAGES / 4 == 50) {
+			__free_pages(many[i], 0);
+			many[i--] = many[--n];
+		}
+	}
+	drain_all_pages();
+	cr_assert_gt(z->free_area[0].nr_free, 3);
+	cr_assert_gt(z->free_area[2].nr_free, 3);
+	unsigned long fours = z->free_area[2].nr_free;
+	one = alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_MEMALLOC, 0);
+	cr_expect_neq(get_pageblock_migratetype(one), MIGRATE_MOVABLE, "too little to own it");
+	cr_expect_eq(z->free_area[2].nr_free, fours, "the small ones first");
+	__free_pages(one, 0);
+	cr_expect_eq(check_phys(), 0);
+	give_all(n);
+	machine_down();
+}
+
+Test(page_alloc, what_may_not_wait_keeps_a_pageblock)
+{
+	struct zone *z = &zones[ZONE_DMA32];
+	struct page *p, *q;
+	unsigned n;
+
+	machine_up(128 * MIB, 1);
+	n = take_all(GFP_KERNEL);
+	cr_assert_gt(n, 20000);
+	/* Now only by going below the mark. */
+	p = alloc_pages(GFP_ATOMIC | __GFP_NOWARN, 1);
+	cr_assert(p);
+	cr_expect_eq(z->nr_reserved_highatomic, PAGEBLOCK_PAGES);
+	cr_expect_eq(get_pageblock_migratetype(p), MIGRATE_HIGHATOMIC);
+	cr_expect_eq(check_phys(), 0);
+	q = alloc_pages(GFP_ATOMIC | __GFP_NOWARN, 2);
+	cr_expect(q && get_pageblock_migratetype(q) == MIGRATE_HIGHATOMIC, "its own first");
+	if (q)
+		__free_pages(q, 2);
+	__free_pages(p, 1);
+	cr_expect(unreserve_highatomic_pageblock(&node_zonelist, ZONE_MOVABLE, true));
+	cr_expect_eq(z->nr_reserved_highatomic, 0);
+	cr_expect_not(unreserve_highatomic_pageblock(&node_zonelist, ZONE_MOVABLE, true));
+	cr_expect_eq(check_phys(), 0);
+	give_all(n);
+	machine_down();
+}
+
+static unsigned kswapd_calls;
+
+static void kswapd_called(struct zone *z, unsigned order)
+{
+	kswapd_calls++;
+}
+
+Test(page_alloc, mixing_types_raises_the_marks)
+{
+	struct zone *z = &zones[ZONE_DMA32];
+	unsigned n = 0;
+	long v;
+
+	machine_up(128 * MIB, 1);
+	page_kswapd_hook = kswapd_called;
+	/* Movable pages everywhere, then every fourth page free: unmovable ones have to rob. */
+	n = take_all(GFP_HIGHUSER_MOVABLE);
+	for (unsigned i = 0; i < n; i += 4) {
+		__free_pages(many[i], 0);
+		many[i] = NULL;
+	}
+	drain_all_pages();
+	zone_boost_reset(z);
+	cr_expect_eq(z->watermark_boost, 0);
+	struct page *p = alloc_pages(GFP_KERNEL | __GFP_MEMALLOC, 0);
+	cr_expect_gt(z->watermark_boost, 0);
+	cr_expect_eq(z->plenty[ZONE_NORMAL], z->watermark[WMARK_LOW] + z->watermark_boost +
+						     z->lowmem_reserve[ZONE_NORMAL]);
+	zone_boost_reset(z);
+	cr_expect_eq(z->watermark_boost, 0);
+	cr_expect_eq(quire_sysctl_set("watermark_boost_factor", 0), 0);
+	cr_expect_eq(quire_sysctl_get("watermark_boost_factor", &v), 0);
+	cr_expect_eq(v, 0);
+	cr_expect_eq(quire_sysctl_set("watermark_boost_factor", -1), -22);
+	quire_sysctl_set("watermark_boost_factor", 15000);
+	cr_expect_gt(kswapd_calls, 0);
+	__free_pages(p, 0);
+	for (unsigned i = 0; i < n; i++)
+		if (many[i])
+			__free_pages(many[i], 0);
+	machine_down();
+}
+
+Test(page_alloc, isolated_pages_are_out_of_use)
+{
+	unsigned long free;
+	struct page *first, *p;
+	unsigned n;
+
+	machine_up(64 * MIB, 1);
+	first = alloc_pages(GFP_HIGHUSER_MOVABLE, 9);
+	cr_assert_eq(set_migratetype_isolate(first), -16, "it is in use, and nobody's to move");
+	__free_pages(first, 9);
+	drain_all_pages();
+	free = nr_free_buddy();
+	cr_assert_eq(set_migratetype_isolate(first), 0);
+	cr_expect_eq(set_migratetype_isolate(first), -16, "once is enough");
+	cr_expect_eq(nr_free_buddy(), free - PAGEBLOCK_PAGES);
+	cr_expect_eq(check_phys(), 0);
+	n = take_all(GFP_HIGHUSER_MOVABLE | __GFP_MEMALLOC);
+	for (unsigned i = 0; i < n; i++) {
+		uint64_t off = page_to_pfn(many[i]).n - page_to_pfn(first).n;
+
+		cr_assert_geq(off, PAGEBLOCK_PAGES);
+	}
+	unset_migratetype_isolate(first, MIGRATE_MOVABLE);
+	unset_migratetype_isolate(first, MIGRATE_MOVABLE);
+	p = alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_MEMALLOC, 9);
+	cr_expect_eq(p, first);
+	__free_pages(p, 9);
+	give_all(n);
+	cr_expect_eq(check_phys(), 0);
+	machine_down();
+}
+
+Test(page_alloc, movable_zone)
+{
+	struct page *m, *k;
+	unsigned n;
+
+	machine_up_cfg(&(struct fake_config){.ram = 128 * MIB, .cpus = 1},
+		       &(struct quire_config){.params = "movablecore=40M"});
+	cr_assert(populated_zone(&zones[ZONE_MOVABLE]));
+	cr_expect_eq(zones[ZONE_MOVABLE].zone_start_pfn % (1u << (MAX_ORDER - 1)), 0);
+	m = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	k = alloc_pages(GFP_KERNEL | __GFP_MOVABLE, 0);
+	cr_expect_eq(page_zonenum(m), ZONE_MOVABLE);
+	cr_expect_neq(page_zonenum(k), ZONE_MOVABLE, "movable alone is not enough");
+	__free_pages(m, 0);
+	__free_pages(k, 0);
+	n = take_all(GFP_KERNEL);
+	for (unsigned i = 0; i < n; i++)
+		cr_assert_neq(page_zonenum(many[i]), ZONE_MOVABLE);
+	give_all(n);
+	machine_down();
+	machine_up_cfg(&(struct fake_config){.ram = 128 * MIB, .cpus = 1},
+		       &(struct quire_config){.params = "kernelcore=64M"});
+	cr_expect_geq(zones[ZONE_MOVABLE].present_pages, 56 * MIB / PAGE_SIZE);
+	machine_down();
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1},
+		       &(struct quire_config){.params = "kernelcore=64G"});
+	cr_expect_not(populated_zone(&zones[ZONE_MOVABLE]), "all of it for the kernel");
+	machine_down();
+}
+
+Test(page_alloc, bulk_allocation)
+{
+	struct page *p[300];
+	uint64_t before;
+
+	machine_up(64 * MIB, 1);
+	before = free_pages_now();
+	cr_expect_eq(alloc_pages_bulk(GFP_KERNEL, 0, p), 0);
+	cr_assert_eq(alloc_pages_bulk(GFP_KERNEL | __GFP_ZERO, 300, p), 300);
+	for (unsigned i = 0; i < 300; i++) {
+		cr_assert_eq(page_count(p[i]), 1);
+		cr_assert(all_bytes(page_address(p[i]), 0, PAGE_SIZE));
+		memset(page_address(p[i]), 1, PAGE_SIZE);
+	}
+	cr_expect_eq(free_pages_now(), before - 300);
+	for (unsigned i = 0; i < 300; i++)
+		__free_pages(p[i], 0);
+	/* One by one where a failure is due. */
+	quire_inject_set(QUIRE_INJECT_PAGE, 5);
+	cr_expect_eq(alloc_pages_bulk(GFP_KERNEL, 300, p), 4);
+	for (unsigned i = 0; i < 4; i++)
+		__free_pages(p[i], 0);
+	cr_expect_eq(free_pages_now(), before);
+	machine_down();
+}
+
+static unsigned victims;
+
+static bool kill_one(gfp_t gfp, unsigned order)
+{
+	if (!victims)
+		return false;
+	victims--;
+	give_hoard_back(gfp, order);
+	return true;
+}
+
+Test(page_alloc, the_last_resort)
+{
+	struct page *p;
+	unsigned n;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < 64; i++)
+		hoard[i] = alloc_pages(GFP_KERNEL, 0);
+	n = take_all(GFP_KERNEL);
+	page_oom_hook = kill_one;
+	victims = 1;
+	cr_expect_null(alloc_pages(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN, 0));
+	cr_expect_eq(victims, 1, "nobody is killed for that");
+	p = alloc_pages(GFP_KERNEL, 0);
+	cr_expect(p);
+	cr_expect_eq(victims, 0);
+	__free_pages(p, 0);
+	/* Must not fail: the reserves, when nobody can help any more. */
+	while ((p = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0)))
+		many[n++] = p;
+	p = alloc_pages(GFP_KERNEL | __GFP_NOFAIL, 0);
+	cr_expect(p);
+	__free_pages(p, 0);
+	give_all(n);
+	machine_down();
+}
+
+Test(page_alloc, no_such_zone)
+{
+	static const struct mem_range r[] = {{4096 * MIB, 4160 * MIB, MEM_RAM, "high"}};
+
+	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = 1, .cpus = 1}, NULL);
+	cr_expect_null(alloc_pages(GFP_DMA | __GFP_NOWARN, 0));
+	cr_expect_null(alloc_pages(GFP_DMA, 0));
+	machine_down();
+}
+
+Test(page_alloc, records_of_pages)
+{
+	static char ring[1 << 20] __attribute__((aligned(4096)));
+	static struct quire_trace_record r[4096];
+	unsigned n, allocs = 0, frees = 0, extfrag = 0, drains = 0;
+	struct page *p;
+
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1},
+		       &(struct quire_config){.trace_ring = ring, .trace_ring_size = sizeof(ring)});
+	drain_all_pages();
+	quire_sysctl_set("trace_pages", 1);
+	quire_trace_enable(true);
+	p = alloc_pages(GFP_KERNEL | __GFP_RECLAIMABLE, 0);
+	__free_pages(p, 0);
+	drain_all_pages();
+	quire_trace_enable(false);
+	n = quire_trace_last(r, ARRAY_SIZE(r));
+	for (unsigned i = 0; i < n; i++) {
+		allocs += r[i].type == QUIRE_TR_PAGE_ALLOC && r[i].w[0] == page_to_pfn(p).n &&
+			  r[i].w[2] == (GFP_KERNEL | __GFP_RECLAIMABLE) &&
+			  r[i].w[3] == MIGRATE_RECLAIMABLE;
+		frees += r[i].type == QUIRE_TR_PAGE_FREE && r[i].w[0] == page_to_pfn(p).n;
+		extfrag += r[i].type == QUIRE_TR_PAGE_ALLOC_EXTFRAG &&
+			   r[i].w[3] == MIGRATE_RECLAIMABLE && r[i].w[4] == MIGRATE_MOVABLE &&
+			   r[i].w[5] == 1;
+		drains += r[i].type == QUIRE_TR_PAGE_PCPU_DRAIN;
+	}
+	cr_expect(allocs == 1 && frees == 1 && extfrag == 1 && drains > 0, "%u %u %u %u", allocs,
+		  frees, extfrag, drains);
+	machine_down();
+}
+
+Test(page_alloc, larger_orders_per_cpu)
+{
+	struct page *a, *b;
+
+	machine_up(512 * MIB, 1);
+	cr_assert(zones[ZONE_DMA32].pcp_blocks[4], "the zone is large enough to keep a huge page");
+	for (unsigned o = 1; o < 10; o += o == 3 ? 6 : 1) {
+		a = alloc_pages(GFP_HIGHUSER_MOVABLE, o);
+		__free_pages(a, o);
+		b = alloc_pages(GFP_HIGHUSER_MOVABLE, o);
+		cr_expect_eq(a, b, "order %u", o);
+		cr_expect_eq(check_phys(), 0);
+		__free_pages(b, o);
+	}
+	cr_expect_eq(check_phys(), 0);
+	drain_all_pages();
+	cr_expect_eq(nr_free_pcp(&zones[ZONE_DMA32]), 0);
 	machine_down();
 }

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* What watches over pages: each kind of damage is found, told with its owner, and contained. */
+#include <stdio.h>
+
 #include "mm_test.h"
 
 #include "mm/buddy.h"
 #include "mm/page_debug.h"
 #include "mm/vmstat.h"
+#include <quire/trace.h>
 
 #define MIB (1ull << 20)
 
