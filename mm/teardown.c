@@ -42,7 +42,6 @@ static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 /* Empties one entry. Table locked. Returns true when the gather is full. */
 static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 {
-	struct mm_struct *mm = z->vma->vm_mm;
 	pte_t v = pte_get(pte);
 	struct page *page;
 
