@@ -554,3 +554,167 @@ Test(mm_calls, tunables)
 	cr_expect(v > 0 && v < 64 * 1024 / 32, "a 32nd of what is free: %ld", v);
 	space_down();
 }
+
+/* ---- spaces of other shapes -------------------------------------------------------------------- */
+
+/* A space whose ordinary maps end below its own end, as with five levels on Linux. */
+Test(mm_calls, maps_above_the_ordinary)
+{
+	uintptr_t end, top;
+
+	space_up();
+	end = mm_now()->task_size & PAGE_MASK;
+	top = PAGE_ALIGN(end / 2);
+	space_put(cur);
+	run_space(quire_mm_create(&(struct quire_mm_params){.stack_top = top, .end = end}));
+	cr_expect_lt((unsigned long)mmap_at(0, 1, RW, PRIV), top);
+	cr_expect_eq(mmap_at(top + 8 * PS, 1, RW, PRIV), (long)(top + 8 * PS), "a hint above it");
+	cr_expect_gt((unsigned long)mmap_at(top + 8 * PS, 1, RW, PRIV), top, "taken: another above");
+	cr_expect_lt((unsigned long)mmap_at(top - PS, 2, RW, PRIV), top, "none that straddles it");
+	cr_expect_eq(mmap_at(end - PS, 2, RW, PRIV | FIX), NO_MEMORY);
+	cr_expect_lt((unsigned long)mmap_at(end - PS, 2, RW, PRIV), end - PS);
+	cr_expect_eq(mmap_at(0, (top >> PAGE_SHIFT) + 1, PROT_NONE, PRIV), NO_MEMORY);
+	cr_expect_eq(mmap_at(top + PS, (end - PS) >> PAGE_SHIFT, PROT_NONE, PRIV), NO_MEMORY);
+	space_down();
+}
+
+/* A range in the middle, for a unikernel: nothing is placed or fixed outside it. */
+Test(mm_calls, a_range_in_the_middle)
+{
+	uintptr_t low = (uintptr_t)1 << 39, end = low << 1, pages = low >> PAGE_SHIFT;
+	struct quire_mm_params p = {.supervisor = true, .start = low, .end = end};
+
+	space_up();
+	space_put(cur);
+	run_space(quire_mm_create(&p));
+	cr_expect_eq(mmap_at(end, 1, RW, PRIV | FIX), NO_MEMORY);
+	cr_expect_eq(mmap_at(low - PS, 1, RW, PRIV | FIX), NO_MEMORY);
+	cr_expect_eq(mmap_at(0, pages + 1, PROT_NONE, PRIV), NO_MEMORY);
+	cr_expect_geq((unsigned long)mmap_at(low - 8 * PS, 1, RW, PRIV), low);
+	mmap_at(low + 8 * PS, 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	quire_sysctl_set("stack_guard_gap", 0);
+	cr_expect_eq(quire_fault_in(cur, low - PS, true), FAULTED);
+	cr_expect_eq(quire_fault_in(cur, low + 2 * PS, true), 0);
+	check_now();
+	space_down();
+}
+
+/* A machine that sets accessed and dirty by software. */
+Test(mm_calls, bits_set_by_software)
+{
+	space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1, .software_ad = true});
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	madvise_at(AT(0), 2, 20);
+	quire_clear_refs(cur, 1);
+	madvise_at(AT(0), 2, 8);
+	check_now();
+	taken = 0;
+	load_at(AT(0));
+	cr_expect_eq(taken, 0, "no fault only to say that it was used");
+	space_down();
+}
+
+/* ---- the rest ---------------------------------------------------------------------------------- */
+
+Test(mm_calls, what_the_kernel_faults_in)
+{
+	space_up();
+	mmap_at(AT(4), 1, PROT_READ, PRIV | FIX);
+	cr_expect_eq(quire_fault_in(cur, AT(9), true), FAULTED, "nothing above");
+	cr_expect_eq(quire_fault_in(cur, AT(3), true), FAULTED, "no stack");
+	cr_expect_eq(quire_fault_in(cur, AT(4), true), FAULTED, "not writable");
+	mmap_at(AT(600), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
+	limit_set(OS_RLIMIT_STACK, 4 * PS);
+	cr_expect_eq(quire_fault_in(cur, AT(590), true), FAULTED, "beyond its limit");
+	cr_expect_eq(quire_fault_in(cur, AT(598), true), 0);
+	limit_set(OS_RLIMIT_STACK, LIMIT_NONE);
+	check_now();
+	space_down();
+}
+
+Test(mm_calls, the_old_re_mapper)
+{
+	struct quire_file *f, *g;
+
+	space_up();
+	f = file_new(16, FRW);
+	g = file_new(16, FRW);
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(2), 2, RW, MAP_SHARED | FIX, f, 8);
+	mmap_file(AT(4), 2, PROT_READ, MAP_SHARED | FIX, f, 4);
+	mmap_file(AT(8), 2, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(10), 2, RW, MAP_SHARED | FIX, g, 0);
+	mmap_file(AT(20), 2, RW, MAP_PRIVATE | FIX, g, 0);
+#define REMAP(at, n, off) CALL(quire_remap_file_pages(cur, AT(at), (n) * PS, 0, off, 0))
+	cr_expect_eq(REMAP(1, 2, 6), 0, "over two areas of one file");
+	cr_expect_eq(load_at(AT(1)) & 0xff, 7);
+	cr_expect_eq(REMAP(3, 2, 0), INVALID, "other rights");
+	cr_expect_eq(REMAP(5, 2, 0), INVALID, "a hole");
+	cr_expect_eq(REMAP(9, 2, 0), INVALID, "another file");
+	cr_expect_eq(REMAP(11, 2, 0), INVALID, "a hole after it");
+	cr_expect_eq(REMAP(20, 1, 0), INVALID, "private");
+	cr_expect_eq(REMAP(7, 1, 0), INVALID, "nothing there");
+	cr_expect_eq(REMAP(21, 2, 0), INVALID, "private, to the end");
+	mmap_file(AT(30), 2, RW, MAP_SHARED | FIX, g, 0);
+	cr_expect_eq(REMAP(31, 2, 0), INVALID, "the last area ends too early");
+	cr_expect_eq(madvise_at(AT(0), 12, 3), NO_MEMORY, "WILLNEED reads, and tells of the holes");
+	quire_file_put(f);
+	quire_file_put(g);
+	space_down();
+}
+
+Test(mm_calls, a_heap_that_cannot_shrink)
+{
+	space_up();
+	quire_mm_set_layout(cur, &(struct quire_mm_layout){.start_brk = AT(0), .brk = AT(0)});
+	cr_expect_eq(CALL(quire_brk(cur, AT(4))), AT(4));
+	mmap_at(AT(4), 2, RW, PRIV | FIX);
+	cr_expect_eq(mm_now()->map_count, 1);
+	areas_left(0);
+	cr_expect_eq(CALL(quire_brk(cur, AT(2))), AT(4), "a hole would be one area too many");
+	quire_sysctl_set("max_map_count", 65530);
+	cr_expect_eq(CALL(quire_brk(cur, AT(2))), AT(2));
+	cr_expect_eq(CALL(quire_brk(cur, AT(4))), AT(2), "it meets what was mapped behind it");
+	space_down();
+}
+
+Test(mm_calls, locks_and_rights)
+{
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	limit_set(OS_RLIMIT_MEMLOCK, 0);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), 0, "who has the right needs no limit");
+	cr_expect_eq(CALL(quire_mlockall(cur, 1)), 0);
+	cr_expect_eq(mmap_at(AT(8), 1, RW, PRIV | FIX | MAP_LOCKED), (long)AT(8));
+	no_caps = true;
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), -1);
+	cr_expect_eq(CALL(quire_mlockall(cur, 1)), -1);
+	limit_set(OS_RLIMIT_MEMLOCK, 5 * PS);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 2 * PS, 0)), 0);
+	cr_expect_eq(mmap_at(AT(9), 1, RW, PRIV | FIX | MAP_LOCKED), AGAIN);
+	cr_expect_eq(CALL(quire_mlockall(cur, 2)), 0);
+	cr_expect_eq(mmap_at(AT(9), 1, RW, PRIV | FIX), AGAIN);
+	no_caps = false;
+	space_down();
+}
+
+Test(mm_calls, the_walk_of_every_kind)
+{
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	load_at(AT(1));
+	store_at(AT(2), 1);
+	mprotect_at(AT(2), 1, PROT_NONE);
+	mmap_at(AT(4), 1, RW | PROT_EXEC, PRIV | FIX);
+	store_at(AT(4), 1);
+	quire_clear_refs(cur, 4);
+	static const char *const seen[] = {" rw-u", "special", "protnone", "none", "x", "none"};
+	for (unsigned i = 0; i < ARRAY_SIZE(seen); i++) {
+		shown.n = 0;
+		quire_show_walk(cur, i == 5 ? AT(1ul << 24) : AT(i), text_emit, &shown);
+		cr_expect(i == 0 || strstr(shown.s, seen[i]), "%u: %s", i, shown.s);
+	}
+	space_down();
+}
