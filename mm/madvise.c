@@ -169,7 +169,8 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		struct pte_desc d = pte_desc(pte_get(pte));
 
-		if (d.kind != PTE_LEAF || d.special || !may_be_freed(pfn_to_page(d.pfn)))
+		if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
+		    !may_be_freed(pfn_to_page(d.pfn)))
 			continue;
 		d = pte_desc(hal_pte_xchg(pte, 0));
 		d.dirty = false;

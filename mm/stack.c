@@ -20,8 +20,12 @@ static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned l
 	if ((vma->vm_flags & VM_LOCKED) && !os_capable(mm->owner, OS_CAP_IPC_LOCK) &&
 	    mm->locked_vm + grow > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
-	/* 5.10 charges every growth, also of a stack that never was accounted, and so leaks it. */
-	return vma->vm_flags & VM_ACCOUNT ? security_vm_enough_memory_mm(mm, grow) : 0;
+	if (security_vm_enough_memory_mm(mm, grow))
+		return -ENOMEM;
+	/* 5.10 asks of every growth, and charges also a stack that never was accounted: it leaks. */
+	if (!(vma->vm_flags & VM_ACCOUNT))
+		vm_unacct_memory((long)grow);
+	return 0;
 }
 
 /* Anybody's accessible memory keeps its distance, unless it is a stack itself (GD05). */

@@ -86,6 +86,16 @@ def run_on(machine, args, cases=None, seconds=600, folder='/tmp'):
     return _on_qemu(machine, args, cases, seconds)
 
 
+def _patiently(machine, args, cases, seconds, folder):
+    """A real kernel that does not come up on a busy host is tried again."""
+    for tries in range(3 if machine.startswith('linux') else 1, 0, -1):
+        try:
+            return run_on(machine, args, cases, seconds, folder)
+        except CannotRun:
+            if tries == 1:
+                raise
+
+
 def digests(machine, first, end, ops, folder='/tmp'):
     """Seed -> digest. A machine that dies on a seed goes on behind it; that seed's digest says so."""
     found = {}
@@ -94,7 +104,7 @@ def digests(machine, first, end, ops, folder='/tmp'):
         if machine in NEUTRAL:
             args.append('--neutral')
         try:
-            text = run_on(machine, args, None, 120 + (end - first) // 2, folder)
+            text = _patiently(machine, args, None, 120 + (end - first) // 2, folder)
         except CannotRun as e:
             if machine.startswith('linux'):
                 raise

@@ -215,7 +215,7 @@ def _command(image, folder, mem, words):
             '-drive', f'if=none,id=s,file={folder}/channel,format=raw',
             '-device', 'nvme,serial=s,drive=s', '-append',
             'console=ttyS0 quiet panic=-1 transparent_hugepage=madvise norandmaps nokaslr '
-            'rdinit=/init mitigations=off ' + ' '.join(words)]
+            'rdinit=/init mitigations=off no_timer_check ' + ' '.join(words)]
 
 
 def run_jobs(jobs, files, which='linux-5.10', mem=1500, words=()):
