@@ -110,4 +110,15 @@ static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
 	return __atomic_fetch_and(p, ~RV_PTE_W, __ATOMIC_SEQ_CST);
 }
 
+/* A hart may have cached that the entry was empty. A supervisor space's leaves may be global. */
+#define HAL_INLINE_published
+static inline void hal_pt_published(struct arch_space *s, uintptr_t va)
+{
+	if (s && s->user)
+		__asm__ volatile("sfence.vma %0, %1"
+				 : : "r"(va), "r"((unsigned long)s->asid) : "memory");
+	else
+		__asm__ volatile("sfence.vma %0, zero" : : "r"(va) : "memory");
+}
+
 #endif

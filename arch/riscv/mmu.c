@@ -358,14 +358,6 @@ void hal_space_destroy(struct arch_space *s)
 	*s = (struct arch_space){0};
 }
 
-void hal_pt_published(struct arch_space *s, uintptr_t va)
-{
-	if (s && s->user)
-		fence_page(va, s->asid);
-	else
-		fence_global(va);
-}
-
 /* The kernel's own range, or a supervisor space's, whose leaves may be global. */
 static void flush_supervisor(uintptr_t start, uintptr_t end, uint64_t step, bool freed_tables)
 {
