@@ -27,6 +27,11 @@ FIELDS = {
                                 'fallback_migratetype', 'change_ownership']),
     trace.PAGE_PCPU_DRAIN: ('mm_page_pcpu_drain', ['pfn', 'order', 'migratetype']),
     trace.PAGE_ALLOC_FAIL: ('page_alloc_fail', ['order', 'gfp_flags', 'reason', 'free']),
+    trace.KMALLOC: ('kmalloc', ['call_site', 'ptr', 'bytes_req', 'bytes_alloc', 'gfp_flags']),
+    trace.KMEM_CACHE_ALLOC: ('kmem_cache_alloc',
+                             ['call_site', 'ptr', 'bytes_req', 'bytes_alloc', 'gfp_flags']),
+    trace.KFREE: ('kfree', ['call_site', 'ptr']),
+    trace.KMEM_CACHE_FREE: ('kmem_cache_free', ['call_site', 'ptr']),
     trace.TABLE_LEAF: ('table_leaf', ['va', 'pa', 'size', 'flags']),
     trace.TABLE_END: ('table_end', ['leaves']),
 }

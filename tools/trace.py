@@ -18,6 +18,9 @@ RECORD = 64
 RING_MAGIC = 0x6563617274717551
 (PF_USER, PF_KERNEL, MM_FAULT, MISMATCH, X86_FAULT, RISCV_FAULT, MARKER, SYS_ENTER, SYS_EXIT, FORK,
  EXIT, EXEC, MMAP, PAGE_ALLOC, PAGE_FREE, TABLE_LEAF, TABLE_END) = range(1, 18)
+KMALLOC, KMEM_CACHE_ALLOC, KFREE, KMEM_CACHE_FREE = range(32, 36)
+KMEM = {KMALLOC: 'kmalloc', KMEM_CACHE_ALLOC: 'kmem_cache_alloc', KFREE: 'kfree',
+        KMEM_CACHE_FREE: 'kmem_cache_free'}
 PAGE_ALLOC_EXTFRAG, PAGE_PCPU_DRAIN, PAGE_ALLOC_FAIL = 24, 25, 26
 PAGEBLOCK_ORDER = 9
 FAIL_REASONS = ['?', 'order', 'zone', 'injected', 'no-wait', 'no-retry', 'costly', 'no-memory']
@@ -166,6 +169,11 @@ def event_text(r):
         reason = FAIL_REASONS[w[2]] if w[2] < len(FAIL_REASONS) else w[2]
         return (f'page_alloc_fail: order={w[0]} gfp_flags={gfp_text(w[1])} reason={reason} '
                 f'free={w[3]}')
+    if r.type in KMEM:
+        if r.type in (KMALLOC, KMEM_CACHE_ALLOC):
+            return (f'{KMEM[r.type]}: call_site=0x{w[0]:x} ptr=0x{w[1]:x} bytes_req={w[2]} '
+                    f'bytes_alloc={w[3]} gfp_flags={gfp_text(w[4])}')
+        return f'{KMEM[r.type]}: call_site=0x{w[0]:x} ptr=0x{w[1]:x}'
     if r.type == TABLE_LEAF:
         flags = ''.join(c if w[3] >> i & 1 else '-' for i, c in enumerate('rwxuad'))
         return f'table_leaf: va=0x{w[0]:x} pa=0x{w[1]:x} size=0x{w[2]:x} {flags}'

@@ -270,3 +270,73 @@ Test(slab, write_after_free_is_caught, .exit_code = 1)
 	(void)kmalloc(64, GFP_KERNEL);
 	exit(0);
 }
+
+Test(slab, bulk)
+{
+	struct kmem_cache *c;
+	void *p[300];
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("bulk", 40, 0, SLAB_NO_MERGE, NULL);
+	cr_expect_eq(kmem_cache_size(c), 40);
+	cr_expect_eq(kmem_cache_alloc_bulk(c, GFP_KERNEL | __GFP_ZERO, 300, p), 300);
+	for (unsigned i = 0; i < 300; i++) {
+		cr_expect_eq(*(uint64_t *)p[i], 0);
+		memset(p[i], 1, 40);
+	}
+	kmem_cache_free_bulk(c, 300, p);
+	cr_expect_eq(check_phys(), 0);
+	/* All or nothing. */
+	cr_expect_eq(kmem_cache_fail("bulk", &(struct quire_fault_attr){.nth = 17}), 0);
+	cr_expect_eq(kmem_cache_alloc_bulk(c, GFP_KERNEL, 32, p), 0);
+	cr_expect_eq(kmem_cache_alloc_bulk(c, GFP_KERNEL, 32, p), 32);
+	kmem_cache_free_bulk(c, 32, p);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+/* As Linux: same flags, less than a word of waste, no constructor; the last user ends it. */
+Test(slab, caches_are_shared)
+{
+	struct kmem_cache *a, *b;
+	void *p;
+
+	machine_up(64 * MIB, 1);
+	a = kmem_cache_create("first", 1000, 0, SLAB_ACCOUNT, NULL);
+	b = kmem_cache_create("second", 996, 0, SLAB_ACCOUNT, NULL);
+	cr_expect_eq(a, b);
+	cr_expect_neq(a, kmem_cache_create("third", 990, 0, SLAB_ACCOUNT, NULL));
+	cr_expect_neq(a, kmem_cache_create("fourth", 1000, 0, SLAB_ACCOUNT | SLAB_RECLAIM_ACCOUNT, NULL));
+	cr_expect_neq(a, kmem_cache_create("fifth", 1000, 0, SLAB_ACCOUNT, build));
+	cr_expect_neq(a, kmem_cache_create("sixth", 1000, 64, SLAB_ACCOUNT, NULL));
+	cr_expect_neq(a, kmem_cache_create("seventh", 1000, 0, SLAB_ACCOUNT | SLAB_NO_MERGE, NULL));
+	cr_expect_eq(kmem_cache_destroy(a), 0);
+	p = kmem_cache_alloc(b, GFP_KERNEL);
+	cr_expect(p);
+	kmem_cache_free(b, p);
+	cr_expect_eq(kmem_cache_destroy(b), 0);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(slab, small_strides_and_kinds)
+{
+	struct page *page;
+	char *a, *b;
+
+	machine_up(64 * MIB, 1);
+	a = kmalloc(8, GFP_KERNEL);
+	page = compound_head(virt_to_page(a));
+	cr_expect_eq(((struct kmem_cache *)page->mapping)->size, 8);
+	kfree(a);
+	b = kmalloc(100, GFP_KERNEL | __GFP_DMA);
+	cr_expect_lt(hal_virt_to_phys(b), 16 * MIB);
+	cr_expect_str_eq(((struct kmem_cache *)compound_head(virt_to_page(b))->mapping)->name,
+			 "dma-kmalloc-128");
+	kfree(b);
+	b = kmalloc(100, GFP_KERNEL | __GFP_RECLAIMABLE);
+	cr_expect_str_eq(((struct kmem_cache *)compound_head(virt_to_page(b))->mapping)->name,
+			 "kmalloc-rcl-128");
+	kfree(b);
+	machine_down();
+}
