@@ -248,7 +248,7 @@ static void h4(void)
 		}                                                                \
 		while (got < (j->n - live) / 512 && (large[got] = GET(0, 9)) != NONE) \
 			got++;                                                   \
-		f[0] = (j->n - live) / 512 - got;                                \
+		f[0] = 1 + (j->n - live) / 512 - got;                            \
 		while (got)                                                      \
 			PUT(0, large[--got], 9);                                 \
 		for (unsigned i = 0; i < slots; i++)                             \
@@ -261,7 +261,7 @@ MAKE_BOTH(LOST)
 static void h5(void)
 {
 	static const char *const pair[] = {"order-9 get + put"};
-	static const char *const lost[] = {"2 MiB blocks missing after churn"};
+	static const char *const lost[] = {"2 MiB blocks missing after churn, plus 1"};
 	struct job j;
 
 	up(&j);
