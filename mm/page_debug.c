@@ -230,6 +230,8 @@ static void clear_block(struct page *page, unsigned order)
 /* What is written into free pages, if anything. They are readable now. */
 static void fill_free(struct page *page, unsigned order)
 {
+	/* A slab's objects were poisoned one by one. */
+	hal_unpoison(page_address(page), PAGE_SIZE << order);
 	if (page_slow & PAGE_SLOW_POISON)
 		memset(page_address(page), PAGE_POISON, PAGE_SIZE << order);
 	else if (page_slow & PAGE_SLOW_INIT_FREE)

@@ -34,7 +34,7 @@ Test(mremap, failing_allocations, .timeout = 60)
 			uintptr_t at;
 			long r;
 
-			mmap_at(from, n, RW, PRIV | FIX);
+			mmap_at(from, n, RW, PRIV | FIX | MAP_NORESERVE);
 			for (uintptr_t i = 0; i < n; i += PTRS_PER_PTE / 2)
 				store_at(from + i * PS, i + 1);
 			store_at(from + (n - 1) * PS, n);

@@ -465,7 +465,7 @@ Test(page_alloc, what_may_not_wait_keeps_a_pageblock)
 	struct page *p, *q;
 	unsigned n;
 
-	machine_up(128 * MIB, 1);
+	machine_up(128 * MIB * (PAGE_SIZE / 4096), 1);
 	n = take_all(GFP_KERNEL);
 	cr_assert_gt(n, 20000);
 	/* Now only by going below the mark. */
@@ -702,7 +702,7 @@ Test(page_alloc, larger_orders_per_cpu)
 {
 	struct page *a, *b;
 
-	machine_up(512 * MIB, 1);
+	machine_up(512 * MIB * (PAGE_SIZE / 4096), 1);
 	cr_assert(zones[ZONE_DMA32].pcp_blocks[4], "the zone is large enough to keep a huge page");
 	for (unsigned o = 1; o < 10; o += o == 3 ? 6 : 1) {
 		a = alloc_pages(GFP_HIGHUSER_MOVABLE, o);
