@@ -15,7 +15,7 @@ OPTIONS = {
     'host': [],
     # Warnings that only sanitizers and other optimisations bring are no errors.
     'asan': ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1',
-             '-Dwerror=false', '-Dencodings=x86_64,invented'],
+             '-Dwerror=false', '-Dencodings=x86_64'],
     'coverage': ['-Db_coverage=true', '-Dbuildtype=debug', '-Dencodings=x86_64,invented',
                  '-Dc_args=-fprofile-update=prefer-atomic'],
     'bench': ['--buildtype=release', '-Dencodings=x86_64'],
