@@ -79,8 +79,9 @@ def programs(work, where, tests):
     """The build's targets that these tests run, so that nothing else is built."""
     status, out = run(['meson', 'introspect', '--tests', where], work)
     top = os.path.join(work, where) + os.sep
-    return sorted({word[len(top):] for t in (json.loads(out) if not status else [])
-                   if t['name'] in tests for word in t['cmd'] if word.startswith(top)})
+    words = {os.path.normpath(word) for t in (json.loads(out) if not status else [])
+             if t['name'] in tests for word in t['cmd'] if word.startswith(top)}
+    return sorted(word[len(top):] for word in words if word.startswith(top))
 
 
 def build(work, machine, targets, tests):
