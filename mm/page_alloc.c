@@ -31,6 +31,7 @@
 #include "mm/lockrank.h"
 #include "mm/os.h"
 #include "mm/page_debug.h"
+#include "mm/slab.h"
 #include "mm/trace.h"
 #include "mm/vmalloc.h"
 #include "mm/vmstat.h"
@@ -276,6 +277,7 @@ static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
 	if (page_reclaim_hook)
 		progress = page_reclaim_hook(gfp, order);
 	try_purge_vmap_area_lazy(); /* frames that only wait for a flush */
+	slab_reclaim();		    /* and those that only magazines keep */
 	/* What was set aside may be the very page that is missing. */
 	unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, false);
 	drain_all_pages();

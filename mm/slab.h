@@ -57,6 +57,9 @@ void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p);
 /* Gives every empty slab back, those too whose objects lie in CPUs' arrays; pages given back.
  * Context: sleep (with interrupts off only this CPU's array is emptied). */
 size_t kmem_cache_shrink(struct kmem_cache *c);
+/* The same of every cache, for whoever is short of memory and may be inside the slab himself; 0 if
+ * another is at it. Context: sleep. */
+size_t slab_reclaim(void);
 unsigned kmem_cache_size(const struct kmem_cache *c); /* bytes an object of c can hold */
 
 /* n bytes, aligned to a word, powers of two to themselves. 0 bytes are 1 byte. NULL: no memory, or

@@ -323,9 +323,6 @@ int slab_init(void);   /* after the buddy; 0 or -ENOMEM */
 void slab_exit(void);  /* every cache but the first ones is gone, or reported */
 /* All magazines back to the slabs, empty slabs back to the buddy. Context: sleep. */
 void slab_drain(void);
-/* The same for whoever is short of memory and may hold slab_mutex: pages given back, 0 if another
- * is at it. Context: sleep. */
-size_t slab_reclaim(void);
 struct kmem_cache *slab_find(const char *name); /* slab_mutex held; NULL: none */
 
 /* ---- kmalloc.c ------------------------------------------------------------------------------- */

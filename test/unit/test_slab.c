@@ -203,6 +203,33 @@ Test(slab, shrink_gives_pages_back)
 	machine_down();
 }
 
+/* What magazines and the depot keep is found by whoever else is short of memory. */
+Test(slab, memory_kept_for_speed_is_given_up_under_pressure)
+{
+	static void *p[4000];
+	struct page *page, *all = NULL;
+	struct kmem_cache *c;
+
+	machine_up(32 * MIB, 2);
+	c = kmem_cache_create("s", 256, 0, 0, NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		kmem_cache_free(c, p[i]);
+	cr_expect_gt(c->nr_pages, 0);
+	while ((page = alloc_pages(GFP_KERNEL | __GFP_NOWARN, 0))) {
+		page->private = (uintptr_t)all;
+		all = page;
+	}
+	cr_expect_eq(c->nr_pages, 0);
+	while ((page = all)) {
+		all = (struct page *)page->private;
+		__free_pages(page, 0);
+	}
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
 Test(slab, out_of_memory_is_null)
 {
 	machine_up(64 * MIB, 1);
