@@ -259,11 +259,65 @@ static void pass_rows(void)
 	kmem_cache_destroy(j.cache);
 }
 
+#define BULK 32
+
+static void take_bulk(struct job *j)
+{
+	if (kmem_cache_alloc_bulk(j->cache, GFP_KERNEL, BULK, j->obj) != BULK)
+		bench_die("no memory for a bulk");
+}
+
+static void give_bulk(struct job *j)
+{
+	kmem_cache_free_bulk(j->cache, BULK, j->obj);
+}
+
+/* The peers have no call for many at once: theirs is a loop over the same objects. */
+static void take_each(struct job *j)
+{
+	for (unsigned i = 0; i < BULK; i++)
+		j->obj[i] = PEER_ALLOC(j, j->size);
+}
+
+static void give_each(struct job *j)
+{
+	for (unsigned i = 0; i < BULK; i++)
+		PEER_FREE(j, j->obj[i]);
+}
+
+#define BULK_PAIR(fn, TAKE, GIVE)                                          \
+	static void fn(void *ctx, double *f)                               \
+	{                                                                  \
+		struct job *j = ctx;                                       \
+		double start = bench_now();                                \
+                                                                           \
+		for (unsigned i = 0; i < j->n; i++) {                      \
+			TAKE(j);                                           \
+			*(volatile char *)j->obj[i % BULK] = 1;            \
+			GIVE(j);                                           \
+		}                                                          \
+		f[0] = (bench_now() - start) / j->n / BULK;                \
+	}
+BULK_PAIR(bulk_cache, take_bulk, give_bulk)
+BULK_PAIR(bulk_peer, take_each, give_each)
+
+static void bulk_rows(void)
+{
+	static const char *const name[] = {"bulk of 32, 64 B: an object's pair (cache)"};
+	void *obj[BULK];
+	struct job j = {.size = 64, .n = bench_ops(100000), .obj = obj};
+
+	j.cache = kmem_cache_create("bench", j.size, 0, 0, NULL);
+	compare("H9", name, 1, bulk_cache, bulk_peer, &j);
+	kmem_cache_destroy(j.cache);
+}
+
 static void h9(void)
 {
 	bench_up(RAM / 2, 2);
 	churn_rows();
 	pass_rows();
+	bulk_rows();
 	bench_down();
 }
 
