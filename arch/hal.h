@@ -43,6 +43,8 @@
  *   arch_pte_pfn(v)              the frame of a PTE_TABLE, or of a PTE_LEAF of level 0
  *   arch_pte_refill(v, pfn)      the word of level 0 like v, which is PTE_LEAF or PTE_PROTNONE of
  *                                frame 0, with this frame
+ * With them it gives arch_pte_bits(bits), the bits of a word of level 0 that PTE_BIT_* stand for;
+ * from that follow, the same for every machine:
  *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these PTE_BIT_*
  *   arch_pte_edit(v, set, clear) the same word with some set and others cleared (set none that the
  *                                kind has not; W only in a leaf that can be read)
@@ -96,6 +98,16 @@ static inline pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
 	d.soft_dirty = bits & PTE_BIT_SOFT_DIRTY;
 	d.special = bits & PTE_BIT_SPECIAL;
 	return arch_pte_encode(d, 0);
+}
+#else
+static inline bool arch_pte_has(pteval_t v, unsigned bits)
+{
+	return (v & arch_pte_bits(bits)) == arch_pte_bits(bits);
+}
+
+static inline pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
+{
+	return (v | arch_pte_bits(set)) & ~arch_pte_bits(clear);
 }
 #endif
 

@@ -208,24 +208,12 @@ ARCH_INLINE pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
 	return v | pfn.n << RV_PTE_PPN_SHIFT;
 }
 
-ARCH_INLINE pteval_t rv_neutral_bits(unsigned bits)
+ARCH_INLINE pteval_t arch_pte_bits(unsigned bits)
 {
 	return (bits & PTE_BIT_W ? RV_PTE_W : 0) | (bits & PTE_BIT_ACCESSED ? RV_PTE_A : 0) |
 	       (bits & PTE_BIT_DIRTY ? RV_PTE_D : 0) |
 	       (bits & PTE_BIT_SOFT_DIRTY ? RV_PTE_SOFT_DIRTY : 0) |
 	       (bits & PTE_BIT_SPECIAL ? RV_PTE_SPECIAL : 0);
-}
-
-ARCH_INLINE bool arch_pte_has(pteval_t v, unsigned bits)
-{
-	pteval_t mask = rv_neutral_bits(bits);
-
-	return (v & mask) == mask;
-}
-
-ARCH_INLINE pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
-{
-	return (v | rv_neutral_bits(set)) & ~rv_neutral_bits(clear);
 }
 
 #endif

@@ -243,24 +243,12 @@ ARCH_INLINE pteval_t arch_pte_refill(pteval_t v, pfn_t pfn)
 	return v ^ pfn.n << ARCH_PAGE_SHIFT;
 }
 
-ARCH_INLINE pteval_t x86_neutral_bits(unsigned bits)
+ARCH_INLINE pteval_t arch_pte_bits(unsigned bits)
 {
 	return (bits & PTE_BIT_W ? X86_PTE_RW : 0) | (bits & PTE_BIT_ACCESSED ? X86_PTE_A : 0) |
 	       (bits & PTE_BIT_DIRTY ? X86_PTE_D : 0) |
 	       (bits & PTE_BIT_SOFT_DIRTY ? X86_PTE_SOFT_DIRTY : 0) |
 	       (bits & PTE_BIT_SPECIAL ? X86_PTE_SPECIAL : 0);
-}
-
-ARCH_INLINE bool arch_pte_has(pteval_t v, unsigned bits)
-{
-	pteval_t mask = x86_neutral_bits(bits);
-
-	return (v & mask) == mask;
-}
-
-ARCH_INLINE pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
-{
-	return (v | x86_neutral_bits(set)) & ~x86_neutral_bits(clear);
 }
 
 #endif
