@@ -62,18 +62,6 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *oldmm);
 /* Where mmap searches, from the stack's limit. */
 void arch_pick_mmap_layout(struct mm_struct *mm);
 
-/* Between which addresses mm's tables are its own: beyond, they may belong to others. 0 as ceiling:
- * no limit. */
-static inline uintptr_t mm_floor(const struct mm_struct *mm)
-{
-	return mm->user ? 0 : mm->start;
-}
-
-static inline uintptr_t mm_ceiling(const struct mm_struct *mm)
-{
-	return mm->user ? 0 : mm->task_size;
-}
-
 /* ---- counters -------------------------------------------------------------------------------- */
 
 static inline void add_mm_counter(struct mm_struct *mm, int member, long n)

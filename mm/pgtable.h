@@ -67,6 +67,18 @@ static inline uintptr_t pt_addr_end(uintptr_t addr, uintptr_t end, unsigned leve
 	return next - 1 < end - 1 ? next : end;
 }
 
+/* Between which addresses the tables are the space's own: all below the root's entries that its
+ * range touches, also where it touches a part of one. 0 as ceiling: no limit. */
+static inline uintptr_t mm_floor(const struct mm_struct *mm)
+{
+	return mm->start & ~(pt_span(pt_levels - 1) - 1);
+}
+
+static inline uintptr_t mm_ceiling(const struct mm_struct *mm)
+{
+	return ((mm->task_size - 1) | (pt_span(pt_levels - 1) - 1)) + 1;
+}
+
 /* The table that an entry of level > 0 points to. */
 static inline pteval_t *pt_table_of(pteval_t v, unsigned level)
 {

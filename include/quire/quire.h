@@ -105,7 +105,8 @@ int quire_file_add_seals(struct quire_file *file, unsigned seals);
 struct quire_mm_params {
 	void *owner;		/* handed back in os_rlimit(), os_capable(), os_kill() */
 	bool supervisor;	/* a kernel-mode space (unikernel): no U bit */
-	uintptr_t start, end;	/* its range; 0, 0: the machine's whole user range */
+	uintptr_t start, end;	/* its range; 0, 0: the machine's whole user range. What the root's
+				 * entries under it lead to is the space's own, partly touched or not */
 	uintptr_t stack_top;	/* where the stack ends, for the mmap base; 0: end */
 };
 

@@ -405,6 +405,23 @@ Test(mmap, supervisor_space)
 	space_down();
 }
 
+/* A range that begins and ends inside entries of the root: the tables there are its own too. */
+Test(mmap, supervisor_space_of_an_odd_range)
+{
+	struct quire_mm_params p = {.supervisor = true, .start = AT(3), .end = AT(3 * PTRS_PER_PTE) + PS};
+
+	space_up();
+	space_put(cur);
+	run_space(quire_mm_create(&p));
+	mmap_at(AT(3), 1, RW, PRIV | FIX);
+	mmap_at(AT(3 * PTRS_PER_PTE), 1, RW, PRIV | FIX);
+	cr_expect_eq(quire_fault_in(cur, AT(3), true), 0);
+	cr_expect_eq(quire_fault_in(cur, AT(3 * PTRS_PER_PTE), true), 0);
+	munmap_at(AT(3), 1);
+	cr_expect_gt(mm_now()->pgtables_bytes, 0);
+	space_down();
+}
+
 Test(mmap, failing_allocations, .timeout = 60)
 {
 	static const unsigned long flags[] = {PRIV | FIX | MAP_POPULATE, SHAR | FIX | MAP_POPULATE};
