@@ -17,7 +17,7 @@ OPTIONS = {
     'asan': ['-Db_sanitize=address,undefined', '-Db_lundef=false', '-Doptimization=1',
              '-Dwerror=false', '-Dencodings=x86_64'],
     'coverage': ['-Db_coverage=true', '-Dbuildtype=debug', '-Dencodings=x86_64,invented',
-                 '-Dc_args=-fprofile-update=prefer-atomic'],
+                 '-Dwerror=false', '-Dc_args=-fprofile-update=prefer-atomic'],
     'bench': ['--buildtype=release', '-Dencodings=x86_64'],
     'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
     'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],

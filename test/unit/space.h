@@ -53,6 +53,14 @@ bool os_capable(void *owner, int cap)
 	return !no_caps;
 }
 
+/* A fatal signal is there when the core asks for the n-th time; 0: never. */
+static unsigned dies_in;
+
+bool os_fatal_signal_pending(void)
+{
+	return dies_in && --dies_in == 0;
+}
+
 /* Bytes; LIMIT_NONE takes it away. */
 #define LIMIT_NONE UINT64_MAX
 static inline void limit_set(int resource, uint64_t v)
