@@ -179,6 +179,7 @@ void delete_from_page_cache(struct page *page)
 	spin_unlock(&m->i_lock);
 	BUG_ON(was != page);
 	page_clear(page, PG_dirty);
+	page_clear(page, PG_reclaim);
 	account_cached(m, -1);
 	put_page(page);
 }
@@ -449,14 +450,14 @@ void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
 	}
 }
 
-/* Drops a page that nobody needs to be there: clean, unmapped, no reference but two. */
-static bool invalidate_page(struct address_space *m, struct page *page)
+/* Drops a page that nobody uses, unless it is locked: unmapped, no reference but two, clean. */
+static bool remove_mapping(struct address_space *m, struct page *page)
 {
 	bool gone = false;
 
 	if (!trylock_page(page))
 		return false;
-	if (page->mapping == m && !page_precious(page) && page_mapcount(page) <= 0 &&
+	if (page->mapping == m && !page_test(page, PG_dirty) && page_mapcount(page) <= 0 &&
 	    page_count(page) == 2) {
 		delete_from_page_cache(page);
 		gone = true;
@@ -471,17 +472,33 @@ unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, 
 	unsigned long gone = 0;
 	uint64_t at = start;
 
-	while (at < end) {
+	/* Shared memory is the only copy. */
+	while (!mapping_shmem(m) && at < end) {
 		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
 
 		for (unsigned i = 0; i < n; i++) {
-			gone += invalidate_page(m, pages[i]);
+			gone += remove_mapping(m, pages[i]);
 			put_page(pages[i]);
 		}
 		if (n < ARRAY_SIZE(pages))
 			break;
 	}
 	return gone;
+}
+
+void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last)
+{
+	struct page *pages[16];
+	unsigned n;
+
+	do {
+		n = gang_get(m, pages, &first, last, ARRAY_SIZE(pages));
+		for (unsigned i = 0; i < n; i++) {
+			if (page_test_and_clear(pages[i], PG_reclaim))
+				remove_mapping(m, pages[i]);
+			put_page(pages[i]);
+		}
+	} while (n == ARRAY_SIZE(pages));
 }
 
 /* Every inode in turn, each held by a reference only while it is looked at. */

@@ -109,6 +109,9 @@ void set_page_dirty(struct page *page);
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Clean, unmapped pages that nobody uses leave the cache; returns how many. */
 unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
+/* Pages of offsets [first, last] that carry PG_reclaim lose it, and leave if they are clean and
+ * nobody uses them; of shared memory too, where clean means never written. Context: sleep. */
+void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
 /* True if the page at index is in the cache and valid (mincore). Any context. */
 bool page_cache_resident(struct address_space *m, uint64_t index);
 /* Hole punch in bytes, for madvise(MADV_REMOVE) and fallocate. */

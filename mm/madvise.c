@@ -6,6 +6,8 @@
 #include "lib/errno.h"
 #include "mm/filemap.h"
 #include "mm/memory.h"
+#include "mm/vmscan.h"
+#include "mm/vmstat.h"
 
 enum {
 	MADV_NORMAL = 0,
@@ -172,6 +174,10 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 		if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
 		    !may_be_freed(pfn_to_page(d.pfn)))
 			continue;
+		/* No swap page is owed to it: pageout_range() may drop it. */
+		if (!page_test(pfn_to_page(d.pfn), PG_mlocked) &&
+		    page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
+			count_vm_event(PGLAZYFREE);
 		d = pte_desc(hal_pte_xchg(pte, 0));
 		d.dirty = false;
 		d.accessed = keep_accessed;
@@ -300,9 +306,8 @@ static int madvise_vma(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		if (!can_madv_lru(vma))
 			return -EINVAL;
 		madvise_cold(vma, start, end);
-		/* Without swap anonymous pages stay; shared memory loses its entries (MA18). */
 		if (advice == MADV_PAGEOUT)
-			zap_sole_shmem(vma, start, end);
+			pageout_range(vma, start, end);
 		return 0;
 	case MADV_FREE:
 	case MADV_DONTNEED:

@@ -37,9 +37,6 @@ void free_pgtables(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t
 /* Empties [start, start + size), any VMAs. mmap_lock for reading at least. */
 void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size);
 
-/* Takes shared memory that only this space maps out of its tables; it stays in its object. */
-void zap_sole_shmem(struct vm_area_struct *vma, uintptr_t start, uintptr_t end);
-
 /* Copies entries of src to the forked dst, write-protecting both. 0 or -ENOMEM. */
 int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src);
 /* Moves entries of [old, old + len) in vma to new_addr in new_vma. Returns bytes moved. */

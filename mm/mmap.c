@@ -831,7 +831,8 @@ int quire_mm_setup_stack(struct quire_mm *qmm, uintptr_t end, size_t size, bool 
 		return -ENOMEM;
 	vma->vm_end = end;
 	vma->vm_start = end - PAGE_ALIGN(size);
-	vma->vm_flags = VM_STACK_FLAGS | VM_SOFTDIRTY | mm->def_flags | (exec ? VM_EXEC : 0);
+	/* Not VM_SOFTDIRTY: Linux's exec sets the final rights over it, and so takes it away. */
+	vma->vm_flags = VM_STACK_FLAGS | mm->def_flags | (exec ? VM_EXEC : 0);
 	vma_set_page_prot(vma);
 	down_write(&mm->mmap_lock);
 	err = may_expand_vm(mm, vma->vm_flags, vma_pages(vma)) ? insert_vm_struct(mm, vma) : -ENOMEM;

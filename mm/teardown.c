@@ -14,14 +14,10 @@ struct zap {
 	const struct vm_area_struct *vma;
 	struct page *table;		     /* that is being emptied */
 	const struct address_space *mapping; /* not NULL: only this file's own pages */
-	bool sole_shmem;		     /* only shared memory that is mapped nowhere else */
 };
 
 static bool zap_skips(const struct zap *z, const struct page *page)
 {
-	if (z->sole_shmem)
-		return !page || PageAnon(page) || !page_test(page, PG_swapbacked) ||
-		       page_mapcount(page) != 1;
 	return z->mapping && page && page->mapping != z->mapping;
 }
 
@@ -137,17 +133,6 @@ void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size)
 	tlb_gather_mmu(&tlb, mm);
 	update_hiwater_rss(mm);
 	unmap_vmas(&tlb, vma, start, start + size);
-	tlb_finish_mmu(&tlb);
-}
-
-void zap_sole_shmem(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
-{
-	struct mmu_gather tlb;
-	struct zap z = {.tlb = &tlb, .vma = vma, .sole_shmem = true};
-
-	tlb_gather_mmu(&tlb, vma->vm_mm);
-	update_hiwater_rss(vma->vm_mm);
-	pt_for_each(vma->vm_mm, start, end, zap_pte_range, &z);
 	tlb_finish_mmu(&tlb);
 }
 

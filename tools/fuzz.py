@@ -73,7 +73,8 @@ def _on_oracle(machine, args, cases, seconds):
 
 def _on_qemu(machine, args, cases, seconds):
     files, args = _guest(machine, args, cases)
-    out = qemu.run(qemu.Config(machine, '/fuzz', args, files, ['norandmaps'], seconds=seconds))
+    out = qemu.run(qemu.Config(machine, '/fuzz', args, files, ['norandmaps'], seconds=seconds,
+                               mem=oracle.MEM << 20))
     return machines.program_output(out.log)
 
 

@@ -247,7 +247,7 @@ def _on_oracle(subjects, machine, opt):
         files.update(f)
         jobs.append(oracle.Job(f'{i}', argv, True, opt.seconds))
     out = []
-    mem = max(1500, *((s.memory(opt) >> 20) + 512 for s in subjects))
+    mem = max(oracle.MEM, *((s.memory(opt) >> 20) + 512 for s in subjects))
     for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine, mem)):
         if r.status is None:
             raise CannotRun(f'{machine}: {s.path} did not end; it printed:\n' +

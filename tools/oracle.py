@@ -38,6 +38,7 @@ KERNELS = {
     },
 }
 FRAME_JOB, FRAME_OUTPUT, FRAME_TRACE, FRAME_STATUS, FRAME_END = range(1, 6)
+MEM = 1500                      # MiB for the real kernel; random scenarios can tell how much there is
 CHANNEL_BYTES = 4 << 30
 
 
@@ -218,7 +219,7 @@ def _command(image, folder, mem, words):
             'rdinit=/init mitigations=off no_timer_check ' + ' '.join(words)]
 
 
-def run_jobs(jobs, files, which='linux-5.10', mem=1500, words=()):
+def run_jobs(jobs, files, which='linux-5.10', mem=MEM, words=()):
     """Boots the kernel once and runs all jobs in it. files: guest path -> contents (cpio.build)."""
     image = kernel_image(which)
     folder = scratch('oracle')

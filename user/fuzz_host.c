@@ -18,7 +18,8 @@ static void log_out(const char *s, size_t n)
 
 int main(int argc, char **argv)
 {
-	struct fake_config c = { .log = log_out, .cmdline = "norandmaps" };
+	/* As much memory as the real kernel is given: what a stack may grow to hangs on it. */
+	struct fake_config c = { .log = log_out, .cmdline = "norandmaps", .ram = 1500ull << 20 };
 	int status;
 
 	if (fake_machine_create(&c))

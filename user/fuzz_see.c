@@ -91,7 +91,8 @@ static bool area_line(struct area *a, const char *p)
 	if (start < a->f->heap && end > a->f->heap)
 		start = a->f->heap;
 	a->pages = (end - start) / U_PAGE;
-	a->ours = in_window(a->f, start);
+	/* The program's own stack may have grown into the window below the guard. */
+	a->ours = in_window(a->f, start) && !(start < a->f->guard && end > a->f->guard + (1ull << 23));
 	if (!a->ours)
 		return true;
 	fz_show_addr(a->f, a->t, start);
