@@ -7,13 +7,16 @@
 #include "lib/printf.h"
 #include "mm/file_def.h"
 #include "mm/memory.h"
+#include "mm/mmzone.h"
 #include "mm/page_alloc.h"
 #include "mm/rmap.h"
+#include "mm/vmstat.h"
 
 struct check {
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
 	long broken;
+	bool busy; /* somebody changes a space, or holds pages, this moment */
 	long rss[NR_MM_COUNTERS];
 };
 
@@ -87,14 +90,14 @@ static void check_sums(struct check *c)
 /* ---- entries --------------------------------------------------------------------------------- */
 
 struct rmap_count {
-	struct mm_struct *mm;
 	struct page *page;
+	const struct mm_struct *mm; /* the entry looked for; NULL: all are counted */
 	uintptr_t addr;
 	long entries;
 	bool met;
 };
 
-/* Counts an entry that names the page; notes the one that the check came from. */
+/* Does the VMA's table name the page there? Counts it; stops at the entry looked for. */
 static bool rmap_count_one(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
 {
 	pte_t *pte = pt_find(vma->vm_mm, addr);
@@ -106,27 +109,19 @@ static bool rmap_count_one(struct page *page, struct vm_area_struct *vma, uintpt
 	r->entries++;
 	if (vma->vm_mm == r->mm && addr == r->addr)
 		r->met = true;
-	return true;
+	return !r->met;
 }
 
-/* I26, I27, I30: the page's counts against what its reverse map finds. */
+/* I27: from the entry to the page, and back. */
 static void check_page(struct check *c, struct page *page, uintptr_t addr)
 {
 	struct rmap_count r = {.mm = c->mm, .page = page, .addr = addr};
-	int extra = 0;
 
 	c->rss[mm_counter(page)]++;
-	EXPECT(c, "I30", "fewer references than entries", addr,
-	       page_count(page) >= page_mapcount(page), 1);
 	if (!page->mapping) /* a page of the kernel's: it has no reverse map */
 		return;
 	rmap_walk(page, rmap_count_one, &r);
-	EXPECT(c, "I26", "mapcount against the reverse map", addr, page_mapcount(page), r.entries);
 	EXPECT(c, "I27", "entry not found by the reverse map", addr, r.met, true);
-	if (!PageAnon(page))
-		extra = 1;
-	EXPECT(c, "I30", "page cache holds a reference", addr,
-	       page_count(page) >= page_mapcount(page) + extra, 1);
 }
 
 /* I25, I32, I33: may the entry be what it is? */
@@ -265,6 +260,57 @@ static void check_rmaps(struct check *c)
 	}
 }
 
+/* ---- every page that is mapped --------------------------------------------------------------- */
+
+/* Is a space being changed, or a user's copy of a page under way? Then sums may be half done. */
+static bool somebody_is_busy(void)
+{
+	struct mm_struct *mm;
+	bool busy = node_page_state(NR_COPIED_OUT);
+
+	spin_lock(&mmlist_lock);
+	list_for_each_entry(mm, &mmlist, mmlist)
+		busy |= rwsem_is_locked(&mm->mmap_lock);
+	spin_unlock(&mmlist_lock);
+	return busy;
+}
+
+/*
+ * I26, I30, from the page: all that maps it is found by its reverse map, and nobody holds it but
+ * entries and the cache. One of the kernel's own has no reverse map, and its owner's reference.
+ */
+static void check_mapped_page(struct check *c, struct page *page, uint64_t pfn)
+{
+	const struct address_space *m = PageAnon(page) ? NULL : page->mapping;
+	int wanted = page_mapcount(page) + !PageAnon(page);
+	struct rmap_count r = {.page = page};
+
+	if (page->mapping) {
+		rmap_walk(page, rmap_count_one, &r);
+		EXPECT(c, "I26", "entries, and mapcount of frame", pfn, r.entries,
+		       page_mapcount(page));
+	}
+	if (c->busy || !page->mapping || (m && rwsem_is_locked(&m->host->i_rwsem)))
+		EXPECT(c, "I30", "too few references of frame", pfn, page_count(page) < wanted, 0);
+	else
+		EXPECT(c, "I30", "references of frame", pfn, page_count(page), wanted);
+}
+
+static void check_mapped_pages(struct check *c)
+{
+	for (uint64_t pfn = 0; pfn < max_pfn; pfn++) {
+		struct page *page = pfn_to_page(PFN(pfn));
+
+		if (!pfn_valid(PFN(pfn))) {
+			pfn |= SECTION_PAGES - 1;
+			continue;
+		}
+		if (page_mapcount(page) > 0 && !page_test(page, PG_slab) &&
+		    !page_test(page, PG_tail))
+			check_mapped_page(c, page, pfn);
+	}
+}
+
 /* ---- commitment ------------------------------------------------------------------------------ */
 
 static unsigned long accounted_pages(const struct mm_struct *mm)
@@ -283,25 +329,24 @@ static void check_commitment(struct check *c)
 	unsigned long n = 0;
 	struct quire_inode *inode;
 	struct mm_struct *mm;
-	bool busy = false;
 
 	spin_lock(&mmlist_lock);
 	list_for_each_entry(mm, &mmlist, mmlist) {
-		busy |= rwsem_is_locked(&mm->mmap_lock);
-		n += busy ? 0 : accounted_pages(mm);
+		c->busy |= rwsem_is_locked(&mm->mmap_lock);
+		n += c->busy ? 0 : accounted_pages(mm);
 	}
 	spin_unlock(&mmlist_lock);
 	spin_lock(&inodes_lock);
 	list_for_each_entry(inode, &all_inodes, all)
 		n += inode->promised;
 	spin_unlock(&inodes_lock);
-	if (!busy)
+	if (!c->busy)
 		EXPECT(c, "I34", "pages promised", 0, vm_memory_committed(), n);
 }
 
 long quire_check(struct quire_mm *qmm)
 {
-	struct check c = {.mm = to_mm(qmm)};
+	struct check c = {.mm = to_mm(qmm), .busy = somebody_is_busy()};
 
 	if (c.mm) {
 		down_read(&c.mm->mmap_lock);
@@ -312,6 +357,7 @@ long quire_check(struct quire_mm *qmm)
 		check_rmaps(&c);
 		up_read(&c.mm->mmap_lock);
 	}
+	check_mapped_pages(&c);
 	check_commitment(&c);
 	return c.broken + check_phys();
 }

@@ -575,9 +575,11 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, si
 		err = page_for_read(m, off >> PAGE_SHIFT, &page);
 		if (err)
 			return done ? done : err;
+		inc_node_page_state(NR_COPIED_OUT);
 		copied = copy_out(buf, page ? (char *)page_address(page) + in : NULL, part, user);
 		if (page)
 			put_page(page);
+		dec_node_page_state(NR_COPIED_OUT);
 		done += copied;
 		if (copied < part)
 			return done ? done : -EFAULT;

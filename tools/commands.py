@@ -339,7 +339,7 @@ def cmd_coverage(args):
     """Branch coverage of mm/ by the host tests, held against docs/coverage.md."""
     import coverage
     packages.ensure('test')
-    return OK if coverage.run(args.missing, args.no_run) else DIFFERENT
+    return OK if coverage.run(args.missing, args.no_run, args.test) else DIFFERENT
 
 
 def cmd_trace(args):
@@ -437,6 +437,7 @@ def parser():
     p = add('coverage', cmd_coverage, 'run the host tests and show which branches of mm/ they take')
     p.add_argument('--missing', action='store_true', help='name the lines that went one way only')
     p.add_argument('--no-run', action='store_true', help='judge the last run again')
+    p.add_argument('test', nargs='*', help='run these only; they add to what was counted before')
     p = add('run', cmd_run, 'run scenarios or recordings and show their traces')
     _machine_options(p, 'host')
     p.add_argument('--explain', action='store_true',

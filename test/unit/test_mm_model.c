@@ -270,7 +270,7 @@ static void steps(unsigned n, unsigned depth)
 	}
 }
 
-Test(mm_model, random_calls, .timeout = 100)
+Test(mm_model, random_calls, .timeout = 600)
 {
 	for (int round = 0; round < 12; round++) {
 		space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .software_ad = round % 3 == 1,
@@ -284,7 +284,7 @@ Test(mm_model, random_calls, .timeout = 100)
 	}
 }
 
-Test(mm_model, random_calls_with_allocations_failing, .timeout = 100)
+Test(mm_model, random_calls_with_allocations_failing, .timeout = 600)
 {
 	failing = true;
 	for (int round = 0; round < 6; round++) {

@@ -342,7 +342,7 @@ static bool try_once(const struct op *op, unsigned kind, unsigned nth)
 }
 
 /* Each in a space of its own, on one machine: what is free before and after is the same. */
-Test(mm_nomem, every_call, .timeout = 110)
+Test(mm_nomem, every_call, .timeout = 600)
 {
 	space_up();
 	space_put(cur);

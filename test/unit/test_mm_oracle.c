@@ -221,7 +221,7 @@ static void one_line(void)
 		cr_assert(do_call(), "line %lu is no line of an oracle: %s", line_nr, line);
 }
 
-Test(mm_oracle, linux_5_10, .timeout = 100)
+Test(mm_oracle, linux_5_10, .timeout = 600)
 {
 	const char *file = getenv("QUIRE_MM_ORACLE");
 
