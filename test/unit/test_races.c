@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two threads of one program, played by one: while the core works for the first, the second does
+ * something to the same page. It gets in at the first point where it could, then at the second, and
+ * so on until there is none left. Whatever it does, the first's access has its effect, nothing is
+ * lost or kept, and every invariant holds.
+ */
+#include "space.h"
+
+#include "arch/fake/machine.h"
+
+static void (*other)(void);    /* what the second thread does, once */
+static bool (*may)(void);      /* false: it would wait for what the first one holds */
+static unsigned points_left;   /* it gets in at this one; 0: it has been */
+
+static bool point_reached(void)
+{
+	static bool asking; /* looking for locks may be such a point itself */
+	bool reached = false;
+
+	if (!points_left || asking || lockdep_held())
+		return false;
+	asking = true;
+	if (!may || may())
+		reached = --points_left == 0;
+	asking = false;
+	return reached;
+}
+
+static void second_thread(void)
+{
+	other();
+}
+
+/* Once more for each point: setup, then first() with other() in between; at last, then() looks. */
+static unsigned explore(void (*setup)(void), void (*first)(void), void (*then)(void))
+{
+	unsigned n = 0;
+	bool met = true;
+
+	while (met) {
+		uint64_t before;
+
+		run_space(space_new());
+		setup();
+		before = free_pages_now();
+		points_left = ++n;
+		machine.timer_expired = point_reached;
+		machine.on_timer = second_thread;
+		first();
+		machine.timer_expired = NULL;
+		met = points_left == 0;
+		points_left = 0;
+		check_now();
+		then();
+		munmap_at(AT(0), 64);
+		check_now();
+		space_put(cur);
+		run_space(NULL);
+		quire_drain();
+		cr_assert_geq(free_pages_now(), before, "point %u", n);
+	}
+	cr_assert_gt(n, 1, "no point where it could get in");
+	return n - 1;
+}
+
+static void races_up(void)
+{
+	space_up();
+	space_put(cur);
+}
+
+/* ---- anonymous memory ------------------------------------------------------------------------- */
+
+static void untouched(void)
+{
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+}
+
+static void born(void) /* the area has its anon_vma, and the page its table */
+{
+	untouched();
+	store_at(AT(1), 1);
+}
+
+static void zeros(void)
+{
+	born();
+	load_at(AT(0));
+}
+
+static void store_first(void)
+{
+	cr_assert_eq(store_at(AT(0), 7), 0);
+}
+
+static void seven(void)
+{
+	cr_assert_eq(load_at(AT(0)), 7);
+	cr_assert_eq(FAULTS(store_at(AT(0), 9)), 0, "writable at once");
+}
+
+static void fault_of_other(uintptr_t a, enum fault_access access)
+{
+	struct fault_info fi = {.addr = a, .access = access, .user = true};
+	struct quire_fault_result res;
+
+	quire_page_fault(cur, &fi, &res);
+	cr_assert_eq(res.outcome, QUIRE_FAULT_DONE);
+}
+
+static void reads(void)
+{
+	fault_of_other(AT(0), FAULT_READ);
+}
+
+static void writes(void)
+{
+	fault_of_other(AT(0), FAULT_WRITE);
+}
+
+static void writes_elsewhere(void)
+{
+	fault_of_other(AT(2), FAULT_WRITE);
+}
+
+static void gives_back(void)
+{
+	cr_assert_eq(quire_madvise(cur, AT(0), PS, 4), 0);
+}
+
+static void makes_old(void)
+{
+	pte_t *pte = pt_find(mm_now(), AT(0));
+
+	if (pte && pte_present(pte_get(pte)))
+		pte_clear_accessed(pte, pte_desc(pte_get(pte)));
+	hal_tlb_flush(&mm_now()->arch, AT(0), AT(1), 0, false);
+}
+
+static bool anon_vma_is_free(void)
+{
+	struct vm_area_struct *v = find_vma(mm_now(), AT(0));
+
+	return v && v->anon_vma && !rwsem_is_locked(&v->anon_vma->root->rwsem);
+}
+
+Test(races, first_touch, .timeout = 60)
+{
+	static void (*const all[])(void) = {reads, writes, gives_back};
+	unsigned n = 0;
+
+	races_up();
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		other = all[i];
+		may = anon_vma_is_free;
+		n += explore(born, store_first, seven);
+		n += explore(zeros, store_first, seven);
+		may = NULL;
+	}
+	cr_expect_gt(n, 12, "%u points", n);
+	other = makes_old;
+	explore(zeros, store_first, seven);
+	machine_down();
+}
+
+/* The first two faults of an area at once: one anon_vma and one table, whoever comes first. */
+Test(races, first_of_all, .timeout = 60)
+{
+	struct anon_vma *av;
+
+	races_up();
+	other = writes_elsewhere;
+	explore(untouched, store_first, seven);
+	other = reads;
+	explore(untouched, store_first, seven);
+	run_space(space_new());
+	untouched();
+	store_at(AT(0), 1);
+	av = find_vma(mm_now(), AT(0))->anon_vma;
+	cr_expect_eq(av->num_active_vmas, 1);
+	cr_expect_eq(av->refcount, 1);
+	space_down();
+}
+
+/* A page that a child shares is copied while somebody else writes it first, or gives it back. */
+static struct quire_mm *child;
+
+static void shared_with_a_child(void)
+{
+	born();
+	store_at(AT(0), 5);
+	cr_assert_eq(quire_mm_fork(cur, NULL, &child), 0);
+}
+
+static void child_has_its_own(void)
+{
+	struct quire_mm *parent = cur;
+
+	seven();
+	run_space(child);
+	cr_assert_eq(load_at(AT(0)), 5);
+	run_space(parent);
+	space_put(child);
+}
+
+Test(races, copies, .timeout = 60)
+{
+	static void (*const all[])(void) = {writes, gives_back, makes_old};
+
+	races_up();
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		other = all[i];
+		may = anon_vma_is_free;
+		explore(shared_with_a_child, store_first, child_has_its_own);
+	}
+	machine_down();
+}
+
+/* ---- files -------------------------------------------------------------------------------------- */
+
+static struct quire_file *file;
+static unsigned long how; /* MAP_SHARED or MAP_PRIVATE */
+
+static void file_mapped(void)
+{
+	quire_inode_truncate(quire_file_inode(file), 4 * PS);
+	mmap_file(AT(0), 4, RW, how | FIX, file, 0);
+	if (how == MAP_PRIVATE)
+		store_at(AT(3), 1);
+	quire_drop_caches();
+}
+
+static bool file_is_free(void)
+{
+	struct address_space *m = to_file(file)->f_mapping;
+	struct vm_area_struct *v = find_vma(mm_now(), AT(0));
+
+	if (rwsem_is_locked(&m->host->i_rwsem) || rwsem_is_locked(&m->i_mmap_rwsem) ||
+	    (v && v->anon_vma && rwsem_is_locked(&v->anon_vma->root->rwsem)))
+		return false;
+	for (uint64_t i = 0; i < 4; i++) {
+		struct page *page = find_get_page(m, i);
+		bool locked;
+
+		if (!page)
+			continue;
+		locked = page_test(page, PG_locked);
+		put_page(page);
+		if (locked)
+			return false;
+	}
+	return true;
+}
+
+static void load_ones(void)
+{
+	int r = touch_at(AT(0));
+
+	cr_assert(r == 0 || r == ADRERR, "%d", r);
+}
+
+static void store_ones(void)
+{
+	int r = store_at(AT(0), 7);
+
+	cr_assert(r == 0 || r == ADRERR, "%d", r);
+}
+
+static void grown_again(void)
+{
+	cr_assert_eq(quire_inode_truncate(quire_file_inode(file), 4 * PS), 0);
+	cr_assert_eq(touch_at(AT(0)), 0);
+	cr_assert_eq(quire_inode_truncate(quire_file_inode(file), 0), 0);
+	cr_assert_eq(touch_at(AT(0)), ADRERR);
+	check_now();
+}
+
+static void reads_file(void)
+{
+	quire_inode_populate(quire_file_inode(file), 0, 4 * PS);
+}
+
+static void cuts_file(void)
+{
+	cr_assert_eq(quire_inode_truncate(quire_file_inode(file), 0), 0);
+}
+
+static void punches_file(void)
+{
+	cr_assert_eq(quire_inode_fallocate(quire_file_inode(file),
+					   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4 * PS), 0);
+}
+
+static void drops_file(void)
+{
+	quire_drop_caches();
+}
+
+Test(races, files, .timeout = 60)
+{
+	static void (*const all[])(void) = {reads, writes, reads_file, cuts_file, punches_file,
+					    drops_file, gives_back};
+	unsigned n = 0;
+
+	races_up();
+	quire_sysctl_set("fault_around_bytes", PS);
+	may = file_is_free;
+	for (how = MAP_SHARED; how <= MAP_PRIVATE; how++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+			file = file_new(4, FRW);
+			other = all[i];
+			n += explore(file_mapped, load_ones, grown_again);
+			n += explore(file_mapped, store_ones, grown_again);
+			quire_file_put(file);
+		}
+	}
+	cr_expect_gt(n, 40, "%u points", n);
+	machine_down();
+}
