@@ -14,30 +14,33 @@ struct forktest {
 	uint64_t pages, child;
 };
 
-static uint64_t wrong_words(const struct forktest *f, uint64_t key)
+static uint64_t wrong_words(struct u *u, const struct forktest *f, uint64_t key)
 {
 	uint64_t wrong = 0;
 
-	for (uintptr_t p = BASE; p < BASE + f->pages * U_PAGE; p += 8)
-		wrong += *(volatile uint64_t *)p != (p ^ key);
+	for (uintptr_t p = BASE; p < BASE + f->pages * U_PAGE; p += 8) {
+		struct u_seen seen = u_access(u, U_LOAD, p, 8, 0);
+
+		wrong += seen.sig || seen.value != (p ^ key);
+	}
 	return wrong;
 }
 
-static void fill(const struct forktest *f, uint64_t key)
+static void fill(struct u *u, const struct forktest *f, uint64_t key)
 {
 	for (uintptr_t p = BASE; p < BASE + f->pages * U_PAGE; p += 8)
-		*(volatile uint64_t *)p = p ^ key;
+		u_access(u, U_STORE, p, 8, p ^ key);
 }
 
 static void child(struct u *u, void *state)
 {
 	struct forktest *f = state;
-	uint64_t key = f->child << 48, wrong = wrong_words(f, 0);
+	uint64_t key = f->child << 48, wrong = wrong_words(u, f, 0);
 
-	fill(f, key);
+	fill(u, f, key);
 	for (int i = 0; i < 4; i++) {
 		u_syscall(u, NR_sched_yield, 0, 0, 0, 0, 0, 0);
-		wrong += wrong_words(f, key);
+		wrong += wrong_words(u, f, key);
 	}
 	u_exit(u, wrong ? 1 : 0);
 }
@@ -82,11 +85,11 @@ static int demo_main(struct u *u, void *state, int argc, char **argv)
 	if (u_syscall(u, NR_mmap, BASE, (long)(f->pages * U_PAGE), U_PROT_READ | U_PROT_WRITE,
 		      U_MAP_PRIVATE | U_MAP_ANONYMOUS | U_MAP_FIXED, -1, 0) != (long)BASE)
 		return 1;
-	fill(f, 0);
+	fill(u, f, 0);
 	for (f->child = 1; f->child <= children; f->child++)
 		started += u_fork(u, 0, child, f, sizeof(*f)) > 0;
 	bad = wait_all(u, started) + (int)(children - started);
-	wrong = wrong_words(f, 0);
+	wrong = wrong_words(u, f, 0);
 	say(u, children, bad, wrong);
 	return bad || wrong;
 }

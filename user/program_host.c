@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quire-fuzz-ENCODING ARGUMENTS of user/fuzz.c
+ * quire-NAME-ENCODING ARGUMENTS
  *
- * Random scenarios on the machine in software. Exit status: the program's; 2 as well if the
- * machine could not be made.
+ * Any one of our user programs (U_PROGRAM says which) on the machine in software. Exit status: the
+ * program's; 2 as well if the machine could not be made.
  */
 #include <stdio.h>
-#include <string.h>
 
-#include "user/fuzz.h"
+#include "arch/fake/fake.h"
 #include "user/u_fake.h"
+
+extern const struct u_program U_PROGRAM;
 
 static void log_out(const char *s, size_t n)
 {
@@ -24,7 +25,7 @@ int main(int argc, char **argv)
 
 	if (fake_machine_create(&c))
 		return 2;
-	status = u_fake_run(&fuzz_program, argc, argv);
+	status = u_fake_run(&U_PROGRAM, argc, argv);
 	fake_machine_destroy();
 	return status < 0 ? 2 : status;
 }
