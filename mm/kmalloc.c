@@ -135,11 +135,14 @@ void *kzalloc(size_t n, gfp_t gfp)
 	return slab_alloc_hooked(kmalloc_slab(n, gfp), n, gfp | __GFP_ZERO, QUIRE_TR_KMALLOC, RET_IP);
 }
 
-/* Neither hooks nor a plain object: large, of a checked cache, or nothing of ours. */
+/* Not the quick way: hooks, a large one, a checked cache, NULL, or nothing of ours. */
 static slab_noinline void kfree_slow(const void *p, uintptr_t ip)
 {
-	struct page *page = slab_frame(p);
+	struct page *page;
 
+	if (!p)
+		return;
+	page = slab_frame(p);
 	page = page ? compound_head(page) : NULL;
 	if (page && page_test(page, PG_slab))
 		slab_free_hooked(page->mapping, (void *)p, QUIRE_TR_KFREE, ip);
@@ -149,12 +152,9 @@ static slab_noinline void kfree_slow(const void *p, uintptr_t ip)
 
 void kfree(const void *p)
 {
-	struct kmem_cache *c;
+	struct kmem_cache *c = slab_quick_cache(p);
 
-	if (unlikely(!p))
-		return;
-	c = slab_quick_cache(p);
-	if (unlikely(!c) || unlikely(kmem_hook_word()))
+	if (unlikely(!c))
 		kfree_slow(p, RET_IP);
 	else if (unlikely(!slab_free(c, (void *)p)))
 		__slab_free(c, (void *)p, RET_IP);

@@ -21,6 +21,7 @@
 #include "mm/page_alloc.h"
 #include "mm/page_debug.h"
 #include "mm/param.h"
+#include "mm/slab.h"
 
 struct page *vmemmap;
 uint64_t max_pfn;
@@ -360,6 +361,9 @@ int mem_init(void)
 
 	page_debug_init();
 	err = populate_vmemmap();
+	if (err)
+		return err;
+	err = slab_frames_init();
 	if (err)
 		return err;
 	err = zones_init();

@@ -22,30 +22,37 @@
 
 uint32_t kmem_hooks;
 
+/* While there are hooks no frame has a quick way to its cache, so that frees need not ask twice. */
 void kmem_hook_set(uint32_t why, bool on)
 {
-	if (on)
-		__atomic_fetch_or(&kmem_hooks, why, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(&kmem_hooks, ~why, __ATOMIC_RELAXED);
+	uint32_t word = on ? __atomic_or_fetch(&kmem_hooks, why, __ATOMIC_SEQ_CST) :
+			     __atomic_and_fetch(&kmem_hooks, ~why, __ATOMIC_SEQ_CST);
+	uint32_t seen;
+
+	do { /* whoever stores last has seen the last word */
+		seen = word;
+		__atomic_store_n(&slab_quick_frames, seen ? 0 : slab_nr_frames, __ATOMIC_SEQ_CST);
+		word = __atomic_load_n(&kmem_hooks, __ATOMIC_SEQ_CST);
+	} while (word != seen);
 }
 
 /* ---- magazines; interrupts off --------------------------------------------------------------- */
 
-static void load(struct kmem_cache_cpu *k, struct slab_mag *m)
+static void load(struct kmem_cache *c, struct kmem_cache_cpu *k, struct slab_mag *m)
 {
 	k->loaded = m;
-	k->obj = m->obj;
-	k->count = m->count;
+	k->base = m->obj;
+	k->top = m->obj + m->count;
+	k->end = m->obj + c->cap;
 }
 
-static void swap_magazines(struct kmem_cache_cpu *k)
+static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
 {
 	struct slab_mag *m = k->prev;
 
-	k->loaded->count = k->count;
+	k->loaded->count = k->top - k->base;
 	k->prev = k->loaded;
-	load(k, m);
+	load(c, k, m);
 }
 
 /* An empty magazine; NULL: no memory. Any context, no lock held. Nobody asked for it, so no failure
@@ -80,9 +87,8 @@ static bool equip(struct kmem_cache *c, struct kmem_cache_cpu *k)
 		free_magazine(a);
 		return false;
 	}
-	load(k, a);
+	load(c, k, a);
 	k->prev = b;
-	k->cap = c->cap;
 	return true;
 }
 
@@ -105,22 +111,14 @@ static void depot_put(struct slab_mag **list, unsigned *n, struct slab_mag *m)
 	++*n;
 }
 
-/* The objects' pages and words are looked at one after the other below; their lines are fetched
- * all at once. */
-static void prefetch_slabs(const struct kmem_cache *c, void *const *obj, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		__builtin_prefetch(virt_to_page(obj[i]), 1);
-		__builtin_prefetch((char *)obj[i] + c->offset, 1);
-	}
-}
-
 /* Puts n objects back into their slabs. */
-static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct list_head *dead)
+static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct homecoming *h)
 {
-	prefetch_slabs(c, obj, n);
+	/* Looked at one after the other below; fetched all at once. */
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(virt_to_page(obj[i]), 1);
 	spin_lock(&c->lock);
-	slab_push(c, obj, n, dead);
+	slab_push(c, obj, n, h);
 	spin_unlock(&c->lock);
 }
 
@@ -147,7 +145,7 @@ static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken
 	struct slab_mag *m;
 
 	if (k->prev->count) {
-		swap_magazines(k);
+		swap_magazines(c, k);
 		return true;
 	}
 	spin_lock(&c->lock);
@@ -155,17 +153,17 @@ static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken
 	if (m) {
 		k->loaded->count = 0;
 		depot_put(&c->mags_empty, &c->nr_mags_empty, k->loaded);
-		load(k, m);
+		load(c, k, m);
 	} else {
-		k->count = pop_some(c, k->obj, k->cap, broken);
+		k->top += pop_some(c, k->base, c->cap, broken);
 	}
 	spin_unlock(&c->lock);
-	return k->count;
+	return k->top != k->base;
 }
 
 /* Makes room in the full loaded magazine: an empty one comes, a full one goes to the depot or,
  * when that has enough, into the slabs. */
-static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct list_head *dead)
+static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct homecoming *h)
 {
 	struct slab_mag *m = NULL;
 	bool wanted;
@@ -184,11 +182,11 @@ static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct lis
 			spin_unlock(&c->lock);
 			k->prev = m;
 		} else {
-			push_all(c, k->prev->obj, k->prev->count, dead);
+			push_all(c, k->prev->obj, k->prev->count, h);
 			k->prev->count = 0;
 		}
 	}
-	swap_magazines(k);
+	swap_magazines(c, k);
 }
 
 /* ---- the slow halves of slab_alloc and slab_free --------------------------------------------- */
@@ -199,9 +197,9 @@ static void *alloc_local(struct kmem_cache *c, void **broken)
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
 	void *obj = NULL;
 
-	if (k->cap || equip(c, k)) {
-		if (k->count || refill(c, k, broken))
-			obj = k->obj[--k->count];
+	if (k->loaded || equip(c, k)) {
+		if (k->top != k->base || refill(c, k, broken))
+			obj = *--k->top;
 	} else {
 		spin_lock(&c->lock);
 		pop_some(c, &obj, 1, broken);
@@ -254,8 +252,8 @@ slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uin
 			slab_report(c, broken, SLAB_BUG_FREELIST, ip);
 		if (likely(obj) && !c->hardened)
 			return obj;
-		if (likely(obj) && likely(!get_link(c, obj))) {
-			clear_link(c, obj);
+		if (likely(obj) && likely(marked_free(c, obj))) {
+			clear_mark(c, obj);
 			return obj;
 		}
 		bad = obj;
@@ -279,7 +277,7 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 {
 	struct kmem_cache_cpu *k;
 	irqflags_t flags;
-	LIST_HEAD(dead);
+	HOMECOMING(h);
 
 	if (slab_checked(c)) {
 		slab_debug_free(c, obj, ip);
@@ -290,21 +288,20 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 			slab_report(c, obj, SLAB_BUG_DOUBLE_FREE, ip);
 			return;
 		}
-		set_link(c, obj, NULL);
+		set_mark(c, obj);
 	}
 	hal_poison(obj, c->size);
 	flags = hal_irq_save();
 	k = &c->cpu[hal_cpu_id()];
-	k->frees++;
-	if (k->cap || equip(c, k)) {
-		if (k->count == k->cap)
-			make_room(c, k, &dead);
-		k->obj[k->count++] = obj;
+	if (k->loaded || equip(c, k)) {
+		if (k->top == k->end)
+			make_room(c, k, &h);
+		*k->top++ = obj;
 	} else {
-		push_all(c, &obj, 1, &dead);
+		push_all(c, &obj, 1, &h);
 	}
 	hal_irq_restore(flags);
-	discard_list(c, &dead);
+	slab_settle(c, &h, ip);
 }
 
 /* ---- what is asked for from outside ---------------------------------------------------------- */
@@ -336,7 +333,7 @@ slab_noinline void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp,
 
 slab_noinline void slab_free_hooked(struct kmem_cache *c, void *obj, unsigned event, uintptr_t ip)
 {
-	if (!slab_good_pointer(c, obj, ip))
+	if (!obj || !slab_good_pointer(c, obj, ip))
 		return;
 	if (kmem_hooked())
 		slab_pre_free(c, obj, event, ip);
@@ -367,9 +364,7 @@ void *kmem_cache_zalloc(struct kmem_cache *c, gfp_t gfp)
 
 void kmem_cache_free(struct kmem_cache *c, void *obj)
 {
-	if (unlikely(!obj))
-		return;
-	if (unlikely(kmem_hook_word()) || unlikely(slab_quick_cache(obj) != c))
+	if (unlikely(slab_quick_cache(obj) != c))
 		slab_free_hooked(c, obj, QUIRE_TR_KMEM_CACHE_FREE, RET_IP);
 	else if (unlikely(!slab_free(c, obj)))
 		__slab_free(c, obj, RET_IP);
@@ -382,15 +377,15 @@ static unsigned bulk_local(struct kmem_cache *c, unsigned n, void **p)
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
 	unsigned got = 0;
 
-	while (got < n && k->count) {
-		void *obj = k->obj[k->count - 1];
+	while (got < n && k->top != k->base) {
+		void *obj = k->top[-1];
 
 		if (c->hardened) {
-			if (unlikely(get_link(c, obj)))
+			if (unlikely(!marked_free(c, obj)))
 				break; /* the single path reports it */
-			clear_link(c, obj);
+			clear_mark(c, obj);
 		}
-		k->count--;
+		k->top--;
 		p[got++] = obj;
 	}
 	k->allocs += got;
@@ -430,18 +425,16 @@ static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
 	unsigned done = 0;
 
-	for (; done < n && k->count < k->cap; done++) {
+	for (; done < n && k->top != k->end; done++) {
 		void *obj = p[done];
 
-		if (unlikely(!obj || slab_quick_cache(obj) != c ||
-			     (c->hardened && marked_free(c, obj))))
+		if (unlikely(slab_quick_cache(obj) != c || (c->hardened && marked_free(c, obj))))
 			break; /* the single path knows what to say */
 		if (c->hardened)
-			set_link(c, obj, NULL);
+			set_mark(c, obj);
 		hal_poison(obj, c->size);
-		k->obj[k->count++] = obj;
+		*k->top++ = obj;
 	}
-	k->frees += done;
 	hal_irq_restore(flags);
 	return done;
 }
@@ -449,7 +442,7 @@ static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
 void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p)
 {
 	while (n) {
-		unsigned done = kmem_hooked() ? 0 : bulk_free_local(c, n, p);
+		unsigned done = bulk_free_local(c, n, p);
 
 		p += done;
 		n -= done;
@@ -467,17 +460,16 @@ void flush_cpu(struct kmem_cache *c, unsigned cpu)
 	irqflags_t flags = hal_irq_save();
 	struct kmem_cache_cpu *k = &c->cpu[cpu];
 	struct slab_mag *loaded = k->loaded, *prev = k->prev;
-	LIST_HEAD(dead);
+	HOMECOMING(h);
 
-	if (k->cap) {
-		push_all(c, k->obj, k->count, &dead);
-		push_all(c, prev->obj, prev->count, &dead);
-		k->count = k->cap = 0;
+	if (loaded) {
+		push_all(c, k->base, k->top - k->base, &h);
+		push_all(c, prev->obj, prev->count, &h);
+		k->top = k->base = k->end = NULL;
 		k->loaded = k->prev = NULL;
-		k->obj = NULL;
 	}
 	hal_irq_restore(flags);
-	discard_list(c, &dead);
+	slab_settle(c, &h, RET_IP);
 	free_magazine(loaded);
 	free_magazine(prev);
 }
@@ -485,7 +477,7 @@ void flush_cpu(struct kmem_cache *c, unsigned cpu)
 void flush_depot(struct kmem_cache *c)
 {
 	irqflags_t flags;
-	LIST_HEAD(dead);
+	HOMECOMING(h);
 
 	for (;;) {
 		struct slab_mag *m;
@@ -493,7 +485,7 @@ void flush_depot(struct kmem_cache *c)
 		spin_lock_irqsave(&c->lock, flags);
 		m = depot_take(&c->mags_full, &c->nr_mags_full);
 		if (m)
-			slab_push(c, m->obj, m->count, &dead);
+			slab_push(c, m->obj, m->count, &h);
 		else
 			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
 		spin_unlock_irqrestore(&c->lock, flags);
@@ -501,5 +493,5 @@ void flush_depot(struct kmem_cache *c)
 			break;
 		free_magazine(m);
 	}
-	discard_list(c, &dead);
+	slab_settle(c, &h, RET_IP);
 }

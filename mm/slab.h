@@ -72,6 +72,10 @@ void kfree(const void *p); /* NULL allowed */
 /* How many bytes p really has; all of them may be used from then on. */
 size_t ksize(const void *p);
 
+/* Room for what tells a frame's cache. Early boot: RAM is known, and memblock still hands out some.
+ * 0 or -ENOMEM. */
+int slab_frames_init(void);
+
 /* Failures of one cache, by its name in slabinfo: 0, -ENOENT, -EINVAL. a NULL: off. */
 int kmem_cache_fail(const char *name, const struct quire_fault_attr *a);
 

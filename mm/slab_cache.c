@@ -8,6 +8,7 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/lockrank.h"
+#include "mm/memblock.h"
 #include "mm/os.h"
 #include "mm/slab_def.h"
 #include "mm/vmstat.h"
@@ -16,7 +17,11 @@ LIST_HEAD(slab_caches);
 DEFINE_MUTEX(slab_mutex);
 struct kmem_cache *cache_cache, *magazine_cache;
 uintptr_t slab_secret;
-uint64_t slab_pfn_limit;
+uint16_t *slab_frames;
+uintptr_t slab_base;
+uint64_t slab_nr_frames, slab_quick_frames;
+struct kmem_cache *slab_numbered[SLAB_NUMBERS];
+static struct kmem_cache nobody; /* has no object: every pointer is looked at more closely */
 
 static char *boot_caches;    /* the first ones: of magazines, of struct kmem_cache, kmalloc's */
 static unsigned boot_order;
@@ -67,7 +72,7 @@ static void calculate_sizes(struct kmem_cache *c)
 	if (c->flags & SLAB_RED_ZONE && size == c->object_size)
 		size += sizeof(void *);
 	c->inuse = size;
-	/* In the middle, where an overflow of the neighbour does not reach; but on the first cache
+	/* The mark: in the middle, where an overflow of the neighbour does not reach; but on the first cache
 	 * line, which whoever gets the object touches anyway. */
 	c->offset = ALIGN_DOWN(min(c->object_size / 2, 56u), (unsigned)sizeof(void *));
 	c->red_left_pad = 0;
@@ -84,6 +89,19 @@ static void calculate_sizes(struct kmem_cache *c)
 	c->size = ALIGN_UP(size, c->align);
 }
 
+/* What follows from an object's size and a slab's order. */
+static void calculate_slab(struct kmem_cache *c)
+{
+	size_t bytes = PAGE_SIZE << c->order;
+
+	c->recip = (uint32_t)(((1ull << 32) + c->size - 1) / c->size);
+	c->objs = slab_capacity(c->size, bytes);
+	c->recip64 = (is_power_of_2(c->size) ? 1ull << (64 - ilog2(c->size)) : ~0ull / c->size) + 1;
+	if (c->objs > SLAB_WORD_BITS)
+		c->bits_at = bytes - SLAB_WORDS(c->objs) * sizeof(uint64_t);
+	c->random = slab_mark(c);
+}
+
 void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_t align,
 		      unsigned flags, void (*ctor)(void *obj))
 {
@@ -92,12 +110,11 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
 	c->align = calculate_alignment(size, align, flags);
 	c->flags = flags | slab_debug_flags(name, flags);
 	c->ctor = ctor;
-	c->hardened = slab_hardened;
+	c->hardened = slab_hardened || slab_checked(c);
 	c->refcount = 1;
 	calculate_sizes(c);
-	c->recip = (uint32_t)(((1ull << 32) + c->size - 1) / c->size);
 	c->order = calculate_order(c->size);
-	c->objs = (PAGE_SIZE << c->order) / c->size;
+	calculate_slab(c);
 	c->allocflags = (flags & SLAB_CACHE_DMA ? __GFP_DMA : 0) |
 			(flags & SLAB_CACHE_DMA32 ? __GFP_DMA32 : 0) |
 			(flags & SLAB_RECLAIM_ACCOUNT ? __GFP_RECLAIMABLE : 0);
@@ -112,6 +129,20 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
 	INIT_LIST_HEAD(&c->partial);
 	INIT_LIST_HEAD(&c->full);
 	INIT_LIST_HEAD(&c->list);
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+/* slab_mutex held, or nobody else there. A checked cache has none: its objects are looked at. */
+static void number_cache(struct kmem_cache *c)
+{
+	for (unsigned i = 1; !slab_checked(c) && i < SLAB_NUMBERS; i++)
+		if (slab_numbered[i] == &nobody) {
+			slab_numbered[i] = c;
+			c->number = i;
+			c->bound = c->recip64 * c->size * c->objs; /* e * objs, for 2^64 is 0 */
+			break;
+		}
 }
 
 /* ---- creation -------------------------------------------------------------------------------- */
@@ -163,6 +194,7 @@ static struct kmem_cache *create_cache(const char *name, size_t size, size_t ali
 		kmem_cache_free(cache_cache, c);
 		return NULL;
 	}
+	number_cache(c);
 	list_add_tail(&c->list, &slab_caches);
 	return c;
 }
@@ -213,7 +245,7 @@ static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t
 		char *obj = (char *)page_address(page) + c->red_left_pad;
 
 		for (unsigned i = 0; i < slab_total(page) && slab_inuse(page); i++, obj += c->size) {
-			if (slab_on_freelist(c, page, obj))
+			if (slab_is_home(c, page, obj))
 				continue;
 			if (n++ < LEAKS_SHOWN)
 				slab_report(c, obj, SLAB_BUG_LEAK, 0);
@@ -253,8 +285,11 @@ size_t kmem_cache_destroy(struct kmem_cache *c)
 		list_del_init(&c->list);
 		gone_allocs += cache_allocs(c);
 		/* Whoever holds one may still free it: then all that it needs is kept. */
-		if (!leaks)
+		if (!leaks) {
+			if (c->number)
+				slab_numbered[c->number] = &nobody;
 			kmem_cache_free(cache_cache, c);
+		}
 	}
 	mutex_unlock(&slab_mutex);
 	return leaks;
@@ -314,14 +349,19 @@ static uint64_t any_entropy(void)
 	return os_entropy() ^ hal_cycles() * 0x2545f4914f6cdd1dull;
 }
 
-/* Up to here no frame lacks its struct page; beyond it somebody has to look. */
-static uint64_t first_hole(void)
+/* Two bytes for each frame between the first and the last, holes too. */
+int slab_frames_init(void)
 {
-	uint64_t s = 0;
+	uint64_t start = 0, end;
 
-	while (s < nr_sections() && section_present(s))
-		s++;
-	return min(s << SECTION_ORDER, max_pfn);
+	if (!memblock_next_memory(&start, &end))
+		return -ENOMEM;
+	slab_base = (uintptr_t)hal_phys_to_virt(start << PAGE_SHIFT);
+	slab_nr_frames = slab_quick_frames = max_pfn - start;
+	slab_frames = memblock_alloc_zeroed(slab_nr_frames * sizeof(*slab_frames));
+	for (unsigned i = 0; i < SLAB_NUMBERS; i++)
+		slab_numbered[i] = &nobody;
+	return slab_frames ? 0 : -ENOMEM;
 }
 
 /* Bytes of a cache, every CPU's part included. */
@@ -347,7 +387,6 @@ int slab_init(void)
 		return -ENOMEM;
 	boot_caches = page_address(page);
 	slab_secret = any_entropy() | 1;
-	slab_pfn_limit = first_hole();
 	gone_allocs = 0;
 	INIT_LIST_HEAD(&slab_caches);
 	magazine_cache = boot_cache(0);
@@ -359,6 +398,7 @@ int slab_init(void)
 		kmalloc_setup(boot_cache(NR_FIRST + i), i);
 	for (unsigned i = 0; i < n; i++) {
 		boot_cache(i)->boot = true;
+		number_cache(boot_cache(i));
 		list_add_tail(&boot_cache(i)->list, &slab_caches);
 	}
 	return 0;

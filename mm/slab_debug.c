@@ -337,25 +337,6 @@ static void report_finding(struct kmem_cache *c, const void *obj, const struct f
 	os_log(line);
 }
 
-/* The list is walked with a limit: a broken one may run in a circle. */
-bool slab_on_freelist(const struct kmem_cache *c, const struct page *page, const void *obj)
-{
-	uintptr_t fresh = (uintptr_t)page_address(page) +
-			  (size_t)(slab_total(page) - page->waiters) * c->size;
-	unsigned n = 0;
-
-	if ((uintptr_t)obj >= fresh)
-		return true;
-	for (uintptr_t p = page->index; p && n < slab_total(page); n++) {
-		if (p == (uintptr_t)obj)
-			return true;
-		if (!slab_is_object(c, page, (void *)p))
-			return false;
-		p = get_link(c, (void *)p);
-	}
-	return false;
-}
-
 /* ---- checked caches -------------------------------------------------------------------------- */
 
 static void trace_object(const struct kmem_cache *c, const void *obj, bool alloc, unsigned inuse)
@@ -369,24 +350,28 @@ static void trace_object(const struct kmem_cache *c, const void *obj, bool alloc
 	os_log(line);
 }
 
-/* cache->lock held: the next object of a slab that has one, or what is wrong with it; then the
- * slab is given up. */
+/* cache->lock held: an object of a slab that has one, or what is wrong with it; then the slab is
+ * given up. */
 static void *take_checked(struct kmem_cache *c, struct page *page, uintptr_t ip, struct finding *f)
 {
-	void *obj = (void *)page->index;
 	bool broken = false;
+	void *obj;
 
-	if (!check_slab_pad(c, page, f) || !check_object(c, obj, false, f)) {
-		slab_give_up(c, page);
-		return obj;
-	}
 	if (!slab_pop(c, page, &obj, 1, &broken)) {
 		*f = (struct finding){.bug = SLAB_BUG_FREELIST};
+		return page_address(page);
+	}
+	if (!marked_free(c, obj))
+		*f = (struct finding){.bug = SLAB_BUG_WRITTEN};
+	else if (check_slab_pad(c, page, f) && check_object(c, obj, false, f)) {
+		clear_mark(c, obj);
+		set_track(c, obj, false, ip);
+		init_object(c, obj, true);
 		return obj;
 	}
-	clear_link(c, obj);
-	set_track(c, obj, false, ip);
-	init_object(c, obj, true);
+	c->nr_lost++;
+	if (slab_has_free(page))
+		slab_give_up(c, page);
 	return obj;
 }
 
@@ -428,17 +413,18 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	struct page *page = compound_head(virt_to_page(obj));
 	struct finding f = {.bug = NR_SLAB_BUGS};
 	irqflags_t flags;
-	LIST_HEAD(dead);
+	HOMECOMING(h);
 
 	spin_lock_irqsave(&c->lock, flags);
-	if (slab_on_freelist(c, page, obj)) {
+	if (slab_is_home(c, page, obj)) {
 		f.bug = SLAB_BUG_DOUBLE_FREE;
 	} else if (!check_slab_pad(c, page, &f) || !check_object(c, obj, true, &f)) {
 		c->nr_lost++; /* not freed: whoever wrote here may do so again */
 	} else {
 		set_track(c, obj, true, ip);
 		init_object(c, obj, false);
-		slab_push(c, &obj, 1, &dead);
+		set_mark(c, obj);
+		slab_push(c, &obj, 1, &h);
 	}
 	spin_unlock_irqrestore(&c->lock, flags);
 	if (f.bug == SLAB_BUG_DOUBLE_FREE)
@@ -447,7 +433,7 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 		report_finding(c, obj, &f, ip);
 	else
 		trace_object(c, obj, false, slab_inuse(page));
-	discard_list(c, &dead);
+	slab_settle(c, &h, ip);
 }
 
 long slab_debug_check(struct kmem_cache *c, struct page *page)
@@ -457,7 +443,7 @@ long slab_debug_check(struct kmem_cache *c, struct page *page)
 	long bad = !check_slab_pad(c, page, &f);
 
 	for (unsigned i = 0; i < slab_total(page); i++, obj += c->size)
-		bad += !check_object(c, obj, !slab_on_freelist(c, page, obj), &f);
+		bad += !check_object(c, obj, !slab_is_home(c, page, obj), &f);
 	return bad;
 }
 

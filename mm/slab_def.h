@@ -25,19 +25,22 @@
 /* An array of free objects, LIFO. Belongs to one CPU, or lies in a depot, full or empty. */
 struct slab_mag {
 	struct slab_mag *next; /* in the depot; cache->lock */
-	unsigned count;	       /* objects; of a CPU's loaded one: see kmem_cache_cpu */
+	unsigned count;	       /* objects; a CPU's loaded one: see kmem_cache_cpu */
 	void *obj[SLAB_MAG_MAX];
 };
 
-/* One CPU's part of one cache: used with interrupts off on that CPU only. Without magazines (not
- * yet, or never) cap and count are 0, so that the fast paths fall through. */
+/*
+ * One CPU's part of one cache: used with interrupts off on that CPU only. Without magazines (not
+ * yet, or never) base, top and end are NULL, so that the fast paths fall through. A pointer rather
+ * than an array and a number: a processor that renames memory then forwards what one call stored
+ * to the next one's load without waiting for either address.
+ */
 struct kmem_cache_cpu {
-	void **obj;	/* of the loaded magazine */
-	unsigned count; /* objects in it */
-	unsigned cap;	/* objects that fit */
+	void **top;	     /* behind the newest object of the loaded magazine */
+	void **base, **end;  /* its first place, and behind its last one */
 	struct slab_mag *loaded;
-	struct slab_mag *prev;	/* always full or empty */
-	unsigned long allocs, frees;
+	struct slab_mag *prev; /* always full or empty */
+	unsigned long allocs;
 } __attribute__((aligned(64)));
 
 /* Who allocated or freed an object of a checked cache last (SLAB_STORE_USER). */
@@ -49,10 +52,12 @@ struct slab_track {
 
 struct kmem_cache {
 	/* Constant once the cache is known; the fast paths need just this line. */
-	unsigned offset;	    /* where in a free object its mark or link lies */
+	unsigned offset;	    /* where in a free object its mark lies */
 	unsigned size;		    /* distance of two objects */
 	unsigned object_size;	    /* what the user may write to */
 	uint32_t recip;		    /* ceil(2^32 / size): offset to number without a division */
+	unsigned number;	    /* in slab_numbered; 0: none, and bound is 0 */
+	uint64_t recip64, bound;    /* whether an offset is an object's: slab_quick_cache() */
 	unsigned flags;
 	unsigned cap;		    /* of a magazine; 0: none */
 	bool hardened;		    /* free objects carry marks; constant for all caches */
@@ -61,6 +66,7 @@ struct kmem_cache {
 	/* Constant, too. */
 	unsigned inuse, red_left_pad; /* checked caches: end of object and right red zone; start */
 	unsigned order, objs;	      /* of a new slab */
+	unsigned bits_at;	      /* where in a slab its bits are; 0: in its struct page */
 	unsigned align, depot_max;
 	int refcount;		      /* callers that share it; slab_mutex */
 	bool boot;		      /* one of the first: not from cache_cache */
@@ -74,6 +80,7 @@ struct kmem_cache {
 	unsigned long nr_free;	      /* free objects in slabs (not in magazines) */
 	unsigned long nr_lost;	      /* given up after a corruption; never handed out again */
 	unsigned long nr_pages;
+	uint64_t random;	      /* slab_freelist_random=1: what comes next */
 	struct list_head list;	      /* all caches; slab_mutex */
 	char name[SLAB_NAME_MAX];
 	/* One for each CPU, behind the rest rather than behind a pointer: kfree() finds the cache by
@@ -85,7 +92,20 @@ extern struct list_head slab_caches;
 extern struct mutex slab_mutex; /* which caches there are; sleeps, so never in a free path */
 extern struct kmem_cache *cache_cache, *magazine_cache;
 extern uintptr_t slab_secret;	/* differs in every start */
-extern uint64_t slab_pfn_limit; /* below it every frame has a struct page */
+
+/*
+ * Which cache a frame belongs to, in two bytes for each frame from the first of RAM on: the cache's
+ * number and, above it, which page of its slab it is; 0: look at the struct page. So the way from a
+ * pointer to its cache, which every free goes, takes a thirtieth of the cache lines that it would
+ * over struct pages. Written when a slab comes and goes.
+ */
+#define SLAB_NUMBER_BITS 12
+#define SLAB_NUMBERS	 512 /* caches beyond have none, and the slower way */
+extern uint16_t *slab_frames;
+extern uintptr_t slab_base;	 /* the first frame's address */
+extern uint64_t slab_nr_frames;
+extern uint64_t slab_quick_frames; /* so many, or 0 while there are hooks */
+extern struct kmem_cache *slab_numbered[SLAB_NUMBERS]; /* what is unused: a cache without objects */
 
 /* ---- reasons to leave the fast path ---------------------------------------------------------- */
 
@@ -109,9 +129,9 @@ static inline bool kmem_hooked(void)
 }
 
 /* ---- a slab's page --------------------------------------------------------------------------- */
-/* mapping: the cache. index: the first object of the free list. units: how many objects there are
- * (upper half, constant; read without a lock) and how many are out. waiters: how many at the end
- * were never handed out, so are on no list yet. */
+/* mapping: the cache. units: how many objects there are (upper half, constant; read without a
+ * lock) and how many are out. index: a bit for each object,
+ * set while it is free in its slab, if a word has room for all. */
 
 static inline unsigned slab_inuse(const struct page *p)
 {
@@ -125,7 +145,7 @@ static inline unsigned slab_total(const struct page *p)
 
 static inline bool slab_has_free(const struct page *p)
 {
-	return p->index || p->waiters;
+	return slab_inuse(p) != slab_total(p);
 }
 
 static inline size_t slab_bytes(const struct page *p)
@@ -133,14 +153,23 @@ static inline size_t slab_bytes(const struct page *p)
 	return PAGE_SIZE << compound_order(p);
 }
 
+/* A slab of more objects than a word has bits keeps theirs at its end. */
+#define SLAB_WORD_BITS 64u
+#define SLAB_WORDS(n) (((n) + SLAB_WORD_BITS - 1) / SLAB_WORD_BITS)
+
+static inline uint64_t *slab_bits(const struct kmem_cache *c, struct page *p)
+{
+	return c->bits_at ? (uint64_t *)((char *)page_address(p) + c->bits_at) :
+			    (uint64_t *)&p->index;
+}
+
 /* ---- the word in a free object --------------------------------------------------------------- */
 /*
- * An object that is free in its slab carries one word, at c->offset: its mark, made of its address
- * and a secret, XORed with the next free object of the slab (0: none). No link can be forged
- * without the secret. In a hardened cache an object in a magazine carries its mark too: so a second
- * free is seen at once, and whoever wrote there while it was free. That costs a look at an object
- * that may be cold; otherwise an object is not touched on its way through a magazine. Free objects
- * are poisoned for a memory checker, which may not look at these accesses.
+ * A slab's free objects are bits beside it, so neither freeing an object nor taking it touches its
+ * memory, which may be cold. In a hardened cache each free object, in its slab or in a magazine,
+ * carries a mark at c->offset, made of its address and a secret: so a second free is seen at once,
+ * and so is whoever wrote there while it was free. Free objects are poisoned for a memory checker,
+ * which may not look at these accesses.
  */
 #define NO_ASAN __attribute__((no_sanitize_address))
 
@@ -149,28 +178,19 @@ static inline uintptr_t slab_mark(const void *obj)
 	return ((uintptr_t)obj * 0x9e3779b97f4a7c15ul) ^ slab_secret;
 }
 
-NO_ASAN static inline uintptr_t get_link(const struct kmem_cache *c, const void *obj)
+NO_ASAN static inline bool marked_free(const struct kmem_cache *c, const void *obj)
 {
-	return *(const uintptr_t *)((const char *)obj + c->offset) ^ slab_mark(obj);
+	return *(const uintptr_t *)((const char *)obj + c->offset) == slab_mark(obj);
 }
 
-NO_ASAN static inline void set_link(const struct kmem_cache *c, void *obj, const void *next)
+NO_ASAN static inline void set_mark(const struct kmem_cache *c, void *obj)
 {
-	*(uintptr_t *)((char *)obj + c->offset) = slab_mark(obj) ^ (uintptr_t)next;
+	*(uintptr_t *)((char *)obj + c->offset) = slab_mark(obj);
 }
 
-NO_ASAN static inline void clear_link(const struct kmem_cache *c, void *obj)
+NO_ASAN static inline void clear_mark(const struct kmem_cache *c, void *obj)
 {
 	*(uintptr_t *)((char *)obj + c->offset) = 0;
-}
-
-/* Whether obj bears a free object's word: its mark, alone or with a link into the same slab. */
-static inline bool marked_free(const struct kmem_cache *c, const void *obj)
-{
-	const uintptr_t reach = PAGE_SIZE << SLAB_MAX_ORDER;
-	uintptr_t link = get_link(c, obj);
-
-	return !link || link - (uintptr_t)obj + reach < 2 * reach;
 }
 
 /* ---- the fast paths -------------------------------------------------------------------------- */
@@ -183,9 +203,7 @@ static inline struct page *slab_frame(const void *p)
 {
 	uint64_t pfn = hal_virt_to_phys(p) >> PAGE_SHIFT;
 
-	if (unlikely(pfn >= slab_pfn_limit) && !pfn_valid(PFN(pfn)))
-		return NULL;
-	return pfn_to_page(PFN(pfn));
+	return pfn_valid(PFN(pfn)) ? pfn_to_page(PFN(pfn)) : NULL;
 }
 
 /* True if obj is the start of an object of head's slab, of cache c. */
@@ -198,28 +216,25 @@ static inline bool slab_is_object(const struct kmem_cache *c, const struct page 
 	return off < slab_bytes(head) && i * c->size == off && i < slab_total(head);
 }
 
-/* The cache of a pointer that is surely one of its objects; NULL: somebody has to look closer, as
- * at every object of a checked cache. */
+/*
+ * The cache of a pointer that is surely one of its objects; NULL: somebody has to look closer, as
+ * at every object of a checked cache, and at all of them while there are hooks.
+ *
+ * recip64 is the least whole number above 2^64 / size, so size times it is 2^64 + e, e at most
+ * size. The k-th object's offset gives k * e, any other offset recip64 and more; bound is objs * e.
+ */
 static inline struct kmem_cache *slab_quick_cache(const void *obj)
 {
-	uint64_t pfn = hal_virt_to_phys(obj) >> PAGE_SHIFT;
-	const struct page *page = pfn_to_page(PFN(pfn));
-	uint32_t off = (uintptr_t)obj & ~PAGE_MASK, i;
+	uint64_t n = ((uintptr_t)obj - slab_base) >> PAGE_SHIFT;
+	unsigned word, off = (uintptr_t)obj & ~PAGE_MASK;
 	struct kmem_cache *c;
 
-	if (unlikely(pfn >= slab_pfn_limit))
+	if (unlikely(n >= __atomic_load_n(&slab_quick_frames, __ATOMIC_RELAXED)))
 		return NULL;
-	if (unlikely(page_test(page, PG_tail))) {
-		const struct page *head = page->mapping;
-
-		off += (uint32_t)(page - head) << PAGE_SHIFT;
-		page = head;
-	}
-	if (unlikely(!page_test(page, PG_slab)))
-		return NULL;
-	c = page->mapping;
-	i = (uint32_t)((uint64_t)off * c->recip >> 32);
-	return likely(i * c->size == off) && likely(i < slab_total(page)) ? c : NULL;
+	word = __atomic_load_n(&slab_frames[n], __ATOMIC_RELAXED);
+	off |= word >> SLAB_NUMBER_BITS << PAGE_SHIFT;
+	c = slab_numbered[word & ((1u << SLAB_NUMBER_BITS) - 1)];
+	return likely(off * c->recip64 < c->bound) ? c : NULL;
 }
 
 /* The documents' slab_alloc: pops this CPU's magazine. NULL: it is empty, or what it gave had been
@@ -228,23 +243,22 @@ static inline void *slab_alloc(struct kmem_cache *c, void **bad)
 {
 	irqflags_t flags = hal_irq_save();
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
-	unsigned n = k->count;
-	void *obj;
+	void **top = k->top, *obj;
 
-	if (unlikely(!n)) {
+	if (unlikely(top == k->base)) {
 		hal_irq_restore(flags);
 		return NULL;
 	}
-	obj = k->obj[n - 1];
-	k->count = n - 1;
+	obj = *--top;
+	k->top = top;
 	k->allocs++;
 	hal_irq_restore(flags);
 	if (c->hardened) {
-		if (unlikely(get_link(c, obj))) {
+		if (unlikely(!marked_free(c, obj))) {
 			*bad = obj;
 			return NULL;
 		}
-		clear_link(c, obj);
+		clear_mark(c, obj);
 	}
 	return obj;
 }
@@ -255,18 +269,17 @@ static inline bool slab_free(struct kmem_cache *c, void *obj)
 {
 	irqflags_t flags = hal_irq_save();
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
-	unsigned n = k->count;
+	void **top = k->top;
 
-	if (unlikely(n >= k->cap) || unlikely(c->hardened && marked_free(c, obj))) {
+	if (unlikely(top == k->end) || unlikely(c->hardened && marked_free(c, obj))) {
 		hal_irq_restore(flags);
 		return false;
 	}
 	if (c->hardened)
-		set_link(c, obj, NULL);
+		set_mark(c, obj);
 	hal_poison(obj, c->size);
-	k->obj[n] = obj;
-	k->count = n + 1;
-	k->frees++;
+	*top = obj;
+	k->top = top + 1;
 	hal_irq_restore(flags);
 	return true;
 }
@@ -290,22 +303,36 @@ bool slab_good_pointer(struct kmem_cache *c, const void *obj, uintptr_t ip);
 
 /* ---- slab_pages.c: slabs --------------------------------------------------------------------- */
 
+/* What is left to do, once no lock is held, after objects came home. */
+struct homecoming {
+	struct list_head dead; /* slabs that are empty and not wanted */
+	void *twice;	       /* an object that had come home before; NULL: none */
+};
+
+#define HOMECOMING(h) struct homecoming h = {.dead = LIST_HEAD_INIT(h.dead)}
+
+/* Objects in so many bytes, beside their bits if those need room in them. */
+unsigned slab_capacity(unsigned size, size_t bytes);
 /* A new slab, on no list yet; NULL: no memory. No lock held, interrupts as the caller likes. */
 struct page *new_slab(struct kmem_cache *c, gfp_t gfp);
 /* All below: cache->lock held. */
 void add_slab(struct kmem_cache *c, struct page *page);
 void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead);
-/* Up to n free objects of a partial slab; returns how many. *broken (false before): its free list
- * leads elsewhere, and the slab was given up. */
+/* Up to n free objects of a partial slab; returns how many. *broken (false before): its bits are
+ * not those of its free objects, and the slab was given up. */
 unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned n, bool *broken);
-/* n objects come home; slabs that are empty now and not wanted go to dead. */
-void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct list_head *dead);
+/* n objects come home. */
+void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct homecoming *h);
 /* Nothing more is taken from this slab: what is free there is lost. */
 void slab_give_up(struct kmem_cache *c, struct page *page);
-/* Frees the slabs of a list. No lock held: this takes the zone's. */
-void discard_list(struct kmem_cache *c, struct list_head *dead);
+/* Whether obj is free in its slab. */
+bool slab_is_home(const struct kmem_cache *c, struct page *page, const void *obj);
+/* Whether a slab's bits are as many as its free objects, and none leads beyond the last one. */
+bool slab_bits_sound(const struct kmem_cache *c, struct page *page);
+/* The rest of a homecoming. No lock held: this takes the zone's. ip: who frees. */
+void slab_settle(struct kmem_cache *c, struct homecoming *h, uintptr_t ip);
 size_t discard_empty(struct kmem_cache *c);
-extern bool slab_shuffle; /* new slabs' free lists in random order: slab_freelist_random=1 */
+extern bool slab_shuffle; /* objects leave their slab in random order: slab_freelist_random=1 */
 
 /* ---- slab.c: magazines ----------------------------------------------------------------------- */
 
@@ -346,7 +373,7 @@ enum slab_bug {
 	SLAB_BUG_MIDDLE,	/* not at an object's start */
 	SLAB_BUG_WRONG_CACHE,
 	SLAB_BUG_WRITTEN,	/* a free object's word */
-	SLAB_BUG_FREELIST,	/* a free list leads elsewhere */
+	SLAB_BUG_FREELIST,	/* a slab's bits are not those of its free objects */
 	SLAB_BUG_REDZONE,
 	SLAB_BUG_POISON,
 	SLAB_BUG_PADDING,
@@ -359,8 +386,6 @@ uint64_t slab_bugs_seen(enum slab_bug bug); /* since start */
 void *slab_debug_alloc(struct kmem_cache *c, gfp_t gfp, uintptr_t ip);
 void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip);
 void slab_debug_setup(struct kmem_cache *c, struct page *page);
-/* cache->lock held: whether obj is on the free list of its slab, or was never handed out. */
-bool slab_on_freelist(const struct kmem_cache *c, const struct page *page, const void *obj);
 /* How many of a slab's objects are damaged (said, not repaired); cache->lock held. */
 long slab_debug_check(struct kmem_cache *c, struct page *page);
 /* Who has obj, as text; "" if nobody wrote it down. */

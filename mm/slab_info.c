@@ -5,7 +5,8 @@
 
 /* ---- slabinfo -------------------------------------------------------------------------------- */
 
-/* cache->lock held: free objects in magazines. Those of other CPUs may move meanwhile. */
+/* cache->lock held: free objects in magazines. Those of other CPUs may move meanwhile: what makes
+ * no sense then counts for nothing. */
 static unsigned long in_magazines(const struct kmem_cache *c)
 {
 	unsigned long n = 0;
@@ -13,7 +14,10 @@ static unsigned long in_magazines(const struct kmem_cache *c)
 	for (unsigned i = 0; i < hal_cpu_count(); i++) {
 		const struct kmem_cache_cpu *k = &c->cpu[i];
 
-		n += __atomic_load_n(&k->count, __ATOMIC_RELAXED);
+		size_t loaded = __atomic_load_n(&k->top, __ATOMIC_RELAXED) -
+				__atomic_load_n(&k->base, __ATOMIC_RELAXED);
+
+		n += loaded <= c->cap ? loaded : 0;
 		if (k->prev)
 			n += k->prev->count;
 	}
@@ -56,22 +60,13 @@ void quire_show_slabinfo(quire_emit_fn emit, void *ctx)
 
 /* ---- invariants ------------------------------------------------------------------------------ */
 
-/* The free list is walked with a limit: a broken one may run in a circle. */
 static long check_slab_page(struct kmem_cache *c, struct page *page, unsigned long *free)
 {
-	unsigned n = page->waiters;
 	long bad = 0;
 
 	bad += !page_test(page, PG_slab) || page->mapping != c;
-	for (uintptr_t obj = page->index; obj; obj = get_link(c, (void *)obj)) {
-		if (obj - (uintptr_t)page_address(page) >= slab_bytes(page) ||
-		    !slab_is_object(c, page, (void *)obj) || ++n > slab_total(page)) {
-			bad++;
-			break;
-		}
-	}
-	bad += n != slab_total(page) - slab_inuse(page);
-	*free += n;
+	bad += !slab_bits_sound(c, page);
+	*free += slab_total(page) - slab_inuse(page);
 	/* A slab that was given up has free objects on no list, which are not told from others. */
 	if (slab_checked(c) && !c->nr_lost)
 		bad += slab_debug_check(c, page);
@@ -86,7 +81,8 @@ static long check_array(struct kmem_cache *c, void *const *obj, unsigned n)
 	for (unsigned i = 0; i < n && i < SLAB_MAG_MAX; i++) {
 		struct page *page = compound_head(virt_to_page(obj[i]));
 
-		bad += page->mapping != c || (c->hardened && get_link(c, obj[i]));
+		bad += page->mapping != c || slab_is_home(c, page, obj[i]) ||
+		       (c->hardened && !marked_free(c, obj[i]));
 	}
 	return bad;
 }
@@ -99,10 +95,10 @@ static long check_magazines(struct kmem_cache *c)
 	for (unsigned i = 0; i < hal_cpu_count(); i++) {
 		const struct kmem_cache_cpu *k = &c->cpu[i];
 
-		bad += k->count > k->cap || k->cap > c->cap;
-		bad += check_array(c, k->obj, k->count);
+		bad += k->top > k->end || k->top < k->base;
+		bad += check_array(c, k->base, k->top - k->base);
 		if (k->prev) {
-			bad += k->prev->count && k->prev->count != k->cap;
+			bad += k->prev->count && k->prev->count != c->cap;
 			bad += check_array(c, k->prev->obj, k->prev->count);
 		}
 	}

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Slabs: blocks of pages cut into the objects of one cache. A slab is *partial* (some free, on
- * cache->partial) or *full* (none free, on cache->full). Its free objects are a list through their
- * own memory, and behind that list those at its end that were never handed out: a new slab is not
- * written to until somebody wants its objects.
+ * cache->partial) or *full* (none free, on cache->full). Its free objects are bits, in its struct
+ * page where a word is enough, else at its end. So an object comes home and is handed out again
+ * without a look at its memory, which may be cold, and a new slab is not written to until somebody
+ * wants its objects.
  *
  * May touch: page allocator, cache lists. Knows nothing of magazines.
  */
@@ -28,67 +29,45 @@ static void *nth_object(const struct kmem_cache *c, const struct page *page, uns
 	return (char *)page_address(page) + c->red_left_pad + (size_t)i * c->size;
 }
 
-/*
- * A random order of the free list (Sattolo's algorithm): every object begins as its own successor,
- * successors are swapped, and what comes out is one cycle through all of them, each cycle as likely
- * as any other. It is cut before the first object.
- */
-static void shuffle(struct kmem_cache *c, struct page *page, unsigned n)
+/* The frames of a slab lead to its cache, or nowhere any more. */
+static void name_frames(const struct kmem_cache *c, const struct page *page, unsigned order, bool on)
 {
-	uint64_t r = os_entropy() ^ hal_cycles() ^ slab_mark(page);
-	void *first = nth_object(c, page, 0);
+	uint16_t *f = &slab_frames[((uintptr_t)page_address(page) - slab_base) >> PAGE_SHIFT];
 
-	for (unsigned i = 0; i < n; i++)
-		set_link(c, nth_object(c, page, i), nth_object(c, page, i));
-	for (unsigned i = n - 1; i > 0; i--) {
-		void *a = nth_object(c, page, i), *b;
-		uintptr_t next = get_link(c, a);
-
-		r = r * 6364136223846793005ull + 1442695040888963407ull;
-		b = nth_object(c, page, (r >> 33) % i);
-		set_link(c, a, (void *)get_link(c, b));
-		set_link(c, b, (void *)next);
-	}
-	page->index = n > 1 ? get_link(c, first) : (unsigned long)first;
-	set_link(c, first, NULL);
+	for (unsigned i = 0; c->number && order == c->order && i < 1u << order; i++)
+		__atomic_store_n(&f[i], on ? c->number | i << SLAB_NUMBER_BITS : 0,
+				 __ATOMIC_RELAXED);
 }
 
-static void link_in_order(struct kmem_cache *c, struct page *page, unsigned n)
+unsigned slab_capacity(unsigned size, size_t bytes)
 {
-	void *next = NULL;
+	unsigned n = bytes / size;
 
-	for (unsigned i = n; i-- > 0;) {
-		void *obj = nth_object(c, page, i);
-
-		set_link(c, obj, next);
-		next = obj;
-	}
-	page->index = (unsigned long)next;
+	while (n > SLAB_WORD_BITS && (size_t)n * size + SLAB_WORDS(n) * sizeof(uint64_t) > bytes)
+		n--;
+	return n;
 }
 
 /* Makes fresh pages a slab. No lock: nobody knows it yet. */
 static void setup_slab(struct kmem_cache *c, struct page *page)
 {
-	size_t bytes = slab_bytes(page);
-	unsigned n = bytes / c->size;
+	unsigned n = slab_capacity(c->size, slab_bytes(page));
+	uint64_t *bits = slab_bits(c, page);
 
 	page->mapping = c;
 	page->units = n << 16;
-	page->index = 0;
-	page->waiters = 0;
 	page_set(page, PG_slab);
+	for (unsigned w = 0; w < SLAB_WORDS(n); w++)
+		bits[w] = ~0ull >> (w == n / SLAB_WORD_BITS ? SLAB_WORD_BITS - n % SLAB_WORD_BITS : 0);
 	if (slab_checked(c))
 		slab_debug_setup(c, page);
 	for (unsigned i = 0; c->ctor && i < n; i++)
 		c->ctor(nth_object(c, page, i));
-	if (slab_shuffle)
-		shuffle(c, page, n);
-	else if (slab_checked(c))
-		link_in_order(c, page, n);
-	else
-		page->waiters = n;
+	for (unsigned i = 0; c->hardened && i < n; i++)
+		set_mark(c, nth_object(c, page, i));
+	name_frames(c, page, compound_order(page), true);
 	if (!slab_checked(c))
-		hal_poison(page_address(page), bytes);
+		hal_poison(page_address(page), n * c->size);
 }
 
 struct page *new_slab(struct kmem_cache *c, gfp_t gfp)
@@ -117,15 +96,15 @@ static void discard_slab(struct kmem_cache *c, struct page *page)
 	unsigned order = compound_order(page);
 
 	account_slab(c, -(1l << order));
+	name_frames(c, page, order, false);
 	page_clear(page, PG_slab);
 	page->mapping = NULL;
 	page->index = 0;
 	page->units = 0;
-	page->waiters = 0;
 	__free_pages(page, order);
 }
 
-void discard_list(struct kmem_cache *c, struct list_head *dead)
+static void discard_list(struct kmem_cache *c, struct list_head *dead)
 {
 	while (!list_empty(dead)) {
 		struct page *page = list_first_entry(dead, struct page, lru);
@@ -133,6 +112,13 @@ void discard_list(struct kmem_cache *c, struct list_head *dead)
 		list_del_init(&page->lru);
 		discard_slab(c, page);
 	}
+}
+
+void slab_settle(struct kmem_cache *c, struct homecoming *h, uintptr_t ip)
+{
+	discard_list(c, &h->dead);
+	if (unlikely(h->twice))
+		slab_report(c, h->twice, SLAB_BUG_DOUBLE_FREE, ip);
 }
 
 void add_slab(struct kmem_cache *c, struct page *page)
@@ -165,8 +151,7 @@ void slab_give_up(struct kmem_cache *c, struct page *page)
 {
 	unsigned lost = slab_total(page) - slab_inuse(page);
 
-	page->index = 0;
-	page->waiters = 0;
+	memset(slab_bits(c, page), 0, SLAB_WORDS(slab_total(page)) * sizeof(uint64_t));
 	count_inuse(page, lost);
 	c->nr_free -= lost;
 	c->nr_lost += lost;
@@ -174,64 +159,89 @@ void slab_give_up(struct kmem_cache *c, struct page *page)
 	list_move(&page->lru, &c->full);
 }
 
-/* Up to n of those that were never handed out; returns how many. */
-static unsigned pop_fresh(struct kmem_cache *c, struct page *page, void **obj, unsigned n)
+/* The number of an object of a slab. */
+static unsigned object_number(const struct kmem_cache *c, const struct page *page, const void *obj)
 {
-	char *next = nth_object(c, page, slab_total(page) - page->waiters);
+	uint64_t off = (uintptr_t)obj - (uintptr_t)page_address(page) - c->red_left_pad;
 
-	n = min(n, page->waiters);
-	page->waiters -= n;
-	for (unsigned i = 0; i < n; i++, next += c->size) {
-		if (c->hardened)
-			set_link(c, next, NULL);
-		obj[i] = next;
-	}
-	return n;
+	return off * c->recip >> 32;
 }
 
-/* Up to n from the head of the free list, their links turned into marks; returns how many. A link
- * that leads nowhere ends it, and *broken tells. */
-static unsigned pop_listed(struct kmem_cache *c, struct page *page, void **obj, unsigned n,
-			   bool *broken)
+bool slab_is_home(const struct kmem_cache *c, struct page *page, const void *obj)
 {
-	uintptr_t base = (uintptr_t)nth_object(c, page, 0), at = page->index, next;
-	uint32_t end = slab_total(page) * c->size;
-	unsigned got = 0;
+	unsigned i = object_number(c, page, obj);
 
-	for (; at && got < n; at = next) {
-		next = get_link(c, (void *)at);
-		if (next) {
-			uintptr_t off = next - base;
-			uint32_t i = (uint32_t)(((uint64_t)off * c->recip) >> 32);
+	return slab_bits(c, page)[i / SLAB_WORD_BITS] >> i % SLAB_WORD_BITS & 1;
+}
 
-			if (unlikely(off >= end || i * c->size != off)) {
-				*broken = true;
-				break;
-			}
+bool slab_bits_sound(const struct kmem_cache *c, struct page *page)
+{
+	unsigned total = slab_total(page), words = SLAB_WORDS(total), n = 0;
+	const uint64_t *bits = slab_bits(c, page);
+
+	for (unsigned w = 0; w < words; w++)
+		n += hweight64(bits[w]);
+	return n == total - slab_inuse(page) &&
+	       !(total % SLAB_WORD_BITS && bits[words - 1] >> total % SLAB_WORD_BITS);
+}
+
+/* The n first ones, the very first at the end: what is popped off an array then comes in the order
+ * of its addresses, which processors foresee best. */
+static void pop_first(const struct kmem_cache *c, uint64_t *bits, char *base, void **obj, unsigned n)
+{
+	for (; n; base += SLAB_WORD_BITS * c->size) {
+		uint64_t word = *bits;
+
+		/* Whoever asked for one will write to it, and to its neighbours soon. */
+		for (; n && word; word &= word - 1) {
+			obj[--n] = base + lowest_bit(word) * c->size;
+			__builtin_prefetch(obj[n], 1);
 		}
-		if (c->hardened)
-			set_link(c, (void *)at, NULL);
-		obj[got++] = (void *)at;
+		*bits++ = word;
 	}
-	page->index = at;
-	return got;
+}
+
+/* n of the free ones, each as likely as any other. */
+static void pop_random(struct kmem_cache *c, uint64_t *bits, char *base, void **obj, unsigned n,
+		       unsigned free)
+{
+	for (; n; n--, free--) {
+		unsigned w = 0, skip, i;
+		uint64_t word;
+
+		c->random = c->random * 6364136223846793005ull + 1442695040888963407ull;
+		skip = (c->random >> 33) % free;
+		for (; (i = hweight64(bits[w])) <= skip; w++)
+			skip -= i;
+		for (word = bits[w]; skip; skip--)
+			word &= word - 1;
+		i = lowest_bit(word);
+		bits[w] &= ~(1ull << i);
+		*obj++ = base + (w * SLAB_WORD_BITS + i) * c->size;
+	}
 }
 
 unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned n, bool *broken)
 {
-	unsigned got = pop_listed(c, page, obj, n, broken);
+	unsigned free = slab_total(page) - slab_inuse(page);
 
-	if (got < n && !*broken)
-		got += pop_fresh(c, page, obj + got, n - got);
-	count_inuse(page, got);
-	c->nr_free -= got;
-	if (unlikely(*broken)) {
+	if (unlikely(!slab_bits_sound(c, page))) {
+		*broken = true;
 		slab_give_up(c, page);
-	} else if (!slab_has_free(page)) {
+		return 0;
+	}
+	n = min(n, free);
+	if (unlikely(slab_shuffle))
+		pop_random(c, slab_bits(c, page), nth_object(c, page, 0), obj, n, free);
+	else
+		pop_first(c, slab_bits(c, page), nth_object(c, page, 0), obj, n);
+	count_inuse(page, n);
+	c->nr_free -= n;
+	if (n == free) {
 		list_move(&page->lru, &c->full);
 		c->nr_partial--;
 	}
-	return got;
+	return n;
 }
 
 /* The first object comes home to a full slab, or the last one to any. */
@@ -246,19 +256,26 @@ static __attribute__((noinline)) void slab_moves(struct kmem_cache *c, struct pa
 		remove_slab(c, page, dead);
 }
 
-void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct list_head *dead)
+void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct homecoming *h)
 {
 	c->nr_free += n;
-	for (unsigned i = 0; i < n; i++) {
-		struct page *page = compound_head(virt_to_page(obj[i]));
-		bool was_full = !slab_has_free(page);
-		uint32_t units = page->units - 1;
+	for (unsigned k = 0; k < n; k++) {
+		struct page *page = virt_to_page(obj[k]), *head = compound_head(page);
+		uint64_t off = ((uintptr_t)obj[k] & ~PAGE_MASK) + ((page - head) << PAGE_SHIFT);
+		unsigned i = (off - c->red_left_pad) * c->recip >> 32;
+		uint64_t *word = slab_bits(c, head) + i / SLAB_WORD_BITS;
+		uint64_t bit = 1ull << i % SLAB_WORD_BITS;
+		uint32_t units = head->units, out = units & 0xffff;
 
-		set_link(c, obj[i], (void *)page->index);
-		page->index = (unsigned long)obj[i];
-		__atomic_store_n(&page->units, units, __ATOMIC_RELAXED);
-		if (unlikely(was_full) || unlikely(!(units & 0xffff)))
-			slab_moves(c, page, was_full, dead);
+		if (unlikely(*word & bit)) {
+			h->twice = obj[k];
+			c->nr_free--;
+			continue;
+		}
+		*word |= bit;
+		__atomic_store_n(&head->units, units - 1, __ATOMIC_RELAXED);
+		if (unlikely(units >> 16 == out) || unlikely(out == 1))
+			slab_moves(c, head, units >> 16 == out, &h->dead);
 	}
 }
 

@@ -148,8 +148,8 @@ Test(slab_debug, padding)
 	goes_on(c, p);
 }
 
-/* Where the free pointer lies: its slab is given up, the next one serves. */
-Test(slab_debug, free_pointer)
+/* The word of a free object: its slab is given up, the next one serves. */
+Test(slab_debug, free_word)
 {
 	struct kmem_cache *c;
 	char *p;
@@ -160,17 +160,17 @@ Test(slab_debug, free_pointer)
 	kmem_cache_free(c, p);
 	scribble(p + c->offset, 8);
 	cr_expect_neq(kmem_cache_alloc(c, GFP_KERNEL), p);
-	expect_only(SLAB_BUG_FREELIST, 1);
+	expect_only(SLAB_BUG_WRITTEN, 1);
 	goes_on(c, p);
 }
 
-/* The same in a plain cache: magazines drained, so that the link is one. */
-Test(slab_debug, free_pointer_of_a_plain_cache)
+/* The same in a plain cache, of objects that went home: each is lost, none is handed out. */
+Test(slab_debug, free_word_of_a_plain_cache)
 {
 	void *p[200], *q;
 	struct kmem_cache *c;
 
-	up("slab_bug=contain");
+	up("slab_bug=contain slab_hardened=1");
 	c = a_cache();
 	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
 		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
@@ -183,8 +183,89 @@ Test(slab_debug, free_pointer_of_a_plain_cache)
 	cr_assert(q);
 	for (unsigned i = 0; i < 100; i++)
 		cr_expect_neq(q, p[2 * i]);
-	cr_expect_gt(slab_bugs_seen(SLAB_BUG_FREELIST), 0);
+	cr_expect_gt(slab_bugs_seen(SLAB_BUG_WRITTEN), 0);
+	cr_expect_eq(c->nr_lost, slab_bugs_seen(SLAB_BUG_WRITTEN));
+}
+
+/* A slab's bits, in its struct page or (small objects) at its end, are counted whenever some are
+ * taken: one too many, one too few, one of no object. */
+static void bits_damaged(size_t size, uint64_t flip, const char *params)
+{
+	struct kmem_cache *c;
+	struct page *page;
+	uint64_t *bits;
+	void *p, *q;
+
+	up(params);
+	c = kmem_cache_create("victim", size, 0, SLAB_NO_MERGE, NULL);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	q = kmem_cache_alloc(c, GFP_KERNEL);
+	kmem_cache_free(c, q);
+	kmem_cache_shrink(c);
+	page = compound_head(virt_to_page(p));
+	cr_assert(slab_is_home(c, page, q));
+	cr_assert_not(slab_is_home(c, page, p));
+	cr_assert_eq(slab_check(c), 0);
+	bits = slab_bits(c, page) + (flip ? 0 : SLAB_WORDS(slab_total(page)) - 1);
+	cr_expect_eq(!c->bits_at, slab_total(page) <= 64);
+	*bits ^= flip ? flip : (1ull << 63) | (*bits & -*bits); /* as many, but one too far */
+	cr_expect_gt(slab_check(c), 0);
+	q = kmem_cache_alloc(c, GFP_KERNEL);
+	cr_assert(q);
+	cr_expect_neq(compound_head(virt_to_page(q)), page, "of a slab whose bits are damaged");
+	expect_only(SLAB_BUG_FREELIST, 1);
 	cr_expect_gt(c->nr_lost, 0);
+	kmem_cache_free(c, p);
+	kmem_cache_free(c, q);
+	cr_expect_eq(slab_check(c), 0);
+}
+
+Test(slab_debug, bits_in_the_struct_page)
+{
+	bits_damaged(72, 4, "slab_bug=contain");
+}
+
+Test(slab_debug, bits_of_no_object)
+{
+	bits_damaged(72, 0, "slab_bug=contain slab_hardened=0");
+}
+
+Test(slab_debug, bits_at_the_end_of_a_slab)
+{
+	bits_damaged(8, 4, "slab_bug=contain");
+}
+
+Test(slab_debug, bits_at_the_end_of_no_object)
+{
+	bits_damaged(24, 0, "slab_bug=contain slab_freelist_random=1");
+}
+
+Test(slab_debug, bits_of_a_checked_cache)
+{
+	bits_damaged(72, 8, CHECKED);
+}
+
+/* Where objects have no mark, the second of two frees is seen when it goes home. */
+Test(slab_debug, double_free_in_an_unhardened_cache)
+{
+	struct kmem_cache *c;
+	void *p, *q;
+
+	up("slab_bug=contain slab_hardened=0");
+	c = a_cache();
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	q = kmem_cache_alloc(c, GFP_KERNEL);
+	kmem_cache_free(c, p);
+	kmem_cache_free(c, p);
+	kmem_cache_shrink(c);
+	expect_only(SLAB_BUG_DOUBLE_FREE, 1);
+	cr_expect_eq(slab_check(c), 0);
+	kmem_cache_free(c, p);
+	kmem_cache_shrink(c);
+	expect_only(SLAB_BUG_DOUBLE_FREE, 2);
+	kmem_cache_free(c, q);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
 }
 
 /* In a magazine the word is a mark. */
