@@ -60,15 +60,17 @@ static inline void text_emit(void *ctx, const char *s, size_t n)
 	t->s[t->n] = 0;
 }
 
+static uint64_t rnd_state = 0x9e3779b97f4a7c15ull;
+
 /* xorshift: the same sequence everywhere. */
 static inline uint64_t rnd(void)
 {
-	static uint64_t x = 0x9e3779b97f4a7c15ull;
+	uint64_t x = rnd_state;
 
 	x ^= x << 13;
 	x ^= x >> 7;
 	x ^= x << 17;
-	return x;
+	return rnd_state = x;
 }
 
 #endif

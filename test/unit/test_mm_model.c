@@ -5,6 +5,8 @@
  * translation; every so often all rights and contents are compared. Forks go on in the child, and
  * the parent is found unchanged afterwards. Then the same with allocations failing.
  */
+#include <stdlib.h>
+
 #include "space.h"
 
 #define N 40 /* pages of the arena */
@@ -24,6 +26,7 @@ static struct model m;
 static uint64_t objects[100000];
 static unsigned nobjects;
 static bool failing; /* allocations fail: then only the invariants are asked for */
+static uint64_t did; /* steps so far */
 
 static uint64_t *value_of(struct mpage *p)
 {
@@ -233,6 +236,7 @@ static void steps(unsigned n, unsigned depth)
 	while (n--) {
 		int a = pick(N), len = 1 + pick(pick(3) ? 4 : N);
 
+		did++;
 		len = a + len > N ? N - a : len;
 		if (failing && !pick(3))
 			quire_inject_set(pick(2) ? QUIRE_INJECT_PAGE : QUIRE_INJECT_SLAB, 1 + pick(6));
@@ -292,5 +296,36 @@ Test(mm_model, random_calls_with_allocations_failing, .timeout = 600)
 		for (int i = 0; i < 8; i++)
 			steps(60, 0);
 		space_down();
+	}
+}
+
+static uint64_t number_of(const char *name, uint64_t otherwise)
+{
+	const char *s = getenv(name);
+
+	return s ? strtoull(s, NULL, 0) : otherwise;
+}
+
+/* As many steps as asked for (QUIRE_STEPS, QUIRE_SEED), in lives of a few hundred: every kind of
+ * machine, memory plenty or failing. Small machines, for every check looks at every frame. */
+Test(mm_model, campaign, .timeout = 36000)
+{
+	uint64_t want = number_of("QUIRE_STEPS", 500), told = 0;
+
+	rnd_state += number_of("QUIRE_SEED", 1) << 20;
+	for (unsigned life = 0; did < want; life++) {
+		failing = life % 4 == 3;
+		space_up_cfg(&(struct fake_config){.ram = 8 * MIB, .software_ad = life % 3 == 1,
+						   .caches_invalid = life % 3 == 2});
+		memset(&m, 0, sizeof(m));
+		for (int i = 0; i < 8; i++) {
+			steps(40, 0);
+			compare_all();
+		}
+		space_down();
+		if (did - told >= 100000) {
+			told = did;
+			fprintf(stderr, "mm_model: %llu steps\n", (unsigned long long)did);
+		}
 	}
 }
