@@ -165,9 +165,9 @@ static struct kmem_cache *find_mergeable(const char *name, size_t size, size_t a
 	list_for_each_entry(c, &slab_caches, list) {
 		if (c->flags & MERGE_NEVER || c->ctor || (c->flags ^ flags) & MERGE_SAME)
 			continue;
-		if (size > c->size || c->size - size >= sizeof(void *) || c->size & (align - 1))
+		/* Of a size that the alignment divides, so every object has it as well. */
+		if (size > c->size || c->size - size >= sizeof(void *))
 			continue;
-		/* Linux compares sizes alone; alignment of the first object follows from the page. */
 		return c;
 	}
 	return NULL;
@@ -190,10 +190,6 @@ static struct kmem_cache *create_cache(const char *name, size_t size, size_t ali
 	if (!c)
 		return NULL;
 	slab_cache_setup(c, name, size, align, flags, ctor);
-	if (c->size > PAGE_SIZE << SLAB_MAX_ORDER) {
-		kmem_cache_free(cache_cache, c);
-		return NULL;
-	}
 	number_cache(c);
 	list_add_tail(&c->list, &slab_caches);
 	return c;
@@ -244,7 +240,7 @@ static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t
 	list_for_each_entry(page, slabs, lru) {
 		char *obj = (char *)page_address(page) + c->red_left_pad;
 
-		for (unsigned i = 0; i < slab_total(page) && slab_inuse(page); i++, obj += c->size) {
+		for (unsigned i = 0; i < slab_total(page); i++, obj += c->size) {
 			if (slab_is_home(c, page, obj))
 				continue;
 			if (n++ < LEAKS_SHOWN)

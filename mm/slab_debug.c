@@ -310,14 +310,15 @@ static bool check_object(struct kmem_cache *c, uint8_t *obj, bool active, struct
 			   c->size - c->red_left_pad - pad_start(c), POISON_INUSE);
 }
 
-/* What is left behind the last object of a slab. */
+/* What is left behind the last object of a slab, before its bits if they lie there. */
 static bool check_slab_pad(struct kmem_cache *c, struct page *page, struct finding *f)
 {
 	size_t used = (size_t)slab_total(page) * c->size;
+	size_t end = c->bits_at ? c->bits_at : slab_bytes(page);
 
 	return !(c->flags & SLAB_POISON) ||
 	       check_bytes(f, SLAB_BUG_PADDING, "Slab", (uint8_t *)page_address(page) + used,
-			   slab_bytes(page) - used, POISON_INUSE);
+			   end - used, POISON_INUSE);
 }
 
 /* Says what was found and puts the pattern back, so that it is found once. */

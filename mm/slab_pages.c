@@ -57,10 +57,10 @@ static void setup_slab(struct kmem_cache *c, struct page *page)
 	page->mapping = c;
 	page->units = n << 16;
 	page_set(page, PG_slab);
-	for (unsigned w = 0; w < SLAB_WORDS(n); w++)
-		bits[w] = ~0ull >> (w == n / SLAB_WORD_BITS ? SLAB_WORD_BITS - n % SLAB_WORD_BITS : 0);
 	if (slab_checked(c))
 		slab_debug_setup(c, page);
+	for (unsigned w = 0; w < SLAB_WORDS(n); w++)
+		bits[w] = ~0ull >> (w == n / SLAB_WORD_BITS ? SLAB_WORD_BITS - n % SLAB_WORD_BITS : 0);
 	for (unsigned i = 0; c->ctor && i < n; i++)
 		c->ctor(nth_object(c, page, i));
 	for (unsigned i = 0; c->hardened && i < n; i++)

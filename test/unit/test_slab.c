@@ -367,3 +367,240 @@ Test(slab, small_strides_and_kinds)
 	kfree(b);
 	machine_down();
 }
+
+Test(slab, no_bytes_and_zeroed_ones)
+{
+	char *p;
+
+	machine_up(64 * MIB, 1);
+	p = kmalloc(0, GFP_KERNEL);
+	cr_expect_eq(ksize(p), 8);
+	kfree(p);
+	cr_expect_eq(ksize(NULL), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		static const size_t sizes[] = {0, 100, 20000};
+
+		p = kmalloc(sizes[i], GFP_KERNEL);
+		memset(p, 0xee, sizes[i]);
+		kfree(p);
+		p = kzalloc(sizes[i], GFP_KERNEL);
+		cr_assert(p);
+		for (size_t j = 0; j < sizes[i]; j++)
+			cr_assert_eq(p[j], 0);
+		kfree(p);
+	}
+	machine_down();
+}
+
+/* Large ones are counted, may fail on order, and need pages. */
+Test(slab, large_ones_fail)
+{
+	uint64_t before;
+	void *p;
+
+	machine_up(64 * MIB, 1);
+	before = slab_allocs_seen();
+	quire_inject_set(QUIRE_INJECT_SLAB, 2);
+	p = kmalloc(40000, GFP_KERNEL);
+	cr_expect(p);
+	cr_expect_null(kmalloc(40000, GFP_KERNEL));
+	kfree(p);
+	quire_drain();
+	quire_inject_set(QUIRE_INJECT_PAGE, 1);
+	cr_expect_null(kmalloc(40000, GFP_KERNEL | __GFP_NOWARN));
+	quire_inject_set(QUIRE_INJECT_PAGE, 0);
+	kfree(kmalloc(64, GFP_KERNEL));
+	cr_expect_eq(slab_allocs_seen() - before, 3);
+	machine_down();
+}
+
+/* No block for a slab of the usual order: a smaller one serves, and its objects find their cache. */
+Test(slab, smaller_slabs_serve)
+{
+	unsigned smaller = 0;
+	struct kmem_cache *c;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("large", 1024, 0, SLAB_NO_MERGE, NULL);
+	cr_assert_gt(c->order, 0);
+	for (unsigned nth = 1; nth < 6; nth++) { /* magazines need pages as well */
+		void *p[5];
+
+		kmem_cache_shrink(c);
+		quire_drain();
+		quire_inject_set(QUIRE_INJECT_PAGE, nth);
+		for (unsigned i = 0; i < 5; i++) {
+			p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+			cr_assert(p[i]);
+			memset(p[i], i, 1024);
+		}
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);
+		smaller += compound_order(compound_head(virt_to_page(p[0]))) < c->order;
+		cr_expect_eq(check_phys(), 0);
+		for (unsigned i = 0; i < 5; i++) {
+			cr_expect_eq(*(unsigned char *)p[i], i);
+			kfree(p[i]);
+		}
+		cr_expect_eq(slab_check(c), 0);
+	}
+	cr_expect_gt(smaller, 0);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+Test(slab, caches_that_cannot_be)
+{
+	struct kmem_cache *c;
+	void *p;
+
+	machine_up(64 * MIB, 1);
+	cr_expect_null(kmem_cache_create("none", 0, 0, 0, NULL));
+	cr_expect_null(kmem_cache_create("huge", (PAGE_SIZE << SLAB_MAX_ORDER) / 2 + 1, 0, 0, NULL));
+	cr_expect_null(kmem_cache_create("far", 64, 2 * PAGE_SIZE, 0, NULL));
+	cr_expect_null(kmem_cache_create("odd", 64, 24, 0, NULL));
+	quire_inject_set(QUIRE_INJECT_SLAB, 1);
+	cr_expect_null(kmem_cache_create("unlucky", 72, 0, SLAB_NO_MERGE, NULL));
+	c = kmem_cache_create("lines", 20, 0, SLAB_HWCACHE_ALIGN | SLAB_NO_MERGE, NULL);
+	cr_expect_eq(c->size, 32, "two to a line");
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	cr_expect_eq((uintptr_t)p % 32, 0);
+	kmem_cache_free(c, p);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	cr_expect_eq(kmem_cache_destroy(NULL), 0);
+	machine_down();
+}
+
+Test(slab, a_cache_that_must_be, .exit_code = 1)
+{
+	machine_up(64 * MIB, 1);
+	kmem_cache_create("none", 0, 0, SLAB_PANIC, NULL);
+	exit(0);
+}
+
+/* Those beyond the last number take the way over the struct page, and work as well. */
+Test(slab, more_caches_than_numbers)
+{
+	static struct kmem_cache *c[SLAB_NUMBERS];
+	static void *p[SLAB_NUMBERS];
+	unsigned without = 0;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < SLAB_NUMBERS; i++) {
+		c[i] = kmem_cache_create("many", 64, 0, SLAB_NO_MERGE, NULL);
+		cr_assert(c[i]);
+		p[i] = kmem_cache_alloc(c[i], GFP_KERNEL);
+		without += !c[i]->number;
+		cr_expect_eq(!slab_quick_cache(p[i]), !c[i]->number);
+	}
+	cr_expect_gt(without, 0);
+	cr_expect_lt(without, SLAB_NUMBERS / 2);
+	for (unsigned i = 0; i < SLAB_NUMBERS; i++) {
+		kfree(p[i]);
+		cr_expect_eq(kmem_cache_destroy(c[i]), 0);
+	}
+	c[0] = kmem_cache_create("one", 64, 0, SLAB_NO_MERGE, NULL);
+	cr_expect_neq(c[0]->number, 0, "numbers come back");
+	cr_expect_eq(kmem_cache_destroy(c[0]), 0);
+	machine_down();
+}
+
+/* The quick way says yes to the start of each object of any size, and to no other address. */
+Test(slab, starts_of_objects)
+{
+	static const unsigned sizes[] = {8, 16, 24, 40, 64, 72, 104, 192, 256, 712, 1000, 1024, 5000, 8192};
+
+	machine_up(64 * MIB, 1);
+	for (unsigned s = 0; s < ARRAY_SIZE(sizes); s++) {
+		struct kmem_cache *c = kmem_cache_create("s", sizes[s], 0, SLAB_NO_MERGE, NULL);
+		void *p = kmem_cache_alloc(c, GFP_KERNEL);
+		struct page *page = compound_head(virt_to_page(p));
+		char *base = page_address(page);
+
+		cr_expect_eq(slab_total(page), c->objs);
+		for (unsigned off = 0; off < slab_bytes(page); off += 4)
+			cr_assert_eq(slab_quick_cache(base + off),
+				     off % c->size || off / c->size >= c->objs ? NULL : c,
+				     "%u of %u", off, c->size);
+		kmem_cache_free(c, p);
+		cr_expect_eq(kmem_cache_destroy(c), 0);
+		cr_expect_null(slab_quick_cache(p), "its frame leads nowhere any more");
+	}
+	machine_down();
+}
+
+/* With interrupts off nobody else can be asked; whoever holds the list of caches is not waited for. */
+Test(slab, shrink_where_it_may_not_wait)
+{
+	struct kmem_cache *c;
+	irqflags_t flags;
+
+	machine_up(64 * MIB, 4);
+	c = kmem_cache_create("s", 256, 0, SLAB_NO_MERGE, NULL);
+	kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
+	flags = hal_irq_save();
+	cr_expect_gt(kmem_cache_shrink(c), 0);
+	hal_irq_restore(flags);
+	kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
+	mutex_lock(&slab_mutex);
+	cr_expect_eq(slab_reclaim(), 0);
+	mutex_unlock(&slab_mutex);
+	cr_expect_gt(slab_reclaim(), 0);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+/* The checker is checked: each thing that can be wrong is made wrong, and it says so. */
+Test(slab, the_checker_sees)
+{
+	struct kmem_cache *c, *other;
+	struct kmem_cache_cpu *k;
+	struct text t = {0};
+	struct page *page;
+	void *p[62], **top;
+
+	machine_up(64 * MIB, 1);
+	c = kmem_cache_create("c", 64, 0, SLAB_NO_MERGE, NULL);
+	other = kmem_cache_create("other", 64, 0, SLAB_NO_MERGE, NULL);
+	for (unsigned i = 0; i < 62; i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < 62; i++)
+		kmem_cache_free(c, p[i]);
+	page = compound_head(virt_to_page(p[0]));
+	k = &c->cpu[0];
+	top = k->top;
+	cr_assert_eq(top, k->end);
+	cr_assert_eq(slab_check(c), 0);
+	page_clear(page, PG_slab);
+	cr_expect_gt(slab_check(c), 0);
+	page_set(page, PG_slab);
+	page->mapping = other;
+	cr_expect_gt(slab_check(c), 0);
+	page->mapping = c;
+	k->top = k->end + 1;
+	cr_expect_gt(slab_check(c), 0);
+	quire_show_slabinfo(text_emit, &t);
+	cr_expect(strstr(t.s, "c  "), "what makes no sense is not shown");
+	k->top = k->base - 1;
+	cr_expect_gt(slab_check(c), 0);
+	k->top = top;
+	k->prev->count = 3;
+	memcpy(k->prev->obj, k->base, 3 * sizeof(void *));
+	cr_expect_gt(slab_check(c), 0);
+	k->prev->count = 0;
+	c->nr_mags_full += 1;
+	cr_expect_gt(slab_check(c), 0);
+	c->nr_mags_full -= 1;
+	c->nr_mags_empty += 1;
+	cr_expect_gt(slab_check(c), 0);
+	c->nr_mags_empty -= 1;
+	slab_bits(c, page)[0] ^= 1; /* in a magazine, and at home */
+	cr_expect_gt(slab_check(c), 0);
+	slab_bits(c, page)[0] ^= 1;
+	clear_mark(c, p[0]);
+	cr_expect_gt(slab_check(c), 0);
+	set_mark(c, p[0]);
+	cr_expect_eq(slab_check(c), 0);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	cr_expect_eq(kmem_cache_destroy(other), 0);
+	machine_down();
+}

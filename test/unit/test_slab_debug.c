@@ -598,3 +598,246 @@ Test(slab_debug, one_cache_fails)
 	cr_expect_eq(kmem_cache_destroy(c), 0);
 	machine_down();
 }
+
+/* ---- less common ways ------------------------------------------------------------------------- */
+
+/* Pages where there is no RAM have no struct page to look at. */
+Test(slab_debug, pointer_into_a_hole)
+{
+	static const struct mem_range ranges[] = {{0, 32 * MIB, MEM_RAM, "low"},
+						  {64 * MIB, 96 * MIB, MEM_RAM, "high"}};
+	struct kmem_cache *c;
+	void *hole;
+
+	machine_up_cfg(&(struct fake_config){.ranges = ranges, .nranges = 2},
+		       &(struct quire_config){.params = "slab_bug=contain"});
+	hole = hal_phys_to_virt(48 * MIB);
+	c = a_cache();
+	kfree(hole);
+	kmem_cache_free(c, hole);
+	expect_only(SLAB_BUG_FOREIGN, 2);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+/* What lies behind the last object of a slab. */
+static void slab_padding(bool at_free)
+{
+	struct kmem_cache *c;
+	struct page *page;
+	char *p;
+
+	up(CHECKED);
+	c = a_cache();
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	page = compound_head(virt_to_page(p));
+	cr_assert_lt(slab_total(page) * c->size, slab_bytes(page));
+	if (!at_free)
+		kmem_cache_free(c, p);
+	scribble((char *)page_address(page) + slab_total(page) * c->size, 1);
+	if (at_free)
+		kmem_cache_free(c, p);
+	else
+		cr_expect_neq(kmem_cache_alloc(c, GFP_KERNEL), p);
+	expect_only(SLAB_BUG_PADDING, 1);
+	goes_on(c, p);
+}
+
+Test(slab_debug, slab_padding_at_an_allocation)
+{
+	slab_padding(false);
+}
+
+Test(slab_debug, slab_padding_at_a_free)
+{
+	slab_padding(true);
+}
+
+/* The damaged object is the last free one of its slab: nothing else is lost. */
+Test(slab_debug, last_object_of_a_slab)
+{
+	struct kmem_cache *c;
+	void *p[100];
+	unsigned n;
+
+	up(CHECKED);
+	c = a_cache();
+	n = c->objs;
+	cr_assert_leq(n, ARRAY_SIZE(p));
+	for (unsigned i = 0; i < n; i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	kmem_cache_free(c, p[3]);
+	scribble((char *)p[3] + 5, 1);
+	cr_expect_neq(kmem_cache_alloc(c, GFP_KERNEL), p[3]);
+	expect_only(SLAB_BUG_POISON, 1);
+	cr_expect_eq(c->nr_lost, 1);
+	cr_expect_eq(slab_check(c), 0);
+}
+
+Test(slab_debug, no_page_for_a_checked_cache)
+{
+	struct kmem_cache *c;
+
+	up(CHECKED);
+	c = a_cache();
+	quire_drain();
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){.probability = 100, .times = -1});
+	cr_expect_null(kmem_cache_alloc(c, GFP_KERNEL | __GFP_NOWARN));
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){0});
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+/* Bulk calls leave to the single one what they cannot answer for. */
+Test(slab_debug, bulk_of_bad_objects)
+{
+	struct kmem_cache *c;
+	void *p[4], *q[4];
+
+	up("slab_bug=contain slab_hardened=1");
+	c = a_cache();
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	q[0] = p[0];
+	q[1] = (char *)p[1] + 8;
+	q[2] = p[0];
+	q[3] = p[2];
+	kmem_cache_free_bulk(c, 4, q);
+	cr_expect_eq(slab_bugs_seen(SLAB_BUG_MIDDLE), 1);
+	cr_expect_eq(slab_bugs_seen(SLAB_BUG_DOUBLE_FREE), 1);
+	scribble((char *)p[2] + c->offset, 8);
+	cr_expect_eq(kmem_cache_alloc_bulk(c, GFP_KERNEL, 4, q), 4);
+	for (unsigned i = 0; i < 4; i++)
+		cr_expect_neq(q[i], p[2], "damaged, and handed out");
+	cr_expect_eq(slab_bugs_seen(SLAB_BUG_WRITTEN), 1);
+	cr_expect_eq(c->nr_lost, 1);
+}
+
+static void fill_with(void *p)
+{
+	memset(p, 0x33, 40);
+}
+
+/* A constructor's contents are neither poisoned nor cleared. */
+static void constructed(const char *params)
+{
+	struct kmem_cache *c;
+	char *p;
+
+	up(params);
+	c = kmem_cache_create("built", 40, 0, SLAB_NO_MERGE, fill_with);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < 40; i++)
+		cr_assert_eq(p[i], 0x33);
+	kmem_cache_free(c, p);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < 40; i++)
+		cr_assert_eq(p[i], 0x33);
+	kmem_cache_free(c, p);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+Test(slab_debug, constructed_objects_keep_theirs)
+{
+	constructed("slub_debug=FZPU");
+	constructed("slub_debug=P slab_hardened=0");
+	constructed("init_on_alloc=1 init_on_free=1");
+}
+
+/* Odd sizes have their red zone in what fills them up; the largest ones fill a slab. */
+Test(slab_debug, odd_and_large_sizes)
+{
+	struct kmem_cache *c;
+	char *p;
+
+	up("slub_debug=ZP slab_bug=contain");
+	c = kmem_cache_create("odd", 20, 0, 0, NULL);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	scribble(p + 20, 1);
+	kmem_cache_free(c, p);
+	expect_only(SLAB_BUG_REDZONE, 1);
+	c = kmem_cache_create("large", (PAGE_SIZE << SLAB_MAX_ORDER) / 2, 0, 0, NULL);
+	cr_expect_eq(c->objs, 1);
+	p = kmem_cache_alloc(c, GFP_KERNEL);
+	cr_expect_eq(ksize(p), (PAGE_SIZE << SLAB_MAX_ORDER) / 2, "no more than was asked for");
+	memset(p, 1, ksize(p));
+	kfree(p);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+}
+
+Test(slab_debug, initialised_and_checked)
+{
+	char *p;
+
+	up("init_on_alloc=1 slub_debug=Z");
+	p = kmalloc(64, GFP_KERNEL);
+	for (unsigned i = 0; i < 64; i++)
+		cr_expect_eq(p[i], 0);
+	kfree(p);
+	quire_drain();
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){.probability = 100, .times = -1});
+	cr_expect_null(kmalloc(5000, GFP_KERNEL | __GFP_NOWARN));
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){0});
+	machine_down();
+	up("init_on_alloc=1 init_on_free=1 slub_debug=P");
+	p = kmalloc(64, GFP_KERNEL);
+	kfree(p);
+	cr_expect_eq(slab_bugs_seen(SLAB_BUG_POISON), 0);
+	machine_down();
+}
+
+/* The second free does not clear what belongs to nobody, or to the next owner. */
+Test(slab_debug, double_free_where_frees_clear)
+{
+	freed_twice("slab_bug=contain slab_hardened=1 init_on_free=1");
+}
+
+Test(slab_debug, more_leaks_than_are_shown)
+{
+	struct kmem_cache *c;
+
+	up("slab_bug=contain");
+	c = a_cache();
+	for (unsigned i = 0; i < 20; i++)
+		cr_assert(kmem_cache_alloc(c, GFP_KERNEL));
+	cr_expect_eq(kmem_cache_destroy(c), 20);
+	expect_only(SLAB_BUG_LEAK, 8);
+}
+
+Test(slab_debug, other_spellings)
+{
+	struct kmem_cache *a, *b;
+
+	up("slub_nomerge");
+	a = kmem_cache_create("a", 1000, 0, 0, NULL);
+	b = kmem_cache_create("b", 1000, 0, 0, NULL);
+	cr_expect_neq(a, b);
+	cr_expect_eq(kmem_cache_destroy(a), 0);
+	cr_expect_eq(kmem_cache_destroy(b), 0);
+	machine_down();
+	up("slub_debug=Z,,b");
+	cr_expect_eq(slab_debug_flags("b", 0), SLAB_RED_ZONE);
+	cr_expect_eq(slab_debug_flags("a", 0), 0);
+	machine_down();
+}
+
+/* The hook stays while any cache has failures of its own. */
+Test(slab_debug, two_caches_fail)
+{
+	struct quire_fault_attr every = {.probability = 100, .times = -1};
+	struct kmem_cache *a, *b;
+
+	up(NULL);
+	a = a_cache();
+	b = kmem_cache_create("second", 64, 0, SLAB_NO_MERGE, NULL);
+	cr_expect_eq(kmem_cache_fail("victim", &every), 0);
+	cr_expect_eq(kmem_cache_fail("second", &every), 0);
+	cr_expect_eq(kmem_cache_fail("second", NULL), 0);
+	cr_expect_null(kmem_cache_alloc(a, GFP_KERNEL));
+	cr_expect_eq(kmem_cache_fail("victim", NULL), 0);
+	cr_expect_eq(kmem_hook_word(), 0);
+	cr_expect_eq(kmem_cache_destroy(a), 0);
+	cr_expect_eq(kmem_cache_destroy(b), 0);
+	machine_down();
+}
