@@ -19,6 +19,7 @@
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define WORD_ORDER 6 /* frames of one word of bits */
+#define TWICE_FREE "on a per-CPU list and in the buddy"
 #define OFFSET(pfn) ((unsigned)((pfn) & (PAGEBLOCK_PAGES - 1)))
 
 /* Bits at which a block of each order may start. */
@@ -101,14 +102,20 @@ static ALWAYS_INLINE void set_range(struct pageblock *b, unsigned off, unsigned 
 	while (order > WORD_ORDER && ++w < end);
 }
 
+/* c: where 2^order aligned frames are free. Where twice as many are. */
+static ALWAYS_INLINE uint64_t pairs_in_word(uint64_t c, unsigned order)
+{
+	return c & c >> (1u << order) & starts[order + 1];
+}
+
 /* The bits at which blocks of exactly this order, smaller than a word, start. */
 static uint64_t blocks_in_word(uint64_t word, unsigned order)
 {
 	uint64_t c = word, pair;
 
 	for (unsigned o = 0; o < order; o++)
-		c &= c >> (1u << o) & starts[o + 1];
-	pair = c & c >> (1u << order) & starts[order + 1];
+		c = pairs_in_word(c, o);
+	pair = pairs_in_word(c, order);
 	return c & ~(pair | pair << (1u << order));
 }
 
@@ -247,6 +254,20 @@ static void add_whole_block(struct zone *z, struct pageblock *b, unsigned mt)
 	block_add(z, min(b, n), MAX_ORDER - 1, mt);
 }
 
+/* The words of a block that is not on a list yet merge with those around them. */
+static void merge_words(struct zone *z, struct pageblock *b, unsigned off, unsigned o, unsigned mt,
+			struct tally *t)
+{
+	for (; o < PAGEBLOCK_ORDER && range_free(b, off ^ 1u << o, o); o++) {
+		block_del_in(z, b, o, mt, t);
+		off &= ~(1u << o);
+	}
+	if (o == PAGEBLOCK_ORDER)
+		add_whole_block(z, b, mt);
+	else
+		block_add_in(z, b, o, mt, t);
+}
+
 /* Sets the block's bits and merges upwards. False: some were set. Below a word's size all that
  * happens in one register. */
 static ALWAYS_INLINE bool free_block(struct zone *z, uint64_t pfn, unsigned order, unsigned mt,
@@ -270,12 +291,7 @@ static ALWAYS_INLINE bool free_block(struct zone *z, uint64_t pfn, unsigned orde
 		}
 	}
 	if (unlikely(o >= WORD_ORDER))
-		for (; o < PAGEBLOCK_ORDER && range_free(b, off ^ 1u << o, o); o++) {
-			block_del_in(z, b, o, mt, t);
-			off &= ~(1u << o);
-		}
-	if (unlikely(o == PAGEBLOCK_ORDER))
-		add_whole_block(z, b, mt);
+		merge_words(z, b, off, o, mt, t);
 	else
 		block_add_in(z, b, o, mt, t);
 	return true;
@@ -298,19 +314,88 @@ bool __free_one_page(struct page *page, struct zone *z, unsigned order, unsigned
 	return true;
 }
 
+/* n blocks of one order more, or fewer. */
+static void block_change(struct zone *z, struct pageblock *b, unsigned order, unsigned mt, int n,
+			 struct tally *t)
+{
+	unsigned before = b->nr[order];
+
+	t->blocks[order] += n;
+	b->nr[order] = (uint16_t)(before + n);
+	if (!before)
+		block_link_add(z, b, order, mt);
+	else if (!b->nr[order])
+		block_link_del(z, b, order, mt);
+}
+
+/* Several frames of one word at once; none of them is free. Which blocks that makes and unmakes is
+ * the difference of the word before and after; only a word that is full now merges further. */
+static void free_in_word(struct zone *z, struct pageblock *b, unsigned w, uint64_t mask,
+			 unsigned mt, struct tally *t)
+{
+	uint64_t old = b->free[w], now = old | mask;
+
+	store_word(b, w, now);
+	for (unsigned o = 0; o < WORD_ORDER && now; o++) {
+		uint64_t was = old, is = now;
+
+		old = pairs_in_word(was, o);
+		now = pairs_in_word(is, o);
+		was &= ~(old | old << (1u << o));
+		is &= ~(now | now << (1u << o));
+		if (was != is) {
+			int n = (int)hweight64(is) - (int)hweight64(was);
+
+			if (n)
+				block_change(z, b, o, mt, n, t);
+		}
+	}
+	if (now)
+		merge_words(z, b, w << WORD_ORDER, WORD_ORDER, mt, t);
+}
+
+/* Pages of a list that lie in one word, up to most of them; returns how many they were. Those that
+ * the bits call free already stay out. */
+static unsigned free_word_of_list(struct zone *z, struct page *const *pages, unsigned most,
+				  struct tally *t)
+{
+	uint64_t pfn = page_to_pfn(pages[0]).n, first = pfn & ~63ull, mask = 0;
+	struct pageblock *b = pfn_to_block(pfn);
+	unsigned mt = block_type(b), w = OFFSET(pfn) >> WORD_ORDER, n = 0;
+
+	do {
+		uint64_t bit = 1ull << (pfn & 63);
+
+		if (unlikely((mask | b->free[w]) & bit))
+			bad_page(pages[n], TWICE_FREE, 0);
+		mask |= bit & ~b->free[w];
+		set_pcp_flag(pages[n], false);
+	} while (++n < most && (pfn = page_to_pfn(pages[n]).n) - first < 64);
+	free_in_word(z, b, w, mask, mt, t);
+	if (likely(mt != MIGRATE_ISOLATE))
+		t->pages += hweight64(mask);
+	return n;
+}
+
 void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
 {
 	struct tally t = {0};
 
-	for (unsigned i = 0; i < n; i++) {
-		struct page *page = pages[i];
-		unsigned mt = get_pageblock_migratetype(page);
+	for (unsigned i = 0; i < n;) {
+		uint64_t pfn = page_to_pfn(pages[i]).n;
+		struct pageblock *b = pfn_to_block(pfn);
+		unsigned mt = block_type(b);
 
-		set_pcp_flag(page, false);
-		if (unlikely(!free_block(z, page_to_pfn(page).n, 0, mt, &t)))
-			bad_page(page, "on a per-CPU list and in the buddy");
+		if (i + 1 < n && (page_to_pfn(pages[i + 1]).n ^ pfn) < 64) {
+			i += free_word_of_list(z, pages + i, n - i, &t);
+			continue;
+		}
+		set_pcp_flag(pages[i], false);
+		if (unlikely(!free_block(z, pfn, 0, mt, &t)))
+			bad_page(pages[i], TWICE_FREE, 0);
 		else
 			t.pages += mt != MIGRATE_ISOLATE;
+		i++;
 	}
 	settle(z, &t);
 }
@@ -378,18 +463,48 @@ struct page *__rmqueue_smallest(struct zone *z, unsigned order, unsigned mt)
 	return NULL;
 }
 
-unsigned rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
+/* As many single pages without a free neighbour as one word of b has; b has some. */
+static uint64_t take_loose(struct zone *z, struct pageblock *b, unsigned mt, unsigned most,
+			   struct page **first)
+{
+	unsigned off = find_block(b, 0), w = off >> WORD_ORDER, n;
+	uint64_t mask;
+
+	if (unlikely(off == PAGEBLOCK_PAGES)) {
+		lose_block(z, b, 0, mt);
+		return 0;
+	}
+	mask = blocks_in_word(b->free[w], 0);
+	for (n = hweight64(mask); n > most; n--)
+		mask &= ~(1ull << ilog2(mask));
+	store_word(b, w, b->free[w] & ~mask);
+	b->nr[0] -= n;
+	if (!b->nr[0])
+		block_link_del(z, b, 0, mt);
+	area_count(&z->free_area[0], -(long)n);
+	zone_add_free(z, mt, -(long)n);
+	*first = pfn_to_page(PFN(b->pfn + off));
+	return mask >> (off & 63);
+}
+
+uint64_t rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most, bool cut,
 		     struct page **first)
 {
-	for (unsigned o = order; o < MAX_ORDER; o++) {
+	unsigned fits = order + ilog2(min(most, 64u));
+
+	for (unsigned o = order; o < MAX_ORDER && (cut || o <= fits); o++) {
+		unsigned want = min(o, fits);
 		struct pageblock *b;
 
 		while ((b = first_block(z, o, mt)) != NULL) {
-			unsigned want = min(o, order + ilog2(most));
+			uint64_t run = low_bits(want - order);
 
-			*first = take_block(z, b, want, o, mt);
-			if (likely(*first))
-				return 1u << (want - order);
+			if (o)
+				*first = take_block(z, b, want, o, mt);
+			else
+				run = take_loose(z, b, mt, most, first);
+			if (likely(run && *first))
+				return run;
 		}
 	}
 	return 0;

@@ -15,14 +15,16 @@ struct page *__rmqueue_smallest(struct zone *z, unsigned order, unsigned mt);
 /* Puts a block back and merges it. mt: its pageblock's type. False: some of it is free already;
  * nothing was changed. */
 bool __free_one_page(struct page *page, struct zone *z, unsigned order, unsigned mt);
-/* Puts n single pages of per-CPU lists back; counts are settled once for all. */
+/* Puts n single pages of per-CPU lists back, those of one word together; counts are settled once
+ * for all. */
 void free_single_pages(struct zone *z, struct page *const *pages, unsigned n);
 /* The smallest block of pageblock b that has at least order, cut to size; NULL if there is none.
  * mt is b's type. */
 struct page *rmqueue_from_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt);
-/* As __rmqueue_smallest, but takes a larger part at once where there is one: up to most blocks of
- * order, whose number is returned. Their pages follow *first. */
-unsigned rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
+/* As __rmqueue_smallest, but takes what lies together at once: up to most blocks of order, 64 at
+ * most. cut: a larger one may be cut for that. Bit i of the result: the block that begins i blocks
+ * behind *first. 0: there is none. */
+uint64_t rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most, bool cut,
 		     struct page **first);
 /* The largest free block that page is in: its first frame and order. page is PageBuddy. */
 uint64_t buddy_block(const struct page *page, unsigned *order);
@@ -66,7 +68,8 @@ static inline unsigned block_type(const struct pageblock *b)
 
 /* The documents' lowest step: own type first, then others'. NULL: nothing is left. */
 struct page *__rmqueue(struct zone *z, unsigned order, unsigned mt, unsigned alloc_flags);
-/* Up to n blocks of order into out[], the first to be taken last; returns how many. */
+/* Up to n blocks of order into out[], the first to be taken last, marked as on a list (PG_pcp);
+ * returns how many: half are enough where more would mean to cut a larger block. */
 unsigned rmqueue_bulk(struct zone *z, unsigned order, unsigned n, struct page **out, unsigned mt,
 		      unsigned alloc_flags);
 /* Whether a request of type mt may rob this order, and whom; -1: nobody has such a block. */

@@ -27,6 +27,7 @@ struct page *vmemmap;
 uint64_t max_pfn;
 struct page *zero_page;
 struct zone zones[MAX_NR_ZONES];
+struct per_cpu_pages *zone_pcps[MAX_NR_ZONES];
 struct zonelist node_zonelist;
 struct zoneref *best_zoneref[MAX_NR_ZONES];
 uint8_t *pageblock_types;
@@ -331,6 +332,7 @@ static int zones_init(void)
 		z->pcp = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*z->pcp));
 		if (!z->pcp)
 			return -ENOMEM;
+		zone_pcps[i] = z->pcp;
 	}
 	for (unsigned i = MAX_NR_ZONES; i-- > 0;)
 		if (populated_zone(&zones[i]))

@@ -70,6 +70,7 @@ struct pcp_list {
 struct per_cpu_pages {
 	struct pcp_list list[PCP_ORDERS][MIGRATE_PCPTYPES];
 	uint64_t allocs, frees; /* single pages that the fast paths moved: part of the events */
+	unsigned high;		/* the zone's pcp_high, where the fast path looks; atomic */
 	struct page *pages[MIGRATE_PCPTYPES][PCP_CAPACITY];
 	struct page *blocks[PCP_ORDERS - 1][MIGRATE_PCPTYPES][PCP_BLOCKS];
 };
@@ -111,6 +112,7 @@ struct zonelist {
 typedef unsigned long nodemask_t; /* there is one node; NULL everywhere */
 
 extern struct zone zones[MAX_NR_ZONES];
+extern struct per_cpu_pages *zone_pcps[MAX_NR_ZONES]; /* each zone's pcp: where freeing looks */
 extern struct zonelist node_zonelist;
 extern struct zoneref *best_zoneref[MAX_NR_ZONES]; /* where a request up to that zone starts */
 extern uint8_t *pageblock_types; /* migratetype of each pageblock, by pfn >> PAGEBLOCK_ORDER */
@@ -155,16 +157,24 @@ static inline struct zoneref *first_zones_zonelist(struct zonelist *zl, unsigned
 	for ((z) = zones; (z) < zones + MAX_NR_ZONES; (z)++) \
 		if (populated_zone(z))
 
-/* The zone that serves gfp at best. */
+/*
+ * The zone that serves gfp at best: two bits for each of the 16 sets of zone flags. DMA goes before
+ * DMA32, that before everything else; MOVABLE needs both of its flags.
+ */
+#define GFP_ZONE(flags, zone) ((uint32_t)(zone) << 2 * (flags))
+#define GFP_ZONE_TABLE                                                               \
+	(GFP_ZONE(0, ZONE_NORMAL) | GFP_ZONE(__GFP_HIGHMEM, ZONE_NORMAL) |           \
+	 GFP_ZONE(__GFP_MOVABLE, ZONE_NORMAL) |                                      \
+	 GFP_ZONE(__GFP_MOVABLE | __GFP_HIGHMEM, ZONE_MOVABLE) |                     \
+	 GFP_ZONE(__GFP_DMA32, ZONE_DMA32) | GFP_ZONE(__GFP_DMA32 | __GFP_HIGHMEM, ZONE_DMA32) | \
+	 GFP_ZONE(__GFP_DMA32 | __GFP_MOVABLE, ZONE_DMA32) |                         \
+	 GFP_ZONE(__GFP_DMA32 | __GFP_MOVABLE | __GFP_HIGHMEM, ZONE_DMA32))
+
 static inline enum zone_type gfp_zone(gfp_t gfp)
 {
-	if (gfp & __GFP_DMA)
-		return ZONE_DMA;
-	if (gfp & __GFP_DMA32)
-		return ZONE_DMA32;
-	if ((gfp & (__GFP_MOVABLE | __GFP_HIGHMEM)) == (__GFP_MOVABLE | __GFP_HIGHMEM))
-		return ZONE_MOVABLE;
-	return ZONE_NORMAL;
+	unsigned flags = gfp & (__GFP_DMA | __GFP_HIGHMEM | __GFP_DMA32 | __GFP_MOVABLE);
+
+	return (enum zone_type)(GFP_ZONE_TABLE >> 2 * flags & 3);
 }
 
 static inline enum migratetype gfp_migratetype(gfp_t gfp)

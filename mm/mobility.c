@@ -190,17 +190,23 @@ unsigned rmqueue_bulk(struct zone *z, unsigned order, unsigned n, struct page **
 	unsigned left = n;
 
 	while (left) {
-		struct page *first;
-		unsigned run = rmqueue_run(z, order, mt, left, &first);
+		bool half = left <= n / 2;
+		struct page *page;
+		uint64_t run = rmqueue_run(z, order, mt, left, !half, &page);
 
 		if (unlikely(!run)) {
-			first = __rmqueue_fallback(z, order, mt, alloc_flags);
-			if (!first)
+			if (half)
+				break;
+			page = __rmqueue_fallback(z, order, mt, alloc_flags);
+			if (!page)
 				break;
 			run = 1;
 		}
-		for (unsigned i = 0; i < run; i++)
-			out[--left] = first + ((unsigned long)i << order);
+		for (; run; run >>= 1, page += 1ul << order)
+			if (likely(run & 1)) {
+				set_pcp_flag(page, true);
+				out[--left] = page;
+			}
 	}
 	if (unlikely(left))
 		for (unsigned i = left; i < n; i++)

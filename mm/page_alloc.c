@@ -78,7 +78,7 @@ static struct page *rmqueue_pcplist(struct zone *z, unsigned slot, unsigned mt,
 			__count_vm_events(cpu, PGALLOC_DMA + z->idx, 1ul << slot_order(slot));
 			break;
 		}
-		bad_page(page, "in use on a per-CPU list");
+		bad_page(page, "in use on a per-CPU list", 1ul << slot_order(slot));
 	}
 	if (slot && page)
 		__count_vm_events(cpu, PAGE_ALLOC_CALLS, 1 - (1ul << slot_order(slot)));
@@ -108,7 +108,7 @@ static struct page *rmqueue_buddy(struct zone *z, unsigned order, unsigned alloc
 		hal_irq_restore(flags);
 		if (!page || likely(page_is_clean(page, 0)))
 			return page;
-		bad_page(page, "in use in the buddy");
+		bad_page(page, "in use in the buddy", 1ul << order);
 	} while (true);
 }
 
@@ -369,7 +369,9 @@ static inline bool prepare_alloc_pages(gfp_t gfp, struct alloc_context *ac, uint
 	return ac->preferred_zoneref->zone != NULL;
 }
 
-static struct page *alloc_pages_ip(gfp_t gfp, unsigned order, uintptr_t ip)
+/* Everything but the fast path; ip: who asks. */
+static __attribute__((noinline)) struct page *alloc_pages_ip(gfp_t gfp, unsigned order,
+							     uintptr_t ip)
 {
 	struct alloc_context ac;
 	struct page *page;
@@ -391,6 +393,13 @@ static struct page *alloc_pages_ip(gfp_t gfp, unsigned order, uintptr_t ip)
 }
 
 #define CALLER ((uintptr_t)__builtin_return_address(0))
+
+/* Apart, so that the fast path calls nothing and keeps no registers for that. */
+static __attribute__((noinline)) struct page *cleared(struct page *page)
+{
+	hal_clear_page(page_address(page));
+	return page;
+}
 
 /*
  * The nine of ten requests that are a single page, of which this CPU has one, in a zone with more
@@ -425,9 +434,7 @@ static inline struct page *alloc_page_fast(gfp_t gfp)
 		return NULL;
 	hal_unpoison(page_address(page), PAGE_SIZE);
 	__atomic_store_n(&page->_refcount, 1, __ATOMIC_RELAXED);
-	if (gfp & __GFP_ZERO)
-		hal_clear_page(page_address(page));
-	return page;
+	return gfp & __GFP_ZERO ? cleared(page) : page;
 }
 
 struct page *__alloc_pages(gfp_t gfp, unsigned order)
@@ -490,16 +497,19 @@ unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out)
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* Unties a compound page; false: it is not the one that its head tells of. */
+/* Unties a compound page; false: it is not the one that its head tells of. Then all of it stays
+ * out: whoever is wrong about its size may still use a part. */
 static bool free_tail_pages_check(struct page *page, unsigned order)
 {
 	if (page->private != order) {
-		bad_page(page, "compound page freed with another order");
+		bad_page(page, "compound page freed with another order",
+			 1ul << min(page->private, (unsigned long)MAX_ORDER - 1));
 		return false;
 	}
 	for (unsigned long i = 1; i < 1ul << order; i++) {
 		if (!page_test(&page[i], PG_tail) || page[i].mapping != page) {
-			bad_page(&page[i], "not a tail of the compound page that is freed");
+			bad_page(&page[i], "not a tail of the compound page that is freed",
+				 1ul << order);
 			return false;
 		}
 		page[i].mapping = NULL;
@@ -515,10 +525,14 @@ static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 		page->mapping = NULL;
 	if (unlikely(page->_refcount | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
 	    unlikely(page->mapping != NULL)) {
-		bad_page(page, "freed while in use");
+		/* Who is on a list or referenced is somebody's; the rest nobody will free again. */
+		bool owned = page->_refcount > 0 ||
+			     page->flags & (1ul << PG_pcp | 1ul << PG_reserved | 1ul << PG_tail);
+
+		bad_page(page, "freed while in use", owned ? 0 : 1ul << order);
 		return false;
 	}
-	if (unlikely(order) && page_test(page, PG_head) && !free_tail_pages_check(page, order))
+	if (unlikely(page_test(page, PG_head)) && !free_tail_pages_check(page, order))
 		return false;
 	if (unlikely(__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
 	    !page_debug_free(page, order, ip))
@@ -534,7 +548,7 @@ static void free_one_page(struct page *page, struct zone *z, unsigned order)
 {
 	spin_lock(&z->lock);
 	if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
-		bad_page(page, "freed a second time");
+		bad_page(page, "freed a second time", 0);
 	spin_unlock(&z->lock);
 }
 
@@ -546,7 +560,7 @@ static void __free_pages_ok(struct page *page, unsigned order)
 	__count_vm_events(hal_cpu_id(), PGFREE, 1ul << order);
 	spin_lock(&z->lock);
 	if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
-		bad_page(page, "freed a second time");
+		bad_page(page, "freed a second time", 0);
 	spin_unlock_irqrestore(&z->lock, flags);
 }
 
@@ -566,7 +580,7 @@ static inline void free_unref_page_commit(struct page *page, unsigned cpu, unsig
 		mt = MIGRATE_MOVABLE;
 	}
 	if (unlikely(pcp_count(pcp, slot, mt) >= (slot ? z->pcp_blocks[slot] : z->pcp_high)))
-		free_pcppages_bulk(z, pcp, slot, mt, slot ? 1 : z->pcp_batch);
+		free_pcppages_bulk(z, pcp, slot, mt, slot ? 1 : z->pcp_batch + 1u);
 	set_pcp_flag(page, true);
 	pcp_push(pcp, slot, mt, page);
 }
@@ -606,7 +620,7 @@ static bool put_page_testzero(struct page *page)
 	if (unlikely(left < 0)) {
 		/* Free pages have a count of 0, which others rely on. */
 		__atomic_fetch_add(&page->_refcount, 1, __ATOMIC_RELAXED);
-		bad_page(page, "reference dropped that nobody held");
+		bad_page(page, "reference dropped that nobody held", 0);
 	}
 	return left == 0;
 }
@@ -614,26 +628,28 @@ static bool put_page_testzero(struct page *page)
 /* The same for freeing: the sole owner of a page that nothing else claims. False: not so. */
 static inline bool free_page_fast(struct page *page)
 {
+	unsigned long was = page->flags;
 	unsigned mt = get_pageblock_migratetype(page);
-	struct zone *z = page_zone(page);
 	struct per_cpu_pages *pcp;
 	irqflags_t flags;
 	bool room;
 
-	if (unlikely(page->flags & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
+	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
 	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES))
 		return false;
 	flags = hal_irq_save();
-	pcp = &z->pcp[hal_cpu_id()];
+	pcp = &zone_pcps[was >> PG_zone0 & 3][hal_cpu_id()];
 	/* page_slow only here, with interrupts off: see migrate_begin(). */
 	room = likely(!__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
-	       likely(page_is_sole(page)) && pcp_count(pcp, 0, mt) < z->pcp_high;
+	       likely(page_is_sole(page)) &&
+	       pcp_count(pcp, 0, mt) < __atomic_load_n(&pcp->high, __ATOMIC_RELAXED);
 	if (likely(room)) {
 		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
 		page->mapping = NULL;
 		page->private = 0;
 		hal_poison(page_address(page), PAGE_SIZE);
-		set_pcp_flag(page, true);
+		__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp,
+				 __ATOMIC_RELAXED);
 		pcp_push(pcp, 0, mt, page);
 		__atomic_store_n(&pcp->frees, pcp->frees + 1, __ATOMIC_RELAXED);
 	}
@@ -641,22 +657,27 @@ static inline bool free_page_fast(struct page *page)
 	return room;
 }
 
-void __free_pages(struct page *page, unsigned order)
+/* Everything but the fast path. */
+static __attribute__((noinline)) void free_pages_ip(struct page *page, unsigned order, uintptr_t ip)
 {
-	bool head;
+	bool head = page_test(page, PG_head);
 
-	if (likely(!order) && likely(free_page_fast(page)))
-		return;
-	head = page_test(page, PG_head);
 	if (likely(put_page_testzero(page))) {
-		free_the_page(page, order, CALLER);
+		free_the_page(page, order, ip);
 		return;
 	}
 	/* Somebody holds the first page for a moment: the others cannot wait for that, for
 	 * whoever drops it will free one page only. */
 	if (!head && page_count(page) > 0)
 		while (order-- > 0)
-			free_the_page(page + (1ul << order), order, CALLER);
+			free_the_page(page + (1ul << order), order, ip);
+}
+
+void __free_pages(struct page *page, unsigned order)
+{
+	if (likely(!order) && likely(free_page_fast(page)))
+		return;
+	free_pages_ip(page, order, CALLER);
 }
 
 void free_pages(uintptr_t addr, unsigned order)

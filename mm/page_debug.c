@@ -14,6 +14,7 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/buddy.h"
 #include "mm/memblock.h"
 #include "mm/os.h"
 #include "mm/page_alloc.h"
@@ -22,7 +23,7 @@
 
 uint32_t page_slow;
 static bool contain;
-static unsigned long bad_seen;
+static unsigned long bad_seen, lost_pages;
 
 struct page_owner {
 	uint64_t alloc_ip, free_ip; /* 0: not yet */
@@ -65,7 +66,7 @@ void page_debug_init(void)
 #endif
 	if (boot_param("bad_page", word, sizeof(word)))
 		contain = !strcmp(word, "contain");
-	bad_seen = 0;
+	bad_seen = lost_pages = 0;
 }
 
 void page_debug_exit(void)
@@ -77,6 +78,11 @@ void page_debug_exit(void)
 unsigned long nr_bad_pages(void)
 {
 	return __atomic_load_n(&bad_seen, __ATOMIC_RELAXED);
+}
+
+unsigned long nr_lost_pages(void)
+{
+	return __atomic_load_n(&lost_pages, __ATOMIC_RELAXED);
 }
 
 /* ---- owners ---------------------------------------------------------------------------------- */
@@ -167,15 +173,16 @@ void quire_show_page_owner(quire_emit_fn emit, void *ctx)
 
 /* ---- bad pages ------------------------------------------------------------------------------- */
 
-static void report_bad(const char *line)
+static void report_bad(const char *line, unsigned long lost)
 {
 	__atomic_fetch_add(&bad_seen, 1, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&lost_pages, lost, __ATOMIC_RELAXED);
 	if (!contain)
 		os_panic(line);
 	os_log(line);
 }
 
-void bad_page(const struct page *p, const char *why)
+void bad_page(const struct page *p, const char *why, unsigned long lost)
 {
 	const struct page_owner *o = owner_of(p);
 	char line[320];
@@ -183,9 +190,9 @@ void bad_page(const struct page *p, const char *why)
 
 	n = scnprintf(line, sizeof(line),
 		      "BUG: Bad page state in process %s  pfn:%05llx: %s: flags %#lx refcount %d "
-		      "mapcount %d mapping %p",
+		      "mapcount %d mapping %p; %lu frames lost",
 		      os_current_comm(), (unsigned long long)page_to_pfn(p).n, why, p->flags,
-		      p->_refcount, p->_mapcount + 1, p->mapping);
+		      p->_refcount, p->_mapcount + 1, p->mapping, lost);
 	if (o && o->alloc_ip)
 		n += scnprintf(line + n, sizeof(line) - n,
 			       "; allocated by %#llx (pid %u, order %u, gfp %#x)",
@@ -193,17 +200,18 @@ void bad_page(const struct page *p, const char *why)
 	if (o && o->free_ip)
 		scnprintf(line + n, sizeof(line) - n, "; last freed by %#llx (pid %u)",
 			  (unsigned long long)o->free_ip, o->free_pid);
-	report_bad(line);
+	report_bad(line, lost);
 }
 
 void bad_block(const struct pageblock *b, unsigned order)
 {
+	unsigned long lost = block_nr_free(b);
 	char line[128];
 
 	scnprintf(line, sizeof(line),
-		  "BUG: Bad free list: no block of order %u in the pageblock at pfn:%05llx", order,
-		  (unsigned long long)b->pfn);
-	report_bad(line);
+		  "BUG: Bad free list: no block of order %u in the pageblock at pfn:%05llx; "
+		  "%lu frames lost", order, (unsigned long long)b->pfn, lost);
+	report_bad(line, lost);
 }
 
 /* ---- contents -------------------------------------------------------------------------------- */
@@ -249,11 +257,11 @@ bool page_debug_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned mt,
 		struct page *p = page + i;
 
 		if (page_slow & PAGE_SLOW_CHECK && i && !page_is_clean(p, 0)) {
-			bad_page(p, "handed out while in use");
+			bad_page(p, "handed out while in use", 1ul << order);
 			return false;
 		}
 		if (page_slow & PAGE_SLOW_POISON && poison_broken(p) >= 0) {
-			bad_page(p, "written to while it was free");
+			bad_page(p, "written to while it was free", 1ul << order);
 			return false;
 		}
 	}
@@ -270,7 +278,7 @@ bool page_debug_free(struct page *page, unsigned order, uintptr_t ip)
 		for (unsigned long i = 1; i < 1ul << order; i++)
 			if (!page_is_clean(page + i, page[i].flags & 1ul << PG_tail) ||
 			    (page[i].mapping && !page_test(&page[i], PG_tail))) {
-				bad_page(page + i, "freed while in use");
+				bad_page(page + i, "freed while in use", 1ul << order);
 				return false;
 			}
 	if (owners)

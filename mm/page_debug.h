@@ -31,13 +31,15 @@ int page_owner_section(uint64_t section, uint64_t nr_sections);
 /*
  * A page is not what it must be: said, with its owners if they are known, and counted. Ends in
  * os_panic() in a debug build or with bad_page=panic; otherwise returns, and the caller leaves the
- * page alone for ever. Any context.
+ * page alone for ever. lost: how many frames nobody can have any more because of that; 0 if it is
+ * in its place and only the attempt was wrong. Any context.
  */
-void bad_page(const struct page *p, const char *why);
+void bad_page(const struct page *p, const char *why, unsigned long lost);
 /* The same for the buddy's bits of a pageblock. zone->lock held. */
 void bad_block(const struct pageblock *b, unsigned order);
-/* Pages and pageblocks found bad and left alone. */
+/* Reports of both kinds so far, and the frames that were lost by what they tell. */
 unsigned long nr_bad_pages(void);
+unsigned long nr_lost_pages(void);
 
 /* A block leaves: false if it was written to while it was free. Contents are as gfp asks unless
  * the fast path still has to clear them (*clear). ip: the caller. */
@@ -52,16 +54,29 @@ void page_owner_split(struct page *page, unsigned order);
 /* The contents moved to another frame, and the owner with them. */
 void page_owner_copy(struct page *to, const struct page *from);
 
+/* Both counts lie side by side: one load and one comparison tell of them. */
+_Static_assert(offsetof(struct page, _mapcount) == offsetof(struct page, _refcount) + 4 &&
+	       offsetof(struct page, _refcount) % 8 == 0, "two counts in one word");
+static inline bool page_counts_are(const struct page *p, int32_t refs, int32_t maps, int memorder)
+{
+	const union {
+		int32_t each[2];
+		uint64_t both;
+	} want = {{refs, maps - 1}};
+
+	return __atomic_load_n((const uint64_t *)&p->_refcount, memorder) == want.both;
+}
+
 /* One reference, no mapping in a table: the caller is the only one who knows it. */
 static inline bool page_is_sole(const struct page *p)
 {
-	return !((__atomic_load_n(&p->_refcount, __ATOMIC_ACQUIRE) ^ 1) | (p->_mapcount + 1));
+	return page_counts_are(p, 1, 0, __ATOMIC_ACQUIRE);
 }
 
 /* True if nothing marks the page as used, but for these flags. */
 static inline bool page_is_clean(const struct page *p, unsigned long flags)
 {
-	return !(p->_refcount | (p->_mapcount + 1) | ((p->flags & ~(3ul << PG_zone0)) ^ flags));
+	return page_counts_are(p, 0, 0, __ATOMIC_RELAXED) && (p->flags & ~(3ul << PG_zone0)) == flags;
 }
 
 #endif

@@ -18,10 +18,12 @@ static unsigned slot_limit(const struct zone *z, unsigned slot)
 	return slot ? z->pcp_blocks[slot] : z->pcp_high;
 }
 
-/* Few of the larger orders are kept: half of what fits, so that both ways are batched. */
+/* Single pages: one more than 5.10's batch, which is one less than a power of two, so that they are
+ * whole words of the buddy's bits as a rule. Few of the larger orders are kept: half of what fits,
+ * so that both ways are batched. */
 static unsigned slot_batch(const struct zone *z, unsigned slot)
 {
-	return slot ? (slot_limit(z, slot) + 1u) / 2 : z->pcp_batch;
+	return slot ? (slot_limit(z, slot) + 1u) / 2 : z->pcp_batch + 1u;
 }
 
 bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsigned mt,
@@ -35,8 +37,6 @@ bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsign
 	n = rmqueue_bulk(z, slot_order(slot), slot_batch(z, slot), pcp_entry(pcp, slot, mt, 0), mt,
 			 alloc_flags);
 	spin_unlock(&z->lock);
-	for (unsigned i = 0; i < n; i++)
-		set_pcp_flag(*pcp_entry(pcp, slot, mt, i), true);
 	__atomic_store_n(&l->head, n, __ATOMIC_RELAXED);
 	return n != 0;
 }
@@ -67,7 +67,7 @@ static void free_blocks(struct zone *z, struct per_cpu_pages *pcp, unsigned slot
 
 		set_pcp_flag(page, false);
 		if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
-			bad_page(page, "on a per-CPU list and in the buddy");
+			bad_page(page, "on a per-CPU list and in the buddy", 0);
 		trace_page_pcpu_drain(page_to_pfn(page).n, order, mt);
 	}
 }
@@ -162,6 +162,8 @@ void zone_pcp_setup(struct zone *z)
 	batch = clamp(batch, 1ul, 63ul);
 	z->pcp_batch = batch;
 	z->pcp_high = 6 * batch;
+	for (unsigned c = 0; c < hal_cpu_count(); c++)
+		__atomic_store_n(&z->pcp[c].high, z->pcp_high, __ATOMIC_RELAXED);
 	for (unsigned s = 1; s < PCP_ORDERS - 1; s++)
 		z->pcp_blocks[s] = min(z->pcp_high >> (s + 2), PCP_BLOCKS);
 	z->pcp_blocks[PCP_ORDERS - 1] = min(z->managed_pages >> 16, 4ul);

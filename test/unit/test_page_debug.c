@@ -102,6 +102,99 @@ Test(page_debug, a_page_in_use_is_not_freed)
 	fake_machine_destroy();
 }
 
+/* Nothing of what was lost may be handed out again: 2^order frames from p on. */
+static void never_again(const struct page *p, unsigned order)
+{
+	static struct page *all[32768];
+	unsigned n = 0;
+
+	while (n < ARRAY_SIZE(all) &&
+	       (all[n] = alloc_pages(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN, 0)) != NULL) {
+		cr_expect(all[n] < p || all[n] >= p + (1u << order));
+		n++;
+	}
+	cr_expect_gt(n, 10000);
+	while (n)
+		__free_pages(all[--n], 0);
+}
+
+Test(page_debug, a_compound_page_freed_with_another_order_is_lost_and_counted)
+{
+	static const unsigned wrong[] = {0, 1, 2, 4, 9};
+	unsigned long lost = 0;
+
+	up("bad_page=contain page_owner=on");
+	for (unsigned i = 0; i < ARRAY_SIZE(wrong); i++) {
+		struct page *b = alloc_pages(GFP_KERNEL | __GFP_COMP, 3);
+
+		said_n = 0;
+		__free_pages(b, wrong[i]);
+		cr_expect_eq(nr_bad_pages(), i + 1, "order %u", wrong[i]);
+		cr_expect_eq(nr_lost_pages(), lost += 8);
+		cr_expect(strstr(said, "another order"), "%s", said);
+		cr_expect(strstr(said, "8 frames lost; allocated by 0x"), "%s", said);
+		cr_expect_eq(check_phys(), 0);
+		never_again(b, 3);
+	}
+	quire_exit();
+	fake_machine_destroy();
+}
+
+Test(page_debug, a_compound_page_freed_with_another_order_panics, .exit_code = 1)
+{
+	up("bad_page=panic");
+	__free_pages(alloc_pages(GFP_KERNEL | __GFP_COMP, 3), 0);
+	exit(0);
+}
+
+Test(page_debug, only_what_nobody_has_is_lost)
+{
+	struct page *p;
+
+	up("bad_page=contain");
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	__free_pages(p, 0);
+	p = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
+	__free_pages(p + 1, 0);
+	cr_expect_eq(nr_bad_pages(), 2);
+	cr_expect_eq(nr_lost_pages(), 0, "a free page, and a part of one that its owner still has");
+	p[1]._refcount = 0;
+	__free_pages(p, 2);
+	p = alloc_pages(GFP_KERNEL, 2);
+	page_set(p, PG_lru);
+	__free_pages(p, 2);
+	cr_expect_eq(nr_lost_pages(), 4);
+	quire_exit();
+	fake_machine_destroy();
+}
+
+/* A ring whose pages the buddy already has: each is told, none is free twice. */
+Test(page_debug, listed_pages_that_are_free_already)
+{
+	struct page *p[5], *far;
+
+	up("bad_page=contain");
+	/* One for itself in its word, then a run. */
+	far = alloc_pages(GFP_KERNEL, 7);
+	split_page(far, 7);
+	drain_all_pages();
+	for (unsigned i = 0; i < 5; i++)
+		__free_pages(p[i] = far + (i < 4 ? i : 100), 0);
+	cr_assert(page_test(p[0], PG_pcp) && page_test(p[4], PG_pcp), "a list holds them all");
+	/* Two of the run and the one alone, behind the allocator's back. */
+	for (unsigned i = 0; i < 5; i += 2)
+		cr_assert(__free_one_page(p[i], page_zone(p[i]), 0,
+					  get_pageblock_migratetype(p[i])));
+	drain_all_pages();
+	cr_expect_eq(nr_bad_pages(), 3);
+	cr_expect(strstr(said, "on a per-CPU list and in the buddy"));
+	for (unsigned i = 4; i < 128; i++)
+		if (i != 100)
+			__free_pages(far + i, 0);
+	down(0);
+}
+
 Test(page_debug, damage_to_a_free_page_is_found)
 {
 	struct page *p, *q;
