@@ -4,7 +4,8 @@
  *
  * 1. The page lock of old and fresh; every space that maps old is held for reading by trylock: its
  *    VMAs and tables stay, it cannot fork. A space that is being changed right now is not worth
- *    waiting for.
+ *    waiting for. Its structure is kept (mmgrab), not its users: whoever lets the last of them go
+ *    waits for mmap_lock and tears the space down himself, never the allocation that moves pages.
  * 2. Each entry of old becomes a migration entry (frame of old, was it writable) and is flushed.
  *    A fault that meets one waits for the page lock; MADV_DONTNEED may remove one.
  * 3. If the references left are exactly ours (and the cache's), the count is frozen at 0: nobody
@@ -82,17 +83,6 @@ bool get_page_unless_zero(struct page *page)
 
 /* ---- spaces ---------------------------------------------------------------------------------- */
 
-static bool mmget_not_zero(struct mm_struct *mm)
-{
-	uint32_t n = __atomic_load_n(&mm->mm_users, __ATOMIC_RELAXED);
-
-	while (n)
-		if (__atomic_compare_exchange_n(&mm->mm_users, &n, n + 1, false, __ATOMIC_ACQ_REL,
-						__ATOMIC_RELAXED))
-			return true;
-	return false;
-}
-
 static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
 {
 	struct migration *m = ctx;
@@ -101,8 +91,10 @@ static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t 
 		if (m->mm[i] == vma->vm_mm)
 			return true;
 	m->busy = true;
-	if (m->nr_mm == MIGRATE_SPACES || !mmget_not_zero(vma->vm_mm))
+	if (m->nr_mm == MIGRATE_SPACES)
 		return false;
+	/* exit_mmap() takes the VMA out of this tree, whose lock we hold, before the space goes. */
+	mmgrab(vma->vm_mm);
 	m->mm[m->nr_mm++] = vma->vm_mm;
 	if (!down_read_trylock(&vma->vm_mm->mmap_lock))
 		return false;
@@ -111,13 +103,13 @@ static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t 
 	return true;
 }
 
-/* With no lock held: the last user of a space may be us by now. */
+/* The last users may have let go while we held it: then the rest of it goes with us. */
 static void unlock_spaces(struct migration *m)
 {
 	for (unsigned i = 0; i < m->nr_mm; i++) {
 		if (i < m->locked)
 			up_read(&m->mm[i]->mmap_lock);
-		mmput(m->mm[i]);
+		mmdrop(m->mm[i]);
 	}
 }
 
@@ -157,7 +149,9 @@ static bool unmap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 		d = pte_desc(hal_pte_xchg(pte, entry));
 		if (d.kind == PTE_LEAF)
 			hal_tlb_flush(&vma->vm_mm->arch, addr, addr + PAGE_SIZE, 0, false);
-		if (d.dirty && !PageAnon(page))
+		/* As 5.10: the page remembers, the new entry begins clean and old. What MADV_FREE
+		 * has made clean therefore stays so. */
+		if (d.dirty)
 			set_page_dirty(page);
 		m->exec |= d.x;
 		page_remove_rmap(page);
@@ -185,8 +179,7 @@ static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 		now = pte_desc(mk_pte(page, vma->vm_page_prot));
 		now.w = d.w;
 		now.soft_dirty = d.soft_dirty;
-		/* What only the entry knew: an anonymous page has nothing else to say "changed". */
-		now.dirty = PageAnon(page);
+		now.accessed = now.dirty = false;
 		get_page(page);
 		if (PageAnon(page))
 			page_add_anon_rmap(page, vma, addr);

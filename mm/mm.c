@@ -102,6 +102,7 @@ void arch_pick_mmap_layout(struct mm_struct *mm)
 static void mm_init(struct mm_struct *mm, void *owner)
 {
 	mm->mm_users = 1;
+	mm->mm_count = 1;
 	mm->owner = owner;
 	init_rwsem(&mm->mmap_lock);
 	spin_lock_init_rank(&mm->page_table_lock, "page_table_lock", RANK_PTL_UPPER);
@@ -152,6 +153,18 @@ void mmput(struct mm_struct *mm)
 	spin_lock(&mmlist_lock);
 	list_del(&mm->mmlist);
 	spin_unlock(&mmlist_lock);
+	mmdrop(mm);
+}
+
+void mmgrab(struct mm_struct *mm)
+{
+	__atomic_fetch_add(&mm->mm_count, 1, __ATOMIC_RELAXED);
+}
+
+void mmdrop(struct mm_struct *mm)
+{
+	if (__atomic_sub_fetch(&mm->mm_count, 1, __ATOMIC_ACQ_REL))
+		return;
 	pgd_free(mm);
 	ASSERT(mm->map_count == 0);
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
