@@ -2,23 +2,30 @@
 /*
  * The page allocator against a plain model: one owner for each frame, found again by looking at
  * everything. Random requests of every kind, order, zone and CPU, frees, splits, bulk and exact
- * blocks, isolation, drains, changed reserves; after each step the checker of the core and the
- * model's own books must agree, and what was handed out or refused must be what the rules allow.
+ * blocks, isolation, drains, changed reserves, pages of a file that are moved, one or by
+ * compaction; after each step the checker of the core and the model's own books must agree, and
+ * what was handed out or refused must be what the rules allow.
  *
  * usage: page_model [STEPS [SEED [CPUS]]]      exit 0: all agreed, 1: the first disagreement is told
  *        page_model --threads STEPS            CPUs at once, books at the end; for thread sanitizers
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arch/fake/fake.h"
 #include "mm/buddy.h"
+#include "mm/compaction.h"
+#include "mm/file_def.h"
+#include "mm/filemap.h"
+#include "mm/migrate.h"
 #include "mm/page_alloc.h"
 #include <quire/quire.h>
 
 #define MIB	  (1ull << 20)
 #define SLOTS	  3000
+#define CACHED	  300 /* pages of a file, which may be moved; they come and go never */
 #define FREE	  0u
 #define FOREIGN	  ~0u
 #define MAX_BLOCK 64 /* pageblocks that hold RAM */
@@ -30,14 +37,16 @@ struct slot {
 };
 
 static struct slot slots[SLOTS];
+static struct slot cached[CACHED]; /* by index in the file */
+static struct quire_inode *file;
 static unsigned nslots;
-static uint32_t *owner; /* by pfn: FREE, FOREIGN, or 1 + slot number */
+static uint32_t *owner; /* by pfn: FREE, FOREIGN, 1 + slot number, or 1 + SLOTS + index */
 static struct pageblock *blocks[MAX_BLOCK];
 static uint8_t type[MAX_BLOCK];
 static uint8_t isolated_from[MAX_BLOCK]; /* 1 + type; 0: not isolated */
 static unsigned nblocks;
 static unsigned long model_free;
-static uint64_t rs, step, did[16], refused, robbed;
+static uint64_t rs, step, did[16], refused, robbed, moved;
 static char doing[160];
 
 static uint64_t rnd(void)
@@ -405,6 +414,84 @@ static void do_isolate(void)
 		isolated_from[i] = 1 + type[i];
 }
 
+/* ---- moving ---------------------------------------------------------------------------------- */
+
+/* The pages of the file are the model's before it begins. */
+static void fill_cache(void)
+{
+	for (unsigned i = 0; i < CACHED; i++) {
+		struct slot *s = &cached[i];
+
+		*s = (struct slot){find_get_page(&file->i_mapping, i), 0, 0, 0};
+		put_page(s->page);
+		REQUIRE(owner[pfn_of(s->page)] == FOREIGN);
+		owner[pfn_of(s->page)] = 1 + SLOTS + i;
+		stamp(s);
+	}
+}
+
+/* Where each page of the file is now; who moved left a free frame behind and took one. Contents,
+ * references, place in the file and everybody else's frames are as they were. */
+static void follow_cache(void)
+{
+	struct page *now[CACHED];
+
+	for (unsigned i = 0; i < CACHED; i++) {
+		now[i] = find_get_page(&file->i_mapping, i);
+		REQUIRE(now[i]);
+		put_page(now[i]);
+		if (now[i] != cached[i].page)
+			owner[pfn_of(cached[i].page)] = FREE;
+	}
+	for (unsigned i = 0; i < CACHED; i++) {
+		struct slot *s = &cached[i];
+
+		if (now[i] != s->page) {
+			REQUIRE(owner[pfn_of(now[i])] == FREE);
+			REQUIRE(isolated_from[block_index(pfn_of(now[i]))] == 0);
+			owner[pfn_of(now[i])] = 1 + SLOTS + i;
+			s->page = now[i];
+			moved++;
+		}
+		REQUIRE(page_count(s->page) == 1 && s->page->index == i);
+		REQUIRE(page_test(s->page, PG_dirty) && !page_test(s->page, PG_locked));
+		check_stamp(s);
+	}
+}
+
+/* One page to a frame of any zone and type, or everything that compaction finds. */
+static void do_migrate(void)
+{
+	unsigned i = rnd() % CACHED;
+	struct page *old = cached[i].page, *fresh;
+	bool held = rnd() % 8 == 0;
+	int err;
+
+	if (rnd() % 64 == 0) {
+		snprintf(doing, sizeof(doing), "compact");
+		compact_memory();
+		follow_cache();
+		return;
+	}
+	fresh = alloc_pages(kinds[rnd() % ARRAY_SIZE(kinds)] | __GFP_NOWARN, 0);
+	snprintf(doing, sizeof(doing), "migrate pfn %#llx%s", (unsigned long long)pfn_of(old),
+		 held ? ", which somebody holds" : "");
+	if (!fresh)
+		return;
+	if (held)
+		get_page(old);
+	REQUIRE(migrate_begin());
+	REQUIRE(get_page_unless_zero(old));
+	err = migrate_page(old, fresh);
+	migrate_end();
+	if (held)
+		put_page(old);
+	REQUIRE(err == (held ? -EAGAIN : 0));
+	REQUIRE((find_get_page(&file->i_mapping, i) == old) == held);
+	put_page(held ? old : fresh);
+	follow_cache();
+}
+
 static void do_tune(void)
 {
 	snprintf(doing, sizeof(doing), "tune");
@@ -456,21 +543,21 @@ static void check_step(bool may_allocate)
 
 static void one_step(unsigned cpus)
 {
-	static void (*const ops[])(void) = {do_alloc, do_free,	do_split,   do_bulk,
-					    do_exact, do_drain, do_isolate, do_tune};
-	static const uint8_t weight[] = {50, 85, 88, 90, 91, 97, 99, 100};
+	static void (*const ops[])(void) = {do_alloc, do_free,	  do_split,   do_bulk, do_exact,
+					    do_drain, do_isolate, do_migrate, do_tune};
+	static const uint8_t weight[] = {49, 83, 86, 88, 89, 95, 97, 99, 100};
 	unsigned r = rnd() % 100, op = 0;
 
 	if (rnd() % 16 == 0)
 		fake_cpu_switch(rnd() % cpus);
 	/* Now and then more goes than comes, down to nothing. */
-	if (step % 4096 > 3000 && r < 50)
-		r = 50;
+	if (step % 4096 > 3000 && r < weight[0])
+		r = weight[0];
 	while (r >= weight[op])
 		op++;
 	did[op]++;
 	ops[op]();
-	check_step(op == 0 || op == 3 || op == 4 || op == 6 || op == 7);
+	check_step(op == 0 || op == 3 || op == 4 || op >= 6);
 }
 
 /* DMA, DMA32, NORMAL and MOVABLE, a few pageblocks each, with ragged ends. */
@@ -498,11 +585,25 @@ static void machine_down(void)
 	fake_machine_destroy();
 }
 
+/* A file in memory, with all its pages. */
+static void file_up(void)
+{
+	static const struct quire_inode_ops ops;
+
+	file = quire_inode_create(&ops, NULL, 1, 1, QUIRE_S_SHMEM);
+	REQUIRE(file && !quire_inode_truncate(file, (uint64_t)CACHED * PAGE_SIZE));
+	REQUIRE(!quire_inode_fallocate(file, 0, 0, (uint64_t)CACHED * PAGE_SIZE));
+	REQUIRE(quire_inode_cached_pages(file) == CACHED);
+	drain_all_pages();
+}
+
 static void campaign(uint64_t steps, uint64_t seed, unsigned cpus)
 {
 	rs = seed * 0x9e3779b97f4a7c15ull + 1;
 	machine_up(cpus);
+	file_up();
 	model_init();
+	fill_cache();
 	for (step = 0; step < steps; step++)
 		one_step(cpus);
 	snprintf(doing, sizeof(doing), "the end");
@@ -516,11 +617,12 @@ static void campaign(uint64_t steps, uint64_t seed, unsigned cpus)
 	fake_cpu_switch(0);
 	drain_all_pages();
 	check_step(true);
+	quire_inode_put(file);
 	printf("page_model: %llu steps, seed %llu, %u CPUs: %llu allocations (%llu refused, at least "
-	       "%llu from other types), %llu frees\n",
+	       "%llu from other types), %llu frees, %llu pages moved\n",
 	       (unsigned long long)steps, (unsigned long long)seed, cpus,
 	       (unsigned long long)did[0], (unsigned long long)refused,
-	       (unsigned long long)robbed, (unsigned long long)did[1]);
+	       (unsigned long long)robbed, (unsigned long long)did[1], (unsigned long long)moved);
 	free(owner);
 	machine_down();
 }
