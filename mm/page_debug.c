@@ -34,6 +34,11 @@ struct page_owner {
 };
 static struct page_owner **owners; /* by section; NULL without page_owner=on */
 
+static bool slow(uint32_t why)
+{
+	return __atomic_load_n(&page_slow, __ATOMIC_RELAXED) & why;
+}
+
 void page_slow_set(uint32_t why, bool on)
 {
 	if (on)
@@ -57,7 +62,7 @@ void page_debug_init(void)
 	for (unsigned i = 0; i < ARRAY_SIZE(params); i++)
 		page_slow_set(params[i].why, boot_param_bool(params[i].name, false));
 	/* As 5.10 has it: poison is for finding bugs, and zeros would hide them. */
-	if (page_slow & PAGE_SLOW_POISON)
+	if (slow(PAGE_SLOW_POISON))
 		page_slow_set(PAGE_SLOW_INIT_ALLOC | PAGE_SLOW_INIT_FREE, false);
 #ifdef NDEBUG
 	contain = true;
@@ -89,7 +94,7 @@ unsigned long nr_lost_pages(void)
 
 int page_owner_section(uint64_t section, uint64_t nr)
 {
-	if (!(page_slow & PAGE_SLOW_OWNER))
+	if (!slow(PAGE_SLOW_OWNER))
 		return 0;
 	if (!owners)
 		owners = memblock_alloc_zeroed(nr * sizeof(*owners));
@@ -240,27 +245,27 @@ static void fill_free(struct page *page, unsigned order)
 {
 	/* A slab's objects were poisoned one by one. */
 	hal_unpoison(page_address(page), PAGE_SIZE << order);
-	if (page_slow & PAGE_SLOW_POISON)
+	if (slow(PAGE_SLOW_POISON))
 		memset(page_address(page), PAGE_POISON, PAGE_SIZE << order);
-	else if (page_slow & PAGE_SLOW_INIT_FREE)
+	else if (slow(PAGE_SLOW_INIT_FREE))
 		clear_block(page, order);
 }
 
 bool page_debug_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned mt, uintptr_t ip,
 		      bool *clear)
 {
-	if (page_slow & PAGE_SLOW_INIT_FREE)
+	if (slow(PAGE_SLOW_INIT_FREE))
 		*clear = false; /* it already is */
-	else if (page_slow & PAGE_SLOW_INIT_ALLOC)
+	else if (slow(PAGE_SLOW_INIT_ALLOC))
 		*clear = true;
 	for (unsigned long i = 0; i < 1ul << order; i++) {
 		struct page *p = page + i;
 
-		if (page_slow & PAGE_SLOW_CHECK && i && !page_is_clean(p, 0)) {
+		if (slow(PAGE_SLOW_CHECK) && i && !page_is_clean(p, 0)) {
 			bad_page(p, "handed out while in use", 1ul << order);
 			return false;
 		}
-		if (page_slow & PAGE_SLOW_POISON && poison_broken(p) >= 0) {
+		if (slow(PAGE_SLOW_POISON) && poison_broken(p) >= 0) {
 			bad_page(p, "written to while it was free", 1ul << order);
 			return false;
 		}
@@ -274,7 +279,7 @@ bool page_debug_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned mt,
 bool page_debug_free(struct page *page, unsigned order, uintptr_t ip)
 {
 	trace_page_free(page_to_pfn(page).n, order);
-	if (page_slow & PAGE_SLOW_CHECK)
+	if (slow(PAGE_SLOW_CHECK))
 		for (unsigned long i = 1; i < 1ul << order; i++)
 			if (!page_is_clean(page + i, page[i].flags & 1ul << PG_tail) ||
 			    (page[i].mapping && !page_test(&page[i], PG_tail))) {
@@ -289,6 +294,6 @@ bool page_debug_free(struct page *page, unsigned order, uintptr_t ip)
 
 void page_debug_boot(struct page *page, unsigned order)
 {
-	if (page_slow & (PAGE_SLOW_POISON | PAGE_SLOW_INIT_FREE))
+	if (slow(PAGE_SLOW_POISON | PAGE_SLOW_INIT_FREE))
 		fill_free(page, order);
 }

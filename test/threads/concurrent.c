@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Four CPUs at once, each a host thread, over the core with every access watched by the thread
- * sanitizer: pages, slabs, the kernel's range, files, and one address space with faults, mmap,
- * munmap, mprotect, madvise and fork in it. After each part all invariants are checked and nothing
- * may be missing. A data race ends the run with the sanitizer's report and its exit status.
+ * sanitizer: pages, pages that move, slabs, the kernel's range, files, and one address space with
+ * faults, mmap, munmap, mprotect, madvise and fork in it. After each part all invariants are checked
+ * and nothing may be missing. A data race ends the run with the sanitizer's report and its exit status.
  *
  * usage: concurrent [PART [ROUNDS]]; TAP on standard output.
  */
@@ -14,12 +14,16 @@
 
 #include "arch/host/host.h"
 #include "lib/bug.h"
+#include "mm/buddy.h"
+#include "mm/compaction.h"
 #include "mm/fault.h"
 #include "mm/filemap.h"
+#include "mm/migrate.h"
 #include "mm/page_alloc.h"
 #include "mm/slab.h"
 #include "mm/vma.h"
 #include "mm/vmalloc.h"
+#include "mm/vmstat.h"
 #include <quire/quire.h>
 
 #define CPUS  4
@@ -134,6 +138,138 @@ static void pages_end(void)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
 		put_block(swap_slot(&slots[i], NULL));
+}
+
+/* ---- the page model, at once ------------------------------------------------------------------- */
+
+#define OWNED 100 /* blocks of each CPU */
+#define MOVED 64  /* pages of a file that compaction moves meanwhile */
+
+struct owned {
+	struct page *page;
+	unsigned order;
+	uint64_t tag;
+};
+
+static struct owned owned[CPUS][OWNED];
+static struct quire_inode *moving;
+
+static void expect(bool good, const char *what)
+{
+	if (!good) {
+		printf("not ok - %s\nBail out!\n", what);
+		exit(1);
+	}
+}
+
+/* A block that is nobody else's keeps what its owner wrote at both ends. */
+static void check_owned(const struct owned *o)
+{
+	const uint64_t *first = page_address(o->page);
+	const uint64_t *last = page_address(o->page + (1u << o->order) - 1);
+
+	expect(page_count(o->page) == 1, "a block has one reference, its owner's");
+	expect(*first == o->tag && last[1] == o->tag, "a block holds what its owner wrote");
+}
+
+static void own_or_free(struct worker *w, struct owned *o)
+{
+	if (o->page) {
+		check_owned(o);
+		if (!o->order && rnd(w, 4) == 0) {
+			__atomic_store_n(&o->page->_refcount, 0, __ATOMIC_RELEASE);
+			free_page_bulk(&o->page, 1);
+		} else {
+			__free_pages(o->page, o->order);
+		}
+		o->page = NULL;
+		return;
+	}
+	o->order = rnd(w, 8) ? 0 : (unsigned)rnd(w, 10);
+	o->tag = w->x;
+	o->page = alloc_pages(kinds[rnd(w, 4)] | __GFP_NOWARN, o->order);
+	if (!o->page)
+		return;
+	((uint64_t *)page_address(o->page))[0] = o->tag;
+	((uint64_t *)page_address(o->page + (1u << o->order) - 1))[1] = o->tag;
+}
+
+/* Wherever it is by now: its place in the file and its contents are what they were. */
+static void check_moving(struct worker *w)
+{
+	uint64_t index = rnd(w, MOVED);
+	struct page *p = find_lock_page(&moving->i_mapping, index);
+
+	expect(p != NULL, "a page of the file is there");
+	expect(p->index == index && p->mapping == &moving->i_mapping,
+	       "a page of the file knows where it belongs");
+	expect(*(uint64_t *)page_address(p) == index + 1, "a page moves with its contents");
+	unlock_page(p);
+	put_page(p);
+}
+
+/* One page of the file to another frame, unless somebody is at it or moves pages himself. */
+static void move_one(struct worker *w)
+{
+	struct page *old, *fresh;
+
+	if (!migrate_begin())
+		return;
+	old = find_get_page(&moving->i_mapping, rnd(w, MOVED));
+	fresh = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	expect(old && fresh, "there is a page to move, and where to");
+	migrate_page(old, fresh);
+	migrate_end();
+}
+
+static void page_model(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / 2; i++) {
+		unsigned what = (unsigned)rnd(w, 400);
+
+		if (what < 40)
+			check_moving(w);
+		else if (what == 40)
+			drain_all_pages();
+		else if (what == 41)
+			compact_memory();
+		else if (what < 50)
+			move_one(w);
+		else if (what == 50)
+			unreserve_highatomic_pageblock(&node_zonelist, ZONE_MOVABLE, true);
+		else
+			own_or_free(w, &owned[w->cpu][rnd(w, OWNED)]);
+	}
+}
+
+static void page_model_start(void)
+{
+	moving = quire_inode_create(NULL, NULL, 9, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(moving, MOVED * PAGE_SIZE);
+	quire_inode_fallocate(moving, 0, 0, MOVED * PAGE_SIZE);
+	for (uint64_t i = 0; i < MOVED; i++) {
+		struct page *p = find_get_page(&moving->i_mapping, i);
+
+		*(uint64_t *)page_address(p) = i + 1;
+		put_page(p);
+	}
+}
+
+/* The books: no frame has two owners, each is free or owned once all is given back. */
+static void page_model_end(void)
+{
+	for (unsigned c = 0; c < CPUS; c++)
+		for (unsigned i = 0; i < OWNED; i++) {
+			struct owned *o = &owned[c][i];
+
+			if (!o->page)
+				continue;
+			check_owned(o);
+			__free_pages(o->page, o->order);
+			o->page = NULL;
+		}
+	expect(sum_vm_event(PGMIGRATE_SUCCESS) > 0, "pages were moved");
+	quire_inode_put(moving);
 }
 
 /* ---- slabs ------------------------------------------------------------------------------------- */
@@ -380,6 +516,7 @@ static const struct {
 	void (*end)(void);
 } parts[] = {
 	{"pages", NULL, pages, NULL, pages_end},
+	{"page-model", page_model_start, page_model, NULL, page_model_end},
 	{"slabs", slabs_start, slabs, NULL, slabs_end},
 	{"kernel-range", NULL, kernel_range, NULL, kernel_range_end},
 	{"one-space", one_space_start, one_space, one_space_check, one_space_end},
