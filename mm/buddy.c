@@ -17,7 +17,12 @@
 #include "lib/string.h"
 #include "mm/page_debug.h"
 
+/* Copies with constants in them are what the speed is for; a build that counts wants none. */
+#ifdef __OPTIMIZE__
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define ALWAYS_INLINE
+#endif
 #define WORD_ORDER 6 /* frames of one word of bits */
 #define TWICE_FREE "on a per-CPU list and in the buddy"
 #define OFFSET(pfn) ((unsigned)((pfn) & (PAGEBLOCK_PAGES - 1)))

@@ -169,8 +169,14 @@ static void check_frames(struct tally *t)
 	for (uint64_t pfn = 0; pfn < max_pfn; pfn++) {
 		struct page *p;
 
-		if (!pfn_valid(PFN(pfn))) {
+		if (!(pfn & (SECTION_PAGES - 1)) && !pfn_valid(PFN(pfn))) {
 			pfn |= SECTION_PAGES - 1;
+			continue;
+		}
+		/* Where 64 frames in a row are free there is nothing more to see. */
+		if (!(pfn & 63) && !~pfn_to_block(pfn)->free[pfn / 64 & (PAGEBLOCK_WORDS - 1)]) {
+			in_buddy += 64;
+			pfn |= 63;
 			continue;
 		}
 		p = pfn_to_page(PFN(pfn));

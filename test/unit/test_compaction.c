@@ -121,6 +121,7 @@ Test(compaction, clean_pages_stay_clean)
 		cr_expect(entry_at(AT(i)).w);
 		page = pfn_to_page(PFN(pfn_at(AT(i))));
 		cr_expect_eq(page_test(page, PG_dirty), i != 0, "page %u", i);
+		cr_expect_eq(page_test(page, PG_swapbacked), i != 0, "freed memory stays so");
 		cr_expect_eq(FAULTS(OK(load_at(AT(i)) == 7 + i)), hw_ad ? 0 : 1);
 	}
 	/* A second move keeps what the first one noted. */
