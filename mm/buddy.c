@@ -424,10 +424,18 @@ static void expand(struct zone *z, struct pageblock *b, unsigned low, unsigned h
  * free pages are lost, and nothing else. */
 static void lose_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
-	bad_block(b, order);
-	zone_add_free(z, mt, -(long)block_nr_free(b));
-	for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++)
+	unsigned long lost = 0;
+
+	/* As the counts have it: the bits may be what was overwritten. */
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		lost += (unsigned long)b->nr[o] << o;
+	bad_block(b, order, lost);
+	zone_add_free(z, mt, -(long)lost);
+	for (unsigned w = 0; w < PAGEBLOCK_WORDS; w++) {
 		store_word(b, w, 0);
+		if (b->nr[MAX_ORDER - 1])
+			store_word(b + 1, w, 0);
+	}
 	for (unsigned o = 0; o < MAX_ORDER; o++)
 		while (b->nr[o])
 			block_del(z, b, o, mt);
@@ -539,17 +547,6 @@ uint64_t buddy_block(const struct page *page, unsigned *order)
 	}
 	*order = o;
 	return b->pfn + off;
-}
-
-void take_free_block(struct zone *z, uint64_t pfn, unsigned order)
-{
-	struct pageblock *b = pfn_to_block(pfn);
-
-	block_del(z, b, order, block_type(b));
-	set_range(b, OFFSET(pfn), min(order, (unsigned)PAGEBLOCK_ORDER), false);
-	if (order == MAX_ORDER - 1)
-		set_range(b + 1, 0, PAGEBLOCK_ORDER, false);
-	zone_add_free(z, block_type(b), -(1l << order));
 }
 
 /* ---- types ----------------------------------------------------------------------------------- */

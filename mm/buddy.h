@@ -28,8 +28,6 @@ uint64_t rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
 		     struct page **first);
 /* The largest free block that page is in: its first frame and order. page is PageBuddy. */
 uint64_t buddy_block(const struct page *page, unsigned *order);
-/* Takes all of the free block at pfn, of that order, out of the buddy. */
-void take_free_block(struct zone *z, uint64_t pfn, unsigned order);
 /* Free pages of a pageblock. */
 unsigned block_nr_free(const struct pageblock *b);
 /* Blocks of exactly this order that the bits of b tell of. */

@@ -749,7 +749,7 @@ void *alloc_pages_exact(size_t size, gfp_t gfp)
 {
 	unsigned long n = PAGE_ALIGN(size) >> PAGE_SHIFT;
 	unsigned order = order_base_2(n ? n : 1);
-	struct page *page = alloc_pages(gfp & ~__GFP_COMP, order);
+	struct page *page = n ? alloc_pages(gfp & ~__GFP_COMP, order) : NULL;
 
 	if (!page)
 		return NULL;

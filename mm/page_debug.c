@@ -14,7 +14,6 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/buddy.h"
 #include "mm/memblock.h"
 #include "mm/os.h"
 #include "mm/page_alloc.h"
@@ -208,9 +207,8 @@ void bad_page(const struct page *p, const char *why, unsigned long lost)
 	report_bad(line, lost);
 }
 
-void bad_block(const struct pageblock *b, unsigned order)
+void bad_block(const struct pageblock *b, unsigned order, unsigned long lost)
 {
-	unsigned long lost = block_nr_free(b);
 	char line[128];
 
 	scnprintf(line, sizeof(line),

@@ -36,7 +36,7 @@ int page_owner_section(uint64_t section, uint64_t nr_sections);
  */
 void bad_page(const struct page *p, const char *why, unsigned long lost);
 /* The same for the buddy's bits of a pageblock. zone->lock held. */
-void bad_block(const struct pageblock *b, unsigned order);
+void bad_block(const struct pageblock *b, unsigned order, unsigned long lost);
 /* Reports of both kinds so far, and the frames that were lost by what they tell. */
 unsigned long nr_bad_pages(void);
 unsigned long nr_lost_pages(void);
