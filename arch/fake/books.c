@@ -298,6 +298,8 @@ void books_frame_taken(uint64_t pfn)
 		f->synced = f->by_user = false;
 }
 
+/* This CPU is outside the core: what it made stale it must have flushed. Another one may stand
+ * between its change and its flush. */
 void books_check_stale(struct fake_space *s, enum fake_accusation what, const char *when)
 {
 	unsigned cpu;
@@ -305,11 +307,14 @@ void books_check_stale(struct fake_space *s, enum fake_accusation what, const ch
 
 	if (!s->stale)
 		return;
-	c = tlb_any_stale(s, &cpu);
+	machine.stays[fake_stayer()]++;
+	c = tlb_any_forgotten(s, &cpu);
+	if (!c)
+		return;
 	fake_accuse(what, "%s, CPU %u still has level %u %s of %#lx to pfn %#llx (%lu stale)", when,
 		    cpu, c->level, c->d.kind == PTE_TABLE ? "table" : "translation",
 		    (unsigned long)c->va, (unsigned long long)c->d.pfn.n, s->stale);
-	while ((c = tlb_any_stale(s, &cpu)))
+	while ((c = tlb_any_forgotten(s, &cpu)))
 		tlb_drop(s, cpu, c);
 }
 

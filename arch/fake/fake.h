@@ -60,7 +60,7 @@ bool fake_accident(const char *name, uint64_t value);
 enum fake_accusation {
 	FAKE_STALE_FREE,    /* a frame or table was freed that a CPU can still reach */
 	FAKE_STALE_RETURN,  /* the core returned with a translation cached that it had taken away */
-	FAKE_STALE_USER,    /* a CPU enters user mode with one */
+	FAKE_STALE_USER,    /* a CPU is in user mode, and whoever made one stale has left the core */
 	FAKE_NO_BBM,	    /* a live entry changed its frame or size without a break */
 	FAKE_LOST_BITS,	    /* a plain store over a live entry that hardware may mark meanwhile */
 	FAKE_FREED_MAPPED,  /* a frame was freed that a live entry names */

@@ -33,6 +33,8 @@ struct cached {
 	struct pte_desc d;
 	uint8_t level;
 	bool stale;		 /* more permissive than the live entry, or leads elsewhere */
+	uint8_t by;		 /* stale: whose change made it so, */
+	uint64_t stay;		 /* and in which of its stays in the core */
 };
 
 struct tlb {
@@ -80,6 +82,9 @@ struct machine {
 	size_t vmemmap_size, vmalloc_size;
 	pthread_mutex_t lock;
 	struct cpu cpu[FAKE_MAX_CPUS];
+	/* Stays in the core that are over: of each CPU with a thread of its own, then of the one
+	 * thread that is all the others. */
+	uint64_t stays[FAKE_MAX_CPUS + 1];
 	struct fake_space *spaces;
 	struct fake_counters count;
 	unsigned accused[FAKE_ACCUSATIONS];
@@ -141,6 +146,11 @@ static inline struct cpu *fake_cpu(void)
 	return &machine.cpu[self.cpu];
 }
 
+static inline unsigned fake_stayer(void)
+{
+	return fake_cpu()->threaded ? self.cpu : FAKE_MAX_CPUS;
+}
+
 /* A moment at which interrupts may arrive: pending calls from other CPUs, the timer. Lock not
  * held. */
 void fake_poll(void);
@@ -160,8 +170,8 @@ unsigned long tlb_flush_all(struct fake_space *s, unsigned cpu);
 /* Judges one, or all in a range, against the live tables again. */
 void tlb_judge(struct fake_space *s, struct cached *c);
 void tlb_judge_range(struct fake_space *s, uintptr_t start, uintptr_t last);
-/* One stale translation of s, for the text of an accusation. */
-struct cached *tlb_any_stale(struct fake_space *s, unsigned *cpu);
+/* One stale translation of s whose maker has left the core since: nobody will flush it any more. */
+struct cached *tlb_any_forgotten(struct fake_space *s, unsigned *cpu);
 
 /* ---- walk.c: the hardware's walker; lock held ------------------------------------------------ */
 

@@ -200,6 +200,10 @@ void tlb_judge(struct fake_space *s, struct cached *c)
 	bool stale = !still_true(c, fake_live(s, c->va, c->level));
 
 	s->stale += stale - c->stale;
+	if (stale && !c->stale) {
+		c->by = fake_stayer();
+		c->stay = machine.stays[c->by];
+	}
 	c->stale = stale;
 }
 
@@ -215,14 +219,14 @@ void tlb_judge_range(struct fake_space *s, uintptr_t start, uintptr_t last)
 	}
 }
 
-struct cached *tlb_any_stale(struct fake_space *s, unsigned *cpu)
+struct cached *tlb_any_forgotten(struct fake_space *s, unsigned *cpu)
 {
 	for (*cpu = 0; *cpu < machine.cfg.cpus; ++*cpu) {
 		struct tlb *t = &s->tlb[*cpu];
 
 		for (size_t i = 0; t->n && i < t->nbuckets; i++)
 			for (struct cached *c = t->bucket[i]; c; c = c->next)
-				if (c->stale)
+				if (c->stale && c->stay != machine.stays[c->by])
 					return c;
 	}
 	return NULL;

@@ -818,6 +818,42 @@ Test(fake_own, cpus_on_threads_answer_each_other)
 	cr_assert(innocent());
 }
 
+static unsigned turn;
+
+static void wait_for_turn(unsigned n)
+{
+	while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != n)
+		hal_cpu_relax();
+}
+
+static void forgets_to_flush(void *arg)
+{
+	run_space(&space);
+	hal_pte_xchg(slot(&space, VA, 0), 0);
+	__atomic_store_n(&turn, 1, __ATOMIC_RELEASE);
+	wait_for_turn(2);
+	touch(VA + PAGE);
+	run_space(NULL);
+}
+
+/* Between a change and its flush others may well run; once its maker does, it was forgotten. */
+Test(fake_own, a_flush_may_be_on_its_way_from_another_cpu)
+{
+	start_with((struct fake_config){.ram = 64 << 20, .cpus = 2});
+	map(VA);
+	map(VA + PAGE);
+	cr_assert(touch(VA));
+	turn = 0;
+	cr_assert_eq(fake_cpu_start(1, forgets_to_flush, NULL), 0);
+	wait_for_turn(1);
+	cr_assert(touch(VA + PAGE));
+	fake_core_returned();
+	cr_assert(innocent());
+	__atomic_store_n(&turn, 2, __ATOMIC_RELEASE);
+	fake_cpu_join(1);
+	cr_assert(accused_of(FAKE_STALE_USER));
+}
+
 Test(fake_own, a_machine_can_be_made_again_and_again)
 {
 	for (int i = 0; i < 20; i++) {
