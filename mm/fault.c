@@ -79,8 +79,7 @@ _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why
 {
 	char line[128] = "";
 
-	if (mm)
-		quire_show_walk(from_mm(mm), addr, log_piece, line);
+	quire_show_walk(from_mm(mm), addr, log_piece, line);
 	os_panic(why);
 }
 
@@ -161,8 +160,6 @@ static bool entry_allows(const struct fault_state *f)
 {
 	struct pte_desc d = arch_pte_decode(f->entry, f->level);
 
-	if (f->fi->user && !d.user)
-		return false;
 	return f->fi->access == FAULT_FETCH ? d.x : d.r;
 }
 

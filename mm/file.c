@@ -47,8 +47,7 @@ int deny_write_access(struct file *f)
 
 void allow_write_access(struct file *f)
 {
-	if (f)
-		__atomic_add_fetch(&f->f_inode->i_writecount, 1, __ATOMIC_ACQ_REL);
+	__atomic_add_fetch(&f->f_inode->i_writecount, 1, __ATOMIC_ACQ_REL);
 }
 
 int mapping_map_writable(struct address_space *m)

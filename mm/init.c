@@ -62,10 +62,11 @@ static int init_rooms(const struct quire_config *cfg)
 	if (err)
 		return err;
 	err = vmalloc_init();
-	if (!err)
-		err = trace_init(cfg->trace_ring, cfg->trace_ring_size);
 	if (err)
 		goto slab;
+	err = trace_init(cfg->trace_ring, cfg->trace_ring_size);
+	if (err)
+		goto vmalloc;
 	err = filemap_init();
 	if (err)
 		goto trace;
@@ -75,6 +76,8 @@ static int init_rooms(const struct quire_config *cfg)
 	filemap_exit();
 trace:
 	trace_exit();
+vmalloc:
+	vmalloc_exit();
 slab:
 	slab_exit();
 	return err;

@@ -76,7 +76,7 @@ static int advised_flags(const struct vm_area_struct *vma, int advice, vm_flags_
 		return vma->vm_flags & VM_IO ? -EINVAL : 0;
 	case MADV_WIPEONFORK:
 		*flags |= VM_WIPEONFORK;
-		return vma->vm_file || (vma->vm_flags & VM_SHARED) ? -EINVAL : 0;
+		return vma->vm_file ? -EINVAL : 0;
 	case MADV_KEEPONFORK:
 		*flags &= ~VM_WIPEONFORK;
 		return 0;
@@ -279,7 +279,7 @@ static int madvise_remove(struct vm_area_struct *vma, struct vm_area_struct **pr
 	*prev = NULL;
 	if (vma->vm_flags & VM_LOCKED)
 		return -EINVAL;
-	if (!file || !file->f_mapping)
+	if (!file)
 		return -EINVAL;
 	if ((vma->vm_flags & (VM_SHARED | VM_WRITE)) != (VM_SHARED | VM_WRITE))
 		return -EACCES;

@@ -262,7 +262,7 @@ static vm_fault_t do_page_mkwrite(struct vm_fault *vmf)
 {
 	const struct vm_operations_struct *ops = vmf->vma->vm_ops;
 
-	return ops && ops->page_mkwrite ? ops->page_mkwrite(vmf) : 0;
+	return ops->page_mkwrite ? ops->page_mkwrite(vmf) : 0;
 }
 
 /* Rows file, shmem: a write to shared memory of an object. */
@@ -301,11 +301,10 @@ static vm_fault_t do_fault(struct vm_fault *vmf)
 /* Row reuse: the entry gets its right to write. Table locked; unlocks. */
 static void wp_page_reuse(struct vm_fault *vmf)
 {
-	const unsigned bits = PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+	const unsigned bits = PTE_BIT_W | PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 
 	vmf->row = QUIRE_ROW_REUSE;
-	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, vmf->vma->vm_flags & VM_WRITE
-							       ? bits | PTE_BIT_W : bits, 0));
+	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 	fault_unlock(vmf);
 }
@@ -384,7 +383,7 @@ static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
 	vm_fault_t ret = 0;
 
 	get_page(page);
-	if (vmf->vma->vm_ops && vmf->vma->vm_ops->page_mkwrite) {
+	if (vmf->vma->vm_ops->page_mkwrite) {
 		fault_unlock(vmf);
 		lock_page(page);
 		vmf->page = page;

@@ -40,9 +40,17 @@ static void reserve_init(void)
 	vm_sysctl.user_reserve_kbytes = min(vm_sysctl.user_reserve_kbytes, kb);
 }
 
+static void destroy_caches(void)
+{
+	kmem_cache_destroy(vm_area_cachep);
+	kmem_cache_destroy(mm_cachep);
+	vm_area_cachep = NULL;
+	mm_cachep = NULL;
+}
+
 int mm_virt_init(void)
 {
-	int err;
+	int err = -ENOMEM;
 
 	vm_sysctl = vm_sysctl_default;
 	/* Whatever the page size, a gap of 1 MiB and a window of 16 pages at most. */
@@ -55,9 +63,10 @@ int mm_virt_init(void)
 				      SLAB_HWCACHE_ALIGN, NULL);
 	vm_area_cachep = kmem_cache_create("vm_area_struct", sizeof(struct vm_area_struct), 8, 0,
 					   NULL);
-	if (!mm_cachep || !vm_area_cachep)
-		return -ENOMEM;
-	err = rmap_init();
+	if (mm_cachep && vm_area_cachep)
+		err = rmap_init();
+	if (err)
+		destroy_caches();
 	return err;
 }
 
@@ -65,12 +74,7 @@ void mm_virt_exit(void)
 {
 	ASSERT(list_empty(&mmlist));
 	rmap_exit();
-	if (vm_area_cachep)
-		kmem_cache_destroy(vm_area_cachep);
-	if (mm_cachep)
-		kmem_cache_destroy(mm_cachep);
-	vm_area_cachep = NULL;
-	mm_cachep = NULL;
+	destroy_caches();
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -316,11 +320,10 @@ static bool commit_fits(struct mm_struct *mm)
 {
 	long allowed = vm_commit_limit();
 
-	if (!mm || !os_capable(mm->owner, OS_CAP_SYS_ADMIN))
+	if (!os_capable(mm->owner, OS_CAP_SYS_ADMIN))
 		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
-	if (mm)
-		allowed -= min((long)(mm->total_vm / 32),
-			       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
+	allowed -= min((long)(mm->total_vm / 32),
+		       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
 	return vm_memory_committed() < allowed;
 }
 

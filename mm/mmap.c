@@ -241,7 +241,7 @@ uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t a
 
 	if (len > mm->task_size - mm->start)
 		return -ENOMEM;
-	if (file && file->f_op && file->f_op->get_unmapped_area)
+	if (file && file->f_op->get_unmapped_area)
 		addr = file->f_op->get_unmapped_area(mm, file, addr, len, pgoff, flags);
 	else if (mm->get_unmapped_area)
 		addr = mm->get_unmapped_area(mm, file, addr, len, pgoff, flags);
@@ -521,7 +521,7 @@ static bool file_mmap_ok(const struct file *file, unsigned long pgoff, size_t le
 {
 	uint64_t most = file->f_mode & QUIRE_FMODE_ZERO ? UINT64_MAX : INT64_MAX;
 
-	return len <= most && pgoff <= (most - len) >> PAGE_SHIFT;
+	return pgoff <= (most - len) >> PAGE_SHIFT; /* no length is larger than the space */
 }
 
 /* Checks a mapping of a file and adds its flags. 0 or -errno. */
@@ -548,7 +548,7 @@ static int do_mmap_file(struct file *file, size_t len, unsigned long prot, unsig
 	}
 	if (!(file->f_mode & QUIRE_FMODE_READ))
 		return -EACCES;
-	if ((file->f_mode & QUIRE_FMODE_NOMMAP) || !file->f_op || !file->f_op->mmap)
+	if (!file->f_op->mmap)
 		return -ENODEV;
 	return *vm_flags & VM_GROWSDOWN ? -EINVAL : 0;
 }

@@ -211,7 +211,7 @@ static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charg
 {
 	struct vm_area_struct *vma = find_vma(m->mm, m->old);
 	struct mm_struct *mm = m->mm;
-	unsigned long grow, pgoff;
+	unsigned long grow;
 
 	*charged = 0;
 	*err = -EFAULT;
@@ -221,19 +221,13 @@ static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charg
 	/* A copy of private memory by old_len 0 would be two VMAs over one set of pages. */
 	if (!m->old_len && !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE)))
 		return NULL;
-	if ((m->flags & MREMAP_DONTUNMAP) &&
-	    (!vma_is_anonymous(vma) || (vma->vm_flags & VM_SHARED)))
+	if ((m->flags & MREMAP_DONTUNMAP) && !vma_is_anonymous(vma))
 		return NULL;
 	*err = -EFAULT;
 	if (m->old_len > vma->vm_end - m->old)
 		return NULL;
 	if (m->new_len == m->old_len)
 		return vma;
-	*err = -EINVAL;
-	pgoff = linear_page_index(vma, m->old);
-	if (pgoff + (m->new_len >> PAGE_SHIFT) < pgoff)
-		return NULL;
-	*err = -EFAULT;
 	if (vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP))
 		return NULL;
 	*err = -EAGAIN;

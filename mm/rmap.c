@@ -27,15 +27,16 @@ int rmap_init(void)
 	anon_vma_cachep = kmem_cache_create("anon_vma", sizeof(struct anon_vma), 8, 0, NULL);
 	anon_vma_chain_cachep = kmem_cache_create("anon_vma_chain", sizeof(struct anon_vma_chain), 8,
 						  0, NULL);
-	return anon_vma_cachep && anon_vma_chain_cachep ? 0 : -ENOMEM;
+	if (anon_vma_cachep && anon_vma_chain_cachep)
+		return 0;
+	rmap_exit();
+	return -ENOMEM;
 }
 
 void rmap_exit(void)
 {
-	if (anon_vma_chain_cachep)
-		kmem_cache_destroy(anon_vma_chain_cachep);
-	if (anon_vma_cachep)
-		kmem_cache_destroy(anon_vma_cachep);
+	kmem_cache_destroy(anon_vma_chain_cachep);
+	kmem_cache_destroy(anon_vma_cachep);
 	anon_vma_chain_cachep = anon_vma_cachep = NULL;
 }
 

@@ -45,10 +45,8 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 	int err = 0;
 
 	addr &= PAGE_MASK;
-	if (addr < lowest_mmap_addr() || addr < mm->start)
+	if (addr < lowest_mmap_addr())
 		return -EPERM;
-	if (vma->vm_prev && addr < vma->vm_prev->vm_end)
-		return -ENOMEM;
 	if (!guard_gap_kept(vma, addr))
 		return -ENOMEM;
 	if (anon_vma_prepare(vma))

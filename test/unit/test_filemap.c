@@ -315,3 +315,233 @@ Test(filemap, cache_gives_way_to_need)
 	quire_inode_put(inode);
 	machine_down();
 }
+
+/* ---- who waits, and what he finds ---------------------------------------------------------------- */
+
+/* What the owner of the page lock does while somebody waits for it. */
+static void (*owner)(void);
+static struct page *locked;
+static unsigned waits;
+
+void os_wait(const void *key, const uint32_t *word, uint32_t seen)
+{
+	cr_assert_eq(*word, seen, "would sleep for ever");
+	waits++;
+	owner();
+}
+
+static unsigned woken;
+
+void os_wake(const void *key, unsigned n)
+{
+	woken += key == &locked->waiters;
+}
+
+static void lets_go(void)
+{
+	unlock_page(locked);
+}
+
+static void takes_it_out(void)
+{
+	delete_from_page_cache(locked);
+	unlock_page(locked);
+}
+
+static struct quire_inode *inode_of(unsigned pages, unsigned flags)
+{
+	static int gone;
+	struct quire_inode *inode = quire_inode_create(&source, &gone, 7, 3, flags);
+
+	cr_assert_eq(quire_inode_truncate(inode, pages * PAGE_SIZE), 0);
+	return inode;
+}
+
+Test(filemap, the_page_lock)
+{
+	struct quire_inode *inode;
+	struct page *page;
+
+	machine_up(64 * MIB, 1);
+	inode = inode_of(4, 0);
+	quire_inode_populate(inode, 0, 4 * PAGE_SIZE);
+	locked = find_lock_page(&inode->i_mapping, 1);
+	owner = lets_go;
+	page = find_lock_page(&inode->i_mapping, 1);
+	cr_expect_eq(page, locked);
+	cr_expect_eq(waits, 1);
+	cr_expect_eq(woken, 1);
+	put_page(page);
+	/* It left the file while he waited: then it is not the file's page any more. */
+	owner = takes_it_out;
+	cr_expect_null(find_lock_page(&inode->i_mapping, 1));
+	cr_expect_eq(waits, 2);
+	put_page(page);
+	/* Whoever truncates waits too, and finds it gone. */
+	locked = find_lock_page(&inode->i_mapping, 2);
+	truncate_inode_pages(&inode->i_mapping, 2, 3);
+	cr_expect_eq(waits, 3);
+	cr_expect_eq(quire_inode_cached_pages(inode), 2);
+	put_page(locked);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+static struct quire_inode *reading;
+static bool resident;
+
+static int asking_readpage(struct quire_inode *inode, uint64_t index, void *dst)
+{
+	resident |= page_cache_resident(&inode->i_mapping, index);
+	cr_expect_eq(invalidate_mapping_pages(&inode->i_mapping, index, index + 1), 0,
+		     "nobody takes it away");
+	memset(dst, 1, PAGE_SIZE);
+	return 0;
+}
+
+static const struct quire_inode_ops asking = {asking_readpage, NULL};
+
+Test(filemap, a_page_that_is_being_read)
+{
+	struct page *page;
+	char c;
+
+	machine_up(64 * MIB, 1);
+	reading = quire_inode_create(&asking, NULL, 7, 3, 0);
+	quire_inode_truncate(reading, 2 * PAGE_SIZE);
+	cr_expect_eq(quire_inode_read(reading, 5, (uintptr_t)&c, 1, false), 1);
+	cr_expect_not(resident, "not while it is not valid");
+	cr_expect(page_cache_resident(&reading->i_mapping, 0));
+	cr_expect_not(page_cache_resident(&reading->i_mapping, 1));
+	/* Beyond the end everything is zero, whatever the source says. */
+	cr_assert_eq(filemap_get_page(&reading->i_mapping, 9, &page, NULL), 0);
+	for (unsigned i = 0; i < PAGE_SIZE; i++)
+		cr_assert_eq(((char *)page_address(page))[i], 0);
+	unlock_page(page);
+	put_page(page);
+	quire_inode_put(reading);
+	machine_down();
+}
+
+/* Nodes of the tree run out where nobody may sleep: they are fetched where one may. */
+Test(filemap, nodes_are_fetched_outside)
+{
+	const struct quire_fault_attr one_of_two = {.probability = 50, .interval = 1, .times = -1};
+	const struct quire_fault_attr all = {.probability = 100, .interval = 1, .times = -1};
+	struct quire_inode *inode;
+	unsigned written = 0;
+	uint64_t hits;
+	char c = 'x';
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	quire_inode_write(inode, 0, (uintptr_t)&c, 1, false);
+	hits = quire_inject_hits(QUIRE_INJECT_SLAB);
+	quire_inject_attr(QUIRE_INJECT_SLAB, &one_of_two);
+	for (unsigned i = 1; i < 40; i++) {
+		long r = quire_inode_write(inode, i * 77777ull * PAGE_SIZE, (uintptr_t)&c, 1, false);
+
+		cr_expect(r == 1 || r == -ENOMEM, "%u: %ld", i, r);
+		written += r == 1;
+	}
+	cr_expect_gt(quire_inject_hits(QUIRE_INJECT_SLAB), hits + 5);
+	cr_expect_gt(written, 10, "%u", written);
+	cr_expect_eq(quire_inode_cached_pages(inode), 1 + written);
+	quire_inject_attr(QUIRE_INJECT_SLAB, &all);
+	cr_expect_eq(quire_inode_write(inode, 1ull << 50, (uintptr_t)&c, 1, false), -ENOMEM);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 1ull << 50, PAGE_SIZE), -ENOSPC);
+	quire_inject_attr(QUIRE_INJECT_SLAB, &(struct quire_fault_attr){0});
+	quire_inject_set(QUIRE_INJECT_PAGE, 1);
+	cr_expect_eq(quire_inode_write(inode, 5, 0, 1, true), -ENOMEM, "nowhere to put it between");
+	quire_inject_set(QUIRE_INJECT_PAGE, 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 1 + written);
+	cr_expect_eq(check_phys(), 0);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, shared_memory_has_no_source)
+{
+	struct quire_inode *inode;
+	char c = 9;
+
+	machine_up(64 * MIB, 1);
+	inode = inode_of(40, QUIRE_S_SHMEM);
+	reads = 0;
+	cr_expect_eq(quire_inode_read(inode, PAGE_SIZE, (uintptr_t)&c, 1, false), 1);
+	cr_expect_eq(c, 0, "a hole");
+	cr_expect_eq(quire_inode_cached_pages(inode), 0);
+	cr_expect_eq(quire_inode_populate(inode, 0, 40 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_inode_populate(inode, 40 * PAGE_SIZE, PAGE_SIZE), 0, "nothing there");
+	cr_expect_eq(quire_inode_populate(inode, 0, 0), 0);
+	cr_expect_eq(reads, 0);
+	cr_expect_eq(invalidate_mapping_pages(&inode->i_mapping, 0, 100), 0, "the only copy");
+	cr_expect_eq(quire_inode_truncate(inode, (uint64_t)INT64_MAX + 1), -EFBIG);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, (uint64_t)INT64_MAX + 1, 1), -EINVAL);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, INT64_MAX, INT64_MAX), -EFBIG);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+Test(filemap, many_pages_at_once)
+{
+	struct quire_inode *inode;
+	struct page *page;
+
+	machine_up(64 * MIB, 1);
+	inode = inode_of(70, 0);
+	quire_inode_populate(inode, 0, 70 * PAGE_SIZE);
+	page = find_get_page(&inode->i_mapping, 3);
+	cr_expect_eq(invalidate_mapping_pages(&inode->i_mapping, 0, 40), 39, "one is held");
+	put_page(page);
+	page = find_lock_page(&inode->i_mapping, 50);
+	cr_expect_eq(invalidate_mapping_pages(&inode->i_mapping, 40, 70), 29, "one is locked");
+	unlock_page(page);
+	put_page(page);
+	quire_inode_populate(inode, 0, 70 * PAGE_SIZE);
+	truncate_inode_pages(&inode->i_mapping, 5, 64);
+	cr_expect_eq(quire_inode_cached_pages(inode), 11);
+	cr_expect_null(fget(NULL));
+	quire_inode_put(inode);
+	machine_down();
+}
+
+/* A sealed file, and one that signals interrupt while it is made. */
+static unsigned dies_in;
+
+bool os_fatal_signal_pending(void)
+{
+	return dies_in && --dies_in == 0;
+}
+
+Test(filemap, allocation_that_is_stopped)
+{
+	struct quire_inode *inode;
+	struct quire_file *f, *plain;
+	struct quire_inode *disk;
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	f = quire_file_open(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/memfd:x (deleted)");
+	dies_in = 3;
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 10 * PAGE_SIZE), -EINTR);
+	cr_expect_eq(quire_inode_size(inode), 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 3, "what was made stays, as in Linux");
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 2 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_GROW), 0);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 3 * PAGE_SIZE), -EPERM);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, 2 * PAGE_SIZE), 0, "nothing grows");
+	cr_expect_eq(quire_inode_fallocate(inode, FALLOC_FL_KEEP_SIZE, 0, 3 * PAGE_SIZE), 0);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_WRITE), 0);
+	cr_expect_eq(quire_file_add_seals(f, F_SEAL_WRITE), 0, "once more is nothing new");
+	cr_expect_eq(quire_inode_fallocate(inode, FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, 0, 1),
+		     -EPERM);
+	disk = inode_of(1, 0);
+	plain = quire_file_open(disk, QUIRE_FMODE_WRITE, "/f");
+	cr_expect_eq(quire_file_add_seals(plain, F_SEAL_GROW), -EINVAL, "not memory");
+	quire_file_put(plain);
+	quire_inode_put(disk);
+	quire_file_put(f);
+	quire_inode_put(inode);
+	machine_down();
+}

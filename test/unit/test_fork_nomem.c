@@ -68,6 +68,8 @@ static void contents_are_right(bool child)
 	cr_assert_eq(load_at(AT(81)), 6);
 	cr_assert_eq(load_at(AT(88)), 7);
 	cr_assert_eq(load_at(AT(2999)), 8);
+	cr_assert_eq(load_at(AT(2 * PTRS_PER_PTE - 1)), 10);
+	cr_assert_eq(load_at(AT(2 * PTRS_PER_PTE)), 11);
 	cr_assert_eq(touch_at(AT(1 << 18)), ACCERR);
 	cr_assert_eq(load_at(AT(96)), 0);
 }
@@ -112,6 +114,10 @@ static void rich_up(void)
 	store_at(AT(88), 7);
 	mmap_at(AT(3000), 2, RW, PRIV | FIX | MAP_GROWSDOWN);
 	store_at(AT(2999), 8);
+	/* Over the border of two tables. */
+	mmap_at(AT(2 * PTRS_PER_PTE - 1), 2, RW, PRIV | FIX);
+	store_at(AT(2 * PTRS_PER_PTE - 1), 10);
+	store_at(AT(2 * PTRS_PER_PTE), 11);
 	mmap_at(AT(1 << 18), 4, RW, PRIV | FIX);
 	store_at(AT(1 << 18), 9);
 	mprotect_at(AT(1 << 18), 2, PROT_NONE);

@@ -2,6 +2,7 @@
 /* The monitor's looks: what they say of a VMA, of frames of every kind, and of faults. */
 #include "space.h"
 
+#include "mm/fault.h"
 #include "mm/vmstat.h"
 
 static struct text t;
@@ -117,5 +118,50 @@ Test(look, mapped_counters)
 	cr_expect_eq(node_page_state(NR_ANON_MAPPED), anon + 1);
 	cr_expect_eq(node_page_state(NR_FILE_MAPPED), file);
 	quire_file_put(f);
+	space_down();
+}
+
+/* Pages of files, of the kernel's, and one whose reverse map does not find all. */
+Test(look, pages_of_other_kinds)
+{
+	struct quire_file *f;
+	struct page *page;
+	void *own;
+
+	space_up();
+	f = file_new(4, FRW);
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 1);
+	mmap_file(AT(4), 2, RW, MAP_SHARED | FIX, f, 1);
+	store_at(AT(0), 1);
+	store_at(AT(4), 1);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	cr_expect(strstr(page_look(pfn_at(AT(0))), ", of a file, index 0x1\n"), "%s", t.s);
+	cr_expect_eq(count_of(t.s, "mapped at"), 2, "%s", t.s);
+	page->_mapcount++;
+	page->_refcount++;
+	cr_expect(strstr(page_look(pfn_at(AT(0))), "  the reverse map finds 2 of 3 entries\n"), "%s",
+		  t.s);
+	page->_mapcount--;
+	page->_refcount--;
+	/* Read in one place of three; the others are passed over. */
+	mmap_file(AT(8), 2, RW, MAP_PRIVATE | FIX, f, 1);
+	store_at(AT(8), 7);
+	mmap_file(AT(10000), 2, RW, MAP_PRIVATE | FIX, f, 1);
+	cr_expect_eq(count_of(page_look(pfn_at(AT(0))), "mapped at"), 2, "%s", t.s);
+	load_at(AT(9));
+	madvise_at(AT(9), 1, 4);
+	cr_expect_eq(count_of(page_look(pfn_at(AT(0))), "mapped at"), 2);
+	own = quire_alloc_pages(0, QUIRE_GFP_ZERO);
+	cr_assert_eq(quire_mm_install_special(cur, AT(60), PS, PROT_READ,
+					      &(const void *){own}, "[own]"), 0);
+	load_at(AT(60));
+	cr_expect(strstr(page_look(page_to_pfn(virt_to_page(own)).n),
+			 "the reverse map finds 0 of 1 entries"), "%s", t.s);
+	munmap_at(AT(60), 1);
+	cr_expect(strstr(page_look(page_to_pfn(virt_to_page(own)).n), "1 references, 0 entries"));
+	quire_free_pages(own, 0);
+	quire_file_put(f);
+	cr_expect_str_eq(fault_row_name(QUIRE_ROW_COW), "cow");
+	cr_expect_str_eq(fault_row_name(QUIRE_ROW_MAX), "?");
 	space_down();
 }

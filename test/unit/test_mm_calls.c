@@ -3,7 +3,7 @@
  * Branches of the memory calls that no program of the kernel here reaches: objects that change what
  * they are mapped as, special areas, hooks that choose addresses, limits met at every place.
  */
-#include "space.h"
+#include "object.h"
 
 #define MAYMOVE	  1
 #define FIXED_TO  3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
@@ -14,39 +14,6 @@
 #define FAULTED	  (-14)
 
 /* ---- objects with a will of their own ---------------------------------------------------------- */
-
-static const struct file_operations *real_ops;
-static vm_flags_t object_flags;
-static int object_error;
-static uintptr_t object_place;
-
-static int own_mmap(struct file *file, struct vm_area_struct *vma)
-{
-	int err = object_error ? object_error : real_ops->mmap(file, vma);
-
-	vma->vm_flags |= object_flags;
-	return err;
-}
-
-static uintptr_t own_place(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
-			   unsigned long pgoff, unsigned long flags)
-{
-	return object_place;
-}
-
-static const struct file_operations own_ops = {.mmap = own_mmap};
-static const struct file_operations placing_ops = {.mmap = own_mmap, .get_unmapped_area = own_place};
-
-static struct quire_file *object(const struct file_operations *ops)
-{
-	struct quire_file *f = file_new(16, FRW);
-
-	real_ops = to_file(f)->f_op;
-	to_file(f)->f_op = ops;
-	object_flags = 0;
-	object_error = 0;
-	return f;
-}
 
 Test(mm_calls, an_object_changes_flags)
 {

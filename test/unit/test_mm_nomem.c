@@ -270,6 +270,27 @@ static void zeros(void)
 	touch_at(AT(100));
 }
 
+/* The only reference of the file is the mapping's. */
+static void file_private(void)
+{
+	struct quire_file *f = file_new(4, FRW);
+
+	cr_assert_eq(mmap_file(AT(0), 4, RW, MAP_PRIVATE | FIX, f, 0), (long)AT(0));
+	quire_file_put(f);
+}
+
+static long fault_in_copy(void)
+{
+	return quire_fault_in(cur, AT(2), true);
+}
+
+static long special(void)
+{
+	const void *pages[1] = {page_address(zero_page)};
+
+	return quire_mm_install_special(cur, AT(40), PS, PROT_READ, pages, "[own]");
+}
+
 static const struct op ops[] = {
 	{"mmap", nothing, map_new, {-ENOMEM}, 1},
 	{"mmap over the middle", area, map_middle, {-ENOMEM}, 4},
@@ -308,6 +329,9 @@ static const struct op ops[] = {
 	{"a fault", untouched, fault, {-KILLED}, 3},
 	{"a fault that copies", zeros, fault_copy, {-KILLED}, 3},
 	{"a fault on shared memory", shared, fault_file, {-KILLED}, 1},
+	{"a fault on private memory of a file", file_private, fault_file, {-KILLED}, 3},
+	{"the same for the kernel", file_private, fault_in_copy, {-ENOMEM}, 3},
+	{"a special mapping", nothing, special, {-ENOMEM}, 2},
 };
 
 static bool expected(const struct op *op, long r)

@@ -27,6 +27,39 @@ static void free_all(struct mm_struct *mm, uintptr_t a)
 	cr_expect_eq(mm->pgtables_bytes, 0);
 }
 
+/* Each name that makes a table says when there is no memory for it; what is above stays. */
+static void names_fail(struct mm_struct *mm, uintptr_t addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+#define FAILS(x)                                            \
+	({                                                  \
+		uint64_t hits_ = quire_inject_hits(QUIRE_INJECT_PAGE); \
+		bool none_;                                 \
+		quire_inject_set(QUIRE_INJECT_PAGE, 1);     \
+		none_ = !(x);                               \
+		quire_inject_set(QUIRE_INJECT_PAGE, 0);     \
+		cr_expect_eq(quire_inject_hits(QUIRE_INJECT_PAGE) - hits_, none_, "%s", #x); \
+		none_;                                      \
+	})
+	cr_expect_eq(FAILS(p4d_alloc(mm, pgd, addr)), PT_HAS_P4D);
+	cr_expect_eq(pgd_none(*pgd), PT_HAS_P4D);
+	p4d = p4d_alloc(mm, pgd, addr);
+	cr_expect_eq(FAILS(pud_alloc(mm, p4d, addr)), PT_HAS_PUD);
+	cr_expect_eq(p4d_none(*p4d), PT_HAS_PUD);
+	pud = pud_alloc(mm, p4d, addr);
+	cr_expect_eq(FAILS(pmd_alloc(mm, pud, addr)), PT_HAS_PMD);
+	cr_expect_eq(pud_none(*pud), PT_HAS_PMD);
+	pmd = pmd_alloc(mm, pud, addr);
+	cr_expect(FAILS(pte_alloc(mm, pmd) == 0));
+	cr_expect(pmd_none(*pmd));
+	/* An empty range frees nothing, and leads to no harm. */
+	free_pgd_range(&(struct mmu_gather){.mm = mm}, addr, addr, 0, 0);
+}
+
 static void names_on(unsigned levels)
 {
 	struct mm_struct *mm;
@@ -35,6 +68,7 @@ static void names_on(unsigned levels)
 	space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .levels = levels});
 	mm = mm_now();
 	cr_expect_eq(pt_find(mm, AT(3)), NULL);
+	names_fail(mm, AT(3));
 	pte = map_by_names(mm, AT(3));
 	cr_expect_eq(pte, pt_find(mm, AT(3)));
 	cr_expect_eq(pte, pt_make(mm, AT(3)));

@@ -170,3 +170,64 @@ Test(proc_mm, sysctls)
 	cr_expect_eq(quire_sysctl_get("min_free_kbytes", &v), 0);
 	space_down();
 }
+
+/* Pages by what was done to them: freed lazily, used, shared; and names of every kind. */
+Test(proc_mm, smaps_of_odd_pages)
+{
+	struct page *page;
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	store_at(AT(1), 1);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	cr_expect_eq(madvise_at(AT(0), 1, 8), 0);
+	quire_clear_refs(cur, 1);
+	/* What reclaim does to a page that MADV_FREE gave it. */
+	page_clear(page, PG_swapbacked);
+	t.n = 0;
+	quire_show_smaps(cur, text_emit, &t);
+	cr_expect(strstr(t.s, PS == 4096 ? "\nLazyFree:              4 kB\n"
+					 : "\nLazyFree:             16 kB\n"), "%s", t.s);
+	cr_expect(strstr(t.s, "\nReferenced:            0 kB\n"), "%s", t.s);
+	page_set(page, PG_dirty);
+	page_set(page, PG_referenced);
+	t.n = 0;
+	quire_show_smaps(cur, text_emit, &t);
+	cr_expect(strstr(t.s, "\nLazyFree:              0 kB\n"), "%s", t.s);
+	cr_expect_not(strstr(t.s, "\nReferenced:            0 kB\n"), "%s", t.s);
+	page_clear(page, PG_dirty);
+	page_clear(page, PG_referenced);
+	page_set(page, PG_swapbacked);
+	/* A flag that Linux has no letters for. */
+	find_vma(mm_now(), AT(0))->vm_flags |= 1ul << 40;
+	t.n = 0;
+	quire_show_smaps(cur, text_emit, &t);
+	cr_expect(strstr(t.s, " sd ?? \n"), "%s", t.s);
+	find_vma(mm_now(), AT(0))->vm_flags &= ~(1ul << 40);
+	space_down();
+}
+
+Test(proc_mm, walks_of_odd_entries)
+{
+	struct pte_desc d, was;
+	pte_t *pte;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	pte = pt_find(mm_now(), AT(0));
+	was = pte_desc(pte_get(pte));
+	hal_pte_xchg(pte, pte_make((struct pte_desc){.kind = PTE_CORRUPT}));
+	t.n = 0;
+	quire_show_walk(cur, AT(0), text_emit, &t);
+	cr_expect(strstr(t.s, " corrupt\n"), "%s", t.s);
+	d = was;
+	d.w = d.user = d.accessed = d.dirty = d.soft_dirty = false;
+	hal_pte_xchg(pte, pte_make(d));
+	t.n = 0;
+	quire_show_walk(cur, AT(0), text_emit, &t);
+	cr_expect(strstr(t.s, " r---\n"), "%s", t.s);
+	hal_pte_xchg(pte, pte_make(was));
+	space_down();
+}

@@ -231,12 +231,13 @@ static void file_mapped(void)
 	quire_drop_caches();
 }
 
-static bool file_is_free(void)
+/* No page of the file is locked, nor what leads to its areas. */
+static bool pages_are_free(void)
 {
 	struct address_space *m = to_file(file)->f_mapping;
 	struct vm_area_struct *v = find_vma(mm_now(), AT(0));
 
-	if (rwsem_is_locked(&m->host->i_rwsem) || rwsem_is_locked(&m->i_mmap_rwsem) ||
+	if (rwsem_is_locked(&m->i_mmap_rwsem) ||
 	    (v && v->anon_vma && rwsem_is_locked(&v->anon_vma->root->rwsem)))
 		return false;
 	for (uint64_t i = 0; i < 4; i++) {
@@ -251,6 +252,11 @@ static bool file_is_free(void)
 			return false;
 	}
 	return true;
+}
+
+static bool file_is_free(void)
+{
+	return pages_are_free() && !rwsem_is_locked(&to_file(file)->f_inode->i_rwsem);
 }
 
 static void load_ones(void)
@@ -295,6 +301,57 @@ static void punches_file(void)
 static void drops_file(void)
 {
 	quire_drop_caches();
+}
+
+/* The other way round: the file shrinks, and somebody faults a page in before it is gone. */
+static void one_page_read(void)
+{
+	file_mapped();
+	load_at(AT(1));
+}
+
+static void touches_file(void)
+{
+	struct fault_info fi = {.addr = AT(0), .access = FAULT_READ, .user = true};
+	struct quire_fault_result res;
+
+	quire_page_fault(cur, &fi, &res);
+	cr_assert(res.outcome == QUIRE_FAULT_DONE || res.sig == 7);
+}
+
+Test(races, files_that_shrink, .timeout = 60)
+{
+	static void (*const all[])(void) = {touches_file, reads_file, drops_file};
+
+	races_up();
+	may = pages_are_free;
+	for (how = MAP_SHARED; how <= MAP_PRIVATE; how++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+			file = file_new(4, FRW);
+			other = all[i];
+			explore(one_page_read, cuts_file, grown_again);
+			explore(one_page_read, punches_file, grown_again);
+			quire_file_put(file);
+		}
+	}
+	machine_down();
+}
+
+Test(races, files_in_a_window, .timeout = 60)
+{
+	static void (*const all[])(void) = {reads, writes, cuts_file, gives_back};
+
+	races_up();
+	may = file_is_free;
+	for (how = MAP_SHARED; how <= MAP_PRIVATE; how++) {
+		for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+			file = file_new(4, FRW);
+			other = all[i];
+			explore(one_page_read, load_ones, grown_again);
+			quire_file_put(file);
+		}
+	}
+	machine_down();
 }
 
 Test(races, files, .timeout = 60)

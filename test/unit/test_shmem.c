@@ -313,3 +313,18 @@ Test(shmem, every_allocation_may_fail)
 		}
 	space_down();
 }
+
+/* Sealed against writes to come: a private mapping is still one's own, a shared one never writes. */
+Test(shmem, private_mappings_of_a_sealed_file)
+{
+	memfd_up(4);
+	OK(quire_file_add_seals(f, F_SEAL_FUTURE_WRITE) == 0);
+	OK(mmap_file(AT(0), 1, RW, MAP_PRIVATE | FIX, f, 0) == (long)AT(0));
+	OK(store_at(AT(0), 3) == 0);
+	OK(file_word(0) == 0);
+	OK(mmap_file(AT(2), 1, PROT_READ, MAP_PRIVATE | FIX, f, 0) == (long)AT(2));
+	OK(mprotect_at(AT(2), 1, RW) == 0);
+	OK(mmap_file(AT(4), 1, PROT_READ, MAP_SHARED | FIX, f, 0) == (long)AT(4));
+	OK(mprotect_at(AT(4), 1, RW) == -EACCES);
+	memfd_down();
+}

@@ -163,3 +163,102 @@ Test(trace, page_events_on_request)
 	cr_expect_eq(records()[1].w[1], 2);
 	machine_down();
 }
+
+/* Events of pages and objects: wanted before the trace runs, and while it does. */
+Test(trace, kinds_asked_for_before_and_after)
+{
+	uint64_t head;
+
+	up(256, 1);
+	trace_set_pages(true);
+	trace_set_kmem(true);
+	free_pages(__get_free_pages(GFP_KERNEL, 0), 0);
+	cr_expect_eq(ring->head, 0, "not yet");
+	quire_trace_enable(true);
+	free_pages(__get_free_pages(GFP_KERNEL, 0), 0);
+	head = ring->head;
+	cr_expect_geq(head, 2);
+	quire_kfree(quire_kmalloc(24, 0));
+	cr_expect_geq(ring->head, head + 2);
+	quire_trace_enable(false);
+	head = ring->head;
+	quire_kfree(quire_kmalloc(24, 0));
+	free_pages(__get_free_pages(GFP_KERNEL, 0), 0);
+	cr_expect_eq(ring->head, head);
+	quire_trace_enable(true);
+	trace_set_kmem(false);
+	trace_set_pages(false);
+	quire_kfree(quire_kmalloc(24, 0));
+	free_pages(__get_free_pages(GFP_KERNEL, 0), 0);
+	cr_expect_eq(ring->head, head);
+	trace_set_kmem(true);
+	quire_kfree(quire_kmalloc(24, 0));
+	cr_expect_geq(ring->head, head + 2, "and again, while it runs");
+	machine_down();
+}
+
+Test(trace, without_a_ring)
+{
+	struct quire_trace_record r;
+
+	machine_up(64 * MIB, 1);
+	quire_trace_enable(true);
+	cr_expect_not(quire_trace_enabled(), "nowhere to write");
+	cr_expect_eq(quire_trace_last(&r, 1), 0);
+	trace_set_pages(true);
+	trace_set_kmem(true);
+	quire_kfree(quire_kmalloc(24, 0));
+	trace_write(QUIRE_TR_MARKER, &(uint64_t){1}, 1);
+	machine_down();
+	/* A ring that does not begin at a word, though large enough. */
+	cr_assert_eq(fake_machine_create(NULL), 0);
+	cr_expect_lt(quire_init(&(struct quire_config){.trace_ring = memory + 4,
+						       .trace_ring_size = sizeof(memory) / 2}), 0);
+	fake_machine_destroy();
+}
+
+/* A writer that waits with interrupts on lets others run; with them off it may not. */
+static unsigned resched;
+static bool others_read; /* once they may run */
+
+void os_cond_resched(void)
+{
+	resched++;
+	if (others_read)
+		ring->tail = ring->head;
+}
+
+static void reads_later(void *arg)
+{
+	while (!__atomic_load_n((bool *)arg, __ATOMIC_ACQUIRE))
+		;
+	for (volatile int i = 0; i < 100000; i++)
+		;
+	__atomic_store_n(&ring->tail, ring->head, __ATOMIC_RELEASE);
+}
+
+Test(trace, who_waits_lets_others_run)
+{
+	irqflags_t flags;
+	bool go = false;
+
+	up(64, 2);
+	ring->reader = 1;
+	others_read = true;
+	quire_trace_enable(true);
+	for (uint64_t i = 0; i < 65; i++)
+		quire_trace_words(QUIRE_TR_MARKER, &i, 1);
+	cr_expect_gt(resched, 0);
+	while (ring->head - ring->tail < 64)
+		quire_trace_words(QUIRE_TR_MARKER, &(uint64_t){0}, 1);
+	resched = 0;
+	fake_cpu_start(1, reads_later, &go);
+	flags = hal_irq_save();
+	__atomic_store_n(&go, true, __ATOMIC_RELEASE);
+	quire_trace_words(QUIRE_TR_MARKER, &(uint64_t){0}, 1);
+	hal_irq_restore(flags);
+	fake_cpu_join(1);
+	cr_expect_eq(resched, 0);
+	cr_expect_eq(ring->stalled, 0);
+	machine_down();
+}
