@@ -240,7 +240,7 @@ static int pt_for_each_below(struct mm_struct *mm, pteval_t *table, unsigned lev
 		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
 		int err;
 
-		if (!v)
+		if (unlikely(!v)) /* noted, and not there yet */
 			continue;
 		from = max(start, base + ((uintptr_t)i << pt_shift(level)));
 		to = pt_addr_end(from, end, level);
@@ -292,7 +292,7 @@ static void pt_free_below(struct mmu_gather *tlb, pteval_t *table, unsigned leve
 		uintptr_t first = base + ((uintptr_t)i << pt_shift(level));
 		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
 
-		if (!v)
+		if (unlikely(!v)) /* noted, and not there yet */
 			continue;
 		from = max(start, first);
 		to = pt_addr_end(from, end, level);

@@ -3,6 +3,8 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
+#include "mm/kmap.h"
+#include "mm/vmstat.h"
 
 #define MIB (1ull << 20)
 
@@ -66,6 +68,28 @@ Test(init, machines_that_are_too_small)
 	fake_machine_destroy();
 }
 
+/* From nothing to enough: each either starts or says that it cannot. */
+Test(init, machines_of_every_small_size)
+{
+	unsigned started = 0;
+
+	cr_expect_eq(node_page_state(NR_FILE_PAGES), 0, "before there is a machine");
+	for (unsigned pages = 1; pages < 3000; pages += pages < 300 ? 1 : 97) {
+		struct mem_range r = {0, pages * PAGE_SIZE, MEM_RAM, "small"};
+
+		if (fake_machine_create(&(struct fake_config){.ranges = &r, .nranges = 1}))
+			continue;
+		if (quire_init(NULL) == 0) {
+			started++;
+			cr_expect_eq(check_phys(), 0);
+			cr_expect_eq(quire_exit(), 0, "%u pages", pages);
+		}
+		fake_machine_destroy();
+		cr_assert_eq(bugs, 0, "%u pages", pages);
+	}
+	cr_expect_gt(started, 5);
+}
+
 Test(init, bad_trace_ring)
 {
 	static _Alignas(64) char ring[16];
@@ -98,5 +122,21 @@ Test(init, public_memory)
 	cr_expect_eq(before.free_pages, after.free_pages);
 	cr_expect_eq(before.slab_pages, after.slab_pages);
 	cr_expect_eq(after.managed_pages, before.managed_pages);
+	machine_down();
+}
+
+/* Tables for the kernel's own range, once the buddy is up: none is told as none. */
+Test(init, kernel_tables_that_fail)
+{
+	unsigned long before;
+
+	machine_up(64 * MIB, 1);
+	before = kmap_table_pages();
+	quire_inject_set(QUIRE_INJECT_PAGE, 1);
+	cr_expect_eq(kmap_table_alloc(NULL).n, UINT64_MAX);
+	quire_inject_set(QUIRE_INJECT_PAGE, 0);
+	cr_expect_eq(kmap_table_pages(), before);
+	cr_expect_neq(kmap_table_alloc(NULL).n, UINT64_MAX);
+	cr_expect_eq(kmap_table_pages(), before + 1);
 	machine_down();
 }

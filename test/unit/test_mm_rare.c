@@ -638,3 +638,80 @@ Test(mm_rare, many_areas_of_one_file)
 	quire_file_put(f);
 	space_down();
 }
+
+/* Spaces that cannot be made, and promises to those without rights. */
+Test(mm_rare, spaces_that_cannot_be_made)
+{
+	struct quire_mm_params p = {.owner = NULL};
+	struct quire_mm *mm;
+	unsigned failed = 0;
+	uint64_t before;
+
+	space_up();
+	quire_mm_put(quire_mm_create(&p));
+	before = free_pages_now();
+	for (unsigned kind = 0; kind < QUIRE_INJECT_KINDS; kind++)
+		for (unsigned n = 1; n < 4; n++) {
+			quire_inject_set(kind, n);
+			mm = quire_mm_create(&p);
+			quire_inject_set(kind, 0);
+			failed += !mm;
+			if (mm)
+				quire_mm_put(mm);
+			cr_assert_eq(free_pages_now(), before);
+		}
+	cr_expect_geq(failed, 2);
+	quire_sysctl_set("overcommit_memory", 2);
+	quire_sysctl_set("overcommit_kbytes", 20 * PS / 1024);
+	quire_sysctl_set("user_reserve_kbytes", 0);
+	quire_sysctl_set("admin_reserve_kbytes", 10 * PS / 1024);
+	cr_expect_eq(mmap_at(AT(0), 12, RW, PRIV | FIX), (long)AT(0), "what is kept back is for him");
+	munmap_at(AT(0), 12);
+	no_caps = true;
+	cr_expect_eq(mmap_at(AT(0), 12, RW, PRIV | FIX), -ENOMEM);
+	cr_expect_eq(mmap_at(AT(0), 9, RW, PRIV | FIX), (long)AT(0));
+	no_caps = false;
+	space_down();
+}
+
+/* A stack that promised nothing promises nothing as it grows; memory that nobody may touch needs no
+ * distance from it. */
+Test(mm_rare, stacks_of_other_kinds)
+{
+	long committed;
+
+	space_up();
+	mmap_at(AT(990), 1, PROT_NONE, PRIV | FIX);
+	mmap_at(AT(1000), 1, RW, PRIV | FIX | MAP_GROWSDOWN | MAP_NORESERVE);
+	committed = vm_memory_committed();
+	cr_expect_eq(store_at(AT(991), 1), 0, "up to its very border");
+	cr_expect_eq(vm_memory_committed(), committed);
+	cr_expect_eq(store_at(AT(990), 1), ACCERR);
+	EXPECT_LAYOUT("990-991:---p 991-1001:rw-p");
+	space_down();
+}
+
+Test(mm_rare, populating)
+{
+	struct quire_file *f;
+	uint64_t minor, major;
+
+	space_up();
+	f = file_new(4, FRW);
+	quire_drop_caches();
+	mmap_file(AT(0), 2, PROT_READ, MAP_PRIVATE | FIX | MAP_POPULATE, f, 0);
+	quire_mm_faults(cur, &minor, &major);
+	cr_expect_eq(major, 2, "each had to be read");
+	cr_expect(present_at(AT(0)) && present_at(AT(1)));
+	mmap_at(AT(8), 4, RW, PRIV | FIX);
+	dies_in = 1;
+	cr_expect_eq(CALL(quire_mlock(cur, AT(8), 4 * PS, 0)), -EINTR, "nothing was done yet");
+	dies_in = 0;
+	/* Only locked when it comes: what may not be written is not marked as wanted. */
+	mmap_at(AT(16), 2, PROT_READ, PRIV | FIX);
+	cr_expect_eq(CALL(quire_mlock(cur, AT(16), 2 * PS, 1)), 0);
+	cr_expect_not(present_at(AT(16)));
+	cr_expect_eq(CALL(quire_munlock(cur, AT(16), -8 * PS)), -EINVAL, "wraps");
+	quire_file_put(f);
+	space_down();
+}

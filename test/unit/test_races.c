@@ -8,6 +8,7 @@
 #include "space.h"
 
 #include "arch/fake/machine.h"
+#include "mm/migrate.h"
 
 static void (*other)(void);    /* what the second thread does, once */
 static bool (*may)(void);      /* false: it would wait for what the first one holds */
@@ -373,5 +374,49 @@ Test(races, files, .timeout = 60)
 		}
 	}
 	cr_expect_gt(n, 40, "%u points", n);
+	machine_down();
+}
+
+/* ---- pages on the move --------------------------------------------------------------------------- */
+
+static bool moved;
+
+static void moves_page(void)
+{
+	struct page *fresh = alloc_pages(GFP_KERNEL, 0), *page;
+
+	cr_assert(fresh && migrate_begin());
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	moved = pfn_at(AT(0)) && get_page_unless_zero(page);
+	if (moved)
+		moved = migrate_page(page, fresh) == 0;
+	else
+		__free_pages(fresh, 0);
+	migrate_end();
+}
+
+static void written(void)
+{
+	born();
+	store_at(AT(0), 6);
+}
+
+static void six_or_nothing(void)
+{
+	uint64_t v = load_at(AT(0));
+
+	cr_assert(v == 6 || v == 0, "%llu", (unsigned long long)v);
+	store_first();
+	seven();
+}
+
+/* The second thread gives the page back while only a note stands where it was. */
+Test(races, given_back_on_the_move, .timeout = 60)
+{
+	races_up();
+	other = gives_back;
+	may = NULL;
+	explore(written, moves_page, six_or_nothing);
+	cr_expect(moved, "the last time nobody was in the way");
 	machine_down();
 }
