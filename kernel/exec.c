@@ -90,6 +90,8 @@ struct new_stack {
 	uintptr_t sp;	    /* grows down from the top */
 	uintptr_t execfn;
 	uintptr_t strings;  /* the first of the argument strings, in ascending order from here */
+	struct quire_mm_random random;
+	bool randomised;
 };
 
 /*
@@ -99,7 +101,7 @@ struct new_stack {
 static int put_strings(struct quire_mm *mm, const char *path, const struct exec_args *a,
 		       bool exec, struct new_stack *st)
 {
-	uintptr_t top = hal_stack_top();
+	uintptr_t top = hal_stack_top() - st->random.stack;
 	size_t name = strlen(path) + 1, used = sizeof(long) + name + a->bytes, size;
 	int err;
 
@@ -174,7 +176,7 @@ static int put_tables(const struct exec_args *a, const struct elf_image *img, st
 {
 	const char *platform = hal_elf_platform(), *s = a->buf;
 	uint64_t random[2] = {hal_entropy(), hal_entropy()};
-	uintptr_t p = st->sp & ~15ul, u_platform = 0, u_random, at = st->strings;
+	uintptr_t p = (st->sp - st->random.sp) & ~15ul, u_platform = 0, u_random, at = st->strings;
 	struct table t = {.n = 0};
 	size_t room = (size_t)a->argc + (size_t)a->envc + 3 + 40;
 	int err = 0;
@@ -264,13 +266,23 @@ static void take_space(struct process *p, struct quire_mm *mm)
 	process_exec_done(p);
 }
 
+/* Behind the image; if places are random, some way behind it, and the heap of a PIE, which lies
+ * among the maps, goes where 5.10 would have put a PIE with an interpreter. */
+static uintptr_t start_of_heap(const struct elf_image *img, const struct new_stack *st)
+{
+	if (!st->randomised)
+		return img->brk;
+	return ALIGN_UP(img->bias ? hal_stack_top() / 3 * 2 : img->brk, PAGE_SIZE) + st->random.brk;
+}
+
 static void set_layout(struct quire_mm *mm, const struct elf_image *img,
 		       const struct exec_args *a, const struct new_stack *st)
 {
+	uintptr_t heap = start_of_heap(img, st);
 	struct quire_mm_layout l = {
 		.start_code = img->start_code, .end_code = img->end_code,
 		.start_data = img->start_data, .end_data = img->end_data,
-		.start_brk = img->brk, .brk = img->brk,
+		.start_brk = heap, .brk = heap,
 		.start_stack = st->sp, .arg_start = st->strings,
 	};
 	const char *s = a->buf;
@@ -300,8 +312,10 @@ static int build(struct quire_mm *mm, struct file *f, const char *path, struct e
 		 struct elf_image *img)
 {
 	struct new_stack st;
-	int err = put_strings(mm, path, a, img->exec_stack, &st);
+	int err;
 
+	st.randomised = quire_mm_random(&st.random);
+	err = put_strings(mm, path, a, img->exec_stack, &st);
 	if (!err && f)
 		err = elf_map_image(mm, f, img);
 	if (err)

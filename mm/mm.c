@@ -7,10 +7,12 @@
 #include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/fault.h"
+#include "mm/init.h"
 #include "mm/lockrank.h"
 #include "mm/memory.h"
 #include "mm/mmzone.h"
 #include "mm/page_alloc.h"
+#include "mm/param.h"
 #include "mm/rmap.h"
 #include "mm/slab.h"
 #include "mm/vmstat.h"
@@ -30,6 +32,7 @@ bool mm_aslr;
 struct list_head mmlist = LIST_HEAD_INIT(mmlist);
 spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
 static struct kmem_cache *mm_cachep;
+static uint64_t random_state; /* atomic; the seed, and a step for each number taken */
 
 /* What strict overcommit keeps back: a 32nd of the memory that is free now, at most. */
 static void reserve_init(void)
@@ -38,6 +41,25 @@ static void reserve_init(void)
 
 	vm_sysctl.admin_reserve_kbytes = min(vm_sysctl.admin_reserve_kbytes, kb);
 	vm_sysctl.user_reserve_kbytes = min(vm_sysctl.user_reserve_kbytes, kb);
+}
+
+/* The seed decides all that follows; without one it is anybody's guess. */
+static void random_init(void)
+{
+	mm_aslr = init_config.aslr;
+	random_state = boot_param_size("aslr_seed", 0);
+	if (mm_aslr && !random_state)
+		random_state = os_entropy();
+}
+
+/* splitmix64: the n-th number depends on the seed and n, whoever takes it. */
+static uint64_t random_u64(void)
+{
+	uint64_t z = __atomic_add_fetch(&random_state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
 }
 
 static void destroy_caches(void)
@@ -56,6 +78,7 @@ int mm_virt_init(void)
 	/* Whatever the page size, a gap of 1 MiB and a window of 16 pages at most. */
 	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
 	reserve_init();
+	random_init();
 	INIT_LIST_HEAD(&mmlist);
 	pgtable_init();
 	fault_init();
@@ -81,17 +104,24 @@ void mm_virt_exit(void)
 
 #define MMAP_MIN_GAP (128ul << 20)
 
+/* How much lower a random stack may end: 16 GiB, or a 16th of a space smaller than that. */
+static uintptr_t stack_room(uintptr_t top)
+{
+	return min((uintptr_t)16 << 30, PAGE_ALIGN(top / 16));
+}
+
 void arch_pick_mmap_layout(struct mm_struct *mm)
 {
-	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0;
+	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
 	uint64_t gap = rlimit(mm, OS_RLIMIT_STACK), pad = STACK_GUARD_GAP;
 
 	if (mm_aslr) {
 		/* Linux's 28 random bits of pages, and room for a stack 16 GiB lower. */
-		rnd = (os_entropy() & 0xfffffff) << PAGE_SHIFT;
-		pad += (uintptr_t)0x3fffff << PAGE_SHIFT;
+		rnd = (random_u64() & 0xfffffff) << PAGE_SHIFT;
+		pad += stack_room(top);
+		/* A space that small has fewer bits to give. */
 		if (rnd > top / 8)
-			rnd &= ALIGN_DOWN(top / 8, PAGE_SIZE) - 1;
+			rnd %= ALIGN_DOWN(top / 8, PAGE_SIZE);
 	}
 	if (gap + pad > gap)
 		gap += pad;
@@ -100,6 +130,20 @@ void arch_pick_mmap_layout(struct mm_struct *mm)
 	mm->mmap_base = PAGE_ALIGN(top - gap - rnd);
 	if (mm->mmap_base < mm->start || mm->mmap_base > top)
 		mm->mmap_base = top;
+	mm->mmap_legacy_base = mm->start + PAGE_ALIGN(third) + (rnd <= third ? rnd : rnd % third);
+	mm->mmap_legacy_base &= PAGE_MASK;
+}
+
+bool quire_mm_random(struct quire_mm_random *r)
+{
+	*r = (struct quire_mm_random){0};
+	if (!mm_aslr)
+		return false;
+	/* The ranges of 5.10 on x86-64: 22 bits of pages, half a page's worth of lines, 32 MiB. */
+	r->stack = random_u64() % stack_room(hal_mmu_info()->user_end) & PAGE_MASK;
+	r->sp = random_u64() % 8192 & ~15ul;
+	r->brk = random_u64() % (32ul << 20) & PAGE_MASK;
+	return true;
 }
 
 /* The fields of an empty space; no tables yet. */
@@ -190,6 +234,7 @@ static struct mm_struct *mm_dup_empty(struct mm_struct *old, void *owner)
 	mm->task_size = old->task_size;
 	mm->stack_top = old->stack_top;
 	mm->mmap_base = old->mmap_base;
+	mm->mmap_legacy_base = old->mmap_legacy_base;
 	mm->legacy_layout = old->legacy_layout;
 	if (mm_finish(mm)) {
 		kmem_cache_free(mm_cachep, mm);

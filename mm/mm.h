@@ -43,7 +43,7 @@ extern struct vm_sysctl vm_sysctl;
 int mm_virt_init(void);
 /* All spaces must be gone. */
 void mm_virt_exit(void);
-/* mmap_base and the direction of search are randomised (quire_config.aslr). */
+/* Places of new spaces are randomised (quire_config.aslr). */
 extern bool mm_aslr;
 
 extern struct list_head mmlist; /* all spaces, by mm->mmlist */

@@ -80,6 +80,7 @@ struct mm_struct {
 	uintptr_t (*get_unmapped_area)(struct mm_struct *mm, struct file *file, uintptr_t addr,
 				       size_t len, unsigned long pgoff, unsigned long flags);
 	uintptr_t mmap_base;	       /* top-down search starts here */
+	uintptr_t mmap_legacy_base;    /* bottom-up search starts here */
 	uintptr_t stack_top;	       /* where the stack ends: the ceiling of ordinary maps */
 	uintptr_t task_size;	       /* first address beyond the space */
 	uintptr_t start;	       /* first address of the space */

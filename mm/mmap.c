@@ -197,9 +197,8 @@ static uintptr_t lowest_address(struct mm_struct *mm)
 static uintptr_t arch_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, size_t len)
 {
 	uintptr_t top = addr > mm->stack_top ? mm->task_size : mm->stack_top;
-	uintptr_t base = mm->start + PAGE_ALIGN((mm->stack_top - mm->start) / 3);
 
-	return unmapped_area_bottomup(mm, len, base, top);
+	return unmapped_area_bottomup(mm, len, mm->mmap_legacy_base, top);
 }
 
 #ifdef ARCH_MAP_32BIT

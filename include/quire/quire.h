@@ -26,7 +26,7 @@ struct quire_file;      /* an open file: what a mapping holds on to */
 struct quire_config {
 	void *trace_ring;	/* memory for trace records, or NULL: no trace */
 	size_t trace_ring_size; /* bytes, a whole number of pages */
-	bool aslr;		/* randomise mmap base, stack and brk of new spaces */
+	bool aslr;		/* randomise mmap base, stack and brk of new spaces (aslr_seed=N) */
 	bool thp;		/* reserved: transparent huge pages */
 	/* Boot parameters with Linux's names ("page_owner=on init_on_free=1"), separated by
 	 * spaces; NULL: none. Words that the core does not know are left alone. The text must
@@ -129,6 +129,15 @@ void quire_mm_set_layout(struct quire_mm *mm, const struct quire_mm_layout *l);
 void quire_mm_get_layout(struct quire_mm *mm, struct quire_mm_layout *l);
 /* Faults that the space ever took, those of populating and of remote copies included. */
 void quire_mm_faults(struct quire_mm *mm, uint64_t *minor, uint64_t *major);
+/* How far the places of a new program are from where they would be without randomisation, in
+ * bytes; false, and all 0, without it. With the boot parameter aslr_seed=N the n-th program of each
+ * start gets the same ones. Context: any. */
+struct quire_mm_random {
+	uintptr_t stack; /* whole pages, less than 16 GiB: the stack's end is lower */
+	uintptr_t sp;	 /* less than 8 KiB, in 16 bytes: the first stack pointer is lower */
+	uintptr_t brk;	 /* whole pages, less than 32 MiB: the heap begins higher */
+};
+bool quire_mm_random(struct quire_mm_random *r);
 /* The stack VMA [end - size, end) of a new program, growing down. */
 int quire_mm_setup_stack(struct quire_mm *mm, uintptr_t end, size_t size, bool exec);
 /* A special mapping of kernel-owned pages (the vdso's kind), named in maps. */
