@@ -18,8 +18,6 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 
 /* ---- filemap.c ---- */
 void mapping_init(struct address_space *m, struct quire_inode *host);
-/* A cached page that somebody may not drop, for it is the only copy. */
-bool page_precious(const struct page *page);
 /* The part [from, to) of the page at index becomes zeros, if it is cached. */
 void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to);
 

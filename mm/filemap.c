@@ -411,14 +411,6 @@ const struct vm_operations_struct generic_file_vm_ops = {
 
 /* ---- leaving the cache ----------------------------------------------------------------------- */
 
-bool page_precious(const struct page *page)
-{
-	const struct address_space *m = page->mapping;
-
-	/* No write-back exists: a changed page, or one of a file without a source, is all there is. */
-	return page_test(page, PG_dirty) || mapping_shmem(m);
-}
-
 static void truncate_page(struct address_space *m, struct page *page)
 {
 	lock_page(page);

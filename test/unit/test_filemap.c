@@ -545,3 +545,71 @@ Test(filemap, allocation_that_is_stopped)
 	quire_inode_put(inode);
 	machine_down();
 }
+
+/* A page in its place, but not valid yet: nobody sees it before it is. */
+static struct page *cached_invalid(struct quire_inode *inode, uint64_t index)
+{
+	struct page *page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+
+	memset(page_address(page), 0xee, PAGE_SIZE);
+	cr_assert(trylock_page(page));
+	cr_assert_eq(add_to_page_cache(page, &inode->i_mapping, index, GFP_KERNEL), 0);
+	unlock_page(page);
+	put_page(page);
+	return page;
+}
+
+Test(filemap, pages_that_are_not_valid)
+{
+	struct quire_inode *inode;
+	struct page *page;
+	uint64_t v = 5;
+
+	machine_up(64 * MIB, 1);
+	inode = inode_of(4, QUIRE_S_SHMEM);
+	page = cached_invalid(inode, 1);
+	cr_expect_eq(quire_inode_truncate(inode, PAGE_SIZE + 8), 0);
+	cr_expect_not(page_test(page, PG_dirty), "a tail that nobody can see is not cleared");
+	cr_expect_eq(quire_inode_read(inode, PAGE_SIZE, (uintptr_t)&v, 8, false), 8);
+	cr_expect_eq(v, 0, "what was in the frame is nobody's data");
+	/* Nothing to be written is written, to nowhere; what wraps is too far. */
+	cr_expect_eq(quire_inode_write(inode, 0, 0, 0, true), 0);
+	cr_expect_eq(quire_inode_write(inode, UINT64_MAX - 5, (uintptr_t)&v, 8, false), -EFBIG);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 0, (uint64_t)INT64_MAX + 1), -EINVAL);
+	inode->seals = F_SEAL_GROW;
+	cr_expect_eq(quire_inode_write(inode, 0, (uintptr_t)&v, 8, false), 8, "it does not grow");
+	inode->seals = 0;
+	quire_inode_put(inode);
+	/* Whole batches, to the last page of the range. */
+	inode = inode_of(40, 0);
+	quire_inode_populate(inode, 0, 40 * PAGE_SIZE);
+	cr_expect_eq(invalidate_mapping_pages(&inode->i_mapping, 0, 16), 16);
+	truncate_inode_pages(&inode->i_mapping, 16, 32);
+	cr_expect_eq(quire_inode_cached_pages(inode), 8);
+	quire_inode_put(inode);
+	/* A source that fails is told by whoever asks for the page. */
+	inode = inode_of(80, 0);
+	cr_expect_eq(quire_inode_populate(inode, 76 * PAGE_SIZE, 3 * PAGE_SIZE), -EIO);
+	cr_expect_eq(quire_inode_fallocate(inode, 0, 77 * PAGE_SIZE, PAGE_SIZE), -EIO);
+	quire_inode_put(inode);
+	machine_down();
+}
+
+/* Who may not wait for a file system does not make the cache give way. */
+Test(filemap, cache_stays_for_who_may_not_wait)
+{
+	static struct page *p[40000];
+	struct quire_inode *inode;
+	unsigned n = 0;
+
+	machine_up(64 * MIB, 1);
+	inode = inode_of(70, 0);
+	quire_inode_populate(inode, 0, 70 * PAGE_SIZE);
+	while ((p[n] = alloc_pages((GFP_KERNEL & ~__GFP_FS) | __GFP_NOWARN, 0)))
+		n++;
+	cr_expect_eq(quire_inode_cached_pages(inode), 70);
+	while (n)
+		__free_pages(p[--n], 0);
+	quire_inode_put(inode);
+	machine_down();
+}

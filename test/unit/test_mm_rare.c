@@ -715,3 +715,96 @@ Test(mm_rare, populating)
 	quire_file_put(f);
 	space_down();
 }
+
+/* ---- files whose pages are not all to be had ----------------------------------------------------- */
+
+static int failing_readpage(struct quire_inode *inode, uint64_t index, void *dst)
+{
+	if (index == 2)
+		return -EIO;
+	memset(dst, index + 1, PS);
+	return 0;
+}
+
+static const struct quire_inode_ops failing_ops = {.readpage = failing_readpage};
+
+Test(mm_rare, pages_that_cannot_be_read)
+{
+	struct quire_inode *inode;
+	struct quire_file *f;
+	struct page *page;
+
+	space_up();
+	inode = quire_inode_create(&failing_ops, NULL, 9, 1, 0);
+	quire_inode_truncate(inode, 8 * PS);
+	f = quire_file_open(inode, FRW, "/f");
+	mmap_file(AT(0), 8, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(20), 8, RW, MAP_PRIVATE | FIX, f, 0);
+	cr_expect_eq(touch_at(AT(2)), ADRERR);
+	cr_expect_eq(store_at(AT(2), 1), ADRERR);
+	cr_expect_eq(store_at(AT(22), 1), ADRERR);
+	cr_expect_eq(load_at(AT(3)) & 0xff, 4);
+	/* Cached, but not valid; cached, but behind the end: the window leaves them out. */
+	page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	cr_assert(trylock_page(page));
+	cr_assert_eq(add_to_page_cache(page, &inode->i_mapping, 1, GFP_KERNEL), 0);
+	unlock_page(page);
+	put_page(page);
+	cr_assert_eq(filemap_get_page(&inode->i_mapping, 0, &page, NULL), 0);
+	unlock_page(page);
+	put_page(page);
+	quire_inode_truncate(inode, 3 * PS);
+	cr_assert_eq(filemap_get_page(&inode->i_mapping, 3, &page, NULL), 0);
+	unlock_page(page);
+	put_page(page);
+	madvise_at(AT(0), 8, 4);
+	cr_expect_eq(load_at(AT(0)) & 0xff, 1);
+	cr_expect_not(present_at(AT(1)) || present_at(AT(3)));
+	cr_expect_eq(touch_at(AT(3)), ADRERR);
+	/* Pages still mapped as their file loses them: whoever mapped them last minute loses them too. */
+	truncate_inode_pages(&inode->i_mapping, 0, 1);
+	check_now();
+	cr_expect_not(present_at(AT(0)));
+	cr_expect_eq(quire_inode_read(inode, 0, AT(100), 8, true), -EFAULT);
+	quire_file_put(f);
+	quire_inode_put(inode);
+	space_down();
+}
+
+/* A hole is read by a user as zeros, without a page; soft-dirty pages of an object that wants to
+ * know of writes get their right back only if they are known to be dirty in either sense. */
+Test(mm_rare, holes_and_notices)
+{
+	struct quire_inode *inode;
+	struct quire_file *f;
+
+	space_up();
+	inode = quire_inode_create(NULL, NULL, 9, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(inode, 8 * PS);
+	mmap_at(AT(100), 1, RW, PRIV | FIX);
+	store_at(AT(100), 7);
+	cr_expect_eq(quire_inode_read(inode, PS, AT(100), 8, true), 8);
+	cr_expect_eq(load_at(AT(100)), 0);
+	cr_expect_eq(quire_inode_cached_pages(inode), 0);
+	quire_inode_put(inode);
+
+	vm_ops = (struct vm_operations_struct){.fault = filemap_fault, .page_mkwrite = own_mkwrite};
+	f = mapped_object(MAP_SHARED);
+	for (int i = 0; i < 3; i++)
+		store_at(AT(i), i);
+	quire_clear_refs(cur, 4);
+	calls = 0;
+	store_at(AT(1), 1);
+	cr_expect_eq(calls, 1);
+	mprotect_at(AT(0), 8, PROT_READ);
+	mprotect_at(AT(0), 8, RW);
+	cr_expect_eq(FAULTS(store_at(AT(1), 2)), 0, "written since");
+	cr_expect_eq(FAULTS(store_at(AT(0), 2)), 0, "nobody asks which since the last time");
+	/* The area becomes soft-dirty as a whole: single pages are noticed again. */
+	find_vma(mm_now(), AT(0))->vm_flags |= VM_SOFTDIRTY;
+	mprotect_at(AT(0), 8, PROT_READ);
+	mprotect_at(AT(0), 8, RW);
+	cr_expect_eq(FAULTS(store_at(AT(2), 2)), 1);
+	quire_file_put(f);
+	space_down();
+}
