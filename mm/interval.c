@@ -68,8 +68,7 @@ static inline unsigned long avc_last(const struct anon_vma_chain *avc)
                                                                                                   \
 	static type *prefix##_search(struct rb_node *rb, unsigned long first, unsigned long last) \
 	{                                                                                         \
-		/* What is entered reaches up to `first`, so the answer, if any, is below it. */   \
-		for (;;) {                                                                        \
+		while (rb) {                                                                      \
 			type *n = rb_entry(rb, type, node);                                       \
 			struct rb_node *left = rb->rb_left;                                       \
                                                                                                   \
@@ -82,7 +81,10 @@ static inline unsigned long avc_last(const struct anon_vma_chain *avc)
 			if (LAST(n) >= first)                                                     \
 				return n;                                                         \
 			rb = rb->rb_right;                                                        \
+			if (rb && rb_entry(rb, type, node)->sub < first)                          \
+				return NULL;                                                      \
 		}                                                                                 \
+		return NULL;                                                                      \
 	}                                                                                         \
                                                                                                   \
 	type *prefix##_iter_first(struct rb_root *root, unsigned long first, unsigned long last)  \

@@ -65,6 +65,7 @@ static void spaces_up(void)
 	f = file_new(8, FRW);
 	mmap_file(AT(30), 8, RW | PROT_EXEC, MAP_SHARED | FIX, f, 0);
 	store_at(AT(30), 1);
+	store_at(AT(35), 1);
 	quire_file_put(f);
 	mmap_at(AT(40), 2, PROT_NONE, PRIV | FIX);
 	mmap_at(AT(50), 2, RW, PRIV | FIX | MAP_GROWSDOWN);
@@ -103,6 +104,9 @@ Test(check, areas)
 	SWAPPED("I21", mm_now()->mm_rb, RB_ROOT);
 	SWAPPED("I21", mm_now()->mm_rb.rb_node->parent_color, 0);
 	SWAPPED("I22", area(20)->rb_subtree_gap, PS);
+	/* The reverse map's tree still counts on what was cut off. */
+	SWAPPED("I25", area(30)->vm_end, AT(32));
+	SWAPPED("I26", area(30)->vm_end, AT(32));
 	SWAPPED("I23", mm_now()->map_count, 3);
 	run_space(cur);
 	space_put(other);
