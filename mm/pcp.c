@@ -13,17 +13,12 @@
 #include "mm/trace.h"
 #include "mm/vmstat.h"
 
-static unsigned slot_limit(const struct zone *z, unsigned slot)
-{
-	return slot ? z->pcp_blocks[slot] : z->pcp_high;
-}
-
 /* Single pages: one more than 5.10's batch, which is one less than a power of two, so that they are
  * whole words of the buddy's bits as a rule. Few of the larger orders are kept: half of what fits,
  * so that both ways are batched. */
 static unsigned slot_batch(const struct zone *z, unsigned slot)
 {
-	return slot ? (slot_limit(z, slot) + 1u) / 2 : z->pcp_batch + 1u;
+	return slot ? (z->pcp_blocks[slot] + 1u) / 2 : z->pcp_batch + 1u;
 }
 
 bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsigned mt,
@@ -138,7 +133,7 @@ uint64_t pcp_events(unsigned item)
 	struct zone *z;
 
 	for_each_populated_zone(z)
-		for (unsigned c = 0; z->pcp && c < hal_cpu_count(); c++) {
+		for (unsigned c = 0; c < hal_cpu_count(); c++) {
 			if (item == PGALLOC_DMA + z->idx)
 				sum += __atomic_load_n(&z->pcp[c].allocs, __ATOMIC_RELAXED);
 			else if (item == PGFREE)
