@@ -358,6 +358,7 @@ class Run:
             return False
         if not self.words:
             self.find_ring()
+        if not self.words:
             return False
         took = self.drain()
         if self.words[W_DUMP]:

@@ -453,6 +453,24 @@ class Monitor(unittest.TestCase):
         self.assertEqual(qemu.exit_status('riscv64', 3), 3)
 
 
+class Ring(Folder):
+    def test_a_guest_that_ended_before_anybody_looked(self):
+        """On a busy host the ring may first be seen when all is over: nothing is lost."""
+        run = qemu.Run(qemu.Config('riscv64', '/x', trace_path=os.path.join(self.folder, 'trace')))
+        self.addCleanup(run.close)
+        with open(run.path('log'), 'w') as f:
+            f.write('quire: trace ring phys=0x80001000 size=0x2000\n')
+        words = [qemu.RING_MAGIC, 1, 64, 3, 0, 1, 0, 0, 0]
+        with open(run.path('ram'), 'wb') as f:
+            f.write(bytes(4096) + struct.pack('<9Q', *words).ljust(4096, b'\0') +
+                    (bytes(range(64)) * 3).ljust(4096, b'\0'))
+        run.step()
+        run.close()
+        self.assertEqual(run.outcome.records, 3)
+        with open(os.path.join(self.folder, 'trace'), 'rb') as f:
+            self.assertEqual(f.read()[qemu.RECORD:], bytes(range(64)) * 3)
+
+
 class Output(unittest.TestCase):
     def test_arguments_on_the_command_line(self):
         self.assertEqual([qemu.quoted(w) for w in ['a', '', 'b c', 'q"\\']],
