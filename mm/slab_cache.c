@@ -119,7 +119,8 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
 			(flags & SLAB_CACHE_DMA32 ? __GFP_DMA32 : 0) |
 			(flags & SLAB_RECLAIM_ACCOUNT ? __GFP_RECLAIMABLE : 0);
 	if (!(c->flags & SLAB_NO_MAGAZINE) && !slab_checked(c))
-		c->cap = c->size <= 256	   ? SLAB_MAG_MAX
+		c->cap = c->size <= 64	   ? SLAB_MAG_MAX
+			 : c->size <= 256  ? 62
 			 : c->size <= 1024 ? 30
 			 : c->size <= 4096 ? 12
 					   : 6;

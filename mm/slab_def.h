@@ -18,7 +18,7 @@
 #define SLAB_NAME_MAX	 32
 #define SLAB_MAX_ORDER	 3
 #define SLAB_MIN_PARTIAL 10 /* slabs kept on the list even if they are empty */
-#define SLAB_MAG_MAX	 62 /* a magazine is 512 bytes then */
+#define SLAB_MAG_MAX	 126 /* a magazine is 1 KiB then */
 #define SLAB_DEPOT_BYTES (256u << 10) /* free objects in a cache's depot, at most about so much */
 #define SLAB_DEPOT_MAX	 16 /* and at most so many full magazines */
 

@@ -556,19 +556,18 @@ Test(slab, the_checker_sees)
 	struct kmem_cache_cpu *k;
 	struct text t = {0};
 	struct page *page;
-	void *p[62], **top;
+	void *p[2 * SLAB_MAG_MAX], **top;
+	unsigned out = ARRAY_SIZE(p);
 
 	machine_up(64 * MIB, 1);
 	c = kmem_cache_create("c", 64, 0, SLAB_NO_MERGE, NULL);
 	other = kmem_cache_create("other", 64, 0, SLAB_NO_MERGE, NULL);
-	for (unsigned i = 0; i < 62; i++)
+	for (unsigned i = 0; i < out; i++)
 		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
-	for (unsigned i = 0; i < 62; i++)
-		kmem_cache_free(c, p[i]);
-	page = compound_head(virt_to_page(p[0]));
-	k = &c->cpu[0];
+	for (k = &c->cpu[0]; k->top != k->end;) /* until a magazine is full */
+		kmem_cache_free(c, p[--out]);
+	page = compound_head(virt_to_page(p[out]));
 	top = k->top;
-	cr_assert_eq(top, k->end);
 	cr_assert_eq(slab_check(c), 0);
 	page_clear(page, PG_slab);
 	cr_expect_gt(slab_check(c), 0);
@@ -593,13 +592,15 @@ Test(slab, the_checker_sees)
 	c->nr_mags_empty += 1;
 	cr_expect_gt(slab_check(c), 0);
 	c->nr_mags_empty -= 1;
-	slab_bits(c, page)[0] ^= 1; /* in a magazine, and at home */
+	slab_bits(c, page)[0] ^= 1; /* at home, and in a magazine or out */
 	cr_expect_gt(slab_check(c), 0);
 	slab_bits(c, page)[0] ^= 1;
-	clear_mark(c, p[0]);
+	clear_mark(c, p[out]);
 	cr_expect_gt(slab_check(c), 0);
-	set_mark(c, p[0]);
+	set_mark(c, p[out]);
 	cr_expect_eq(slab_check(c), 0);
+	while (out)
+		kmem_cache_free(c, p[--out]);
 	cr_expect_eq(kmem_cache_destroy(c), 0);
 	cr_expect_eq(kmem_cache_destroy(other), 0);
 	machine_down();
