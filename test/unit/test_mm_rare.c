@@ -808,3 +808,72 @@ Test(mm_rare, holes_and_notices)
 	quire_file_put(f);
 	space_down();
 }
+
+/* ---- notes in place of pages ---------------------------------------------------------------------- */
+
+/* Puts a note where a page was, as who moves it does; he keeps the entry's reference. */
+static struct page *note(uintptr_t a, enum pte_kind kind, pte_t *was)
+{
+	pte_t *pte = pt_find(mm_now(), a);
+	struct pte_desc d;
+	struct page *page;
+
+	*was = hal_pte_xchg(pte, 0);
+	d = pte_desc(*was);
+	page = pfn_to_page(d.pfn);
+	d.kind = kind;
+	hal_pte_set(pte, pte_make(d));
+	hal_tlb_flush(&mm_now()->arch, a, a + PS, 0, false);
+	page_remove_rmap(page);
+	return page;
+}
+
+Test(mm_rare, notes_are_taken_away)
+{
+	struct quire_inode *z;
+	struct quire_file *f, *zero;
+	struct page *page;
+	pte_t was;
+
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(0), 5);
+	store_at(AT(1), 6);
+	page = note(AT(0), PTE_MIGRATION, &was);
+	quire_madvise(cur, AT(0), PS, 4);
+	put_page(page);
+	check_now();
+	cr_expect_eq(load_at(AT(0)), 0, "given back while it moved");
+	page = note(AT(1), PTE_SWAP, &was);
+	add_mm_counter(mm_now(), MM_ANONPAGES, -1);
+	quire_madvise(cur, AT(1), PS, 4);
+	put_page(page);
+	check_now();
+	cr_expect_eq(load_at(AT(1)), 0);
+	/* A copy on the move is no page of the file, and stays when the file loses its own. */
+	f = file_new(4, FRW);
+	mmap_file(AT(8), 4, RW, MAP_PRIVATE | FIX, f, 0);
+	store_at(AT(8), 7);
+	page = note(AT(8), PTE_MIGRATION, &was);
+	unmap_mapping_range(to_file(f)->f_mapping, 0, 4 * PS, false);
+	cr_expect_eq(pte_desc(pte_get(pt_find(mm_now(), AT(8)))).kind, PTE_MIGRATION);
+	page_add_anon_rmap(page, find_vma(mm_now(), AT(8)), AT(8));
+	hal_pte_set(pt_find(mm_now(), AT(8)), was);
+	hal_pt_published(&mm_now()->arch, AT(8));
+	check_now();
+	cr_expect_eq(load_at(AT(8)), 7);
+	quire_file_put(f);
+	/* The page of zeros is nobody's. */
+	z = quire_inode_create(NULL, NULL, 5, 6, 0);
+	zero = quire_file_open(z, FRW | QUIRE_FMODE_ZERO, "/dev/zero");
+	mmap_file(AT(16), 2, RW, MAP_PRIVATE | FIX, zero, 0);
+	load_at(AT(16));
+	store_at(AT(17), 1);
+	unmap_mapping_range(to_file(zero)->f_mapping, 0, 2 * PS, false);
+	check_now();
+	cr_expect_not(present_at(AT(16)));
+	cr_expect_eq(load_at(AT(17)), 1);
+	quire_file_put(zero);
+	quire_inode_put(z);
+	space_down();
+}
