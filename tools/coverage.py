@@ -95,6 +95,8 @@ def measure(files, rules):
         for (line, _, function), counts in sorted(files[name].items()):
             if not counts:
                 continue
+            if line > len(source):
+                raise CannotRun(f'{name} is shorter than when it was counted: run it again')
             if rules.excluded(name, function, source[line - 1]):
                 excluded += len(counts)
                 continue
