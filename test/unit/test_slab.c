@@ -421,7 +421,7 @@ Test(slab, smaller_slabs_serve)
 	struct kmem_cache *c;
 
 	machine_up(64 * MIB, 1);
-	c = kmem_cache_create("large", 1024, 0, SLAB_NO_MERGE, NULL);
+	c = kmem_cache_create("large", PAGE_SIZE / 4, 0, SLAB_NO_MERGE, NULL);
 	cr_assert_gt(c->order, 0);
 	for (unsigned nth = 1; nth < 6; nth++) { /* magazines need pages as well */
 		void *p[5];
@@ -432,7 +432,7 @@ Test(slab, smaller_slabs_serve)
 		for (unsigned i = 0; i < 5; i++) {
 			p[i] = kmem_cache_alloc(c, GFP_KERNEL);
 			cr_assert(p[i]);
-			memset(p[i], i, 1024);
+			memset(p[i], i, PAGE_SIZE / 4);
 		}
 		quire_inject_set(QUIRE_INJECT_PAGE, 0);
 		smaller += compound_order(compound_head(virt_to_page(p[0]))) < c->order;

@@ -657,7 +657,7 @@ Test(slab_debug, slab_padding_at_a_free)
 Test(slab_debug, last_object_of_a_slab)
 {
 	struct kmem_cache *c;
-	void *p[100];
+	void *p[400];
 	unsigned n;
 
 	up(CHECKED);
