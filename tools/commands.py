@@ -310,8 +310,9 @@ SUITES = {
     'oracle': [('host', ['oracle'])],
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],
+    'campaign': [('host', ['campaign'])],
 }
-CAMPAIGNS = ['sweep']  # hours: only when they are named
+CAMPAIGNS = ['sweep', 'campaign']  # hours: only when they are named
 
 
 def cmd_test(args):

@@ -43,6 +43,8 @@ static void show_from(struct text *t, const char *base, int64_t v)
 	}
 }
 
+#define X86_TASK_SIZE 0x7ffffffff000ull
+
 static void show_page(struct text *t, uint64_t v)
 {
 	text_chr(t, '@');
@@ -61,6 +63,8 @@ void fz_show_addr(const struct fz *f, struct text *t, uint64_t addr)
 		show_from(t, "G", (int64_t)(addr - f->guard));
 	else if (addr >= f->heap - 4 * U_PAGE && addr < f->heap + (1ull << 24))
 		show_from(t, "B", (int64_t)(addr - f->heap));
+	else if (addr + (1ull << 20) > f->end && addr < f->end + (1ull << 20))
+		text_hex(t, X86_TASK_SIZE + (addr - f->end)); /* the same everywhere */
 	else
 		text_hex(t, addr);
 }

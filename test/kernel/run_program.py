@@ -17,7 +17,7 @@ sys.dont_write_bytecode = True
 
 import cpio  # noqa: E402
 
-SECONDS = 100
+SECONDS = 300
 
 
 def command(machine, image, initrd, words, log):
