@@ -215,7 +215,7 @@ class Run:
         self.ring_at = self.capacity = self.tail = 0
         self.log_seen = self.log_looked = 0
         self.monitor = None
-        self.dump = {}
+        self.dump, self.dump_over = {}, False
         self.outcome = Outcome(0, '')
         self.writer = TraceWriter(cfg.trace_path) if cfg.trace_path else None
 
@@ -392,12 +392,15 @@ class Run:
         self.writer.write(data)
         for at in range(0, len(data), RECORD):
             kind = data[at + 8]
+            if kind in (TABLE_LEAF, TABLE_END) and self.dump_over:
+                self.dump, self.dump_over = {}, False   # of the one before nobody waited
             if kind == TABLE_LEAF:
                 va, pa, size, flags = struct.unpack_from('<4Q', data, at + 16)
                 for off in range(0, size, PAGE):
                     self.dump[va + off] = (pa + off, flags & 63)
             elif kind == TABLE_END:
                 self.expected = struct.unpack_from('<Q', data, at + 16)[0]
+                self.dump_over = True
 
     def compare(self):
         """The guest waits, its space live: the monitor must see the tables as the dump has them."""

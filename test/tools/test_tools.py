@@ -470,6 +470,20 @@ class Ring(Folder):
         with open(os.path.join(self.folder, 'trace'), 'rb') as f:
             self.assertEqual(f.read()[qemu.RECORD:], bytes(range(64)) * 3)
 
+    def test_a_dump_that_nobody_waited_for_is_not_part_of_the_next(self):
+        run = qemu.Run(qemu.Config('riscv64', '/x', trace_path=os.path.join(self.folder, 'trace')))
+        self.addCleanup(run.close)
+
+        def record(kind, *words):
+            return struct.pack('<QB7x4Q', 0, kind, *words, *[0] * (4 - len(words))).ljust(64, b'\0')
+
+        end = record(qemu.TABLE_END, 1)
+        run.take(record(qemu.TABLE_LEAF, 0x1000, 0x5000, 4096, 3) + end)
+        run.take(record(qemu.TABLE_LEAF, 0x2000, 0x6000, 4096, 1) + end)
+        self.assertEqual(run.dump, {0x2000: (0x6000, 1)})
+        run.take(end)
+        self.assertEqual(run.dump, {})
+
 
 class Output(unittest.TestCase):
     def test_arguments_on_the_command_line(self):
