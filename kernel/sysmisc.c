@@ -207,16 +207,22 @@ SYSCALL(sysinfo)
 #define PR_CAPBSET_DROP	  24
 #define PR_SET_MM	  35
 #define PR_SET_NO_NEW_PRIVS 38
+#define PR_SET_MM_START_DATA 3
+#define PR_SET_MM_END_DATA 4
 #define PR_SET_MM_START_BRK 6
 #define PR_SET_MM_BRK	    7
 
-/* Where the heap starts and ends: for a program that no ELF file tells of it. */
+/* Where data and heap start and end: for a program that no ELF file tells of it. */
 static long set_mm(struct quire_mm *mm, unsigned long what, uintptr_t addr)
 {
 	struct quire_mm_layout l;
 
 	quire_mm_get_layout(mm, &l);
-	if (what == PR_SET_MM_START_BRK)
+	if (what == PR_SET_MM_START_DATA && (!l.end_data || addr <= l.end_data))
+		l.start_data = addr;
+	else if (what == PR_SET_MM_END_DATA && addr >= l.start_data)
+		l.end_data = addr;
+	else if (what == PR_SET_MM_START_BRK)
 		l.start_brk = addr;
 	else if (what == PR_SET_MM_BRK && addr >= l.start_brk)
 		l.brk = addr;

@@ -164,7 +164,11 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 }
 
 #define FIRST_HEAP	    0x809000ul /* about where a small ELF file ends; nothing larger than a page fits */
+#define FIRST_DATA	    0x400000ul /* Linux takes an image's last segment for its data, */
+#define FIRST_DATA_END	    0x408d00ul /* here the only one; RLIMIT_DATA counts it */
 #define PR_SET_MM	    35
+#define PR_SET_MM_START_DATA 3
+#define PR_SET_MM_END_DATA  4
 #define PR_SET_MM_START_BRK 6
 #define PR_SET_MM_BRK	    7
 
@@ -173,6 +177,12 @@ static void set_heap(uintptr_t heap)
 {
 	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_START_BRK, (long)heap, 0, 0, 0);
 	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_BRK, (long)heap, 0, 0, 0);
+}
+
+static void set_data(uintptr_t start, uintptr_t end)
+{
+	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_START_DATA, (long)start, 0, 0, 0);
+	fake_syscall(NR_prctl, PR_SET_MM, PR_SET_MM_END_DATA, (long)end, 0, 0, 0);
 }
 
 static void begin_image(void *arg)
@@ -257,6 +267,7 @@ static void first_program(void *arg)
 		u->block = f->program->block;
 		map_block(u);
 		catch_signals(u);
+		set_data(FIRST_DATA, FIRST_DATA_END);
 		set_heap(FIRST_HEAP);
 		status = f->program->main(u, state, f->argc, f->argv);
 	}
