@@ -308,7 +308,11 @@ static uint64_t number_of(const char *name, uint64_t otherwise)
 
 /* As many steps as asked for (QUIRE_STEPS, QUIRE_SEED), in lives of a few hundred: every kind of
  * machine, memory plenty or failing. Small machines, for every check looks at every frame. */
-Test(mm_model, campaign, .timeout = 36000)
+#ifndef CAMPAIGN_SECONDS
+#define CAMPAIGN_SECONDS 600
+#endif
+
+Test(mm_model, campaign, .timeout = CAMPAIGN_SECONDS)
 {
 	uint64_t want = number_of("QUIRE_STEPS", 500), told = 0;
 
