@@ -175,8 +175,7 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 		    !may_be_freed(pfn_to_page(d.pfn)))
 			continue;
 		/* No swap page is owed to it: pageout_range() may drop it. */
-		if (!page_test(pfn_to_page(d.pfn), PG_mlocked) &&
-		    page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
+		if (page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
 			count_vm_event(PGLAZYFREE);
 		d = pte_desc(hal_pte_xchg(pte, 0));
 		d.dirty = false;

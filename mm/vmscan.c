@@ -30,7 +30,7 @@ static bool may_leave(struct page *page, pte_t v)
 		return false;
 	if (!PageAnon(page))
 		return page_test(page, PG_swapbacked);
-	if (page_test(page, PG_swapbacked) || page_test(page, PG_mlocked))
+	if (page_test(page, PG_swapbacked))
 		return false;
 	/* Written again: an ordinary page from now on. */
 	if (arch_pte_has(v, PTE_BIT_DIRTY) || page_test(page, PG_dirty)) {

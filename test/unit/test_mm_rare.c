@@ -877,3 +877,49 @@ Test(mm_rare, notes_are_taken_away)
 	quire_inode_put(z);
 	space_down();
 }
+
+#define PAGEOUT 21
+
+/* What somebody else refers to does not leave, whatever it was said to be good for. */
+Test(mm_rare, freed_memory_that_somebody_holds)
+{
+	struct page *page;
+	uint64_t pfn;
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	store_at(AT(1), 2);
+	madvise_at(AT(0), 2, FREE);
+	pfn = pfn_at(AT(0));
+	page = pfn_to_page(PFN(pfn));
+	get_page(page);
+	cr_assert_eq(quire_madvise(cur, AT(0), 2 * PS, PAGEOUT), 0);
+	fake_core_returned();
+	cr_expect_eq(pfn_at(AT(0)), pfn);
+	cr_expect_eq(pfn_at(AT(1)), 0);
+	put_page(page);
+	madvise_at(AT(0), 2, PAGEOUT);
+	cr_expect_eq(pfn_at(AT(0)), 0);
+	cr_expect_eq(load_at(AT(0)), 0);
+	space_down();
+}
+
+/* More leave than one gather holds, and there is no memory for a second: it is emptied between. */
+Test(mm_rare, many_pages_leave)
+{
+	space_up();
+	mmap_at(AT(0), 600, RW, PRIV | FIX);
+	for (int i = 0; i < 600; i++)
+		store_at(AT(i), i);
+	madvise_at(AT(0), 600, FREE);
+	store_at(AT(300), 300);
+	quire_drain();
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){.probability = 100, .times = -1});
+	madvise_at(AT(0), 600, PAGEOUT);
+	quire_inject_attr(QUIRE_INJECT_PAGE, &(struct quire_fault_attr){0});
+	for (int i = 0; i < 600; i++)
+		cr_expect_eq(pfn_at(AT(i)) != 0, i == 300, "page %d", i);
+	cr_expect_eq(load_at(AT(300)), 300);
+	space_down();
+}
