@@ -59,6 +59,11 @@ static void clean_pages_stay_clean(bool hw_ad)
 	cr_expect_not(page_test(page, PG_dirty));
 	cr_expect_eq(FAULTS(store_at(AT(0), 9)), hw_ad ? 0 : 1);
 	cr_expect(entry_at(AT(0)).dirty);
+	/* Written after it was freed, and only the page knows: it must not be dropped. */
+	cr_expect(move_at(AT(0)));
+	madvise_at(AT(0), 1, 21 /* MADV_PAGEOUT */);
+	cr_expect_neq(pfn_at(AT(0)), 0);
+	cr_expect_eq(load_at(AT(0)), 9);
 	space_down();
 }
 
