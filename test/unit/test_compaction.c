@@ -2,11 +2,10 @@
 /* Pages that move behind their users' backs, and what that is good for. */
 #include <sched.h>
 
-#include "space.h"
+#include "moving.h"
 
 #include "mm/buddy.h"
 #include "mm/compaction.h"
-#include "mm/migrate.h"
 #include "mm/page_debug.h"
 #include "mm/vmstat.h"
 
@@ -29,27 +28,6 @@ uintptr_t os_thread_id(void)
 static uint64_t mark(unsigned page)
 {
 	return page * 0x9e3779b97f4a7c15ull + 1;
-}
-
-/* Moves what is at a to a fresh frame; whether it could be done. */
-static long held; /* pages that the test itself holds: the checker tells of each */
-
-static bool move_at(uintptr_t a)
-{
-	uint64_t pfn = pfn_at(a);
-	struct page *fresh = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
-	bool ok;
-
-	cr_assert(fresh && pfn);
-	cr_assert(migrate_begin());
-	cr_assert(get_page_unless_zero(pfn_to_page(PFN(pfn))));
-	ok = migrate_page(pfn_to_page(PFN(pfn)), fresh) == 0;
-	migrate_end();
-	fake_core_returned();
-	cr_assert_eq(quire_check(cur), held);
-	cr_expect_eq(pfn_at(a) != pfn, ok);
-	cr_expect_eq(check_phys(), 0);
-	return ok;
 }
 
 Test(compaction, one_anonymous_page)

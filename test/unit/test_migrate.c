@@ -1,27 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Migration of single pages: what their entries say afterwards, and spaces that come and go. */
-#include "space.h"
-
-#include "mm/migrate.h"
-
-/* Moves what is at a to a fresh frame; whether it could be done. */
-static bool move_at(uintptr_t a)
-{
-	uint64_t pfn = pfn_at(a);
-	struct page *fresh = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
-	bool ok;
-
-	cr_assert(fresh && pfn);
-	cr_assert(migrate_begin());
-	cr_assert(get_page_unless_zero(pfn_to_page(PFN(pfn))));
-	ok = migrate_page(pfn_to_page(PFN(pfn)), fresh) == 0;
-	migrate_end();
-	fake_core_returned();
-	cr_assert_eq(quire_check(cur), 0);
-	cr_expect_eq(pfn_at(a) != pfn, ok);
-	cr_expect_eq(check_phys(), 0);
-	return ok;
-}
+#include "moving.h"
 
 static struct pte_desc entry_at(uintptr_t a)
 {
