@@ -217,9 +217,13 @@ void migration_entry_wait(const pteval_t *pte)
 /* A user's page that we know how to move. It is locked. */
 static bool page_movable(const struct page *page)
 {
-	if (page->flags & (1ul << PG_slab | 1ul << PG_table | 1ul << PG_reserved | 1ul << PG_head |
-			   1ul << PG_tail | 1ul << PG_writeback | 1ul << PG_swapcache) ||
-	    !page->mapping || is_zero_page(page))
+	const unsigned long never = 1ul << PG_slab | 1ul << PG_table | 1ul << PG_reserved |
+				    1ul << PG_head | 1ul << PG_tail | 1ul << PG_writeback |
+				    1ul << PG_swapcache;
+
+	/* Others may wait for the lock, which is a bit of the same word. */
+	if (__atomic_load_n(&page->flags, __ATOMIC_RELAXED) & never || !page->mapping ||
+	    is_zero_page(page))
 		return false;
 	/* An anonymous page without an entry is on its way out. */
 	return !PageAnon(page) || page_mapcount(page) > 0;
