@@ -50,14 +50,10 @@ static bool compact_finished(const struct compact_control *cc)
 static struct page *isolate_freepage(struct compact_control *cc)
 {
 	while (cc->free_pfn > cc->migrate_pfn) {
-		struct pageblock *b;
 		struct page *page = NULL;
 
 		if (pfn_valid(PFN(cc->free_pfn))) {
-			b = pfn_to_block(cc->free_pfn);
-			/* A whole free pageblock is what all this is for. */
-			if (block_nr_free(b) < PAGEBLOCK_PAGES)
-				page = compact_take_page(cc->zone, b);
+			page = compact_take_page(cc->zone, pfn_to_block(cc->free_pfn));
 			count_vm_events(COMPACTFREE_SCANNED, page ? 1 : PAGEBLOCK_PAGES);
 		}
 		if (page)

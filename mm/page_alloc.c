@@ -722,12 +722,12 @@ void free_pages_core(struct page *page, unsigned order)
 
 struct page *compact_take_page(struct zone *z, struct pageblock *b)
 {
-	struct page *page;
+	struct page *page = NULL;
 	irqflags_t flags;
 
 	spin_lock_irqsave(&z->lock, flags);
-	page = block_type(b) == MIGRATE_MOVABLE ? rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE)
-						: NULL;
+	if (block_type(b) == MIGRATE_MOVABLE && block_nr_free(b) < PAGEBLOCK_PAGES)
+		page = rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE);
 	spin_unlock_irqrestore(&z->lock, flags);
 	if (page && (!page_is_clean(page, 0) ||
 		     !prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER)))

@@ -75,7 +75,8 @@ uint64_t pcp_events(unsigned item);
 
 struct pageblock;
 /* A free page of a movable pageblock, allocated, watermarks or not: whoever moves another page to
- * it frees that one. NULL: none. Takes zone->lock. */
+ * it frees that one. NULL: none, or the block is free as a whole, which is what moving pages is for.
+ * Takes zone->lock. */
 struct page *compact_take_page(struct zone *z, struct pageblock *b);
 
 /* Splits one allocation of 2^order into single pages, each with a reference of its own. */
