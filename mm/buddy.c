@@ -54,10 +54,16 @@ static void zone_add_free(struct zone *z, unsigned mt, long pages)
 /* Counts of a zone that change together: a batch sums them up and settles once. */
 struct tally {
 	long blocks[MAX_ORDER], pages;
+	unsigned joined[WORD_ORDER + 1]; /* single pages that made a block of that order */
 };
 
-static void settle(struct zone *z, const struct tally *t)
+static void settle(struct zone *z, struct tally *t)
 {
+	unsigned larger = t->joined[WORD_ORDER];
+
+	/* Each made one block out of itself and a block of every lower order. */
+	for (unsigned o = WORD_ORDER; o-- > 0; larger += t->joined[o])
+		t->blocks[o] += (long)t->joined[o] - larger;
 	for (unsigned o = 0; o < MAX_ORDER; o++)
 		if (t->blocks[o])
 			area_count(&z->free_area[o], t->blocks[o]);
@@ -382,6 +388,81 @@ static unsigned free_word_of_list(struct zone *z, struct page *const *pages, uns
 	return n;
 }
 
+/* The order of the block that a free frame of this word belongs to. No branch: where pages come in
+ * random order none could be foretold. */
+static ALWAYS_INLINE unsigned order_in_word(uint64_t c, unsigned bit)
+{
+	unsigned order = 0;
+
+	for (unsigned o = 0; o < WORD_ORDER; o++) {
+		c = pairs_in_word(c, o);
+		order += c >> (bit & -(2u << o)) & 1;
+	}
+	return order;
+}
+
+/* A page that made a block of order o with one block of each lower order: what that does to the
+ * counts, four orders a word. No count falls below 0, so no borrow leaves its 16 bits. */
+#define LANES 0x0001000100010001ull
+static const uint64_t joined[WORD_ORDER + 1][2] = {
+	{1ull, 0},
+	{(1ull << 16) - 1, 0},
+	{(1ull << 32) - 0x10001, 0},
+	{(1ull << 48) - 0x100010001, 0},
+	{-LANES, 1},
+	{-LANES, (1ull << 16) - 1},
+	{-LANES, -0x10001ull},
+};
+
+/* The orders (in a word of four counts, the first of them given) that had no block or have none. */
+static void relink(struct zone *z, struct pageblock *b, uint64_t crossed, unsigned first,
+		   unsigned mt)
+{
+	for (; crossed; crossed &= crossed - 1) {
+		unsigned order = first + lowest_bit(crossed) / 16;
+
+		if (b->nr[order])
+			block_link_add(z, b, order, mt);
+		else
+			block_link_del(z, b, order, mt);
+	}
+}
+
+/* Counts stay below 0x8000, so adding 0x7fff sets the top bit of all that are not 0. */
+static ALWAYS_INLINE uint64_t not_zero(uint64_t lanes)
+{
+	return (lanes + LANES * 0x7fff) & LANES << 15;
+}
+
+/* free_block() for a single page. */
+static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsigned off,
+				      unsigned mt, struct tally *t)
+{
+	unsigned w = off >> WORD_ORDER, bit = off & 63, o;
+	uint64_t word = b->free[w], low = b->nr_of_4[0], high = b->nr_of_4[1];
+	uint64_t low_now, high_now, low_crossed, high_crossed;
+
+	if (unlikely(word >> bit & 1))
+		return false;
+	word |= 1ull << bit;
+	store_word(b, w, word);
+	o = order_in_word(word, bit);
+	low_now = low + joined[o][0];
+	high_now = high + joined[o][1];
+	b->nr_of_4[0] = low_now;
+	b->nr_of_4[1] = high_now;
+	t->joined[o]++;
+	low_crossed = not_zero(low) ^ not_zero(low_now);
+	high_crossed = not_zero(high) ^ not_zero(high_now);
+	if (unlikely(low_crossed | high_crossed)) {
+		relink(z, b, low_crossed, 0, mt);
+		relink(z, b, high_crossed, 4, mt);
+	}
+	if (unlikely(o == WORD_ORDER))
+		merge_words(z, b, off & ~63u, WORD_ORDER, mt, t);
+	return true;
+}
+
 void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
 {
 	struct tally t = {0};
@@ -389,14 +470,14 @@ void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
 	for (unsigned i = 0; i < n;) {
 		uint64_t pfn = page_to_pfn(pages[i]).n;
 		struct pageblock *b = pfn_to_block(pfn);
-		unsigned mt = block_type(b);
+		unsigned mt = get_pageblock_migratetype(pages[i]);
 
 		if (i + 1 < n && (page_to_pfn(pages[i + 1]).n ^ pfn) < 64) {
 			i += free_word_of_list(z, pages + i, n - i, &t);
 			continue;
 		}
 		set_pcp_flag(pages[i], false);
-		if (unlikely(!free_block(z, pfn, 0, mt, &t)))
+		if (unlikely(!free_single(z, b, OFFSET(pfn), mt, &t)))
 			bad_page(pages[i], TWICE_FREE, 0);
 		else
 			t.pages += mt != MIGRATE_ISOLATE;

@@ -49,11 +49,14 @@ struct free_area {
  * counts in the first one. All under zone->lock.
  */
 struct pageblock {
-	uint64_t free[PAGEBLOCK_WORDS];		/* bit n: frame n is in the buddy */
+	uint64_t free[PAGEBLOCK_WORDS]; /* bit n: frame n is in the buddy */
+	union {
+		uint16_t nr[MAX_ORDER]; /* blocks of each order */
+		uint64_t nr_of_4[3];	/* the same, of four orders each, to change them at once */
+	};
+	uint64_t pfn;				/* the first frame */
 	struct list_head link[PAGEBLOCK_ORDER]; /* on free_list of order o while nr[o] > 0;
 						   orders 9 and 10 use the places of 0 and 1 */
-	uint16_t nr[MAX_ORDER];			/* blocks of each order */
-	uint64_t pfn;				/* the first frame */
 } __attribute__((aligned(64)));
 
 /* Orders that are kept per CPU: single pages, the cheap ones, and huge pages. */
