@@ -35,7 +35,8 @@ uint8_t *pageblock_types;
 struct pageblock **section_blocks;
 
 #define SECTION_BLOCKS	      (SECTION_PAGES / PAGEBLOCK_PAGES)
-#define VMEMMAP_SECTION_PAGES (SECTION_PAGES * sizeof(struct page) / PAGE_SIZE)
+#define VMEMMAP_SECTION_BYTES (SECTION_PAGES * sizeof(struct page))
+#define VMEMMAP_RUN	      ((PAGE_SIZE << ARCH_INDEX_BITS) / VMEMMAP_SECTION_BYTES) /* sections */
 
 _Static_assert(sizeof(struct page) == 64, "the vmemmap's arithmetic");
 _Static_assert(SECTION_ORDER >= MAX_ORDER - 1, "a block never crosses a section");
@@ -113,20 +114,25 @@ static uintptr_t section_va(uint64_t section)
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
-/* Its struct pages come from the top of RAM and appear at their place in the one array. */
-static int populate_section(uint64_t section)
+/* The struct pages of n sections come from the top of RAM and appear at their place in the one
+ * array. A whole run is aligned, so that the machine can show it by one large leaf: to free pages in
+ * random order costs a walk of the tables each where the array is mapped in small ones. */
+static int map_sections(uint64_t section, uint64_t n)
 {
-	size_t bytes = VMEMMAP_SECTION_PAGES << PAGE_SHIFT;
-	phys_addr_t at = memblock_alloc(bytes, PAGE_SIZE);
-	struct pageblock *blocks;
-	int err;
+	size_t bytes = VMEMMAP_SECTION_BYTES * n;
+	phys_addr_t at = memblock_alloc(bytes, bytes);
 
 	if (!at)
 		return -ENOMEM;
-	err = hal_kernel_map(section_va(section), PFN(at >> PAGE_SHIFT), VMEMMAP_SECTION_PAGES,
-			     KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
-	if (err)
-		return err;
+	return hal_kernel_map(section_va(section), PFN(at >> PAGE_SHIFT), bytes >> PAGE_SHIFT,
+			      KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
+}
+
+/* Its pageblocks, all empty. The struct pages are there. */
+static int populate_section(uint64_t section)
+{
+	struct pageblock *blocks;
+
 	blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
 	if (!blocks)
 		return -ENOMEM;
@@ -134,6 +140,21 @@ static int populate_section(uint64_t section)
 		blocks[i].pfn = (section << SECTION_ORDER) + i * PAGEBLOCK_PAGES;
 	section_blocks[section] = blocks;
 	return page_owner_section(section, nr_sections());
+}
+
+/* Section s of RAM that goes on to section last; those below *mapped have their struct pages. */
+static int populate_from(uint64_t s, uint64_t last, uint64_t *mapped)
+{
+	uint64_t n = s % VMEMMAP_RUN || last - s < VMEMMAP_RUN - 1 ? 1 : VMEMMAP_RUN;
+	int err = 0;
+
+	if (s >= *mapped) {
+		err = map_sections(s, n);
+		if (err == -ENOMEM && n > 1)
+			err = map_sections(s, n = 1);
+		*mapped = s + n;
+	}
+	return err ? err : populate_section(s);
 }
 
 /* RAM beyond the room for struct pages cannot be used. */
@@ -157,7 +178,7 @@ static void trim_to_vmemmap(void)
  * for they may join the free ones later (boot data) or be asked about (pagemap). */
 static int populate_vmemmap(void)
 {
-	uint64_t start, end, n;
+	uint64_t start, end, n, mapped = 0;
 
 	max_pfn = 0;
 	for (start = 0; memblock_next_memory(&start, &end); start = end)
@@ -176,7 +197,7 @@ static int populate_vmemmap(void)
 		uint64_t last = (end - 1) >> SECTION_ORDER;
 
 		for (uint64_t s = start >> SECTION_ORDER; s <= last; s++) {
-			int err = section_blocks[s] ? 0 : populate_section(s);
+			int err = section_blocks[s] ? 0 : populate_from(s, last, &mapped);
 
 			if (err)
 				return err;
@@ -384,16 +405,29 @@ int mem_init(void)
 	return 0;
 }
 
+/* A whole run begins at s: it may have been mapped by one leaf, which goes as a whole. */
+static bool run_present(uint64_t s)
+{
+	if (s % VMEMMAP_RUN)
+		return false;
+	for (unsigned i = 0; i < VMEMMAP_RUN; i++)
+		if (!section_present(s + i))
+			return false;
+	return true;
+}
+
 void mem_exit(void)
 {
 	uint64_t n = nr_sections();
 
 	/* The table lies in RAM of its own, not in the vmemmap: it stays readable. */
-	for (uint64_t s = 0; s < n; s++)
+	for (uint64_t s = 0, k; s < n; s += k) {
+		k = run_present(s) ? VMEMMAP_RUN : 1;
 		if (section_present(s)) {
-			hal_kernel_unmap(section_va(s), VMEMMAP_SECTION_PAGES);
-			hal_kernel_flush(section_va(s), section_va(s + 1));
+			hal_kernel_unmap(section_va(s), k * VMEMMAP_SECTION_BYTES >> PAGE_SHIFT);
+			hal_kernel_flush(section_va(s), section_va(s + k));
 		}
+	}
 	section_blocks = NULL;
 	page_debug_exit();
 	pageblock_types = NULL;

@@ -17,6 +17,10 @@
 #define VMALLOC_BYTES (8ull << 30)
 #define BYTES_A_FRAME 128 /* of vmemmap: more than any struct page */
 #define FAULT_LIMIT   100
+#define LARGE	      (2ull << 20) /* the host's large page */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 uintptr_t host_direct_base;
 unsigned host_cpus = 1;
@@ -33,11 +37,17 @@ static struct mmu_info mmu = {
 	.hw_accessed_dirty = true,
 };
 
+/* Address space, aligned so that the host may show it by large pages. */
 static uintptr_t reserve(size_t n)
 {
-	void *p = mmap(NULL, n, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, n + LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uintptr_t at = (uintptr_t)p, va = (at + LARGE - 1) & ~(LARGE - 1);
 
-	return p == MAP_FAILED ? 0 : (uintptr_t)p;
+	if (p == MAP_FAILED)
+		return 0;
+	munmap(p, va - at);
+	munmap((void *)(va + n), at + LARGE - va);
+	return va;
 }
 
 static size_t vmemmap_bytes(void)
@@ -171,12 +181,18 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 		   table_alloc_fn alloc, void *ctx)
 {
 	int host = PROT_READ | (prot & KMAP_W ? PROT_WRITE : 0);
+	size_t size = npages << ARCH_PAGE_SHIFT;
 
 	(void)mt;
 	(void)alloc;
 	(void)ctx;
-	return mmap((void *)va, npages << ARCH_PAGE_SHIFT, host, MAP_SHARED | MAP_FIXED, memfd,
-		    pfn.n << ARCH_PAGE_SHIFT) == MAP_FAILED ? -12 : 0;
+	if (mmap((void *)va, size, host, MAP_SHARED | MAP_FIXED, memfd,
+		 pfn.n << ARCH_PAGE_SHIFT) == MAP_FAILED)
+		return -12;
+	/* As both real machines do. Where the host will not, small pages serve. */
+	if (va >= layout.vmemmap_base && va < layout.vmemmap_end && size >= LARGE)
+		madvise((void *)va, size, MADV_COLLAPSE);
+	return 0;
 }
 
 void hal_kernel_unmap(uintptr_t va, size_t npages)
