@@ -140,6 +140,26 @@ static inline struct page *pcp_pop(struct per_cpu_pages *pcp, unsigned slot, uns
 	return *pcp_entry(pcp, slot, mt, head);
 }
 
+/* ---- late frees (page_alloc.c) ---------------------------------------------------------------- */
+
+/*
+ * Single pages that were freed and at which nobody has looked yet. To look at a struct page that is
+ * not in the cache stops a CPU for as long as fifty instructions or more; to fetch it and come back
+ * when LATE_FREES others have been freed does not. Until then the page is what it was, with its
+ * reference. Each CPU has its own, used with interrupts off; drain_local_pages() and the slow path
+ * of an allocation empty them. NULL: every free is looked at at once (late_free=0, the default of a
+ * build without NDEBUG, so that a second free is reported where it happens; also while page_slow).
+ */
+#define LATE_FREES 16
+struct late_frees {
+	struct page *page[LATE_FREES]; /* a ring; NULL: nothing there. Others read them atomically */
+	unsigned next;
+} __attribute__((aligned(64)));
+extern struct late_frees *late_frees;
+
+/* Frees what this CPU had put off. Any context. */
+void free_late_pages(void);
+
 /* Flags that survive freeing: the number of the zone. */
 #define PAGE_FLAGS_KEPT (3ul << PG_zone0)
 

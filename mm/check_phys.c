@@ -152,6 +152,18 @@ static void check_pcp_list(struct tally *t, struct zone *z, struct per_cpu_pages
 	t->pcp += n;
 }
 
+/* What waits to be freed has the reference that its owner dropped. */
+static void check_late_frees(struct tally *t)
+{
+	for (unsigned i = 0; late_frees && i < hal_cpu_count() * LATE_FREES; i++) {
+		struct page *p = late_frees[i / LATE_FREES].page[i % LATE_FREES];
+
+		if (p && (page_count(p) < 1 || PageBuddy(p) || page_test(p, PG_pcp)))
+			broken(t, "I6", "a page that waits to be freed is free", page_to_pfn(p).n,
+			       p->flags);
+	}
+}
+
 /* Other CPUs' lists are read as they are: the machine is quiet. */
 static void check_zone_pcp(struct tally *t, struct zone *z)
 {
@@ -292,6 +304,7 @@ long check_phys(void)
 		check_zone_buddy(&t, z);
 		check_zone_pcp(&t, z);
 	}
+	check_late_frees(&t);
 	check_slabs(&t);
 	check_frames(&t);
 	check_files(&t);

@@ -15,6 +15,7 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/buddy.h"
 #include "mm/kmap.h"
 #include "mm/memblock.h"
 #include "mm/os.h"
@@ -334,6 +335,20 @@ static void zone_count(struct zone *z)
 
 /* Lists, counts, per-CPU arrays; and the order in which zones are tried, the highest first, so
  * that DMA memory is kept for those who need it. */
+static int late_frees_init(void)
+{
+#ifdef NDEBUG
+	const bool usual = true;
+#else
+	const bool usual = false;
+#endif
+
+	if (!boot_param_bool("late_free", usual))
+		return 0;
+	late_frees = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*late_frees));
+	return late_frees ? 0 : -ENOMEM;
+}
+
 static int zones_init(void)
 {
 	unsigned n = 0;
@@ -360,7 +375,7 @@ static int zones_init(void)
 			node_zonelist.zonerefs[n++] = (struct zoneref){&zones[i], i};
 	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
 		best_zoneref[i] = first_zones_zonelist(&node_zonelist, i);
-	return 0;
+	return late_frees_init();
 }
 
 static void report(void)
@@ -431,6 +446,7 @@ void mem_exit(void)
 	section_blocks = NULL;
 	page_debug_exit();
 	pageblock_types = NULL;
+	late_frees = NULL;
 	zero_page = NULL;
 	vmemmap = NULL;
 	max_pfn = 0;

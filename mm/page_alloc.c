@@ -14,7 +14,8 @@
  * reason.
  *
  * Freeing. free_pages -> __free_pages -> (last reference) onto this CPU's array (last in, first
- * out: its cache lines are warm), or by __free_pages_ok -> __free_one_page to the buddy.
+ * out: its cache lines are warm), or by __free_pages_ok -> __free_one_page to the buddy. In a build
+ * for release a single page first waits until its struct page has come into the cache (late_frees).
  *
  * States of a frame (I1): reserved | in the buddy (its bit) | on a per-CPU list (PG_pcp at the
  * block's head) | allocated (reference count > 0, or a later page of a block that is).
@@ -45,6 +46,8 @@ void (*page_kswapd_hook)(struct zone *z, unsigned order);
 	(1ul << PG_locked | 1ul << PG_reserved | 1ul << PG_slab | 1ul << PG_pcp |          \
 	 1ul << PG_lru | 1ul << PG_swapcache | 1ul << PG_writeback | 1ul << PG_isolated |  \
 	 1ul << PG_tail)
+
+struct late_frees *late_frees;
 
 /* Something wants to look at every request. */
 static inline bool page_slow_or_armed(void)
@@ -313,6 +316,7 @@ static struct page *__alloc_pages_slowpath(gfp_t gfp, unsigned order, struct all
 	bool compacted = true;
 	struct page *page;
 
+	free_late_pages();
 	for (;;) {
 		unsigned long progress;
 
@@ -625,36 +629,29 @@ static bool put_page_testzero(struct page *page)
 	return left == 0;
 }
 
-/* The same for freeing: the sole owner of a page that nothing else claims. False: not so. */
-static inline bool free_page_fast(struct page *page)
+/* The same for freeing: the sole owner of a page that nothing else claims. False: not so.
+ * Interrupts are off; page_slow was 0 since then, see migrate_begin(). */
+static inline bool free_page_fast(struct page *page, unsigned cpu)
 {
 	unsigned long was = page->flags;
 	unsigned mt = get_pageblock_migratetype(page);
 	struct per_cpu_pages *pcp;
-	irqflags_t flags;
-	bool room;
 
 	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
-	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES))
+	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES) ||
+	    unlikely(!page_is_sole(page)))
 		return false;
-	flags = hal_irq_save();
-	pcp = &zone_pcps[was >> PG_zone0 & 3][hal_cpu_id()];
-	/* page_slow only here, with interrupts off: see migrate_begin(). */
-	room = likely(!__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
-	       likely(page_is_sole(page)) &&
-	       pcp_count(pcp, 0, mt) < __atomic_load_n(&pcp->high, __ATOMIC_RELAXED);
-	if (likely(room)) {
-		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
-		page->mapping = NULL;
-		page->private = 0;
-		hal_poison(page_address(page), PAGE_SIZE);
-		__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp,
-				 __ATOMIC_RELAXED);
-		pcp_push(pcp, 0, mt, page);
-		__atomic_store_n(&pcp->frees, pcp->frees + 1, __ATOMIC_RELAXED);
-	}
-	hal_irq_restore(flags);
-	return room;
+	pcp = &zone_pcps[was >> PG_zone0 & 3][cpu];
+	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
+		return false;
+	__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	page->mapping = NULL;
+	page->private = 0;
+	hal_poison(page_address(page), PAGE_SIZE);
+	__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp, __ATOMIC_RELAXED);
+	pcp_push(pcp, 0, mt, page);
+	__atomic_store_n(&pcp->frees, pcp->frees + 1, __ATOMIC_RELAXED);
+	return true;
 }
 
 /* Everything but the fast path. */
@@ -673,10 +670,47 @@ static __attribute__((noinline)) void free_pages_ip(struct page *page, unsigned 
 			free_the_page(page + (1ul << order), order, ip);
 }
 
+/* Puts the page off, and hands out the one whose turn has come; NULL: none yet. */
+static inline struct page *free_later(struct late_frees *late, struct page *page)
+{
+	struct page **slot = &late->page[late->next++ & (LATE_FREES - 1)], *old = *slot;
+
+	__builtin_prefetch(page, 1);
+	__atomic_store_n(slot, page, __ATOMIC_RELAXED);
+	return old;
+}
+
+void free_late_pages(void)
+{
+	irqflags_t flags = hal_irq_save();
+	struct late_frees *late = late_frees ? &late_frees[hal_cpu_id()] : NULL;
+
+	for (unsigned i = 0; late && i < LATE_FREES; i++) {
+		struct page *page = late->page[i];
+
+		__atomic_store_n(&late->page[i], NULL, __ATOMIC_RELAXED);
+		if (page)
+			free_pages_ip(page, 0, CALLER);
+	}
+	hal_irq_restore(flags);
+}
+
 void __free_pages(struct page *page, unsigned order)
 {
-	if (likely(!order) && likely(free_page_fast(page)))
-		return;
+	if (likely(!order)) {
+		irqflags_t flags = hal_irq_save();
+		unsigned cpu = hal_cpu_id();
+		bool done = false;
+
+		if (likely(!__atomic_load_n(&page_slow, __ATOMIC_RELAXED))) {
+			if (late_frees)
+				page = free_later(&late_frees[cpu], page);
+			done = !page || free_page_fast(page, cpu);
+		}
+		hal_irq_restore(flags);
+		if (likely(done))
+			return;
+	}
 	free_pages_ip(page, order, CALLER);
 }
 

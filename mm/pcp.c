@@ -88,6 +88,7 @@ void drain_local_pages(void)
 	irqflags_t flags = hal_irq_save();
 	struct zone *z;
 
+	free_late_pages();
 	for_each_populated_zone(z) {
 		struct per_cpu_pages *pcp = &z->pcp[hal_cpu_id()];
 
@@ -124,6 +125,12 @@ unsigned long nr_free_pcp(const struct zone *z)
 		for (unsigned s = 0; s < PCP_ORDERS; s++)
 			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
 				sum += (unsigned long)pcp_count(&z->pcp[c], s, mt) << slot_order(s);
+	for (unsigned i = 0; late_frees && i < hal_cpu_count() * LATE_FREES; i++) {
+		struct page **slot = &late_frees[i / LATE_FREES].page[i % LATE_FREES];
+		struct page *page = __atomic_load_n(slot, __ATOMIC_RELAXED);
+
+		sum += page && page_zone(page) == z;
+	}
 	return sum;
 }
 

@@ -514,9 +514,12 @@ static const struct {
 	void (*work)(struct worker *w);
 	long (*check)(void);
 	void (*end)(void);
+	const char *params;
 } parts[] = {
 	{"pages", NULL, pages, NULL, pages_end},
 	{"page-model", page_model_start, page_model, NULL, page_model_end},
+	{"pages-late", NULL, pages, NULL, pages_end, "late_free=1"},
+	{"page-model-late", page_model_start, page_model, NULL, page_model_end, "late_free=1"},
 	{"slabs", slabs_start, slabs, NULL, slabs_end},
 	{"kernel-range", NULL, kernel_range, NULL, kernel_range_end},
 	{"one-space", one_space_start, one_space, one_space_check, one_space_end},
@@ -527,7 +530,8 @@ static bool part(unsigned i)
 {
 	long broken, held;
 
-	if (host_machine_create(RAM, CPUS) || quire_init(NULL))
+	if (host_machine_create(RAM, CPUS) ||
+	    quire_init(&(struct quire_config){.params = parts[i].params}))
 		return false;
 	if (parts[i].start)
 		parts[i].start();

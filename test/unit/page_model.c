@@ -583,9 +583,12 @@ static const struct mem_range ranges[] = {
 	{4096 * MIB, 4111 * MIB, MEM_RAM, "normal"},
 };
 
-static void machine_up(unsigned cpus)
+/* late: single pages are put off when they are freed. */
+static void machine_up(unsigned cpus, bool late)
 {
-	static const struct quire_config cfg = {.params = "movablecore=8M bad_page=panic"};
+	const struct quire_config cfg = {
+		.params = late ? "movablecore=8M bad_page=panic late_free=1"
+			       : "movablecore=8M bad_page=panic late_free=0"};
 	struct fake_config fc = {.ranges = ranges, .nranges = ARRAY_SIZE(ranges), .cpus = cpus};
 
 	if (fake_machine_create(&fc) || quire_init(&cfg)) {
@@ -616,7 +619,7 @@ static void file_up(void)
 static void campaign(uint64_t steps, uint64_t seed, unsigned cpus)
 {
 	rs = seed * 0x9e3779b97f4a7c15ull + 1;
-	machine_up(cpus);
+	machine_up(cpus, seed % 2 == 0);
 	file_up();
 	model_init();
 	fill_cache();
@@ -675,9 +678,9 @@ static void pounder(void *arg)
 			__free_pages(mine[i].page, mine[i].order);
 }
 
-static void at_once(uint64_t steps)
+static void at_once(uint64_t steps, bool late)
 {
-	machine_up(4);
+	machine_up(4, late);
 	model_init();
 	step = steps;
 	for (unsigned c = 1; c < 4; c++)
@@ -693,11 +696,13 @@ static void at_once(uint64_t steps)
 
 int main(int argc, char **argv)
 {
-	if (argc > 2 && !strcmp(argv[1], "--threads"))
-		at_once(strtoull(argv[2], NULL, 0));
-	else
+	if (argc > 2 && !strcmp(argv[1], "--threads")) {
+		at_once(strtoull(argv[2], NULL, 0), false);
+		at_once(strtoull(argv[2], NULL, 0), true);
+	} else {
 		campaign(argc > 1 ? strtoull(argv[1], NULL, 0) : 20000,
 			 argc > 2 ? strtoull(argv[2], NULL, 0) : 1,
 			 argc > 3 ? (unsigned)strtoul(argv[3], NULL, 0) : 3);
+	}
 	return 0;
 }

@@ -155,6 +155,105 @@ Test(page_corners, what_is_free_already_is_not_freed)
 	down_damaged();
 }
 
+/* ---- frees that are put off ------------------------------------------------------------------- */
+
+/* A page goes when sixteen others have gone after it, or when all must; the books have it already. */
+Test(page_corners, a_late_free_comes_in_its_turn)
+{
+	unsigned long free;
+	struct page *p;
+
+	up("late_free=1");
+	cr_assert_eq(take(GFP_KERNEL, LATE_FREES + 2), LATE_FREES + 2);
+	free = nr_free_pcp(&zones[ZONE_DMA]) + nr_free_pcp(&zones[ZONE_DMA32]);
+	p = many[0];
+	__free_pages(p, 0);
+	cr_expect(page_count(p) == 1 && !page_test(p, PG_pcp), "nobody has looked at it yet");
+	cr_expect_eq(nr_free_pcp(&zones[ZONE_DMA]) + nr_free_pcp(&zones[ZONE_DMA32]), free + 1);
+	for (unsigned i = 1; i < LATE_FREES; i++)
+		__free_pages(many[i], 0);
+	cr_expect_eq(page_count(p), 1);
+	__free_pages(many[LATE_FREES], 0);
+	cr_expect(page_count(p) == 0 && page_test(p, PG_pcp));
+	cr_expect_eq(page_count(many[1]), 1);
+	/* What is looked at in another way is freed at once. */
+	page_slow_set(PAGE_SLOW_CHECK, true);
+	__free_pages(many[LATE_FREES + 1], 0);
+	cr_expect(page_test(many[LATE_FREES + 1], PG_pcp));
+	page_slow_set(PAGE_SLOW_CHECK, false);
+	drain_local_pages();
+	for (unsigned i = 0; i < LATE_FREES + 2; i++)
+		cr_expect(PageBuddy(many[i]));
+	machine_down();
+}
+
+/* Whoever drops a reference that is not the last one has not freed anything. */
+Test(page_corners, a_late_free_of_a_shared_page_drops_a_reference)
+{
+	struct page *p;
+
+	up("late_free=1");
+	p = alloc_pages(GFP_KERNEL, 0);
+	get_page(p);
+	__free_pages(p, 0);
+	cr_expect_eq(page_count(p), 2);
+	drain_local_pages();
+	cr_expect_eq(page_count(p), 1);
+	cr_expect(!PageBuddy(p));
+	__free_pages(p, 0);
+	machine_down();
+}
+
+/* A second free is seen when its turn comes, and costs nobody a page. */
+Test(page_corners, a_late_second_free_is_found_out)
+{
+	struct page *p;
+
+	up("late_free=1 bad_page=contain");
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	__free_pages(p, 0);
+	cr_expect_eq(nr_bad_pages(), 0);
+	drain_local_pages();
+	cr_expect_eq(nr_bad_pages(), 1);
+	cr_expect_eq(nr_lost_pages(), 0);
+	down_damaged();
+}
+
+/* The last pages of the machine can be had although their frees were put off. */
+Test(page_corners, late_frees_are_there_when_nothing_else_is)
+{
+	unsigned n, again;
+
+	up("late_free=1");
+	n = take(GFP_KERNEL | __GFP_MEMALLOC, ARRAY_SIZE(many));
+	cr_assert_lt(n, ARRAY_SIZE(many));
+	for (unsigned i = 0; i < LATE_FREES; i++)
+		__free_pages(many[--n], 0);
+	/* Who may take everything does not wait, and so drains nothing. */
+	for (again = 0; again < LATE_FREES; again++, n++)
+		if (!(many[n] = alloc_pages(GFP_KERNEL | __GFP_MEMALLOC | __GFP_NOWARN, 0)))
+			break;
+	cr_expect_eq(again, LATE_FREES);
+	give(n);
+	machine_down();
+}
+
+/* The checker knows what such a page must look like. */
+Test(page_corners, a_late_free_that_is_free_is_told)
+{
+	struct page *p;
+
+	up("late_free=1");
+	p = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(p, 0);
+	cr_expect_eq(check_phys(), 0);
+	p->_refcount = 0;
+	cr_expect_eq(check_phys(), 1);
+	p->_refcount = 1;
+	machine_down();
+}
+
 /* Pages on lists and pages in use, of a pageblock that is taken out of use or set aside. */
 Test(page_corners, a_pageblock_changes_its_type_under_its_pages)
 {
