@@ -7,6 +7,8 @@ Every name of the list must have one row, in the list's order. A row that says `
 given, in that image's debug information. A call `a -> b` must be a call in a's body, or in one of the
 functions that its row says it goes through ("via `x`, `y`"); where the row says `corrected`, the
 calls `x` -> `y` that its remark names are checked instead. The test column names existing files.
+A row of docs/documents-physical.md names a function of the list (or one beside it), its file, and one
+test of one test file.
 
 usage: check_map.py [--elf KERNEL ...] [ROOT]      exit 0: all holds, 1: it does not
 """
@@ -141,6 +143,27 @@ def check_row(row, src, images):
         errors.append(f'{at}: names no test')
 
 
+def check_chapters(rel, src):
+    """The page of single tests: each row's function and its test exist. How many rows."""
+    rows = 0
+    path = os.path.join(src.root, rel)
+    for n, line in enumerate(open(path, encoding='utf-8'), 1):
+        if not line.startswith('| `'):
+            continue
+        rows += 1
+        cells = [c.strip() for c in line.strip().strip('|').split('|')]
+        m = re.fullmatch(r'`(\w+)` `([\w/.]+)` `([\w/.]+)` `(\w+)`', ' '.join(cells[:3]))
+        if len(cells) != 4 or not m:
+            errors.append(f'{rel}:{n}: expected | `name` | `file` | `test file` `test` | remark |')
+            continue
+        name, where, file, test = m.groups()
+        if not re.search(r'\b' + name + r'\b', src.text(where) or ''):
+            errors.append(f'{rel}:{n}: {name} is not in {where}')
+        if not re.search(r'^Test\(\w+, ' + test + r'\b', src.text(file) or '', re.M):
+            errors.append(f'{rel}:{n}: {file} has no test {test}')
+    return rows
+
+
 def check_order(names, rows):
     have = [(r[0], r[1]) for r in rows]
     for item in names:
@@ -164,11 +187,13 @@ def main():
     images = [(elf, debug_names(elf)) for elf in args.elf if os.path.exists(elf)]
     for row in rows:
         check_row(row, src, images)
+    chapters = check_chapters('docs/documents-physical.md', src)
     for e in errors:
         print(e, file=sys.stderr)
     count = {s: sum(r[2].startswith(s) for r in rows) for s in STATES}
     print(f'{len(rows)} names: ' + ', '.join(f'{v} {k}' for k, v in count.items()) +
-          f'; {len(errors)} errors; {len(images)} kernel images read')
+          f'; {chapters} rows of single tests; {len(errors)} errors; '
+          f'{len(images)} kernel images read')
     return 1 if errors else 0
 
 
