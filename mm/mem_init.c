@@ -115,47 +115,46 @@ static uintptr_t section_va(uint64_t section)
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
-/* The struct pages of n sections come from the top of RAM and appear at their place in the one
- * array. A whole run is aligned, so that the machine can show it by one large leaf: to free pages in
- * random order costs a walk of the tables each where the array is mapped in small ones. */
-static int map_sections(uint64_t section, uint64_t n)
+/*
+ * The struct pages of a section, or of the whole run that begins with it if RAM goes on to the end
+ * of that, come from the top of RAM and appear at their place in the one array. A whole run is
+ * aligned, so that the machine can show it by one large leaf: to free pages in random order costs a
+ * walk of the tables each where the array is mapped in small ones. If no aligned piece is left, any
+ * pages serve. Sections below *mapped have their struct pages.
+ */
+static int map_sections(uint64_t section, uint64_t last, uint64_t *mapped)
 {
-	size_t bytes = VMEMMAP_SECTION_BYTES * n;
-	phys_addr_t at = memblock_alloc(bytes, bytes);
+	bool run = section % VMEMMAP_RUN == 0 && last - section >= VMEMMAP_RUN - 1;
+	size_t bytes = run ? VMEMMAP_RUN * VMEMMAP_SECTION_BYTES : VMEMMAP_SECTION_BYTES;
+	phys_addr_t at = memblock_alloc(bytes, run ? bytes : PAGE_SIZE);
 
+	if (!at && run) {
+		bytes = VMEMMAP_SECTION_BYTES;
+		at = memblock_alloc(bytes, PAGE_SIZE);
+	}
 	if (!at)
 		return -ENOMEM;
+	*mapped = section + bytes / VMEMMAP_SECTION_BYTES;
 	return hal_kernel_map(section_va(section), PFN(at >> PAGE_SHIFT), bytes >> PAGE_SHIFT,
 			      KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
 }
 
-/* Its pageblocks, all empty. The struct pages are there. */
-static int populate_section(uint64_t section)
+/* Its pageblocks, all empty, then its struct pages: whatever is mapped belongs to a run of which
+ * some section is present, so that a start that fails half-way can be undone. */
+static int populate_section(uint64_t section, uint64_t last, uint64_t *mapped)
 {
-	struct pageblock *blocks;
+	struct pageblock *blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
+	int err;
 
-	blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
 	if (!blocks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < SECTION_BLOCKS; i++)
 		blocks[i].pfn = (section << SECTION_ORDER) + i * PAGEBLOCK_PAGES;
 	section_blocks[section] = blocks;
-	return page_owner_section(section, nr_sections());
-}
-
-/* Section s of RAM that goes on to section last; those below *mapped have their struct pages. */
-static int populate_from(uint64_t s, uint64_t last, uint64_t *mapped)
-{
-	uint64_t n = s % VMEMMAP_RUN || last - s < VMEMMAP_RUN - 1 ? 1 : VMEMMAP_RUN;
-	int err = 0;
-
-	if (s >= *mapped) {
-		err = map_sections(s, n);
-		if (err == -ENOMEM && n > 1)
-			err = map_sections(s, n = 1);
-		*mapped = s + n;
-	}
-	return err ? err : populate_section(s);
+	err = page_owner_section(section, nr_sections());
+	if (err || section < *mapped)
+		return err;
+	return map_sections(section, last, mapped);
 }
 
 /* RAM beyond the room for struct pages cannot be used. */
@@ -171,7 +170,7 @@ static void trim_to_vmemmap(void)
 	scnprintf(line, sizeof(line), "mem: RAM above %#llx has no room in the vmemmap, not used",
 		  (unsigned long long)(room << PAGE_SHIFT));
 	os_log(line);
-	memblock_remove(room << PAGE_SHIFT, max_pfn << PAGE_SHIFT);
+	memblock_remove(room << PAGE_SHIFT, UINT64_MAX);
 	max_pfn = room;
 }
 
@@ -198,7 +197,7 @@ static int populate_vmemmap(void)
 		uint64_t last = (end - 1) >> SECTION_ORDER;
 
 		for (uint64_t s = start >> SECTION_ORDER; s <= last; s++) {
-			int err = section_blocks[s] ? 0 : populate_from(s, last, &mapped);
+			int err = section_blocks[s] ? 0 : populate_section(s, last, &mapped);
 
 			if (err)
 				return err;
@@ -420,27 +419,22 @@ int mem_init(void)
 	return 0;
 }
 
-/* A whole run begins at s: it may have been mapped by one leaf, which goes as a whole. */
-static bool run_present(uint64_t s)
-{
-	if (s % VMEMMAP_RUN)
-		return false;
-	for (unsigned i = 0; i < VMEMMAP_RUN; i++)
-		if (!section_present(s + i))
-			return false;
-	return true;
-}
-
 void mem_exit(void)
 {
 	uint64_t n = nr_sections();
 
-	/* The table lies in RAM of its own, not in the vmemmap: it stays readable. */
-	for (uint64_t s = 0, k; s < n; s += k) {
-		k = run_present(s) ? VMEMMAP_RUN : 1;
-		if (section_present(s)) {
-			hal_kernel_unmap(section_va(s), k * VMEMMAP_SECTION_BYTES >> PAGE_SHIFT);
-			hal_kernel_flush(section_va(s), section_va(s + k));
+	/* The table lies in RAM of its own, not in the vmemmap: it stays readable. A run goes as a
+	 * whole, holes and all: it may have been mapped by one leaf. */
+	for (uint64_t s = 0, end; s < n; s = end) {
+		bool present = false;
+
+		end = min(s + VMEMMAP_RUN, n);
+		for (uint64_t i = s; i < end; i++)
+			present |= section_present(i);
+		if (present) {
+			hal_kernel_unmap(section_va(s),
+					 (end - s) * VMEMMAP_SECTION_BYTES >> PAGE_SHIFT);
+			hal_kernel_flush(section_va(s), section_va(end));
 		}
 	}
 	section_blocks = NULL;

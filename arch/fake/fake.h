@@ -130,6 +130,8 @@ unsigned long fake_tlb_held(unsigned cpu, struct arch_space *s);
 phys_addr_t fake_device_phys(void);
 /* The memory type that a page of the kernel's windows was mapped with. */
 enum mem_type fake_window_type(uintptr_t va);
+/* Where an address of the kernel's windows leads; UINT64_MAX: it is not mapped. */
+phys_addr_t fake_window_phys(uintptr_t va);
 /* Live entries of linked tables that map the frame. */
 unsigned fake_frame_mapped(pfn_t pfn);
 

@@ -628,6 +628,15 @@ enum mem_type fake_window_type(uintptr_t va)
 	return used ? (enum mem_type)(*used >> WINDOW_MT & 3) : MT_WB;
 }
 
+phys_addr_t fake_window_phys(uintptr_t va)
+{
+	const uint32_t *used = window_used(va & ~(FAKE_PAGE - 1), 1);
+
+	if (!used || !*used || *used & WINDOW_STALE)
+		return UINT64_MAX;
+	return ((phys_addr_t)((*used & WINDOW_PFN) - 1) << ARCH_PAGE_SHIFT) + (va & (FAKE_PAGE - 1));
+}
+
 /* ---- the contract: pages --------------------------------------------------------------------- */
 
 void hal_clear_page(void *page)

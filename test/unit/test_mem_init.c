@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Zones, struct pages and watermarks for memories of many shapes. */
+#include <stdio.h>
+
 #include "mm_test.h"
 
+#include "lib/errno.h"
 #include "mm/memblock.h"
 #include "mm/vmstat.h"
 
@@ -158,4 +161,277 @@ Test(mem_init, again_and_again_in_one_machine)
 		cr_assert_eq(check_phys(), 0);
 	}
 	machine_down();
+}
+
+/* ---- the array of struct pages ---------------------------------------------------------------- */
+
+#define SECTION_BYTES (SECTION_PAGES * sizeof(struct page))
+#define RUN_BYTES     ((uint64_t)PAGE_SIZE << ARCH_INDEX_BITS)
+#define RUN	      (RUN_BYTES / SECTION_BYTES)		/* sections */
+#define RUN_RAM	      (RUN * SECTION_PAGES << PAGE_SHIFT)	/* bytes that their frames hold */
+
+static phys_addr_t section_phys(uint64_t section)
+{
+	return fake_window_phys((uintptr_t)(vmemmap + section * SECTION_PAGES));
+}
+
+/* The struct pages of sections [first, first + RUN) lie in one aligned piece of RAM. */
+static bool one_piece(uint64_t first)
+{
+	bool one = section_phys(first) % RUN_BYTES == 0;
+
+	for (uint64_t i = 0; i < RUN; i++) {
+		cr_expect_neq(section_phys(first + i), UINT64_MAX, "section %lu", first + i);
+		one = one && section_phys(first + i) == section_phys(first) + i * SECTION_BYTES;
+	}
+	return one;
+}
+
+/* RAM of one run, but for the last section, of a whole run, and of one and a half. */
+Test(mem_init, a_whole_run_is_one_aligned_piece)
+{
+	const uint64_t part = RUN_RAM / 2 + 5 * MIB;
+	const struct mem_range r[] = {{0, 2 * RUN_RAM + part, MEM_RAM, "ram"}};
+
+	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = 1}, NULL);
+	check_books();
+	cr_expect(one_piece(0));
+	cr_expect(one_piece(RUN));
+	cr_expect_eq(max_pfn, (2 * RUN_RAM + part) >> PAGE_SHIFT);
+	cr_expect(section_present(nr_sections() - 1));
+	cr_expect_eq(section_phys(nr_sections()), UINT64_MAX, "no more than there is");
+	machine_down();
+}
+
+/* A run that a hole breaks off, begins late, or both: section by section, none twice, none too
+ * many. */
+Test(mem_init, runs_with_holes_in_them)
+{
+	const uint64_t section = SECTION_PAGES << PAGE_SHIFT;
+	const struct mem_range r[] = {
+		{0, section / 2, MEM_RAM, "a"},
+		{section - 2 * PAGE_SIZE, 2 * RUN_RAM - section, MEM_RAM, "same section, one short"},
+		{3 * RUN_RAM + section, 4 * RUN_RAM + 3 * section, MEM_RAM, "late, and a bit"},
+	};
+	uint64_t n;
+
+	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = ARRAY_SIZE(r)}, NULL);
+	check_books();
+	n = nr_sections();
+	cr_expect_eq(n, 4 * RUN + 3);
+	for (uint64_t s = 0; s < n; s++) {
+		bool ram = s < 2 * RUN - 1 || s > 3 * RUN;
+
+		cr_expect_eq(section_present(s), ram, "section %lu", s);
+		cr_expect_eq(section_phys(s) != UINT64_MAX, ram, "section %lu", s);
+	}
+	machine_down();
+}
+
+/* Every aligned piece has a page taken: there is room, but for no run. */
+Test(mem_init, without_an_aligned_piece_any_pages_serve)
+{
+	enum { PIECES = 14 };
+	const phys_addr_t top = RUN_RAM, low = top - PIECES * RUN_BYTES;
+	struct mem_range r[PIECES + 2] = {
+		{0, top, MEM_RAM, "ram"}, {PAGE_SIZE, low + PAGE_SIZE, MEM_RESERVED, "taken"}};
+	uint64_t first;
+
+	for (unsigned i = 1; i < PIECES; i++) {
+		phys_addr_t at = low + i * RUN_BYTES;
+
+		r[i + 1] = (struct mem_range){at, at + 1, MEM_RESERVED, "in the way"};
+	}
+	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = PIECES + 1}, NULL);
+	cr_expect_not(one_piece(0));
+	check_books();
+	first = free_pages_now();
+	cr_assert_eq(quire_exit(), 0);
+	for (uint64_t s = 0; s < RUN; s++)
+		cr_expect_eq(section_phys(s), UINT64_MAX);
+	/* And again, in the same machine. */
+	cr_assert_eq(quire_init(NULL), 0);
+	cr_expect_eq(free_pages_now(), first);
+	machine_down();
+}
+
+static void machine_with(uint64_t ram, uint64_t left, bool kernel_tables)
+{
+	const struct mem_range r[] = {{0, ram, MEM_RAM, "ram"},
+				      {0, ram - left, MEM_RESERVED, "taken"}};
+
+	cr_assert_lt(left, ram);
+	cr_assert_eq(fake_machine_create(&(struct fake_config){
+		.ranges = r, .nranges = 2, .kernel_tables = kernel_tables}), 0);
+}
+
+/* A start says that it cannot, leaves nothing mapped, and can be tried again. */
+static void start_fails(const char *params)
+{
+	const struct kernel_layout *l = hal_kernel_layout();
+	struct quire_config qc = {.params = params};
+
+	for (int again = 0; again < 2; again++) {
+		cr_assert_eq(quire_init(&qc), -ENOMEM);
+		for (uintptr_t at = l->vmemmap_base; at < l->vmemmap_end; at += SECTION_BYTES)
+			cr_assert_eq(fake_window_phys(at), UINT64_MAX);
+	}
+}
+
+/* Free RAM from nothing to enough, so much more each time; how much was too little. */
+static uint64_t too_little(uint64_t ram, uint64_t step, const char *params)
+{
+	uint64_t left = 2 * PAGE_SIZE;
+
+	for (;; left += step) {
+		machine_with(ram, left, false);
+		if (!quire_init(&(struct quire_config){.params = params}))
+			break;
+		start_fails(params);
+		fake_machine_destroy();
+	}
+	machine_down();
+	return left - step;
+}
+
+Test(mem_init, too_little_ram_is_an_error_and_leaves_nothing_behind)
+{
+	/* Some two hundred starts, whatever a run is here. */
+	uint64_t plain, owner, step = RUN_BYTES / 128;
+
+	plain = too_little(16 * MIB, PAGE_SIZE, NULL);
+	owner = too_little(16 * MIB, PAGE_SIZE, "page_owner=on");
+	cr_expect_gt(plain, SECTION_BYTES);
+	cr_expect_gt(owner, plain + SECTION_BYTES / 2);
+	plain = too_little(RUN_RAM, step, NULL);
+	owner = too_little(RUN_RAM, step, "page_owner=on");
+	cr_expect_gt(plain, RUN_BYTES);
+	cr_expect_gt(owner, plain + RUN_BYTES / 2);
+}
+
+/* One piece for a whole run, and from nothing to enough for what comes after it. */
+Test(mem_init, ram_ends_in_the_middle_of_a_run)
+{
+	const phys_addr_t run = RUN_RAM - 2 * RUN_BYTES;
+	bool whole;
+
+	for (uint64_t left = 2 * PAGE_SIZE;; left += PAGE_SIZE) {
+		const struct mem_range r[] = {
+			{0, RUN_RAM, MEM_RAM, "ram"},
+			{0, run, MEM_RESERVED, "below"},
+			{run + RUN_BYTES, RUN_RAM - left, MEM_RESERVED, "above"}};
+
+		cr_assert_lt(left, RUN_BYTES);
+		cr_assert_eq(fake_machine_create(&(struct fake_config){
+			.ranges = r, .nranges = ARRAY_SIZE(r)}), 0);
+		if (!quire_init(NULL))
+			break;
+		start_fails(NULL);
+		fake_machine_destroy();
+	}
+	whole = one_piece(0);
+	cr_expect(whole && section_phys(0) == run);
+	machine_down();
+}
+
+/* RAM for the struct pages, and not one page for the table that shows them. */
+Test(mem_init, no_page_for_a_kernel_table)
+{
+	phys_addr_t lowest;
+
+	machine_up(16 * MIB, 1);
+	lowest = section_phys(0);
+	machine_down();
+	machine_with(16 * MIB, 16 * MIB - lowest, true);
+	start_fails(NULL);
+	fake_machine_destroy();
+}
+
+/* ---- the edges of what there is ---------------------------------------------------------------- */
+
+static char said[65536];
+
+static void listen(const char *s, size_t n)
+{
+	size_t was = strlen(said);
+
+	snprintf(said + was, sizeof(said) - was, "%.*s", (int)n, s);
+}
+
+/* Room for struct pages of 40 MiB is room for two sections of 16 MiB, RAM beyond is told of. */
+Test(mem_init, ram_without_room_for_its_struct_pages)
+{
+	const uint64_t room = 2 * SECTION_PAGES;
+	const struct mem_range r[] = {{0, (room << PAGE_SHIFT) + 5 * MIB + 1, MEM_RAM, "ram"},
+				      {5ull << 32, (5ull << 32) + MIB, MEM_RAM, "far away"}};
+	struct kernel_layout *l;
+
+	cr_assert_eq(fake_machine_create(&(struct fake_config){
+		.ranges = r, .nranges = ARRAY_SIZE(r), .log = listen}), 0);
+	l = (struct kernel_layout *)hal_kernel_layout();
+	l->vmemmap_end = l->vmemmap_base + 2 * SECTION_BYTES + SECTION_BYTES / 2;
+	cr_assert_eq(quire_init(NULL), 0);
+	cr_expect(strstr(said, "has no room in the vmemmap, not used"), "%s", said);
+	cr_expect_eq(max_pfn, room);
+	cr_expect_eq(memblock_size(&memblock_memory), room << PAGE_SHIFT);
+	check_books();
+	machine_down();
+}
+
+/* Boot data is given back once; what never was reserved, or is no RAM, is left alone. */
+Test(mem_init, what_is_given_back_twice)
+{
+	struct quire_counts c, was;
+	uint64_t image = (MIB + PAGE_SIZE) >> PAGE_SHIFT;
+	struct page *mine;
+
+	machine_up(64 * MIB, 1);
+	mine = alloc_pages(GFP_KERNEL, 0);
+	quire_get_counts(&was);
+	for (int i = 0; i < 2; i++) {
+		quire_free_boot_data(page_address(pfn_to_page(PFN(image))), 2 * PAGE_SIZE);
+		quire_get_counts(&c);
+		cr_expect_eq(c.free_pages, was.free_pages + 2);
+		cr_expect_eq(c.managed_pages, was.managed_pages + 2);
+	}
+	free_reserved_area(page_to_pfn(mine).n, page_to_pfn(mine).n + 1);
+	free_reserved_area(max_pfn, max_pfn + 3 * SECTION_PAGES);
+	quire_free_boot_data(page_address(mine), 0);
+	quire_get_counts(&c);
+	cr_expect_eq(c.managed_pages, was.managed_pages + 2);
+	cr_expect_eq(page_count(mine), 1);
+	__free_pages(mine, 0);
+	machine_down();
+}
+
+static uint64_t movable_bytes(const char *params, uint64_t ram)
+{
+	uint64_t n;
+
+	machine_up_cfg(&(struct fake_config){.ram = ram}, &(struct quire_config){.params = params});
+	check_books();
+	n = (uint64_t)zones[ZONE_MOVABLE].spanned_pages << PAGE_SHIFT;
+	if (n)
+		cr_expect_eq(zones[ZONE_MOVABLE].zone_start_pfn % (1u << (MAX_ORDER - 1)), 0);
+	machine_down();
+	return n;
+}
+
+/* What is asked for is rounded in the kernel's favour, to whole largest blocks. */
+Test(mem_init, movable_zone_by_parameter)
+{
+	const uint64_t block = (uint64_t)PAGE_SIZE << (MAX_ORDER - 1), ram = 64 * block;
+
+	cr_expect_eq(movable_bytes(NULL, ram), 0);
+	cr_expect_eq(movable_bytes("kernelcore=0", ram), 0);
+	cr_expect_leq(movable_bytes("movablecore=128M", ram), 128 * MIB);
+	cr_expect_gt(movable_bytes("movablecore=128M", ram), 128 * MIB - block);
+	cr_expect_eq(movable_bytes("movablecore=1M", ram), 0, "less than a block");
+	cr_expect_gt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB - 2 * block);
+	cr_expect_lt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB + block);
+	cr_expect_eq(movable_bytes("kernelcore=1T", ram), 0, "more than there is");
+	cr_expect_eq(movable_bytes("movablecore=1T", ram), 0, "nothing would be the kernel's");
+	/* The larger of the two wishes for the kernel. */
+	cr_expect_eq(movable_bytes("kernelcore=128M movablecore=64M", ram),
+		     movable_bytes("movablecore=64M", ram));
 }
