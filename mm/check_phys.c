@@ -145,7 +145,7 @@ static void check_pcp_list(struct tally *t, struct zone *z, struct per_cpu_pages
 
 		for (unsigned j = 0; j < 1u << slot_order(slot); j++)
 			if (!page_is_clean(p + j, j ? 0 : 1ul << PG_pcp) || PageBuddy(p + j) ||
-			    page_zone(p) != z)
+			    page_zone(p + j) != z)
 				broken(t, "I6", "a page on a per-CPU list is in use",
 				       page_to_pfn(p).n + j, p[j].flags);
 	}
@@ -171,6 +171,13 @@ static void check_zone_pcp(struct tally *t, struct zone *z)
 		for (unsigned slot = 0; slot < PCP_ORDERS; slot++)
 			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
 				check_pcp_list(t, z, &z->pcp[c], slot, mt);
+}
+
+/* I8. */
+static bool is_tail_of(const struct page *p, const struct page *head)
+{
+	return head && page_test(head, PG_head) && p > head &&
+	       (unsigned long)(p - head) < 1ul << compound_order(head);
 }
 
 /* I1, I7: every frame is in exactly one state. */
@@ -207,9 +214,9 @@ static void check_frames(struct tally *t)
 			in_slab += 1ull << compound_order(p);
 		if (p->_refcount < 0 || p->_mapcount < -1)
 			broken(t, "I7", "a count below zero", pfn, p->_refcount);
-		if (page_mapcount(p) > p->_refcount && !page_test(p, PG_slab))
+		if (page_mapcount(p) > p->_refcount)
 			broken(t, "I7", "more mappings than references", pfn, p->_mapcount + 1);
-		if (page_test(p, PG_tail) && !page_test(p->mapping, PG_head))
+		if (page_test(p, PG_tail) && !is_tail_of(p, p->mapping))
 			broken(t, "I8", "a tail without its head", pfn, 0);
 	}
 	if (in_buddy != t->buddy)

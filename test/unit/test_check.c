@@ -3,45 +3,20 @@
  * The checker of spaces is checked: each invariant is broken by hand, told of by its number, and
  * mended again. A checker that cannot see a thing broken would let every other test pass.
  */
+#include "breaking.h"
 #include "space.h"
 
 #include "mm/vmstat.h"
 
-static char told[16384];
-static unsigned lines;
-
-void os_log(const char *line)
-{
-	size_t n = strlen(told);
-
-	if (strncmp(line, "check: ", 7))
-		return;
-	lines++;
-	snprintf(told + n, sizeof(told) - n, "%s\n", line);
-}
-
 static long check_told(struct quire_mm *mm)
 {
-	told[0] = 0;
-	lines = 0;
+	forget_told();
 	return quire_check(mm);
 }
 
-/* Breaks something, expects it told under that number, mends it, expects nothing told. */
-#define BROKEN(id, do_it, undo_it)                                            \
-	do {                                                                  \
-		do_it;                                                        \
-		cr_expect_gt(check_told(cur), 0, "%s", #do_it);               \
-		cr_expect(strstr(told, "check: " id ": "), "%s: %s", #do_it, told); \
-		undo_it;                                                      \
-		cr_assert_eq(check_told(cur), 0, "mended after %s: %s", #do_it, told); \
-	} while (0)
-
-#define SWAPPED(id, place, value)                                    \
-	do {                                                         \
-		__typeof__(place) was_ = (place);                    \
-		BROKEN(id, (place) = (value), (place) = was_);       \
-	} while (0)
+/* Told under that number. */
+#define BROKEN(id, do_it, undo_it) BREAK(check_told(cur), "check: " id ": ", do_it, undo_it)
+#define SWAPPED(id, place, value)  SWAP(check_told(cur), "check: " id ": ", place, value)
 
 static struct vm_area_struct *area(unsigned page)
 {
