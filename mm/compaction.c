@@ -107,8 +107,7 @@ static bool compact_zone(struct compact_control *cc)
 
 	cc->migrate_pfn = z->compact_migrate_pfn;
 	cc->free_pfn = z->compact_free_pfn;
-	if (cc->order < 0 || cc->migrate_pfn < first || cc->free_pfn > last ||
-	    cc->migrate_pfn >= cc->free_pfn) {
+	if (cc->order < 0 || cc->migrate_pfn >= cc->free_pfn) { /* both 0: never yet */
 		cc->migrate_pfn = first;
 		cc->free_pfn = last;
 	}
@@ -171,7 +170,7 @@ bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
 {
 	bool worth = false;
 
-	if (!order || !(gfp & __GFP_IO) || !migrate_begin())
+	if (!(gfp & __GFP_IO) || !migrate_begin())
 		return false;
 	count_vm_event(COMPACTSTALL);
 	for (struct zoneref *ref = ac->preferred_zoneref; ref->zone && !worth; ref++) {

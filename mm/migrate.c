@@ -127,7 +127,7 @@ static bool unmap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 {
 	struct migration *m = ctx;
 	struct pte_desc d;
-	pte_t *pte;
+	pte_t *pte, v;
 
 	/* A space that came to this file after all were locked. */
 	if (!space_is_held(m, vma->vm_mm)) {
@@ -138,9 +138,9 @@ static bool unmap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 	if (!pte)
 		return true;
 	ptl_lock(pte_lockptr(pte));
-	if (pte_present(pte_get(pte)) && pte_pfn(pte_get(pte)).n == page_to_pfn(page).n &&
-	    !pte_desc(pte_get(pte)).special) {
-		struct pte_desc was = pte_desc(pte_get(pte));
+	v = pte_get(pte);
+	if (pte_present(v) && pte_pfn(v).n == page_to_pfn(page).n) {
+		struct pte_desc was = pte_desc(v);
 		pte_t entry = pte_make((struct pte_desc){.kind = PTE_MIGRATION,
 							 .pfn = page_to_pfn(page),
 							 .w = was.w,
@@ -175,7 +175,8 @@ static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 		return true;
 	ptl_lock(pte_lockptr(pte));
 	d = pte_desc(pte_get(pte));
-	if (d.kind == PTE_MIGRATION && d.pfn.n == page_to_pfn(m->old).n) {
+	if (d.kind == PTE_MIGRATION) {
+		ASSERT(d.pfn.n == page_to_pfn(m->old).n); /* one page moves at a time */
 		now = pte_desc(mk_pte(page, vma->vm_page_prot));
 		now.w = d.w;
 		now.soft_dirty = d.soft_dirty;
@@ -222,8 +223,7 @@ static bool page_movable(const struct page *page)
 				    1ul << PG_swapcache;
 
 	/* Others may wait for the lock, which is a bit of the same word. */
-	if (__atomic_load_n(&page->flags, __ATOMIC_RELAXED) & never || !page->mapping ||
-	    is_zero_page(page))
+	if (__atomic_load_n(&page->flags, __ATOMIC_RELAXED) & never || !page->mapping)
 		return false;
 	/* An anonymous page without an entry is on its way out. */
 	return !PageAnon(page) || page_mapcount(page) > 0;
@@ -235,7 +235,8 @@ static bool freeze(struct page *page, int32_t expected)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* Step 3. After it nobody but us knows old, and look-ups in the cache find fresh. */
+/* Step 3. After it nobody but us knows old, and look-ups in the cache find fresh. Each entry has a
+ * reference, so the count alone tells whether one is left. */
 static bool take_over(struct page *old, struct page *fresh)
 {
 	struct address_space *mapping = old->mapping;
@@ -243,12 +244,12 @@ static bool take_over(struct page *old, struct page *fresh)
 
 	fresh->index = old->index;
 	if (PageAnon(old)) {
-		ok = !page_mapcount(old) && freeze(old, 1);
+		ok = freeze(old, 1);
 		fresh->mapping = ok ? old->mapping : NULL;
 		return ok;
 	}
 	spin_lock(&mapping->i_lock);
-	ok = !page_mapcount(old) && freeze(old, 2);
+	ok = freeze(old, 2);
 	if (ok) {
 		fresh->mapping = mapping;
 		get_page(fresh);

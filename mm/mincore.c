@@ -16,8 +16,8 @@ static unsigned char mincore_page(struct vm_area_struct *vma, uintptr_t addr)
 	pte_t *pte = pt_find(vma->vm_mm, addr);
 	pte_t v = pte ? pte_get(pte) : 0;
 
-	if (!pte_none(v))
-		return pte_present(v);
+	if (!pte_none(v)) /* on the move is in memory too */
+		return 1;
 	if (!vma->vm_file || vma_is_anonymous(vma))
 		return 0;
 	return page_cache_resident(vma->vm_file->f_mapping, linear_page_index(vma, addr));

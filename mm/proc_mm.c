@@ -119,12 +119,14 @@ static int smaps_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 	ptl_lock(&table->ptl);
 	for (; start != end; start += PAGE_SIZE, pte++) {
 		pte_t v = pte_get(pte);
+		struct pte_desc d = pte_desc(v);
 
-		if (!pte_present(v))
-			continue;
-		page = vm_normal_page(s->vma, v);
+		if (pte_present(v))
+			page = vm_normal_page(s->vma, v);
+		else
+			page = d.kind == PTE_MIGRATION ? pfn_to_page(d.pfn) : NULL;
 		if (page)
-			smaps_account(s, page, pte_desc(v));
+			smaps_account(s, page, d);
 	}
 	ptl_unlock(&table->ptl);
 	return 0;
@@ -254,22 +256,33 @@ void quire_statm(struct quire_mm *qmm, unsigned long out[7])
 #define PM_SOFT_DIRTY	  (1ull << 55)
 #define PM_MMAP_EXCLUSIVE (1ull << 56)
 #define PM_FILE		  (1ull << 61)
+#define PM_SWAP		  (1ull << 62)
 #define PM_PRESENT	  (1ull << 63)
 #define PM_PFN_MASK	  ((1ull << 55) - 1)
+/* A page on the move has a swap entry's form there: the type, with the offset above it. */
+#define PM_MIGRATION_READ 30
+#define PM_SWAP_TYPE_BITS 5
 
 static uint64_t pagemap_entry(struct vm_area_struct *vma, uintptr_t addr)
 {
 	pte_t *pte = pt_find(vma->vm_mm, addr);
 	pte_t v = pte ? pte_get(pte) : 0;
 	uint64_t word = vma->vm_flags & VM_SOFTDIRTY ? PM_SOFT_DIRTY : 0;
+	struct pte_desc d = pte_desc(v);
 	struct page *page;
 
-	if (!pte_present(v))
+	if (pte_present(v)) {
+		word |= PM_PRESENT | (d.pfn.n & PM_PFN_MASK);
+		page = vm_normal_page(vma, v);
+	} else if (d.kind == PTE_MIGRATION) {
+		word |= PM_SWAP | (d.pfn.n << PM_SWAP_TYPE_BITS & PM_PFN_MASK) |
+			(PM_MIGRATION_READ + d.w);
+		page = pfn_to_page(d.pfn);
+	} else {
 		return word;
-	word |= PM_PRESENT | (pte_pfn(v).n & PM_PFN_MASK);
-	if (pte_desc(v).soft_dirty)
+	}
+	if (d.soft_dirty)
 		word |= PM_SOFT_DIRTY;
-	page = vm_normal_page(vma, v);
 	if (!page)
 		return word;
 	if (!PageAnon(page))

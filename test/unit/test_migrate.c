@@ -2,6 +2,8 @@
 /* Migration of single pages: what their entries say afterwards, and spaces that come and go. */
 #include "moving.h"
 
+#include "mm/vmstat.h"
+
 static struct pte_desc entry_at(uintptr_t a)
 {
 	return pte_desc(pte_get(pt_find(mm_now(), a)));
@@ -104,7 +106,14 @@ Test(migrate, spaces_without_the_page)
 	cr_expect_eq(load_at(AT(9)), 0x88);
 	cr_expect_eq(load_at(AT(1)), 0x77);
 	space_put(second);
+	second = space_new(); /* without a single table */
+	run_space(second);
+	mmap_file(AT(0), 4, RW, MAP_SHARED | FIX, f, 0);
 	run_space(first);
+	cr_assert_null(pt_find(to_mm(second), AT(1)));
+	cr_expect(move_at(AT(1)));
+	cr_expect_null(pt_find(to_mm(second), AT(1)), "nor does a move make one");
+	space_put(second);
 	munmap_at(AT(0), 4);
 	quire_file_put(f);
 	space_down();
@@ -128,5 +137,127 @@ Test(migrate, a_page_of_too_many_spaces_stays)
 	for (unsigned i = 10; i < 20; i++)
 		quire_mm_put(child[i]);
 	cr_expect_eq(load_at(AT(0)), 5);
+	space_down();
+}
+
+/* A page of a file that somebody reads or writes through the cache. */
+Test(migrate, a_page_of_a_file_that_is_held_stays)
+{
+	struct address_space *m;
+	struct quire_file *f;
+	struct page *page;
+	uint64_t fails;
+
+	space_up();
+	f = file_new(4, FRW);
+	m = to_file(f)->f_mapping;
+	mmap_file(AT(0), 4, RW, MAP_SHARED | FIX, f, 0);
+	store_at(AT(2), 0x77);
+	page = find_get_page(m, 2);
+	fails = sum_vm_event(PGMIGRATE_FAIL);
+	held = 1;
+	cr_expect_not(move_at(AT(2)));
+	held = 0;
+	cr_expect_eq(sum_vm_event(PGMIGRATE_FAIL), fails + 1);
+	cr_expect_eq(FAULTS(store_at(AT(2), 0x78)), 0, "as it was");
+	cr_expect_eq(page_count(page), 3, "ours, the cache's, the entry's");
+	cr_expect_eq(page_mapcount(page), 1);
+	put_page(page);
+	cr_expect(move_at(AT(2)));
+	page = find_get_page(m, 2);
+	cr_expect_eq(page_to_pfn(page).n, pfn_at(AT(2)), "the cache has the new one");
+	cr_expect_eq(page->index, 2);
+	cr_expect_eq(page_count(page), 3);
+	cr_expect(page_test(page, PG_dirty));
+	put_page(page);
+	cr_expect_eq(load_at(AT(2)), 0x78);
+	/* Nobody maps it: the cache alone has it. */
+	munmap_at(AT(0), 4);
+	page = find_get_page(m, 2);
+	cr_assert(migrate_begin());
+	cr_expect_eq(migrate_page(page, alloc_pages(GFP_KERNEL, 0)), 0);
+	migrate_end();
+	mmap_file(AT(0), 4, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_neq(pfn_at(AT(2)), page_to_pfn(page).n);
+	cr_expect_eq(load_at(AT(2)), 0x78);
+	munmap_at(AT(0), 4);
+	quire_file_put(f);
+	space_down();
+}
+
+/* Moves page, of which the test has a reference, and expects that it stays. */
+static void stays(struct page *page, const char *why)
+{
+	cr_assert(migrate_begin());
+	get_page(page);
+	cr_expect_eq(migrate_page(page, alloc_pages(GFP_KERNEL, 0)), -EAGAIN, "%s", why);
+	migrate_end();
+}
+
+Test(migrate, what_is_no_page_of_a_user_stays)
+{
+	struct quire_file *f;
+	struct page *page;
+	irqflags_t flags;
+
+	space_up();
+	page = alloc_pages(GFP_KERNEL, 0);
+	stays(page, "of the kernel's own");
+	cr_expect_eq(page_count(page), 1);
+	cr_assert(migrate_begin());
+	__free_pages(page, 0);
+	cr_expect_not(get_page_unless_zero(page), "free");
+	migrate_end();
+	/* On its way out: no entry is left, but the frame is not free yet. */
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 3);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	get_page(page);
+	cr_assert_eq(quire_madvise(cur, AT(0), PS, 4 /* MADV_DONTNEED */), 0);
+	stays(page, "without an entry");
+	put_page(page);
+	check_now();
+	/* A file that shrank keeps nothing of what somebody still holds. */
+	f = file_new(4, FRW);
+	page = find_get_page(to_file(f)->f_mapping, 1);
+	quire_inode_truncate(quire_file_inode(f), PS);
+	stays(page, "cut off its file");
+	cr_expect_eq(page_count(page), 1);
+	put_page(page);
+	quire_file_put(f);
+	/* The zero page is everybody's. */
+	munmap_at(AT(0), 1);
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	load_at(AT(0));
+	stays(zero_page, "of zeros");
+	cr_expect_eq(load_at(AT(0)), 0);
+	flags = hal_irq_save();
+	cr_expect_not(migrate_begin(), "it calls other CPUs, which nobody may with interrupts off");
+	hal_irq_restore(flags);
+	space_down();
+}
+
+/* Code is published in its new frame, whoever maps it and whenever he may run it. */
+Test(migrate, code_moves)
+{
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(4, FRW | QUIRE_FMODE_EXEC);
+	mmap_file(AT(0), 4, PROT_READ | PROT_EXEC, MAP_PRIVATE | FIX, f, 0);
+	mmap_file(AT(8), 4, RW, MAP_SHARED | FIX, f, 0);
+	cr_expect_eq(exec_at(AT(0)), 0);
+	store_at(AT(8), 0x1234);
+	cr_expect(move_at(AT(8)));
+	cr_expect_eq(FAULTS(OK(exec_at(AT(0)) == 0)), 0);
+	cr_expect_eq(fake_accused(FAKE_ICACHE), 0);
+	/* While it may not be run; then it may again. */
+	mprotect_at(AT(0), 4, PROT_NONE);
+	cr_expect(move_at(AT(8)));
+	mprotect_at(AT(0), 4, PROT_READ | PROT_EXEC);
+	cr_expect_eq(exec_at(AT(0)), 0);
+	cr_expect_eq(load_at(AT(0)), 0x1234);
+	munmap_at(AT(0), 12);
+	quire_file_put(f);
 	space_down();
 }

@@ -380,6 +380,17 @@ Test(races, files, .timeout = 60)
 /* ---- pages on the move --------------------------------------------------------------------------- */
 
 static bool moved;
+static bool preempts; /* the second thread gets in wherever a spinning lock was let go, too */
+
+void os_preempt(int delta)
+{
+	irqflags_t f;
+
+	if (!preempts || delta > 0 || hal_irqs_off())
+		return;
+	f = hal_irq_save();
+	hal_irq_restore(f); /* where it is heard */
+}
 
 static void moves_page(void)
 {
@@ -388,10 +399,12 @@ static void moves_page(void)
 	cr_assert(fresh && migrate_begin());
 	page = pfn_to_page(PFN(pfn_at(AT(0))));
 	moved = pfn_at(AT(0)) && get_page_unless_zero(page);
+	preempts = true;
 	if (moved)
 		moved = migrate_page(page, fresh) == 0;
 	else
 		__free_pages(fresh, 0);
+	preempts = false;
 	migrate_end();
 }
 
@@ -419,4 +432,121 @@ Test(races, given_back_on_the_move, .timeout = 60)
 	explore(written, moves_page, six_or_nothing);
 	cr_expect(moved, "the last time nobody was in the way");
 	machine_down();
+}
+
+/* Whoever looks meanwhile finds the page in memory, as he does in 5.10. */
+static unsigned seen_on_the_move;
+static unsigned long kilobytes;
+
+static void rss_emit(void *ctx, const char *s, size_t n)
+{
+	static char line[256];
+	static size_t at;
+
+	for (size_t i = 0; i < n; i++) {
+		line[at] = 0;
+		if (s[i] != '\n' && at < sizeof(line) - 1) {
+			line[at++] = s[i];
+			continue;
+		}
+		if (!strncmp(line, "Rss:", 4))
+			kilobytes += strtoul(line + 4, NULL, 10);
+		at = 0;
+	}
+}
+
+static unsigned long rss_shown(void)
+{
+	kilobytes = 0;
+	quire_show_smaps(cur, rss_emit, NULL);
+	return kilobytes;
+}
+
+static unsigned long rss_before;
+
+static void looks(void)
+{
+	uint64_t word = quire_pagemap(cur, AT(0));
+	unsigned char in_memory = 0;
+
+	cr_assert_eq(quire_mincore(cur, AT(0), PS, AT(1)), 0);
+	cr_assert_eq(hal_copy_from_user(&in_memory, AT(1), 1), 0);
+	cr_assert_eq(in_memory, 1);
+	cr_assert_eq(word >> 55 & 1, 1, "soft-dirty all the time");
+	cr_assert_eq(word >> 61 & 1, 0, "not of a file");
+	cr_assert_eq((word >> 62 & 1) + (word >> 63), 1, "swapped, or present");
+	if (word >> 62 & 1) {
+		seen_on_the_move++;
+		cr_assert_eq(word & 31, 31, "5.10's type for a page that could be written");
+		cr_assert(page_count(pfn_to_page(PFN((word & ((1ull << 55) - 1)) >> 5))) >= 0);
+	}
+	cr_assert_eq(rss_shown(), rss_before);
+}
+
+static void looked_at(void)
+{
+	written();
+	rss_before = rss_shown();
+}
+
+Test(races, looked_at_on_the_move, .timeout = 60)
+{
+	races_up();
+	other = looks;
+	may = NULL;
+	explore(looked_at, moves_page, six_or_nothing);
+	cr_expect_gt(seen_on_the_move, 0);
+	machine_down();
+}
+
+/* A space that maps the file after all that do were locked is not held: the page stays. It slept
+ * until the file's areas could be changed, which is as soon as the first walk over them is over. */
+static const void *sleeps_on;
+
+void os_wake(const void *key, uint32_t n)
+{
+	if (key != sleeps_on)
+		return;
+	sleeps_on = NULL;
+	other();
+}
+
+static struct quire_mm *second;
+
+static void is_mapped_by_another(void)
+{
+	cr_assert_eq(quire_mmap(second, AT(0), 4 * PS, RW, MAP_SHARED | FIX, file, 0), (long)AT(0));
+}
+
+Test(races, mapped_by_another_on_the_move)
+{
+	struct quire_mm *first;
+
+	space_up();
+	first = cur;
+	second = space_new();
+	other = is_mapped_by_another;
+	how = MAP_SHARED;
+	file = file_new(4, FRW);
+	file_mapped();
+	store_at(AT(0), 5);
+	sleeps_on = &to_file(file)->f_mapping->i_mmap_rwsem;
+	__atomic_fetch_or(&to_file(file)->f_mapping->i_mmap_rwsem.state, RWSEM_WAIT,
+			  __ATOMIC_RELAXED);
+	moves_page();
+	cr_expect_null(sleeps_on);
+	cr_expect_not(moved);
+	check_now();
+	cr_expect_eq(FAULTS(OK(load_at(AT(0)) == 5)), 0);
+	run_space(second);
+	cr_expect_eq(load_at(AT(0)), 5);
+	moves_page();
+	cr_expect(moved, "both are held now");
+	check_now();
+	cr_expect_eq(FAULTS(store_at(AT(0), 6)), 0, "it was writable, it is");
+	space_put(second);
+	run_space(first);
+	cr_expect_eq(load_at(AT(0)), 6);
+	quire_file_put(file);
+	space_down();
 }
