@@ -261,3 +261,25 @@ Test(migrate, code_moves)
 	quire_file_put(f);
 	space_down();
 }
+
+/* Nobody keeps what leads from a page to its entries once the last one is gone: it is not asked. */
+Test(migrate, a_page_that_outlives_its_area_stays)
+{
+	struct page *page;
+
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1},
+		       &(struct quire_config){.params = "slub_debug=FZP"});
+	fake_on_fault(space_fault, NULL);
+	run_space(space_new());
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 3);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	get_page(page);
+	cr_assert_eq(quire_munmap(cur, AT(0), PS), 0);
+	fake_core_returned();
+	cr_expect(PageAnon(page));
+	stays(page, "its area's anon_vma is free memory");
+	cr_expect_eq(page_count(page), 1);
+	put_page(page);
+	space_down();
+}
