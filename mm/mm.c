@@ -79,6 +79,11 @@ int mm_virt_init(void)
 	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
 	reserve_init();
 	random_init();
+#ifdef QUIRE_KEEP_REPLACED
+	mmap_keeps_replaced = boot_param_bool("keep_replaced", true);
+#else
+	mmap_keeps_replaced = boot_param_bool("keep_replaced", false);
+#endif
 	INIT_LIST_HEAD(&mmlist);
 	pgtable_init();
 	fault_init();
@@ -346,6 +351,11 @@ long quire_membarrier_pagetables(struct quire_mm *qmm)
 long vm_memory_committed(void)
 {
 	return node_page_state(NR_COMMITTED);
+}
+
+void vm_acct_memory(long pages)
+{
+	mod_node_page_state(NR_COMMITTED, pages);
 }
 
 void vm_unacct_memory(long pages)

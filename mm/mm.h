@@ -115,6 +115,8 @@ static inline void update_hiwater_vm(struct mm_struct *mm)
 
 /* Promises pages to mm (may be NULL), as the overcommit mode allows. 0 or -ENOMEM. */
 int security_vm_enough_memory_mm(struct mm_struct *mm, long pages);
+/* The same, asked or not: as much was given back, or will be. */
+void vm_acct_memory(long pages);
 /* Takes the promise back. */
 void vm_unacct_memory(long pages);
 /* What mode 2 allows in all, in pages, and what is promised now. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Mapping and unmapping: where a new mapping goes (get_unmapped_area), whether it may be made
- * (do_mmap), how it is made (mmap_region), how it goes again (do_munmap), and the heap (brk).
+ * (do_mmap), how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c.
  * Orders of checks and of effects are Linux 5.10's, because a program can see them.
  */
 #include "mm/vma.h"
@@ -9,6 +9,8 @@
 #include "mm/filemap.h"
 #include "mm/memory.h"
 #include "mm/trace.h"
+
+bool mmap_keeps_replaced;
 
 /* ---- flags and accounting -------------------------------------------------------------------- */
 
@@ -380,7 +382,6 @@ static int mmap_attach_object(struct vm_area_struct *vma, struct file *file)
 		fput(vma->vm_file);
 		vma->vm_file = NULL;
 	}
-	/* The VMA, once linked, is counted for itself; until then we held the right for it. */
 	if (err && (flags & VM_SHARED))
 		mapping_unmap_writable(file->f_mapping);
 allow:
@@ -389,32 +390,20 @@ allow:
 	return err;
 }
 
-/*
- * The object's mmap may have changed the flags, so that the one before now takes the VMA in. NULL:
- * it does not. On success vma is gone.
- */
-static struct vm_area_struct *mmap_merge_again(struct mm_struct *mm, struct vm_area_struct *vma,
-					       struct vm_area_struct *prev)
+/* The rights that a VMA held until it was linked; from then on it is counted for itself. */
+static void mmap_drop_rights(struct file *file, vm_flags_t vm_flags)
 {
-	struct vm_area_struct *merged;
-
-	if (!prev)
-		return NULL;
-	merged = vma_merge(mm, prev, vma->vm_start, vma->vm_end, vma->vm_flags, NULL, vma->vm_file,
-			   vma->vm_pgoff, NULL, NULL);
-	if (!merged)
-		return NULL;
-	fput(vma->vm_file);
-	vm_area_free(vma);
-	return merged;
+	if (file && (vm_flags & VM_SHARED))
+		mapping_unmap_writable(file->f_mapping);
+	if (file && (vm_flags & VM_DENYWRITE))
+		allow_write_access(file);
 }
 
-/* A VMA of its own for a mapping that nothing could be merged with. */
-static int mmap_new_vma(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+/* The VMA of a new mapping, not linked yet, its object asked. */
+static int mmap_prepare(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 			vm_flags_t vm_flags, unsigned long pgoff, struct vm_area_struct **pvma)
 {
-	struct vm_area_struct *vma = vm_area_alloc(mm), *prev, *merged = NULL;
-	struct rb_node **link, *parent;
+	struct vm_area_struct *vma = vm_area_alloc(mm);
 	int err;
 
 	if (!vma)
@@ -425,29 +414,49 @@ static int mmap_new_vma(struct mm_struct *mm, struct file *file, uintptr_t addr,
 	vma->vm_pgoff = pgoff;
 	vma_set_page_prot(vma);
 	err = mmap_attach_object(vma, file);
-	if (err) {
+	if (err)
 		vm_area_free(vma);
-		return err;
-	}
-	/* The object's mmap may have slept, but nobody changes the tree under our lock. */
-	if (find_vma_links(mm, addr, addr + len, &prev, &link, &parent))
-		BUG();
-	if (file && vma->vm_flags != vm_flags)
-		merged = mmap_merge_again(mm, vma, prev);
-	if (merged)
-		vma = merged;
 	else
-		vma_link(mm, vma, prev, link, parent);
-	if (file && (vm_flags & VM_SHARED))
-		mapping_unmap_writable(file->f_mapping);
-	if (file && (vm_flags & VM_DENYWRITE))
-		allow_write_access(file);
-	*pvma = vma;
-	return 0;
+		*pvma = vma;
+	return err;
 }
 
-/* Counts a new mapping, marks it soft-dirty, locks it as asked. */
-static void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
+/* The one before takes the VMA in. NULL: it does not. On success vma is gone. */
+static struct vm_area_struct *mmap_merge_prepared(struct mm_struct *mm, struct vm_area_struct *vma,
+						  struct vm_area_struct *prev)
+{
+	struct vm_area_struct *merged;
+
+	merged = vma_merge(mm, prev, vma->vm_start, vma->vm_end, vma->vm_flags, NULL, vma->vm_file,
+			   vma->vm_pgoff, NULL, NULL);
+	if (!merged)
+		return NULL;
+	if (vma->vm_file)
+		fput(vma->vm_file);
+	vm_area_free(vma);
+	return merged;
+}
+
+/* A prepared VMA takes its place, which is empty. vm_flags: what was asked for. merge: a neighbour
+ * may take it in. Cannot fail. */
+static struct vm_area_struct *mmap_place(struct mm_struct *mm, struct file *file,
+					 struct vm_area_struct *vma, vm_flags_t vm_flags, bool merge)
+{
+	struct vm_area_struct *prev, *merged = NULL;
+	struct rb_node **link, *parent;
+
+	/* The object's mmap may have slept, but nobody changes the tree under our lock. */
+	if (find_vma_links(mm, vma->vm_start, vma->vm_end, &prev, &link, &parent))
+		BUG();
+	if (merge)
+		merged = mmap_merge_prepared(mm, vma, prev);
+	if (!merged)
+		vma_link(mm, vma, prev, link, parent);
+	mmap_drop_rights(file, vm_flags);
+	return merged ? merged : vma;
+}
+
+void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
 			unsigned long npages)
 {
 	perf_event_mmap(vma);
@@ -470,35 +479,93 @@ static bool may_replace(struct mm_struct *mm, uintptr_t addr, size_t len, vm_fla
 	return may_expand_vm(mm, vm_flags, (len >> PAGE_SHIFT) - old);
 }
 
+/* Pages of the range that count as promised. */
+static unsigned long count_accounted_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
+{
+	unsigned long n = 0;
+
+	for (struct vm_area_struct *v = find_vma_intersection(mm, addr, end); v && v->vm_start < end;
+	     v = v->vm_next)
+		if (v->vm_flags & VM_ACCOUNT)
+			n += (min(end, v->vm_end) - max(addr, v->vm_start)) >> PAGE_SHIFT;
+	return n;
+}
+
+/*
+ * With keep_replaced: nothing is taken away before all is there that may be missing. Only cutting
+ * what is there can fail after that, and leaves it whole. charged: pages to promise, or 0.
+ */
+static int mmap_replace(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			vm_flags_t vm_flags, unsigned long pgoff, long charged,
+			struct vm_area_struct **pvma)
+{
+	long old = min((long)count_accounted_range(mm, addr, addr + len), charged);
+	struct vm_area_struct *prev;
+	struct rb_node **link, *parent;
+	int err = 0;
+
+	if (charged > old)
+		err = security_vm_enough_memory_mm(mm, charged - old);
+	if (err)
+		return err;
+	/* What goes gives back as much. */
+	vm_acct_memory(old);
+	err = mmap_prepare(mm, file, addr, len, vm_flags, pgoff, pvma);
+	if (!err && munmap_vma_range(mm, addr, len, &prev, &link, &parent)) {
+		mmap_drop_rights(file, vm_flags);
+		if ((*pvma)->vm_file)
+			fput((*pvma)->vm_file);
+		vm_area_free(*pvma);
+		err = -ENOMEM;
+	}
+	if (err)
+		vm_unacct_memory(charged);
+	else
+		*pvma = mmap_place(mm, file, *pvma, vm_flags, true);
+	return err;
+}
+
+/* 5.10's way: what is in the way goes first, and a failure after that leaves a hole. */
+static int mmap_clear_and_map(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			      vm_flags_t vm_flags, unsigned long pgoff, long charged,
+			      struct vm_area_struct **pvma)
+{
+	struct vm_area_struct *prev, *vma;
+	struct rb_node **link, *parent;
+	int err;
+
+	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent) ||
+	    (charged && security_vm_enough_memory_mm(mm, charged)))
+		return -ENOMEM;
+	*pvma = vma_merge(mm, prev, addr, addr + len, vm_flags, NULL, file, pgoff, NULL, NULL);
+	if (*pvma)
+		return 0;
+	err = mmap_prepare(mm, file, addr, len, vm_flags, pgoff, &vma);
+	if (err)
+		vm_unacct_memory(charged);
+	else /* the object's mmap may have changed the flags, so that the one before takes it in */
+		*pvma = mmap_place(mm, file, vma, vm_flags, file && vma->vm_flags != vm_flags);
+	return err;
+}
+
 uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 		      vm_flags_t vm_flags, unsigned long pgoff)
 {
 	unsigned long npages = len >> PAGE_SHIFT, charged = 0;
-	struct vm_area_struct *vma, *prev;
-	struct rb_node **link, *parent;
+	struct vm_area_struct *vma;
 	int err;
 
 	if (!may_expand_vm(mm, vm_flags, npages) && !may_replace(mm, addr, len, vm_flags))
 		return -ENOMEM;
-	/* From here on a failure leaves a hole, as in 5.10. */
-	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
-		return -ENOMEM;
 	if (accountable_mapping(file, vm_flags)) {
 		charged = npages;
-		if (security_vm_enough_memory_mm(mm, charged))
-			return -ENOMEM;
 		vm_flags |= VM_ACCOUNT;
 	}
-	vma = vma_merge(mm, prev, addr, addr + len, vm_flags, NULL, file, pgoff, NULL, NULL);
-	if (!vma) {
-		err = mmap_new_vma(mm, file, addr, len, vm_flags, pgoff, &vma);
-		if (err) {
-			vm_unacct_memory(charged);
-			return err;
-		}
-		vm_flags = vma->vm_flags;
-	}
-	mmap_finish(mm, vma, vm_flags, npages);
+	err = (mmap_keeps_replaced ? mmap_replace : mmap_clear_and_map)(mm, file, addr, len, vm_flags,
+									 pgoff, charged, &vma);
+	if (err)
+		return err;
+	mmap_finish(mm, vma, vma->vm_flags, npages);
 	return addr;
 }
 
@@ -716,129 +783,6 @@ long quire_munmap(struct quire_mm *qmm, uintptr_t addr, size_t len)
 
 	down_write(&mm->mmap_lock);
 	err = do_munmap(mm, addr, len);
-	up_write(&mm->mmap_lock);
-	return err;
-}
-
-/* ---- the heap -------------------------------------------------------------------------------- */
-
-int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags)
-{
-	struct vm_area_struct *vma, *prev;
-	unsigned long npages = len >> PAGE_SHIFT;
-	struct rb_node **link, *parent;
-	uintptr_t got;
-
-	flags |= VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT | mm->def_flags;
-	got = get_unmapped_area(mm, NULL, addr, len, 0, MAP_FIXED);
-	if (IS_ERR_VALUE(got))
-		return got;
-	if (mlock_future_check(mm, mm->def_flags, len))
-		return -EAGAIN;
-	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent))
-		return -ENOMEM;
-	if (!may_expand_vm(mm, flags, npages) || mm->map_count > vm_sysctl.max_map_count)
-		return -ENOMEM;
-	if (security_vm_enough_memory_mm(mm, npages))
-		return -ENOMEM;
-	vma = vma_merge(mm, prev, addr, addr + len, flags, NULL, NULL, addr >> PAGE_SHIFT, NULL,
-			NULL);
-	if (!vma) {
-		vma = vm_area_alloc(mm);
-		if (!vma) {
-			vm_unacct_memory(npages);
-			return -ENOMEM;
-		}
-		vma_set_anonymous(vma);
-		vma->vm_start = addr;
-		vma->vm_end = addr + len;
-		vma->vm_pgoff = addr >> PAGE_SHIFT;
-		vma->vm_flags = flags;
-		vma_link(mm, vma, prev, link, parent);
-	}
-	mmap_finish(mm, vma, flags, npages);
-	return 0;
-}
-
-/* RLIMIT_DATA bounds heap and data segment together, in bytes. */
-static bool brk_within_limit(struct mm_struct *mm, uintptr_t brk)
-{
-	uint64_t limit = rlimit(mm, OS_RLIMIT_DATA);
-
-	return limit == OS_RLIM_INFINITY ||
-	       (brk - mm->start_brk) + (mm->end_data - mm->start_data) <= limit;
-}
-
-/* mmap_lock for writing. *grown: bytes added from the old end, to be populated if locked. */
-static uintptr_t brk_locked(struct mm_struct *mm, uintptr_t brk, uintptr_t *from, size_t *grown)
-{
-	uintptr_t newbrk, oldbrk, origbrk = mm->brk;
-	struct vm_area_struct *next;
-
-	if (brk < mm->start_brk || !brk_within_limit(mm, brk))
-		return origbrk;
-	newbrk = PAGE_ALIGN(brk);
-	oldbrk = PAGE_ALIGN(mm->brk);
-	if (newbrk < brk)
-		return origbrk;
-	if (newbrk < oldbrk) {
-		if (do_munmap(mm, newbrk, oldbrk - newbrk))
-			return origbrk;
-	} else if (newbrk > oldbrk) {
-		/* One free page, at least, stays between the heap and what follows (BK04). */
-		next = find_vma(mm, oldbrk);
-		if (next && newbrk + PAGE_SIZE > vm_start_gap(next))
-			return origbrk;
-		if (do_brk(mm, oldbrk, newbrk - oldbrk, 0))
-			return origbrk;
-		*from = oldbrk;
-		*grown = newbrk - oldbrk;
-	}
-	mm->brk = brk;
-	return brk;
-}
-
-uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk)
-{
-	uintptr_t ret, from = 0;
-	size_t grown = 0;
-	bool populate;
-
-	down_write(&mm->mmap_lock);
-	ret = brk_locked(mm, brk, &from, &grown);
-	populate = grown && (mm->def_flags & VM_LOCKED);
-	up_write(&mm->mmap_lock);
-	if (populate)
-		mm_populate(mm, from, grown);
-	return ret;
-}
-
-uintptr_t quire_brk(struct quire_mm *mm, uintptr_t brk)
-{
-	return sys_brk(to_mm(mm), brk);
-}
-
-/* ---- what a program loader sets up ------------------------------------------------------------ */
-
-int quire_mm_setup_stack(struct quire_mm *qmm, uintptr_t end, size_t size, bool exec)
-{
-	struct mm_struct *mm = to_mm(qmm);
-	struct vm_area_struct *vma = vm_area_alloc(mm);
-	int err;
-
-	if (!vma)
-		return -ENOMEM;
-	vma->vm_end = end;
-	vma->vm_start = end - PAGE_ALIGN(size);
-	/* Not VM_SOFTDIRTY: Linux's exec sets the final rights over it, and so takes it away. */
-	vma->vm_flags = VM_STACK_FLAGS | mm->def_flags | (exec ? VM_EXEC : 0);
-	vma_set_page_prot(vma);
-	down_write(&mm->mmap_lock);
-	err = may_expand_vm(mm, vma->vm_flags, vma_pages(vma)) ? insert_vm_struct(mm, vma) : -ENOMEM;
-	if (err)
-		vm_area_free(vma);
-	else
-		vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
 	up_write(&mm->mmap_lock);
 	return err;
 }

@@ -193,6 +193,12 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 		      vm_flags_t vm_flags, unsigned long pgoff);
 int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len);
+/* A mapping that fails after all leaves what it was to replace (boot parameter keep_replaced, build
+ * option keep_replaced). 5.10 leaves a hole. */
+extern bool mmap_keeps_replaced;
+/* Counts a new mapping, marks it soft-dirty, locks it as asked. mmap_lock held for writing. */
+void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
+		 unsigned long npages);
 /* Whatever is mapped in the range goes, then find_vma_links(). */
 int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
 		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent);

@@ -422,6 +422,136 @@ Test(mmap, supervisor_space_of_an_odd_range)
 	space_down();
 }
 
+/* ---- what a failed mapping replaces ------------------------------------------------------------ */
+
+/* 5.10 leaves a hole (its own facts, MF04); with keep_replaced all stays. */
+Test(mmap, a_refused_promise_comes_after_the_unmapping)
+{
+	space_up();
+	mmap_at(AT(0), 8, RW, PRIV | FIX);
+	cr_expect_eq(mmap_at(AT(2), 1 << 18, RW, PRIV | FIX), -ENOMEM);
+	EXPECT_LAYOUT("0-2:rw-p");
+	cr_expect_eq(vm_memory_committed(), 2);
+	mmap_at(AT(0), 8, RW, PRIV | FIX);
+	store_at(AT(5), 77);
+	mmap_keeps_replaced = true;
+	cr_expect_eq(mmap_at(AT(2), 1 << 18, RW, PRIV | FIX), -ENOMEM);
+	EXPECT_LAYOUT("0-8:rw-p");
+	cr_expect_eq(load_at(AT(5)), 77);
+	cr_expect_eq(vm_memory_committed(), 8);
+	/* What goes counts as given back: the same again fits, whatever the limit. */
+	quire_sysctl_set("overcommit_memory", 2);
+	quire_sysctl_set("overcommit_ratio", 0);
+	cr_expect_eq(mmap_at(AT(0), 8, RW, PRIV | FIX), (long)AT(0));
+	cr_expect_eq(mmap_at(AT(0), 9, RW, PRIV | FIX), -ENOMEM);
+	EXPECT_LAYOUT("0-8:rw-p");
+	mmap_keeps_replaced = false;
+	space_down();
+}
+
+Test(mmap, keeping_what_is_replaced_is_a_parameter)
+{
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1},
+		       &(struct quire_config){.params = "keep_replaced=1"});
+	cr_expect(mmap_keeps_replaced);
+	machine_down();
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1}, NULL);
+	cr_expect_not(mmap_keeps_replaced, "5.10's way is the usual one");
+	machine_down();
+}
+
+/* No single allocation that fails costs what was there. */
+Test(mmap, a_failed_mapping_keeps_what_it_was_to_replace, .timeout = 60)
+{
+	static const struct {
+		unsigned long prot, flags;
+		bool file;
+	} as[] = {{RW, PRIV | FIX, false},
+		  {RW, SHAR | FIX, false},
+		  {PROT_READ, MAP_PRIVATE | FIX, true},
+		  {RW, MAP_SHARED | FIX, true}};
+	unsigned refused = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(as); i++)
+		for (unsigned kind = 0; kind < QUIRE_INJECT_KINDS; kind++)
+			for (unsigned n = 1; n < 8; n++) {
+				struct quire_file *f;
+				long r;
+
+				space_up();
+				mmap_keeps_replaced = true;
+				f = file_new(16, FRW);
+				mmap_at(AT(0), 8, RW, PRIV | FIX | MAP_POPULATE);
+				store_at(AT(4), 99);
+				quire_inject_set(kind, n);
+				r = quire_mmap(cur, AT(3), 3 * PS, as[i].prot, as[i].flags,
+					       as[i].file ? f : NULL, 0);
+				quire_inject_set(kind, 0);
+				check_now();
+				if (r == -ENOMEM) {
+					refused++;
+					cr_expect_eq(load_at(AT(4)), 99);
+					cr_expect_eq(mm_now()->total_vm, 8);
+					cr_expect_eq(vm_memory_committed(), 8);
+				} else {
+					cr_expect_eq(r, (long)AT(3));
+				}
+				munmap_at(AT(0), 16);
+				cr_expect_eq(to_file(f)->f_mapping->i_mmap_writable, 0);
+				quire_file_put(f);
+				mmap_keeps_replaced = false;
+				space_down();
+			}
+	cr_expect_geq(refused, 8);
+}
+
+/* Where nothing fails both ways give the same areas and the same promise. */
+Test(mmap, keeping_what_is_replaced_changes_nothing_else, .timeout = 60)
+{
+	static const unsigned long prots[] = {RW, PROT_READ, PROT_NONE, RW | PROT_EXEC};
+	static const unsigned long flags[] = {PRIV | FIX, SHAR | FIX, PRIV | FIX | MAP_NORESERVE,
+					      MAP_PRIVATE | FIX, MAP_SHARED | FIX};
+	static char seen[2][400][1000];
+	static long promised[2][400];
+
+	for (unsigned keep = 0; keep < 2; keep++) {
+		uint64_t x = 88172645463325252ull;
+		struct quire_file *f;
+
+		space_up();
+		mmap_keeps_replaced = keep;
+		f = file_new(64, FRW);
+		for (unsigned i = 0; i < ARRAY_SIZE(seen[0]); i++) {
+			unsigned long at, len, how;
+
+			x ^= x << 13;
+			x ^= x >> 7;
+			x ^= x << 17;
+			at = x % 32;
+			len = 1 + (x >> 8) % 8;
+			how = flags[(x >> 16) % ARRAY_SIZE(flags)];
+			for (struct vm_area_struct *v = mm_now()->mmap; v; v = v->vm_next)
+				v->vm_flags &= ~VM_SOFTDIRTY;
+			cr_assert_eq(quire_mmap(cur, AT(at), len * PS,
+						prots[(x >> 24) % ARRAY_SIZE(prots)], how,
+						how & MAP_ANONYMOUS ? NULL : f, at * PS),
+				     (long)AT(at));
+			check_now();
+			cr_assert(find_vma(mm_now(), AT(at))->vm_flags & VM_SOFTDIRTY);
+			snprintf(seen[keep][i], sizeof(seen[0][0]), "%s", layout());
+			promised[keep][i] = vm_memory_committed();
+		}
+		munmap_at(AT(0), 64);
+		quire_file_put(f);
+		mmap_keeps_replaced = false;
+		space_down();
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(seen[0]); i++) {
+		cr_assert_str_eq(seen[0][i], seen[1][i], "after %u mappings", i + 1);
+		cr_assert_eq(promised[0][i], promised[1][i], "after %u mappings", i + 1);
+	}
+}
+
 Test(mmap, failing_allocations, .timeout = 60)
 {
 	static const unsigned long flags[] = {PRIV | FIX | MAP_POPULATE, SHAR | FIX | MAP_POPULATE};
