@@ -76,7 +76,7 @@ static void find_movable_zone(void)
 		total += end - start;
 	if (movable)
 		kernel = max(kernel, total - min(movable, total));
-	if (!kernel || kernel >= total)
+	if (!kernel)
 		return;
 	while (max_pfn > zone_end_pfn(top))
 		top++;
@@ -87,11 +87,9 @@ static void find_movable_zone(void)
 		}
 		n += end - start;
 	}
-	start = ALIGN_UP(max(start, zone_first_pfn(top)), 1ull << (MAX_ORDER - 1));
-	if (start < max_pfn)
-		movable_pfn = start;
+	/* At the end of RAM or beyond: nothing is left to be movable. */
+	movable_pfn = ALIGN_UP(max(start, zone_first_pfn(top)), 1ull << (MAX_ORDER - 1));
 }
-
 
 uint64_t nr_sections(void)
 {

@@ -177,13 +177,12 @@ int memblock_init(void)
 	int err = 0;
 
 	memblock_memory.cnt = 0;
-	memblock_reserved.cnt = 0;
+	/* Frame 0 is never used: 0 means "none" in too many places. */
+	memblock_reserved.regions[0] = (struct memblock_region){0, PAGE_SIZE};
+	memblock_reserved.cnt = 1;
 	hal_memory_ranges(collect, &err);
 	if (err)
 		return err;
-	/* Frame 0 is never used: 0 means "none" in too many places. */
-	if (memblock_reserve(0, PAGE_SIZE))
-		return -ENOMEM;
 	if (!memblock_next_free(&start, &end)) {
 		os_log("memblock: the machine reports no usable RAM");
 		return -EINVAL;
@@ -258,7 +257,8 @@ static phys_addr_t fit_top(phys_addr_t lo, phys_addr_t hi, size_t size, size_t a
 	return at >= lo ? at : 0;
 }
 
-/* From the last range of RAM down, through the gaps between reservations, the highest first. */
+/* From the last range of RAM down, through the gaps between reservations, the highest first. Below
+ * the lowest gap there is always one: frame 0's. */
 static phys_addr_t find_top(size_t size, size_t align)
 {
 	const struct memblock_type *m = &memblock_memory, *r = &memblock_reserved;
@@ -281,12 +281,6 @@ static phys_addr_t find_top(size_t size, size_t align)
 			}
 			hi = s;
 		}
-		if (hi > lo) {
-			phys_addr_t at = fit_top(lo, hi, size, align);
-
-			if (at)
-				return at;
-		}
 	}
 	return 0;
 }
@@ -296,6 +290,8 @@ phys_addr_t memblock_alloc(size_t size, size_t align)
 	phys_addr_t at;
 
 	size = PAGE_ALIGN(size);
+	if (!size) /* nothing, or so much that it wrapped round */
+		return 0;
 	at = find_top(size, max(align, PAGE_SIZE));
 	if (!at || memblock_reserve(at, at + size))
 		return 0;

@@ -37,7 +37,7 @@ int memblock_reserve(phys_addr_t start, phys_addr_t end);
 int memblock_remove(phys_addr_t start, phys_addr_t end);
 int memblock_free(phys_addr_t start, phys_addr_t end);
 /* size bytes, page-aligned or more strictly (align: a power of two), from the top of RAM,
- * reserved; 0 if there is none. Contents are undefined. */
+ * reserved; 0 if there is none, or size is 0. Contents are undefined. */
 phys_addr_t memblock_alloc(size_t size, size_t align);
 /* The same, zeroed, as a pointer into the direct map; NULL if there is none. */
 void *memblock_alloc_zeroed(size_t size);

@@ -21,7 +21,8 @@
 
 struct fake_config {
 	uint64_t ram;		/* bytes from physical 0, a PC's holes in it; 0: 128 MiB */
-	const struct mem_range *ranges; /* instead of that: any ranges, overlaps allowed */
+	const struct mem_range *ranges; /* instead of that: any ranges, overlaps allowed; what is
+					 * empty or ends before it starts is told first */
 	unsigned nranges;
 	unsigned levels;	/* of the tables; 0: 4, the invented machine 3 */
 	unsigned cpus;		/* 0: 1 */

@@ -130,8 +130,12 @@ struct frame *fake_frame(uint64_t pfn)
 static void add_range(phys_addr_t start, phys_addr_t end, enum mem_range_kind kind,
 		      const char *name)
 {
+	struct mem_range r = {start, end, kind, name};
+
 	if (start < end && machine.nranges < sizeof(machine.range) / sizeof(machine.range[0]))
-		machine.range[machine.nranges++] = (struct mem_range){start, end, kind, name};
+		machine.range[machine.nranges++] = r;
+	if (start >= end && machine.nnonsense < sizeof(machine.nonsense) / sizeof(r))
+		machine.nonsense[machine.nnonsense++] = r;
 }
 
 /* A PC's memory: page zero and the firmware's window reserved, the image at 1 MiB, RAM beyond
@@ -424,6 +428,8 @@ bool fake_accident(const char *name, uint64_t value)
 
 void hal_memory_ranges(void (*fn)(const struct mem_range *r, void *ctx), void *ctx)
 {
+	for (unsigned i = 0; i < machine.nnonsense; i++)
+		fn(&machine.nonsense[i], ctx);
 	for (unsigned i = 0; i < machine.nranges; i++)
 		fn(&machine.range[i], ctx);
 }

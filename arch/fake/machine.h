@@ -74,6 +74,8 @@ struct machine {
 	struct kernel_layout layout;
 	struct mem_range range[32];
 	unsigned nranges;
+	struct mem_range nonsense[8]; /* empty or backwards: told of, but no memory */
+	unsigned nnonsense;
 	unsigned long kernel_stale; /* pages of windows unmapped and not flushed */
 	phys_addr_t end;	  /* one past the last byte of RAM */
 	int memfd;

@@ -296,8 +296,8 @@ static uint64_t too_little(uint64_t ram, uint64_t step, const char *params)
 
 Test(mem_init, too_little_ram_is_an_error_and_leaves_nothing_behind)
 {
-	/* Some two hundred starts, whatever a run is here. */
-	uint64_t plain, owner, step = RUN_BYTES / 128;
+	/* Some hundred starts, whatever a run is here. */
+	uint64_t plain, owner, step = RUN_BYTES / 64;
 
 	plain = too_little(16 * MIB, PAGE_SIZE, NULL);
 	owner = too_little(16 * MIB, PAGE_SIZE, "page_owner=on");
@@ -429,6 +429,7 @@ Test(mem_init, movable_zone_by_parameter)
 	cr_expect_eq(movable_bytes("movablecore=1M", ram), 0, "less than a block");
 	cr_expect_gt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB - 2 * block);
 	cr_expect_lt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB + block);
+	cr_expect_eq(movable_bytes("kernelcore=4M", ram), ram - 16 * MIB, "of the last zone only");
 	cr_expect_eq(movable_bytes("kernelcore=1T", ram), 0, "more than there is");
 	cr_expect_eq(movable_bytes("movablecore=1T", ram), 0, "nothing would be the kernel's");
 	/* The larger of the two wishes for the kernel. */
