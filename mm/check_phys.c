@@ -176,7 +176,7 @@ static void check_zone_pcp(struct tally *t, struct zone *z)
 /* I8. */
 static bool is_tail_of(const struct page *p, const struct page *head)
 {
-	return head && page_test(head, PG_head) && p > head &&
+	return head && p != head &&
 	       (unsigned long)(p - head) < 1ul << compound_order(head);
 }
 

@@ -266,14 +266,13 @@ static void init_all_pages(void)
 	}
 }
 
-/* Cuts [start, end) into the largest aligned blocks. */
+/* Cuts [start, end) into the largest aligned blocks. Frame 0 is never in it. */
 static unsigned long release_range(uint64_t start, uint64_t end)
 {
 	uint64_t at = start;
 
 	while (at < end) {
-		unsigned order = at ? min_t(unsigned, lowest_bit(at), MAX_ORDER - 1)
-				    : MAX_ORDER - 1;
+		unsigned order = min_t(unsigned, lowest_bit(at), MAX_ORDER - 1);
 
 		while (at + (1ull << order) > end)
 			order--;
@@ -330,8 +329,7 @@ static void zone_count(struct zone *z)
 	}
 }
 
-/* Lists, counts, per-CPU arrays; and the order in which zones are tried, the highest first, so
- * that DMA memory is kept for those who need it. */
+/* Where single pages wait to be freed, of each CPU: in a release build, or as late_free= says. */
 static int late_frees_init(void)
 {
 #ifdef NDEBUG
@@ -346,6 +344,8 @@ static int late_frees_init(void)
 	return late_frees ? 0 : -ENOMEM;
 }
 
+/* Lists, counts, per-CPU arrays; and the order in which zones are tried, the highest first, so
+ * that DMA memory is kept for those who need it. */
 static int zones_init(void)
 {
 	unsigned n = 0;

@@ -73,7 +73,7 @@ static void boost_watermark(struct zone *z, unsigned alloc_flags)
 {
 	unsigned long most;
 
-	if (!watermark_boost_factor || !page_kswapd_hook || !(alloc_flags & ALLOC_KSWAPD))
+	if (!page_kswapd_hook || !(alloc_flags & ALLOC_KSWAPD))
 		return;
 	if (PAGEBLOCK_PAGES * 4 > z->managed_pages)
 		return;
@@ -155,14 +155,13 @@ static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned 
 	}
 	if (mt < 0)
 		return NULL;
-	/* A movable page that cannot have the pageblock: then spoil the smallest block. */
-	if (!can_steal && start_mt == MIGRATE_MOVABLE && o > (int)order) {
-		for (o = order; o < MAX_ORDER; o++) {
+	/* A movable page that cannot have the pageblock: then spoil the smallest block there is. */
+	if (!can_steal)
+		for (o = order;; o++) {
 			mt = find_suitable_fallback(&z->free_area[o], o, start_mt, &can_steal);
 			if (mt >= 0)
 				break;
 		}
-	}
 	b = first_block(z, o, mt);
 	whole = steal_suitable_fallback(z, b, o, start_mt, can_steal, alloc_flags);
 	page = rmqueue_from_block(z, b, order, block_type(b));

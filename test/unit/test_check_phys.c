@@ -113,6 +113,9 @@ Test(check_phys, bits_of_free_frames)
 		b->free[i / 64] ^ 1ull << (i & 63));
 	SWAPPED("I5 broken: free pages of a zone", b->free[i / 64],
 		b->free[i / 64] ^ 1ull << (i & 63));
+	/* The lists and the bits, even if the sum agrees. */
+	BROKEN("I5 broken: free pages of a zone", (b->free[i / 64] ^= 1ull << (i & 63), z->nr_free--),
+	       (b->free[i / 64] ^= 1ull << (i & 63), z->nr_free++));
 	SWAPPED("I3 broken: a frame of a free block is in use", f->_refcount, 1);
 	SWAPPED("I3 broken: a frame of a free block is in use", f->_mapcount, 0);
 	SWAPPED("I3 broken: a frame of a free block is in use", f->flags, f->flags | 1ul << PG_dirty);
@@ -162,6 +165,15 @@ Test(check_phys, whole_pageblocks)
 		unset_migratetype_isolate(pfn_to_page(PFN(b[i].pfn)), MIGRATE_MOVABLE);
 		cr_expect_eq(b->nr[MAX_ORDER - 1], 1);
 	}
+	/* Both isolated are alike, too. */
+	for (unsigned i = 0; i < 2; i++)
+		cr_assert_eq(set_migratetype_isolate(pfn_to_page(PFN(b[i].pfn))), 0);
+	cr_expect_eq(phys_told(), 0, "%s", told);
+	BROKEN("I4 broken: two free halves not merged",
+	       (b->nr[MAX_ORDER - 1] = 0, b->nr[PAGEBLOCK_ORDER] = b[1].nr[PAGEBLOCK_ORDER] = 1),
+	       (b->nr[MAX_ORDER - 1] = 1, b->nr[PAGEBLOCK_ORDER] = b[1].nr[PAGEBLOCK_ORDER] = 0));
+	for (unsigned i = 0; i < 2; i++)
+		unset_migratetype_isolate(pfn_to_page(PFN(b[i].pfn)), MIGRATE_MOVABLE);
 	machine_down();
 }
 
@@ -208,6 +220,27 @@ Test(check_phys, per_cpu_lists)
 	machine_down();
 }
 
+Test(check_phys, pages_that_wait_to_be_freed)
+{
+	struct page *p = NULL, *q;
+	uint64_t pfn, *word;
+
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB * (PS / 4096)},
+		       &(struct quire_config){.params = "late_free=1"});
+	q = alloc_pages(GFP_KERNEL, 0);
+	__free_pages(q, 0);
+	for (unsigned i = 0; i < LATE_FREES && !p; i++)
+		p = late_frees[0].page[i];
+	cr_assert_eq(p, q);
+	pfn = page_to_pfn(p).n;
+	word = &pfn_to_block(pfn)->free[pfn / 64 & (PAGEBLOCK_WORDS - 1)];
+	SWAPPED("I6 broken: a page that waits to be freed is free", p->_refcount, 0);
+	SWAPPED("I6 broken: a page that waits to be freed is free", p->flags,
+		p->flags | 1ul << PG_pcp);
+	SWAPPED("I6 broken: a page that waits to be freed is free", *word, *word | 1ull << (pfn & 63));
+	machine_down();
+}
+
 Test(check_phys, frames_in_one_state)
 {
 	struct page *p, *b;
@@ -232,9 +265,13 @@ Test(check_phys, frames_in_one_state)
 	b = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
 	SWAPPED("I8 broken: a tail without its head", b[3].mapping, NULL);
 	SWAPPED("I8 broken: a tail without its head", b[3].mapping, b + 1);
-	SWAPPED("I8 broken: a tail without its head", b[1].mapping, b + 1);
+	SWAPPED("I8 broken: a tail without its head", b[3].mapping, b + 3);
 	BROKEN("I8 broken: a tail without its head", page_clear(b, PG_head), page_set(b, PG_head));
 	SWAPPED("I8 broken: a tail without its head", b->private, 1);
+	/* A head it is, but of what comes later. */
+	p = alloc_pages(GFP_KERNEL | __GFP_COMP, 2);
+	SWAPPED("I8 broken: a tail without its head", min(b, p)[3].mapping, max(b, p));
+	__free_pages(p, 2);
 	__free_pages(b, 2);
 	o = kmalloc(100, GFP_KERNEL);
 	b = compound_head(virt_to_page(o));

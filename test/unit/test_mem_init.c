@@ -300,7 +300,7 @@ Test(mem_init, too_little_ram_is_an_error_and_leaves_nothing_behind)
 	uint64_t plain, owner, step = RUN_BYTES / 64;
 
 	plain = too_little(16 * MIB, PAGE_SIZE, NULL);
-	owner = too_little(16 * MIB, PAGE_SIZE, "page_owner=on");
+	owner = too_little(16 * MIB, PAGE_SIZE, "page_owner=on late_free=1");
 	cr_expect_gt(plain, SECTION_BYTES);
 	cr_expect_gt(owner, plain + SECTION_BYTES / 2);
 	plain = too_little(RUN_RAM, step, NULL);

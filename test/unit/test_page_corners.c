@@ -346,35 +346,6 @@ static void hear(struct zone *z, unsigned order)
 {
 }
 
-Test(page_corners, when_marks_are_not_boosted)
-{
-	struct zone *z = &zones[ZONE_DMA32];
-	unsigned n;
-
-	up(NULL);
-	page_kswapd_hook = hear;
-	n = take(GFP_HIGHUSER_MOVABLE | __GFP_MEMALLOC, ARRAY_SIZE(many));
-	for (unsigned i = 0; i < n; i += 4) {
-		__free_pages(many[i], 0);
-		many[i] = NULL;
-	}
-	drain_all_pages();
-	zone_boost_reset(z);
-	zone_boost_reset(&zones[ZONE_DMA]);
-	/* Who must not wake the background, with a factor that comes to nothing, or none. */
-	__free_pages(alloc_pages((GFP_KERNEL & ~__GFP_KSWAPD_RECLAIM) | __GFP_MEMALLOC, 3 - 3), 0);
-	watermark_boost_factor = 1;
-	__free_pages(alloc_pages(GFP_KERNEL | __GFP_RECLAIMABLE | __GFP_MEMALLOC, 0), 0);
-	watermark_boost_factor = 0;
-	drain_all_pages();
-	__free_pages(alloc_pages(GFP_KERNEL | __GFP_MEMALLOC, 0), 0);
-	watermark_boost_factor = 15000;
-	cr_expect_eq(z->watermark_boost, 0);
-	give(n);
-	page_kswapd_hook = NULL;
-	machine_down();
-}
-
 /* At most a hundredth of a zone and a pageblock are set aside. */
 Test(page_corners, not_too_much_is_set_aside)
 {
