@@ -26,6 +26,7 @@ struct compact_control {
 	int order;	      /* wanted; -1: the whole zone */
 	unsigned mt;	      /* of the request */
 	unsigned long moved;
+	bool killed; /* whoever asked is to die: it ended early and says nothing of the zone */
 };
 
 /* A block of the order that the request could have, or would be given by stealing. */
@@ -118,7 +119,8 @@ static bool compact_zone(struct compact_control *cc)
 		    !compact_block(cc))
 			break;
 		found = compact_finished(cc);
-		if (found || os_fatal_signal_pending())
+		cc->killed = !found && os_fatal_signal_pending();
+		if (found || cc->killed)
 			break;
 		os_cond_resched();
 	}
@@ -127,7 +129,7 @@ static bool compact_zone(struct compact_control *cc)
 	drain_all_pages();
 	found = found || compact_finished(cc);
 	/* A run that began in the middle says nothing of what lies before. */
-	if (!found && cc->order >= 0 && !whole) {
+	if (!found && !whole && !cc->killed) {
 		z->compact_free_pfn = 0;
 		return compact_zone(cc);
 	}
@@ -151,18 +153,23 @@ static bool compaction_deferred(struct zone *z, int order)
 	return ++z->compact_considered < 1u << z->compact_defer_shift;
 }
 
-static void compaction_defer_reset(struct zone *z, int order)
+void compaction_defer_reset(struct zone *z, int order, bool alloc_success)
 {
-	z->compact_considered = 0;
-	z->compact_defer_shift = 0;
+	if (alloc_success) {
+		z->compact_considered = 0;
+		z->compact_defer_shift = 0;
+	}
 	if (order >= z->compact_order_failed)
 		z->compact_order_failed = order + 1;
 }
 
-/* Enough free pages, whatever their order, that moving can help at all. */
+/* Enough free pages, whatever their order, that moving can help at all. A costly request must not
+ * take a zone down to its last pages, as 5.10 has it. */
 static bool compaction_suitable(const struct zone *z, unsigned order, unsigned highest)
 {
-	return zone_watermark_ok(z, 0, z->watermark[WMARK_MIN] + (2ul << order), highest, 0);
+	unsigned mark = order > PAGE_ALLOC_COSTLY_ORDER ? WMARK_LOW : WMARK_MIN;
+
+	return zone_watermark_ok(z, 0, z->watermark[mark] + (2ul << order), highest, 0);
 }
 
 bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
@@ -181,8 +188,10 @@ bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
 		    compaction_deferred(z, order))
 			continue;
 		worth = compact_zone(&cc);
+		if (cc.killed)
+			break;
 		if (worth)
-			compaction_defer_reset(z, order);
+			compaction_defer_reset(z, order, false);
 		else
 			defer_compaction(z, order);
 	}

@@ -267,6 +267,8 @@ static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order, unsi
 	*progress = true;
 	page = get_page_from_freelist(gfp, order, alloc_flags, ac);
 	count_vm_event(page ? COMPACTSUCCESS : COMPACTFAIL);
+	if (page)
+		compaction_defer_reset(page_zone(page), order, true);
 	return page;
 }
 
@@ -763,10 +765,13 @@ struct page *compact_take_page(struct zone *z, struct pageblock *b)
 	if (block_type(b) == MIGRATE_MOVABLE && block_nr_free(b) < PAGEBLOCK_PAGES)
 		page = rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE);
 	spin_unlock_irqrestore(&z->lock, flags);
-	if (page && (!page_is_clean(page, 0) ||
-		     !prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER)))
-		page = NULL;
-	return page;
+	if (!page)
+		return NULL;
+	if (!page_is_clean(page, 0)) {
+		bad_page(page, "in use in the buddy", 1);
+		return NULL;
+	}
+	return prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER) ? page : NULL;
 }
 
 /* ---- odds and ends --------------------------------------------------------------------------- */

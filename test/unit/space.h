@@ -55,10 +55,11 @@ bool os_capable(void *owner, int cap)
 
 /* A fatal signal is there when the core asks for the n-th time; 0: never. */
 static unsigned dies_in;
+static bool is_dying; /* it is there, and stays */
 
 bool os_fatal_signal_pending(void)
 {
-	return dies_in && --dies_in == 0;
+	return is_dying || (dies_in && --dies_in == 0);
 }
 
 /* Bytes; LIMIT_NONE takes it away. */
