@@ -410,3 +410,122 @@ Test(page_debug, must_not_fail_ends_the_machine_rather_than_hang, .exit_code = 1
 		;
 	exit(0);
 }
+
+/* A page that moved is still whose it was. */
+Test(page_debug, the_owner_moves_with_the_page)
+{
+	static struct text t;
+	struct page *p, *to;
+	char pfn[40];
+
+	up("page_owner=on");
+	p = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	to = alloc_pages(GFP_KERNEL, 0);
+	snprintf(pfn, sizeof(pfn), "PFN %llu type Movable", (unsigned long long)page_to_pfn(to).n);
+	quire_show_page_owner(text_emit, &t);
+	cr_expect_not(strstr(t.s, pfn));
+	page_owner_copy(to, p);
+	t.n = 0;
+	quire_show_page_owner(text_emit, &t);
+	cr_expect(strstr(t.s, pfn), "%s", t.s);
+	__free_pages(p, 0);
+	__free_pages(to, 0);
+	down(0);
+}
+
+/* Whether what ctx says was told, however many pieces it came in. */
+static bool told;
+
+static void look_for(void *ctx, const char *s, size_t n)
+{
+	static size_t at;
+	const char *wanted = ctx;
+
+	for (size_t i = 0; i < n; i++) {
+		at = s[i] == wanted[at] ? at + 1 : s[i] == wanted[0];
+		told |= !wanted[at];
+		at = wanted[at] ? at : 0;
+	}
+}
+
+/* Frames without struct pages have no owner, those beyond them do. */
+Test(page_debug, owners_beyond_a_hole)
+{
+	const uint64_t sec = SECTION_PAGES * PAGE_SIZE;
+	const struct mem_range r[] = {
+		{0, 3 * sec, MEM_RAM, "low"},
+		{9 * sec, 11 * sec, MEM_RAM, "high"},
+	};
+	static struct page *mine[2 * SECTION_PAGES];
+	unsigned n = 0;
+	struct page *p;
+	char pfn[32];
+
+	said_n = 0;
+	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = ARRAY_SIZE(r), .log = listen},
+		       &(struct quire_config){.params = "page_owner=on"});
+	do {
+		p = mine[n++] = alloc_pages(GFP_KERNEL, 3);
+		cr_assert(p);
+	} while (page_to_pfn(p).n < 9 * SECTION_PAGES);
+	snprintf(pfn, sizeof(pfn), "PFN %llu type", (unsigned long long)page_to_pfn(p).n);
+	told = false;
+	quire_show_page_owner(look_for, pfn);
+	cr_expect(told, "%s", pfn);
+	__free_pages(p, 3);
+	told = false;
+	quire_show_page_owner(look_for, pfn);
+	cr_expect_not(told);
+	while (--n)
+		__free_pages(mine[n - 1], 3);
+	down(0);
+}
+
+/* A page that nobody ever had has nobody to be named. */
+Test(page_debug, damage_to_a_page_without_an_owner)
+{
+	struct page *p = NULL;
+
+	up("page_owner=on bad_page=contain");
+	for (uint64_t i = 0; i < max_pfn; i++)
+		if (page_test(pfn_to_page(PFN(i)), PG_reserved))
+			p = pfn_to_page(PFN(i));
+	cr_assert(p);
+	said_n = 0;
+	bad_page(p, "for the test's sake", 0);
+	cr_expect(strstr(said, "for the test's sake"));
+	cr_expect_not(strstr(said, "allocated by"), "%s", said);
+	cr_expect_not(strstr(said, "last freed by"), "%s", said);
+	down(0);
+}
+
+/* The later pages of a plain block: whatever marks one as used keeps the block out. */
+Test(page_debug, each_mark_of_a_later_page_is_seen)
+{
+	unsigned long bad = 0;
+
+	up("debug_pagealloc=on bad_page=contain");
+	for (unsigned mark = 0; mark < 5; mark++) {
+		struct page *b = alloc_pages(GFP_KERNEL, 2), *p = b + 3;
+
+		if (mark == 0)
+			p->mapping = p;
+		else if (mark == 1)
+			p->_mapcount = 0;
+		else if (mark == 2)
+			p->_refcount = 1;
+		else if (mark == 3)
+			page_set(p, PG_dirty);
+		__free_pages(b, 2);
+		bad += mark < 4;
+		cr_expect_eq(nr_bad_pages(), bad, "mark %u", mark);
+		cr_expect_eq(nr_lost_pages(), 4 * bad);
+		p->mapping = NULL;
+		p->_mapcount = -1;
+		p->_refcount = 0;
+		page_clear(p, PG_dirty);
+	}
+	cr_expect(strstr(said, "freed while in use"));
+	quire_exit();
+	fake_machine_destroy();
+}
