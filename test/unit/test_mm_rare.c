@@ -905,6 +905,70 @@ Test(mm_rare, freed_memory_that_somebody_holds)
 	space_down();
 }
 
+/* Memory that may not be touched just now leaves like any other. */
+Test(mm_rare, freed_memory_that_is_out_of_reach)
+{
+	struct quire_counts before, after;
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	store_at(AT(1), 2);
+	madvise_at(AT(0), 1, FREE);
+	mprotect_at(AT(0), 2, PROT_NONE);
+	quire_drain();
+	quire_get_counts(&before);
+	cr_assert_eq(madvise_at(AT(0), 2, PAGEOUT), 0);
+	quire_drain();
+	quire_get_counts(&after);
+	cr_expect_eq(after.free_pages, before.free_pages + 1);
+	mprotect_at(AT(0), 2, RW);
+	cr_expect_eq(pfn_at(AT(0)), 0);
+	cr_expect_eq(load_at(AT(0)), 0);
+	cr_expect_eq(FAULTS(OK(load_at(AT(1)) == 2)), 0, "not said to be free");
+	space_down();
+}
+
+/* Shared memory that was never written leaves its object too; what was written stays there, and
+ * whoever wrote it last need not be the one whose entry goes. */
+static void shared_memory_leaves(bool hw_ad)
+{
+	struct address_space *m;
+
+	space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1, .software_ad = !hw_ad});
+	mmap_at(AT(0), 4, RW, SHAR | FIX);
+	m = find_vma(mm_now(), AT(0))->vm_file->f_mapping;
+	load_at(AT(0));
+	store_at(AT(1), 7);
+	load_at(AT(2));
+	cr_assert(page_cache_resident(m, 0) && page_cache_resident(m, 1));
+	madvise_at(AT(0), 2, PAGEOUT);
+	cr_expect_not(present_at(AT(0)) || present_at(AT(1)));
+	cr_expect(present_at(AT(2)), "beyond the range");
+	cr_expect_not(page_cache_resident(m, 0), "a hole reads the same");
+	cr_expect(page_cache_resident(m, 1));
+	cr_expect(page_cache_resident(m, 2));
+	/* Its entry is clean now; the page remembers. */
+	cr_expect_eq(load_at(AT(1)), 7);
+	madvise_at(AT(0), 4, PAGEOUT);
+	cr_expect_not(present_at(AT(1)));
+	cr_expect(page_cache_resident(m, 1));
+	cr_expect_not(page_cache_resident(m, 2));
+	cr_expect_eq(load_at(AT(1)), 7);
+	cr_expect_eq(load_at(AT(0)), 0);
+	space_down();
+}
+
+Test(mm_rare, shared_memory_leaves)
+{
+	shared_memory_leaves(true);
+}
+
+Test(mm_rare, shared_memory_leaves_where_software_notes_writes)
+{
+	shared_memory_leaves(false);
+}
+
 /* More leave than one gather holds, and there is no memory for a second: it is emptied between. */
 Test(mm_rare, many_pages_leave)
 {
