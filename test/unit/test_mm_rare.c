@@ -956,6 +956,13 @@ static void shared_memory_leaves(bool hw_ad)
 	cr_expect_not(page_cache_resident(m, 2));
 	cr_expect_eq(load_at(AT(1)), 7);
 	cr_expect_eq(load_at(AT(0)), 0);
+	/* Where the entry was writable from the beginning only the entry knows of the write. */
+	load_at(AT(3));
+	store_at(AT(3), 9);
+	madvise_at(AT(3), 1, PAGEOUT);
+	cr_expect_eq(load_at(AT(3)), 9);
+	madvise_at(AT(3), 1, PAGEOUT);
+	cr_expect_eq(load_at(AT(3)), 9);
 	space_down();
 }
 
