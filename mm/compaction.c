@@ -5,7 +5,7 @@
  * to what the second finds, so that the bottom empties. It ends when a block of the wanted order
  * appeared, or when they meet. The next run goes on where this one stopped.
  *
- * A run that met without success makes the zone wait: 1, 2, 4 ... up to 64 requests of that order
+ * A run that met without success makes the zone wait: 1, 3, 7 ... up to 63 requests of that order
  * or larger are turned away before the next attempt (Linux's compaction_deferred).
  *
  * Locks: none held between pages; one run at a time in the machine (migrate_begin).
