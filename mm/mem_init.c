@@ -113,16 +113,30 @@ static uintptr_t section_va(uint64_t section)
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
-/*
- * The struct pages of a section, or of the whole run that begins with it if RAM goes on to the end
- * of that, come from the top of RAM and appear at their place in the one array. A whole run is
- * aligned, so that the machine can show it by one large leaf: to free pages in random order costs a
- * walk of the tables each where the array is mapped in small ones. If no aligned piece is left, any
- * pages serve. Sections below *mapped have their struct pages.
- */
-static int map_sections(uint64_t section, uint64_t last, uint64_t *mapped)
+/* A run begins with section, and RAM is in each of its sections, whatever holes there are. */
+static bool whole_run(uint64_t section)
 {
-	bool run = section % VMEMMAP_RUN == 0 && last - section >= VMEMMAP_RUN - 1;
+	if (section % VMEMMAP_RUN)
+		return false;
+	for (uint64_t s = section; s < section + VMEMMAP_RUN; s++) {
+		uint64_t start = s << SECTION_ORDER, end;
+
+		if (!memblock_next_memory(&start, &end) || start >= (s + 1) << SECTION_ORDER)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * The struct pages of a section, or of the whole run that begins with it, come from the top of RAM
+ * and appear at their place in the one array. A whole run is aligned, so that the machine can show
+ * it by one large leaf: to free pages in random order costs a walk of the tables each where the
+ * array is mapped in small ones. If no aligned piece is left, any pages serve. Sections below
+ * *mapped have their struct pages.
+ */
+static int map_sections(uint64_t section, uint64_t *mapped)
+{
+	bool run = whole_run(section);
 	size_t bytes = run ? VMEMMAP_RUN * VMEMMAP_SECTION_BYTES : VMEMMAP_SECTION_BYTES;
 	phys_addr_t at = memblock_alloc(bytes, run ? bytes : PAGE_SIZE);
 
@@ -139,7 +153,7 @@ static int map_sections(uint64_t section, uint64_t last, uint64_t *mapped)
 
 /* Its pageblocks, all empty, then its struct pages: whatever is mapped belongs to a run of which
  * some section is present, so that a start that fails half-way can be undone. */
-static int populate_section(uint64_t section, uint64_t last, uint64_t *mapped)
+static int populate_section(uint64_t section, uint64_t *mapped)
 {
 	struct pageblock *blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
 	int err;
@@ -152,7 +166,7 @@ static int populate_section(uint64_t section, uint64_t last, uint64_t *mapped)
 	err = page_owner_section(section, nr_sections());
 	if (err || section < *mapped)
 		return err;
-	return map_sections(section, last, mapped);
+	return map_sections(section, mapped);
 }
 
 /* RAM beyond the room for struct pages cannot be used. */
@@ -195,7 +209,7 @@ static int populate_vmemmap(void)
 		uint64_t last = (end - 1) >> SECTION_ORDER;
 
 		for (uint64_t s = start >> SECTION_ORDER; s <= last; s++) {
-			int err = section_blocks[s] ? 0 : populate_section(s, last, &mapped);
+			int err = section_blocks[s] ? 0 : populate_section(s, &mapped);
 
 			if (err)
 				return err;

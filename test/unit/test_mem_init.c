@@ -187,7 +187,7 @@ static bool one_piece(uint64_t first)
 	return one;
 }
 
-/* RAM of one run, but for the last section, of a whole run, and of one and a half. */
+/* RAM of two runs and a half. */
 Test(mem_init, a_whole_run_is_one_aligned_piece)
 {
 	const uint64_t part = RUN_RAM / 2 + 5 * MIB;
@@ -203,20 +203,22 @@ Test(mem_init, a_whole_run_is_one_aligned_piece)
 	machine_down();
 }
 
-/* A run that a hole breaks off, begins late, or both: section by section, none twice, none too
- * many. */
+/* A run whose sections all have RAM, with holes between, is one piece like any other; one that lacks
+ * its last or its first section is mapped one by one, none twice, none too many. */
 Test(mem_init, runs_with_holes_in_them)
 {
 	const uint64_t section = SECTION_PAGES << PAGE_SHIFT;
 	const struct mem_range r[] = {
 		{0, section / 2, MEM_RAM, "a"},
-		{section - 2 * PAGE_SIZE, 2 * RUN_RAM - section, MEM_RAM, "same section, one short"},
+		{section - 2 * PAGE_SIZE, section + 3 * PAGE_SIZE, MEM_RAM, "b"},
+		{2 * section - 2 * PAGE_SIZE, 2 * RUN_RAM - section, MEM_RAM, "one short"},
 		{3 * RUN_RAM + section, 4 * RUN_RAM + 3 * section, MEM_RAM, "late, and a bit"},
 	};
 	uint64_t n;
 
 	machine_up_cfg(&(struct fake_config){.ranges = r, .nranges = ARRAY_SIZE(r)}, NULL);
 	check_books();
+	cr_expect(one_piece(0));
 	n = nr_sections();
 	cr_expect_eq(n, 4 * RUN + 3);
 	for (uint64_t s = 0; s < n; s++) {
