@@ -212,7 +212,7 @@ Test(mem_init, runs_with_holes_in_them)
 		{0, section / 2, MEM_RAM, "a"},
 		{section - 2 * PAGE_SIZE, section + 3 * PAGE_SIZE, MEM_RAM, "b"},
 		{2 * section - 2 * PAGE_SIZE, 2 * RUN_RAM - section, MEM_RAM, "one short"},
-		{3 * RUN_RAM + section, 4 * RUN_RAM + 3 * section, MEM_RAM, "late, and a bit"},
+		{3 * RUN_RAM + section, 5 * RUN_RAM + 3 * section, MEM_RAM, "late, and a bit"},
 	};
 	uint64_t n;
 
@@ -220,7 +220,8 @@ Test(mem_init, runs_with_holes_in_them)
 	check_books();
 	cr_expect(one_piece(0));
 	n = nr_sections();
-	cr_expect_eq(n, 4 * RUN + 3);
+	cr_expect_eq(n, 5 * RUN + 3);
+	cr_expect(one_piece(4 * RUN));
 	for (uint64_t s = 0; s < n; s++) {
 		bool ram = s < 2 * RUN - 1 || s > 3 * RUN;
 
