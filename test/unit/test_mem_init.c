@@ -284,7 +284,7 @@ static void start_fails(const char *params)
 /* Free RAM from nothing to enough, so much more each time; how much was too little. */
 static uint64_t too_little(uint64_t ram, uint64_t step, const char *params)
 {
-	uint64_t left = 2 * PAGE_SIZE;
+	uint64_t left = PAGE_SIZE;
 
 	for (;; left += step) {
 		machine_with(ram, left, false);
@@ -433,8 +433,8 @@ Test(mem_init, movable_zone_by_parameter)
 	cr_expect_gt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB - 2 * block);
 	cr_expect_lt(movable_bytes("kernelcore=128M", ram), ram - 128 * MIB + block);
 	cr_expect_eq(movable_bytes("kernelcore=4M", ram), ram - 16 * MIB, "of the last zone only");
-	cr_expect_eq(movable_bytes("kernelcore=1T", ram), 0, "more than there is");
-	cr_expect_eq(movable_bytes("movablecore=1T", ram), 0, "nothing would be the kernel's");
+	cr_expect_eq(movable_bytes("kernelcore=64G", ram), 0, "more than there is");
+	cr_expect_eq(movable_bytes("movablecore=64G", ram), 0, "nothing would be the kernel's");
 	/* The larger of the two wishes for the kernel. */
 	cr_expect_eq(movable_bytes("kernelcore=128M movablecore=64M", ram),
 		     movable_bytes("movablecore=64M", ram));
