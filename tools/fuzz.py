@@ -428,7 +428,7 @@ def read_digests(path):
         raise CannotRun(f'{path}: was recorded by another generation of the program; record it '
                         'again: ./quire fuzz --record')
     ops = int(re.search(r'ops=(\d+)', head).group(1))
-    return ops, {int(s.split()[0]): s.split()[1] for s in lines}
+    return ops, {int(s.split()[0]): s.split(None, 1)[1] for s in lines}
 
 
 def _check_machines(names):

@@ -66,6 +66,8 @@ void *fake_alloc(size_t n);
 void fake_free(void *p);
 /* Ends the process. */
 _Noreturn void fake_exit(int status);
+/* Ends it as a program ends that faults and has no stack for a handler: by SIGSEGV. */
+_Noreturn void fake_die(void);
 /* State of the FP unit, for tests of its saving. */
 uint64_t *fake_fpu(void);
 

@@ -442,6 +442,13 @@ int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *
 	return 0;
 }
 
+_Noreturn void fake_die(void)
+{
+	fake_me()->depth = FAKE_SIG_DEPTH; /* no room for another frame */
+	for (;;)
+		fake_access(FAULT_READ, UINTPTR_MAX & ~(uintptr_t)7, 8, 0);
+}
+
 /* ---- the rest of the contract ---------------------------------------------------------------- */
 
 uint64_t *fake_fpu(void)

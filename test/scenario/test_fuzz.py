@@ -29,6 +29,11 @@ def main():
                   'was recorded')
             return
     got = fuzz.digests(machine, 0, count, ops)
+    # Single seeds that were once answered otherwise.
+    ops, single = fuzz.read_digests(os.path.join(HERE, 'fuzz-seeds-5.10.txt'))
+    recorded.update(single)
+    for seed in single:
+        got.update(fuzz.digests(machine, seed, seed + 1, ops))
     bad = [s for s in got if got[s] != recorded[s]]
     print(f'{"not " if bad or not got else ""}ok 1 - {name}')
     for s in bad[:5]:
