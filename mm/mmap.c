@@ -561,8 +561,10 @@ uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, s
 		charged = npages;
 		vm_flags |= VM_ACCOUNT;
 	}
-	err = (mmap_keeps_replaced ? mmap_replace : mmap_clear_and_map)(mm, file, addr, len, vm_flags,
-									 pgoff, charged, &vma);
+	if (unlikely(mmap_keeps_replaced))
+		err = mmap_replace(mm, file, addr, len, vm_flags, pgoff, charged, &vma);
+	else
+		err = mmap_clear_and_map(mm, file, addr, len, vm_flags, pgoff, charged, &vma);
 	if (err)
 		return err;
 	mmap_finish(mm, vma, vma->vm_flags, npages);
