@@ -8,7 +8,7 @@ given, in that image's debug information. A call `a -> b` must be a call in a's 
 functions that its row says it goes through ("via `x`, `y`"); where the row says `corrected`, the
 calls `x` -> `y` that its remark names are checked instead. The test column names existing files.
 A row of docs/documents-physical.md names a function of the list (or one beside it), its file, and one
-test of one test file.
+test of one test file. docs/parameters.md has every word that the core's start asks for.
 
 usage: check_map.py [--elf KERNEL ...] [ROOT]      exit 0: all holds, 1: it does not
 """
@@ -164,6 +164,23 @@ def check_chapters(rel, src):
     return rows
 
 
+def check_parameters(rel, src):
+    """Every name in a call of boot_param(), or in a table beside one, is on the page."""
+    page = open(os.path.join(src.root, rel), encoding='utf-8').read()
+    asked = set()
+    for file in sorted(os.listdir(os.path.join(src.root, 'mm'))):
+        text = src.text(os.path.join('mm', file)) if file.endswith('.c') else None
+        if text and file != 'param.c':
+            asked.update(re.findall(r'boot_param\w*\("(\w+)"', text))
+            for call in re.finditer(r'boot_param\w*\((?!")', text):  # by a table above
+                table = text[:call.start()].rsplit('static const', 1)[1]
+                asked.update(re.findall(r'[{\s]"(\w+)"', table))
+    for name in sorted(asked):
+        if not re.search(r'`' + name + r'[`=\[]', page):
+            errors.append(f'{rel}: {name} is not there')
+    return len(asked)
+
+
 def check_order(names, rows):
     have = [(r[0], r[1]) for r in rows]
     for item in names:
@@ -188,11 +205,12 @@ def main():
     for row in rows:
         check_row(row, src, images)
     chapters = check_chapters('docs/documents-physical.md', src)
+    words = check_parameters('docs/parameters.md', src)
     for e in errors:
         print(e, file=sys.stderr)
     count = {s: sum(r[2].startswith(s) for r in rows) for s in STATES}
     print(f'{len(rows)} names: ' + ', '.join(f'{v} {k}' for k, v in count.items()) +
-          f'; {chapters} rows of single tests; {len(errors)} errors; '
+          f'; {chapters} rows of single tests; {words} boot parameters; {len(errors)} errors; '
           f'{len(images)} kernel images read')
     return 1 if errors else 0
 
