@@ -402,7 +402,7 @@ static ALWAYS_INLINE unsigned order_in_word(uint64_t c, unsigned bit)
 }
 
 /* A page that made a block of order o with one block of each lower order: what that does to the
- * counts, four orders a word. No count falls below 0, so no borrow leaves its 16 bits. */
+ * counts, four orders a word. Where no count falls below 0 no borrow leaves its 16 bits. */
 #define LANES 0x0001000100010001ull
 static const uint64_t joined[WORD_ORDER + 1][2] = {
 	{1ull, 0},
@@ -434,7 +434,9 @@ static ALWAYS_INLINE uint64_t not_zero(uint64_t lanes)
 	return (lanes + LANES * 0x7fff) & LANES << 15;
 }
 
-/* free_block() for a single page. */
+static void lose_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt);
+
+/* free_block() for a single page. False, too, if the pageblock was damaged and is given up. */
 static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsigned off,
 				      unsigned mt, struct tally *t)
 {
@@ -445,10 +447,15 @@ static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsig
 	if (unlikely(word >> bit & 1))
 		return false;
 	word |= 1ull << bit;
-	store_word(b, w, word);
 	o = order_in_word(word, bit);
 	low_now = low + joined[o][0];
 	high_now = high + joined[o][1];
+	/* Below 0: the bits name a block that the counts do not have. */
+	if (unlikely((low_now | high_now) & LANES << 15)) {
+		lose_block(z, b, o, mt);
+		return false;
+	}
+	store_word(b, w, word);
 	b->nr_of_4[0] = low_now;
 	b->nr_of_4[1] = high_now;
 	t->joined[o]++;

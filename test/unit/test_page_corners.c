@@ -155,6 +155,30 @@ Test(page_corners, what_is_free_already_is_not_freed)
 	down_damaged();
 }
 
+/* A stray bit calls a frame free that is in use: its neighbour must not be joined with it. */
+Test(page_corners, a_stray_bit_joins_no_block)
+{
+	struct page *first;
+	struct pageblock *b;
+
+	up("bad_page=contain");
+	first = alloc_pages(GFP_HIGHUSER_MOVABLE, PAGEBLOCK_ORDER);
+	split_page(first, PAGEBLOCK_ORDER);
+	b = pfn_to_block(page_to_pfn(first).n);
+	for (unsigned k = 0; k < 6; k++) {
+		/* Its neighbours up to 2^k frames, of none of which the counts know. */
+		b->free[k] |= ((1ull << (1u << k)) - 1) << (1u << k);
+		b->free[k] |= (1ull << (1u << k)) - 2;
+		__free_pages(first + 64 * k, 0);
+		drain_all_pages();
+		cr_expect_geq(nr_bad_pages(), k + 1);
+		cr_expect_eq(b->free[k], 0);
+		for (unsigned o = 0; o < MAX_ORDER; o++)
+			cr_expect_eq(b->nr[o], 0);
+	}
+	down_damaged();
+}
+
 /* ---- frees that are put off ------------------------------------------------------------------- */
 
 /* A page goes when sixteen others have gone after it, or when all must; the books have it already. */
