@@ -9,7 +9,7 @@
 
 #include "arch/host/host.h"
 #include "bench/bench.h"
-#include "mm/page_alloc.h"
+#include "mm/phys/page_alloc.h"
 
 #define FRAMES (1u << 18) /* 1 GiB */
 #define RAM    ((uint64_t)FRAMES * 4096 * 5 / 4)

@@ -10,7 +10,7 @@
 
 #include "arch/host/host.h"
 #include "bench/bench.h"
-#include "mm/slab.h"
+#include "mm/slab/slab.h"
 
 #define RAM	     (1ull << 30)
 #define CONTESTANTS (1 + BENCH_MALLOCS)

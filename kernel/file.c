@@ -5,7 +5,7 @@
  */
 #include "kernel.h"
 
-#include "mm/os.h"
+#include <quire/os.h>
 
 #define AT_FDCWD	    (-100)
 #define AT_SYMLINK_NOFOLLOW 0x100u

@@ -6,7 +6,7 @@
  */
 #include "kernel.h"
 
-#include "mm/os.h"
+#include <quire/os.h>
 #include <quire/trace.h>
 
 #define CLONE_VM	     0x00000100ul

@@ -5,7 +5,7 @@
  * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
  */
 #include "kernel.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 #include <quire/trace.h>
 

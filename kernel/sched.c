@@ -7,7 +7,7 @@
 #include "kernel.h"
 
 #include "lib/hash.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 #define SLEEP_HEADS 64
 #define MAX_PID	    4194304 /* Linux's limit on 64-bit machines */

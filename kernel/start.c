@@ -5,7 +5,7 @@
  */
 #include "kernel.h"
 
-#include "mm/os.h"
+#include <quire/os.h>
 #include <quire/trace.h>
 
 #define PANIC_STATUS 3

@@ -6,7 +6,7 @@
  */
 #include "kernel.h"
 
-#include "mm/os.h"
+#include <quire/os.h>
 #include <quire/trace.h>
 
 typedef long (*syscall_fn)(const unsigned long *a);

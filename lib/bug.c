@@ -6,7 +6,7 @@
 #include "lib/bug.h"
 
 #include "lib/printf.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 _Noreturn void bug_at(const char *file, int line, const char *what)
 {

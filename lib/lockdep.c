@@ -7,7 +7,7 @@
 #include "lib/lockdep.h"
 
 #include "lib/printf.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 struct lockdep_cpu lockdep_cpus[LOCKDEP_MAX_CPUS];
 

@@ -8,7 +8,7 @@
 
 #include "lib/bug.h"
 #include "lib/lockdep.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 bool mutex_trylock(struct mutex *m)
 {

@@ -9,7 +9,7 @@
 
 #include "lib/bug.h"
 #include "lib/lockdep.h"
-#include "mm/os.h"
+#include <quire/os.h>
 #include <stdbool.h>
 #include <stdint.h>
 

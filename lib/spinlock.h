@@ -9,7 +9,7 @@
 #include "arch/hal.h"
 #include "lib/bug.h"
 #include "lib/lockdep.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 /*
  * Both tickets are one word: some machines have no atomic arithmetic on less. The next one to give

@@ -168,9 +168,10 @@ def check_parameters(rel, src):
     """Every name in a call of boot_param(), or in a table beside one, is on the page."""
     page = open(os.path.join(src.root, rel), encoding='utf-8').read()
     asked = set()
-    for file in sorted(os.listdir(os.path.join(src.root, 'mm'))):
-        text = src.text(os.path.join('mm', file)) if file.endswith('.c') else None
-        if text and file != 'param.c':
+    core = os.path.join(src.root, 'mm')
+    for file in sorted(os.path.join(d, f) for d, _, files in os.walk(core) for f in files):
+        text = src.text(os.path.relpath(file, src.root)) if file.endswith('.c') else None
+        if text and os.path.basename(file) != 'param.c':
             asked.update(re.findall(r'boot_param\w*\("(\w+)"', text))
             for call in re.finditer(r'boot_param\w*\((?!")', text):  # by a table above
                 table = text[:call.start()].rsplit('static const', 1)[1]

@@ -5,7 +5,7 @@
  * rights, unmaps them and gives everything back. It is what a unikernel with demand paging does
  * at its start; docs/porting.md walks through it.
  *
- * It needs a machine (arch/), libquire and the defaults of mm/os.h; nothing of kernel/.
+ * It needs a machine (arch/), libquire and the defaults of include/quire/os.h; nothing of kernel/.
  */
 #include "arch/hal_kernel.h"
 #include "embed.h"

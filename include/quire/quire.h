@@ -2,7 +2,7 @@
 /*
  * Quire's public surface: what a kernel that embeds the memory manager calls. Names are quire_*
  * and QUIRE_*, nothing else. The machine stands below (arch/hal.h), the kernel itself above
- * (mm/os.h). docs/porting.md walks through a port.
+ * (include/quire/os.h). docs/porting.md walks through a port.
  *
  * Return values: 0 or a negative errno (Linux's numbers), unless stated. "Context" tells from
  * where a function may be called: early (before quire_init), any, nosleep (interrupts off

@@ -10,7 +10,7 @@
 #include "arch/kmap.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/os.h"
+#include <quire/os.h>
 #include <quire/quire.h>
 
 #define PAGE 4096ul

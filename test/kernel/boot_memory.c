@@ -8,10 +8,10 @@
 #include "arch/hal_kernel.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/memblock.h"
-#include "mm/mmzone.h"
-#include "mm/page_alloc.h"
-#include "mm/vmalloc.h"
+#include "mm/phys/memblock.h"
+#include "mm/base/mmzone.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/vmalloc/vmalloc.h"
 #include <quire/quire.h>
 
 #define MAX_RANGES 600

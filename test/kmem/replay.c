@@ -11,9 +11,9 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/page_alloc.h"
-#include "mm/slab.h"
-#include "mm/vmalloc.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/slab/slab.h"
+#include "mm/vmalloc/vmalloc.h"
 
 #define MAX_CACHES 128
 #define MARK	   0x5175697265000000ull

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "arch/fake/fake.h"
-#include "mm/fail_inject.h"
+#include "mm/base/fail_inject.h"
 
 #define FRAMES 32
 #define NEVER  (UINT64_MAX / 2)

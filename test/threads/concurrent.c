@@ -14,16 +14,16 @@
 
 #include "arch/host/host.h"
 #include "lib/bug.h"
-#include "mm/buddy.h"
-#include "mm/compaction.h"
-#include "mm/fault.h"
-#include "mm/filemap.h"
-#include "mm/migrate.h"
-#include "mm/page_alloc.h"
-#include "mm/slab.h"
-#include "mm/vma.h"
-#include "mm/vmalloc.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/migrate/compaction.h"
+#include "mm/fault/fault.h"
+#include "mm/object/filemap.h"
+#include "mm/migrate/migrate.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/slab/slab.h"
+#include "mm/space/vma.h"
+#include "mm/vmalloc/vmalloc.h"
+#include "mm/base/vmstat.h"
 #include <quire/quire.h>
 
 #define CPUS  4

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "arch/host/host.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 #define BUCKETS 64
 

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "mm/os.h"
+#include <quire/os.h>
 
 static char told[16384];
 static unsigned lines;

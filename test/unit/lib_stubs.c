@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "mm/os.h"
+#include <quire/os.h>
 
 void os_log(const char *line)
 {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
-#include "mm/page_alloc.h"
+#include "mm/phys/page_alloc.h"
 #include <quire/quire.h>
 
 static inline void machine_up_cfg(const struct fake_config *fc, const struct quire_config *qc)

@@ -5,7 +5,7 @@
 
 #include "space.h"
 
-#include "mm/migrate.h"
+#include "mm/migrate/migrate.h"
 
 static long held; /* pages that the test itself holds: the checker tells of each */
 

@@ -15,13 +15,13 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
-#include "mm/buddy.h"
-#include "mm/compaction.h"
-#include "mm/file_def.h"
-#include "mm/filemap.h"
-#include "mm/migrate.h"
-#include "mm/page_alloc.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/migrate/compaction.h"
+#include "mm/object/file_def.h"
+#include "mm/object/filemap.h"
+#include "mm/migrate/migrate.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/base/vmstat.h"
 #include <quire/quire.h>
 
 #define MIB	  (1ull << 20)

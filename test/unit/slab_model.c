@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
-#include "mm/slab_def.h"
+#include "mm/slab/slab_def.h"
 
 #define MIB	(1ull << 20)
 #define CPUS	4

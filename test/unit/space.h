@@ -12,11 +12,11 @@
 #include <stdio.h>
 
 #include "lib/errno.h"
-#include "mm/fault.h"
-#include "mm/filemap.h"
-#include "mm/memory.h"
-#include "mm/os.h"
-#include "mm/rmap.h"
+#include "mm/fault/fault.h"
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include <quire/os.h>
+#include "mm/rmap/rmap.h"
 #include <quire/trace.h>
 
 #define MIB  (1ull << 20)

@@ -6,7 +6,7 @@
 #include "breaking.h"
 #include "space.h"
 
-#include "mm/vmstat.h"
+#include "mm/base/vmstat.h"
 
 static long check_told(struct quire_mm *mm)
 {

@@ -6,10 +6,10 @@
 #include "breaking.h"
 #include "space.h"
 
-#include "mm/buddy.h"
-#include "mm/file_def.h"
-#include "mm/slab_def.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/object/file_def.h"
+#include "mm/slab/slab_def.h"
+#include "mm/base/vmstat.h"
 
 static long phys_told(void)
 {

@@ -2,7 +2,7 @@
 /* Failures on order: Linux's knobs, the n-th, and the words of the boot parameters. */
 #include "mm_test.h"
 
-#include "mm/param.h"
+#include "mm/base/param.h"
 
 /* A bit for each of the next n single pages: set where the request failed. */
 static uint64_t failures(unsigned n)

@@ -2,7 +2,7 @@
 /* The fault table, row by row. */
 #include "space.h"
 
-#include "mm/vmstat.h"
+#include "mm/base/vmstat.h"
 
 Test(fault, zero_page_then_copy)
 {

@@ -3,7 +3,7 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/filemap.h"
+#include "mm/object/filemap.h"
 
 #define MIB (1ull << 20)
 

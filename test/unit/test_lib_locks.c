@@ -13,7 +13,7 @@
 #include "lib/mutex.h"
 #include "lib/rwsem.h"
 #include "lib/spinlock.h"
-#include "mm/os.h"
+#include <quire/os.h>
 
 #define THREADS 4
 #define ROUNDS	20000

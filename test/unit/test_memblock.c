@@ -5,7 +5,7 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/memblock.h"
+#include "mm/phys/memblock.h"
 
 static char said[4096];
 

@@ -2,7 +2,7 @@
 /* Migration of single pages: what their entries say afterwards, and spaces that come and go. */
 #include "moving.h"
 
-#include "mm/vmstat.h"
+#include "mm/base/vmstat.h"
 
 static struct pte_desc entry_at(uintptr_t a)
 {

@@ -5,7 +5,7 @@
  */
 #include "object.h"
 
-#include "mm/vmstat.h"
+#include "mm/base/vmstat.h"
 
 #define MAYMOVE	  1
 #define FIXED_TO  3 /* MREMAP_MAYMOVE | MREMAP_FIXED */

@@ -6,8 +6,8 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/buddy.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/base/vmstat.h"
 
 #define MIB (1ull << 20)
 

@@ -5,7 +5,7 @@
 #include "space.h"
 
 #include "arch/fake/machine.h"
-#include "mm/migrate.h"
+#include "mm/migrate/migrate.h"
 
 static volatile unsigned waited, yielded; /* by CPU 1 */
 static volatile bool moving;		  /* CPU 0 is */

@@ -2,8 +2,8 @@
 /* The buddy and the per-CPU lists before it. */
 #include "mm_test.h"
 
-#include "mm/buddy.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/base/vmstat.h"
 #include <quire/trace.h>
 
 #define MIB (1ull << 20)

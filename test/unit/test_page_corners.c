@@ -6,12 +6,12 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/buddy.h"
-#include "mm/compaction.h"
-#include "mm/init.h"
-#include "mm/migrate.h"
-#include "mm/page_debug.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/migrate/compaction.h"
+#include "mm/report/init.h"
+#include "mm/migrate/migrate.h"
+#include "mm/phys/page_debug.h"
+#include "mm/base/vmstat.h"
 
 #define MIB (1ull << 20)
 

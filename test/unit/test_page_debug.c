@@ -4,9 +4,9 @@
 
 #include "mm_test.h"
 
-#include "mm/buddy.h"
-#include "mm/page_debug.h"
-#include "mm/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/phys/page_debug.h"
+#include "mm/base/vmstat.h"
 #include <quire/trace.h>
 
 #define MIB (1ull << 20)

@@ -10,7 +10,7 @@
 
 #include "mm_test.h"
 
-#include "mm/init.h"
+#include "mm/report/init.h"
 
 #define MIB (1ull << 20)
 

@@ -8,7 +8,7 @@
 #include "space.h"
 
 #include "arch/fake/machine.h"
-#include "mm/migrate.h"
+#include "mm/migrate/migrate.h"
 
 static void (*other)(void);    /* what the second thread does, once */
 static bool (*may)(void);      /* false: it would wait for what the first one holds */

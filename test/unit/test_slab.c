@@ -2,7 +2,7 @@
 /* The slab allocator: sizes, contents, checks, and nothing left behind. */
 #include "mm_test.h"
 
-#include "mm/slab_def.h"
+#include "mm/slab/slab_def.h"
 
 #define MIB (1ull << 20)
 

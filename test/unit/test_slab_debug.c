@@ -8,7 +8,7 @@
 
 #include "lib/bits.h"
 #include "lib/errno.h"
-#include "mm/slab_def.h"
+#include "mm/slab/slab_def.h"
 
 #define MIB (1ull << 20)
 #define CHECKED "slab_bug=contain slub_debug=FZPU"

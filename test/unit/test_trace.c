@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "mm/trace.h"
+#include "mm/base/trace.h"
 
 #define MIB (1ull << 20)
 

@@ -7,8 +7,8 @@
 #include <stdio.h>
 
 #include "lib/errno.h"
-#include "mm/kmap.h"
-#include "mm/vmalloc.h"
+#include "mm/phys/kmap.h"
+#include "mm/vmalloc/vmalloc.h"
 
 #define MIB (1ull << 20)
 

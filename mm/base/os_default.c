@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The defaults of the contract above (include/quire/os.h) for a kernel that has nothing of its own yet: one
+ * thread, no background work, out of memory is an error. Each is weak: a kernel overrides the
+ * ones it has, one at a time. docs/os.md is the table.
+ */
+#include <quire/os.h>
+#include "arch/hal.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+
+#define DEFAULT __attribute__((weak))
+
+/* Stage 0: through the machine's own log. */
+DEFAULT void os_log(const char *line)
+{
+	hal_log(line, strlen(line));
+	hal_log("\n", 1);
+}
+
+DEFAULT _Noreturn void os_panic(const char *why)
+{
+	os_log("panic:");
+	os_log(why);
+	hal_exit(1);
+}
+
+/* Stage 1: nobody preempts. */
+DEFAULT void os_preempt(int delta)
+{
+	(void)delta;
+}
+
+/* Stage 2: a lone thread that would sleep is a deadlock. */
+DEFAULT void os_wait(const void *key, const uint32_t *word, uint32_t seen)
+{
+	(void)key;
+	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
+		os_panic("os_wait: the only thread would sleep for ever");
+}
+
+DEFAULT void os_wake(const void *key, unsigned n)
+{
+	(void)key;
+	(void)n;
+}
+
+DEFAULT uintptr_t os_thread_id(void)
+{
+	return 1;
+}
+
+DEFAULT void os_cond_resched(void)
+{
+}
+
+/* Stage 3: no threads; time and entropy are what the machine's counter gives. */
+DEFAULT int os_thread_start(const char *name, void (*fn)(void *arg), void *arg)
+{
+	(void)name;
+	(void)fn;
+	(void)arg;
+	return -ENOSYS;
+}
+
+DEFAULT uint64_t os_clock_ns(void)
+{
+	return hal_cycles();
+}
+
+DEFAULT uint64_t os_entropy(void)
+{
+	return hal_cycles() * 0x9e3779b97f4a7c15ull;
+}
+
+/* Stage 4: no limits, every capability, nobody to kill. */
+DEFAULT uint64_t os_rlimit(void *owner, int resource)
+{
+	(void)owner;
+	(void)resource;
+	return OS_RLIM_INFINITY;
+}
+
+DEFAULT uint64_t os_rlimit_max(void *owner, int resource)
+{
+	(void)owner;
+	(void)resource;
+	return OS_RLIM_INFINITY;
+}
+
+DEFAULT bool os_capable(void *owner, int cap)
+{
+	(void)owner;
+	(void)cap;
+	return true;
+}
+
+DEFAULT bool os_fatal_signal_pending(void)
+{
+	return false;
+}
+
+DEFAULT void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
+{
+	(void)fn;
+	(void)ctx;
+}
+
+DEFAULT void os_kill(void *owner)
+{
+	(void)owner;
+}
+
+DEFAULT uint32_t os_current_pid(void)
+{
+	return 0;
+}
+
+DEFAULT const char *os_current_comm(void)
+{
+	return "";
+}

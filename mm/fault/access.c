@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Touching a space from outside: faulting pages in, copying to and from a space that is not the
+ * running one. And special mappings: pages of the kernel's that programs may see.
+ */
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/fault/memory.h"
+#include "mm/slab/slab.h"
+
+/* ---- faulting in and copying ------------------------------------------------------------------ */
+
+/* The VMA of addr if the access is allowed there; mmap_lock for reading. */
+static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, bool write)
+{
+	struct vm_area_struct *vma;
+
+	if (addr < mm->start || addr >= mm->task_size)
+		return NULL;
+	vma = find_extend_vma(mm, addr);
+	if (!vma || (write ? !(vma->vm_flags & VM_WRITE) : !vma_is_accessible(vma)))
+		return NULL;
+	return vma;
+}
+
+/* The page of addr, referenced, faulted in as often as it takes. mmap_lock for reading. */
+static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
+{
+	struct mm_struct *mm = vma->vm_mm;
+
+	for (int tries = 0; tries < 16; tries++) {
+		pte_t *pte = pt_find(mm, addr);
+		vm_fault_t ret;
+
+		if (pte) {
+			ptl_lock(pte_lockptr(pte));
+			if (pte_present(pte_get(pte)) && (!write || pte_write(pte_get(pte)))) {
+				*pp = pfn_to_page(pte_pfn(pte_get(pte)));
+				get_page(*pp);
+				ptl_unlock(pte_lockptr(pte));
+				return 0;
+			}
+			ptl_unlock(pte_lockptr(pte));
+		}
+		ret = handle_mm_fault(vma, addr, write ? FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE
+						       : FAULT_FLAG_REMOTE, NULL);
+		if (ret & VM_FAULT_OOM)
+			return -ENOMEM;
+		if (ret & VM_FAULT_ERROR)
+			return -EFAULT;
+	}
+	return -EFAULT;
+}
+
+int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma;
+	struct page *page;
+	int err = -EFAULT;
+
+	down_read(&mm->mmap_lock);
+	vma = access_vma(mm, addr, write);
+	if (vma)
+		err = get_user_page(vma, addr, write, &page);
+	up_read(&mm->mmap_lock);
+	if (!err)
+		put_page(page);
+	return err;
+}
+
+/* Copies within one page. Returns 0 or -errno. */
+static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write)
+{
+	struct vm_area_struct *vma;
+	struct page *page;
+	int err = -EFAULT;
+	char *at;
+
+	down_read(&mm->mmap_lock);
+	vma = access_vma(mm, addr, write);
+	if (vma)
+		err = get_user_page(vma, addr, write, &page);
+	if (!err) {
+		at = (char *)page_address(page) + (addr & ~PAGE_MASK);
+		if (write)
+			memcpy(at, buf, n);
+		else
+			memcpy(buf, at, n);
+		if (write && (vma->vm_flags & VM_EXEC))
+			hal_icache_sync(at, n);
+	}
+	up_read(&mm->mmap_lock);
+	if (!err)
+		put_page(page);
+	return err;
+}
+
+static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write)
+{
+	size_t done = 0, part;
+
+	for (; done < n; done += part) {
+		part = min(n - done, PAGE_SIZE - ((addr + done) & ~PAGE_MASK));
+		if (access_one(mm, addr + done, (char *)buf + done, part, write))
+			break;
+	}
+	return done;
+}
+
+size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n)
+{
+	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true);
+}
+
+size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n)
+{
+	return access_mm(to_mm(mm), addr, dst, n, false);
+}
+
+/* ---- special mappings ------------------------------------------------------------------------- */
+
+struct special_mapping {
+	uint32_t refcount; /* atomic: VMAs that use it */
+	size_t npages;
+	const char *name;
+	const void *pages[]; /* kernel addresses of whole pages; NULL: nothing there */
+};
+
+static void special_open(struct vm_area_struct *vma)
+{
+	struct special_mapping *sm = vma->vm_private_data;
+
+	__atomic_fetch_add(&sm->refcount, 1, __ATOMIC_RELAXED);
+}
+
+static void special_close(struct vm_area_struct *vma)
+{
+	struct special_mapping *sm = vma->vm_private_data;
+
+	if (__atomic_sub_fetch(&sm->refcount, 1, __ATOMIC_ACQ_REL) == 0)
+		kfree(sm);
+}
+
+static vm_fault_t special_fault(struct vm_fault *vmf)
+{
+	struct special_mapping *sm = vmf->vma->vm_private_data;
+
+	if (vmf->pgoff >= sm->npages || !sm->pages[vmf->pgoff])
+		return VM_FAULT_SIGBUS;
+	vmf->page = virt_to_page(sm->pages[vmf->pgoff]);
+	get_page(vmf->page);
+	lock_page(vmf->page);
+	return VM_FAULT_LOCKED;
+}
+
+static const char *special_name(struct vm_area_struct *vma)
+{
+	return ((struct special_mapping *)vma->vm_private_data)->name;
+}
+
+static const struct vm_operations_struct special_vm_ops = {
+	.open = special_open,
+	.close = special_close,
+	.fault = special_fault,
+	.name = special_name,
+};
+
+int quire_mm_install_special(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned prot,
+			     const void *const *pages, const char *name)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	size_t n = PAGE_ALIGN(len) >> PAGE_SHIFT;
+	struct special_mapping *sm = kzalloc(sizeof(*sm) + n * sizeof(sm->pages[0]), GFP_KERNEL);
+	struct vm_area_struct *vma = vm_area_alloc(mm);
+	int err = -ENOMEM;
+
+	if (!sm || !vma)
+		goto fail;
+	sm->refcount = 1;
+	sm->npages = n;
+	sm->name = name;
+	for (size_t i = 0; i < n; i++)
+		sm->pages[i] = pages[i];
+	vma->vm_start = addr;
+	vma->vm_end = addr + (n << PAGE_SHIFT);
+	vma->vm_flags = calc_vm_prot_bits(prot) | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC |
+			VM_DONTEXPAND | VM_SOFTDIRTY;
+	vma->vm_ops = &special_vm_ops;
+	vma->vm_private_data = sm;
+	vma_set_page_prot(vma);
+	down_write(&mm->mmap_lock);
+	err = insert_vm_struct(mm, vma);
+	if (!err)
+		vm_stat_account(mm, vma->vm_flags, n);
+	up_write(&mm->mmap_lock);
+	if (!err)
+		return 0;
+fail:
+	if (vma)
+		vm_area_free(vma);
+	kfree(sm);
+	return err;
+}

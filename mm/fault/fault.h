@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* Page faults as the machine reports them: who may have what resolved, and what the answer is. */
+#ifndef MM_FAULT_H
+#define MM_FAULT_H
+
+#include "mm/space/mm.h"
+
+void fault_init(void);
+/* The documents' name for quire_page_fault()'s work on a space. */
+void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct quire_fault_result *res);
+/* Says how addr translates, level by level, and ends: the tables cannot be trusted any more. */
+_Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why);
+const char *fault_row_name(unsigned row);
+
+#endif

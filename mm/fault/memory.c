@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rows of the fault table: what can be done for an address that a VMA allows. The entry is
+ * decoded once and one row is chosen; each row is one function here that ends with the entry in
+ * place, or with an error and nothing changed.
+ *
+ * Every row prepares what may sleep (a page, an anon_vma, the object's page) first, then locks the
+ * table, looks whether the entry is still what it was, and only then stores. Losing that race is
+ * no error: the access is simply tried again.
+ */
+#include "mm/fault/memory.h"
+#include "mm/migrate/migrate.h"
+#include "lib/string.h"
+#include "mm/fault/fault.h"
+#include "mm/object/filemap.h"
+#include "mm/rmap/rmap.h"
+#include <quire/trace.h>
+
+uint64_t fault_rows[QUIRE_ROW_MAX];
+
+struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma, uintptr_t addr)
+{
+	return alloc_pages(gfp, order);
+}
+
+struct page *vm_normal_page(const struct vm_area_struct *vma, pte_t pte)
+{
+	return arch_pte_has(pte, PTE_BIT_SPECIAL) ? NULL : pfn_to_page(pte_pfn(pte));
+}
+
+/* ---- common parts ---------------------------------------------------------------------------- */
+
+static void fault_lock(struct vm_fault *vmf)
+{
+	vmf->ptl = pte_lockptr(vmf->pte);
+	ptl_lock(vmf->ptl);
+}
+
+static void fault_unlock(struct vm_fault *vmf)
+{
+	ptl_unlock(vmf->ptl);
+}
+
+/* Stores an entry that was empty and lets the access see it. Table locked, vmf->ptl its lock. */
+static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry,
+			       struct page *page)
+{
+	struct page *table = container_of(vmf->ptl, struct page, ptl);
+
+	/* Whoever fetches must find what was written into the page through other addresses. */
+	if (vmf->vma->vm_page_prot->d.x)
+		hal_icache_sync(page_address(page), PAGE_SIZE);
+	count_entries(table, 1);
+	set_pte(p, entry);
+	hal_pt_published(&vmf->vma->vm_mm->arch, addr);
+}
+
+/* ---- anonymous memory ------------------------------------------------------------------------ */
+
+/* Row zero: a read of untouched anonymous memory sees the shared page of zeros. */
+static vm_fault_t do_zero_page(struct vm_fault *vmf)
+{
+	vmf->row = QUIRE_ROW_ZERO;
+	fault_lock(vmf);
+	if (pte_none(pte_get(vmf->pte)))
+		install_pte(vmf, vmf->pte, vmf->address,
+			    mk_pte_special(zero_page, vmf->vma->vm_page_prot), zero_page);
+	fault_unlock(vmf);
+	return 0;
+}
+
+/* Row anon: a write to untouched anonymous memory gets a zeroed page. */
+static vm_fault_t do_anon_page(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct page *page;
+
+	vmf->row = QUIRE_ROW_ANON;
+	if (anon_vma_prepare(vma))
+		return VM_FAULT_OOM;
+	page = alloc_pages_vma(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0, vma, vmf->address);
+	if (!page)
+		return VM_FAULT_OOM;
+	page_set(page, PG_uptodate);
+	fault_lock(vmf);
+	if (pte_none(pte_get(vmf->pte))) {
+		add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
+		page_add_new_anon_rmap(page, vma, vmf->address);
+		install_pte(vmf, vmf->pte, vmf->address,
+			    mk_pte_dirty(page, vma->vm_page_prot), page);
+		page = NULL;
+	}
+	fault_unlock(vmf);
+	if (page)
+		put_page(page);
+	return 0;
+}
+
+static vm_fault_t do_anonymous_page(struct vm_fault *vmf)
+{
+	/* Shared memory always has an object; one without would lose what is written. */
+	if (vmf->vma->vm_flags & VM_SHARED)
+		return VM_FAULT_SIGBUS;
+	return vmf->flags & FAULT_FLAG_WRITE ? do_anon_page(vmf) : do_zero_page(vmf);
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static bool page_is_shmem(const struct page *page)
+{
+	return !PageAnon(page) && page_test(page, PG_swapbacked);
+}
+
+/* Asks the object for its page: vmf->page, locked and referenced, unless the result says else. */
+static vm_fault_t __do_fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret = vmf->vma->vm_ops->fault(vmf);
+
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
+		return ret;
+	if (!(ret & VM_FAULT_LOCKED))
+		lock_page(vmf->page);
+	return ret | VM_FAULT_LOCKED;
+}
+
+/* Maps the object's page, or the private copy of it, into a still empty entry. */
+static vm_fault_t finish_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	bool cow = write && !(vma->vm_flags & VM_SHARED);
+	struct page *page = cow ? vmf->cow_page : vmf->page;
+	pte_t entry = write ? mk_pte_dirty(page, vma->vm_page_prot)
+			    : mk_pte(page, vma->vm_page_prot);
+	vm_fault_t ret = 0;
+
+	fault_lock(vmf);
+	if (!pte_none(pte_get(vmf->pte))) {
+		ret = VM_FAULT_NOPAGE;
+	} else {
+		if (cow) {
+			add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
+			page_add_new_anon_rmap(page, vma, vmf->address);
+		} else {
+			add_mm_counter(vma->vm_mm, mm_counter(page), 1);
+			page_add_file_rmap(page);
+		}
+		install_pte(vmf, vmf->pte, vmf->address, entry, page);
+	}
+	fault_unlock(vmf);
+	return ret;
+}
+
+bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long index)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	uintptr_t addr = vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
+	pte_t *pte = (pte_t *)((uintptr_t)vmf->pte & PAGE_MASK) + pt_index(addr, 0);
+
+	ASSERT(addr >= vma->vm_start && addr < vma->vm_end);
+	if (!pte_none(pte_get(pte)))
+		return false;
+	add_mm_counter(vma->vm_mm, mm_counter(page), 1);
+	page_add_file_rmap(page);
+	install_pte(vmf, pte, addr, mk_pte(page, vma->vm_page_prot), page);
+	vmf->mapped++;
+	return true;
+}
+
+/*
+ * Maps what the object has cached in a window round the fault, without waiting for anything. The
+ * window is 64 KiB, aligned, cut at the VMA's start and end and at the table's end; where the VMA's
+ * start cuts it, it still has its full length (5.10's own choice). True: the entry is filled.
+ */
+static bool do_fault_around(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long nr = vm_sysctl.fault_around_bytes >> PAGE_SHIFT, start, end, last;
+	uintptr_t mask = ~((uintptr_t)nr * PAGE_SIZE - 1) & PAGE_MASK;
+	uintptr_t first = max(vmf->address & mask, vma->vm_start);
+	unsigned off = ((vmf->address - first) >> PAGE_SHIFT) & (PTRS_PER_PTE - 1);
+	pte_t *pte = vmf->pte;
+	bool filled;
+
+	/* A table shorter than the window cuts its start too: `first` may lie in the one before. */
+	off = min(off, pt_index(vmf->address, 0));
+	first = vmf->address - ((uintptr_t)off << PAGE_SHIFT);
+	start = vmf->pgoff - off;
+	end = start - pt_index(first, 0) + PTRS_PER_PTE - 1;
+	last = vma->vm_pgoff + vma_pages(vma) - 1;
+	end = min(end, min(last, start + nr - 1));
+
+	vmf->mapped = 0;
+	vmf->pte = pte - off;
+	fault_lock(vmf);
+	vma->vm_ops->map_pages(vmf, start, end);
+	vmf->pte = pte;
+	filled = !pte_none(pte_get(pte));
+	fault_unlock(vmf);
+	return filled;
+}
+
+/* The row of a page of an object that was mapped as it is. */
+static unsigned object_row(const struct page *page, bool several)
+{
+	if (page_is_shmem(page))
+		return QUIRE_ROW_SHMEM;
+	return several ? QUIRE_ROW_AROUND : QUIRE_ROW_FILE;
+}
+
+/* Rows file, around, shmem: a read of an object. */
+static vm_fault_t do_read_fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret;
+
+	vmf->row = QUIRE_ROW_FILE;
+	if (vmf->vma->vm_ops->map_pages && vm_sysctl.fault_around_bytes >> PAGE_SHIFT > 1 &&
+	    do_fault_around(vmf)) {
+		vmf->row = object_row(pfn_to_page(pte_pfn(pte_get(vmf->pte))), vmf->mapped > 1);
+		return 0;
+	}
+	ret = __do_fault(vmf);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
+		return ret;
+	vmf->row = object_row(vmf->page, false);
+	ret |= finish_fault(vmf);
+	unlock_page(vmf->page);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE))
+		put_page(vmf->page);
+	return ret;
+}
+
+/* Row cow, first kind: a write to private memory of an object copies at once. */
+static vm_fault_t do_cow_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	vm_fault_t ret;
+
+	vmf->row = QUIRE_ROW_COW;
+	if (anon_vma_prepare(vma))
+		return VM_FAULT_OOM;
+	vmf->cow_page = alloc_pages_vma(GFP_HIGHUSER_MOVABLE, 0, vma, vmf->address);
+	if (!vmf->cow_page)
+		return VM_FAULT_OOM;
+	ret = __do_fault(vmf);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
+		goto drop;
+	hal_copy_page(page_address(vmf->cow_page), page_address(vmf->page));
+	page_set(vmf->cow_page, PG_uptodate);
+	ret |= finish_fault(vmf);
+	unlock_page(vmf->page);
+	put_page(vmf->page);
+	if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
+		return ret;
+drop:
+	put_page(vmf->cow_page);
+	return ret;
+}
+
+/* The object's say before a shared page becomes writable. The page stays locked if it agrees. */
+static vm_fault_t do_page_mkwrite(struct vm_fault *vmf)
+{
+	const struct vm_operations_struct *ops = vmf->vma->vm_ops;
+
+	return ops->page_mkwrite ? ops->page_mkwrite(vmf) : 0;
+}
+
+/* Rows file, shmem: a write to shared memory of an object. */
+static vm_fault_t do_shared_fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret;
+
+	vmf->row = QUIRE_ROW_FILE;
+	ret = __do_fault(vmf);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
+		return ret;
+	vmf->row = object_row(vmf->page, false);
+	ret |= do_page_mkwrite(vmf);
+	if (!(ret & VM_FAULT_ERROR))
+		ret |= finish_fault(vmf);
+	if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
+		set_page_dirty(vmf->page);
+	unlock_page(vmf->page);
+	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE))
+		put_page(vmf->page);
+	return ret;
+}
+
+static vm_fault_t do_fault(struct vm_fault *vmf)
+{
+	vmf->pgoff = linear_page_index(vmf->vma, vmf->address);
+	if (!vmf->vma->vm_ops->fault)
+		return VM_FAULT_SIGBUS;
+	if (!(vmf->flags & FAULT_FLAG_WRITE))
+		return do_read_fault(vmf);
+	return vmf->vma->vm_flags & VM_SHARED ? do_shared_fault(vmf) : do_cow_fault(vmf);
+}
+
+/* ---- writes to read-only entries ------------------------------------------------------------- */
+
+/* Row reuse: the entry gets its right to write. Table locked; unlocks. */
+static void wp_page_reuse(struct vm_fault *vmf)
+{
+	const unsigned bits = PTE_BIT_W | PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+
+	vmf->row = QUIRE_ROW_REUSE;
+	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
+	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
+	fault_unlock(vmf);
+}
+
+/* A filled copy of the old page, or a zeroed one for the page of zeros; NULL: no memory. */
+static struct page *wp_new_page(struct vm_fault *vmf, struct page *old)
+{
+	gfp_t gfp = GFP_HIGHUSER_MOVABLE | (old ? 0 : __GFP_ZERO);
+	struct page *page = alloc_pages_vma(gfp, 0, vmf->vma, vmf->address);
+
+	if (!page)
+		return NULL;
+	if (old)
+		hal_copy_page(page_address(page), page_address(old));
+	page_set(page, PG_uptodate);
+	return page;
+}
+
+/* Puts new in old's place. Table locked. */
+static void wp_replace(struct vm_fault *vmf, struct page *old, struct page *new_)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct mm_struct *mm = vma->vm_mm;
+	pte_t entry = mk_pte_dirty(new_, vma->vm_page_prot);
+
+	if (!old || !PageAnon(old)) {
+		if (old)
+			add_mm_counter(mm, mm_counter(old), -1);
+		add_mm_counter(mm, MM_ANONPAGES, 1);
+	}
+	/*
+	 * Through absent, with a flush: no CPU may read the old frame once another can write the
+	 * new one, and some machines demand it of any change of frame.
+	 */
+	ptep_get_and_clear(mm, vmf->pte);
+	hal_tlb_flush(&mm->arch, vmf->address, vmf->address + PAGE_SIZE, 0, false);
+	page_add_new_anon_rmap(new_, vma, vmf->address);
+	install_pte(vmf, vmf->pte, vmf->address, entry, new_);
+	if (old)
+		page_remove_rmap(old);
+}
+
+/* Row cow, second kind. old: the page, with a reference of ours; NULL: the page of zeros. */
+static vm_fault_t wp_page_copy(struct vm_fault *vmf, struct page *old)
+{
+	struct page *new_ = NULL;
+	bool replaced = false;
+
+	vmf->row = QUIRE_ROW_COW;
+	if (!anon_vma_prepare(vmf->vma))
+		new_ = wp_new_page(vmf, old);
+	if (!new_) {
+		if (old)
+			put_page(old);
+		return VM_FAULT_OOM;
+	}
+	fault_lock(vmf);
+	if (pte_get(vmf->pte) == vmf->orig_pte) {
+		wp_replace(vmf, old, new_);
+		replaced = true;
+	}
+	fault_unlock(vmf);
+	if (!replaced)
+		put_page(new_);
+	if (old) {
+		put_page(old);
+		if (replaced)
+			put_page(old); /* the entry's */
+	}
+	return 0;
+}
+
+/* A shared page that became read-only so that its first write is noticed. Table locked; unlocks. */
+static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
+{
+	vm_fault_t ret = 0;
+
+	get_page(page);
+	if (vmf->vma->vm_ops->page_mkwrite) {
+		fault_unlock(vmf);
+		lock_page(page);
+		vmf->page = page;
+		ret = do_page_mkwrite(vmf);
+		unlock_page(page);
+		if (ret & VM_FAULT_ERROR)
+			goto out;
+		fault_lock(vmf);
+		if (pte_get(vmf->pte) != vmf->orig_pte) {
+			fault_unlock(vmf);
+			vmf->row = QUIRE_ROW_SPURIOUS;
+			goto out;
+		}
+	}
+	wp_page_reuse(vmf);
+	set_page_dirty(page);
+out:
+	put_page(page);
+	return ret;
+}
+
+/*
+ * A write to a present, read-only entry of a VMA that allows writing. An anonymous page is reused
+ * only if nobody else holds it at all: one entry, one reference, and the page lock to be had at
+ * once. Table locked; unlocks.
+ */
+static vm_fault_t do_wp_page(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct page *page = vm_normal_page(vma, vmf->orig_pte);
+
+	if (page && PageAnon(page)) {
+		if (page_count(page) == 1 && trylock_page(page)) {
+			bool sole = page_mapcount(page) == 1 && page_count(page) == 1;
+
+			unlock_page(page);
+			if (sole) {
+				wp_page_reuse(vmf);
+				return 0;
+			}
+		}
+	} else if (page && (vma->vm_flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED)) {
+		return wp_page_shared(vmf, page);
+	}
+	if (page)
+		get_page(page);
+	fault_unlock(vmf);
+	return wp_page_copy(vmf, page);
+}
+
+/* ---- the choice ------------------------------------------------------------------------------ */
+
+/* Row ad: a machine that does not set accessed and dirty itself asks us. Table locked. */
+static void set_access_flags(struct vm_fault *vmf, bool write)
+{
+	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+	struct mm_struct *mm = vmf->vma->vm_mm;
+
+	vmf->row = QUIRE_ROW_AD;
+	set_pte_at(mm, vmf->address, vmf->pte,
+		   arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0));
+	hal_pt_published(&mm->arch, vmf->address);
+}
+
+/* The entry is there. One of: write to read-only, accessed or dirty missing, spurious. */
+static vm_fault_t do_present(struct vm_fault *vmf)
+{
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+
+	fault_lock(vmf);
+	if (pte_get(vmf->pte) != vmf->orig_pte) {
+		/* Somebody else resolved it, or the hardware set a bit: try the access again. */
+		vmf->row = QUIRE_ROW_SPURIOUS;
+		fault_unlock(vmf);
+		return 0;
+	}
+	if (write && !arch_pte_has(vmf->orig_pte, PTE_BIT_W))
+		return do_wp_page(vmf);
+	if (!arch_pte_has(vmf->orig_pte, PTE_BIT_ACCESSED) ||
+	    (write && !arch_pte_has(vmf->orig_pte, PTE_BIT_DIRTY))) {
+		set_access_flags(vmf, write);
+	} else {
+		vmf->row = QUIRE_ROW_SPURIOUS;
+		hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
+	}
+	fault_unlock(vmf);
+	return 0;
+}
+
+static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
+{
+	vmf->orig_pte = pte_get(vmf->pte);
+	if (pte_none(vmf->orig_pte))
+		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
+	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte))) {
+		if (pte_desc(vmf->orig_pte).kind != PTE_MIGRATION)
+			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
+		vmf->row = QUIRE_ROW_SPURIOUS;
+		migration_entry_wait(vmf->pte);
+		return 0;
+	}
+	return do_present(vmf);
+}
+
+/* The row of what did not end in an entry of ours. */
+static unsigned row_of_failure(const struct vm_fault *vmf, vm_fault_t ret)
+{
+	if (ret & VM_FAULT_OOM)
+		return QUIRE_ROW_OOM;
+	if (ret & VM_FAULT_ERROR)
+		return QUIRE_ROW_BUS;
+	return vmf->row ? vmf->row : QUIRE_ROW_SPURIOUS;
+}
+
+vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
+			     unsigned *row)
+{
+	struct vm_fault vmf;
+	vm_fault_t ret = VM_FAULT_OOM;
+
+	/* What only some rows use, they set. */
+	vmf.vma = vma;
+	vmf.address = addr & PAGE_MASK;
+	vmf.flags = flags;
+	vmf.page = vmf.cow_page = NULL;
+	vmf.row = QUIRE_ROW_NONE;
+	vmf.pte = likely(pte) ? pte : pt_make(vma->vm_mm, vmf.address);
+	if (likely(vmf.pte))
+		ret = handle_pte_fault(&vmf);
+	if (unlikely(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
+		vmf.row = row_of_failure(&vmf, ret);
+	__atomic_fetch_add(&fault_rows[vmf.row], 1, __ATOMIC_RELAXED);
+	if (row)
+		*row = vmf.row;
+	return ret;
+}
+
+vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags,
+			   unsigned *row)
+{
+	return __handle_mm_fault(vma, addr, flags, NULL, row);
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Migration of one page: anonymous, of shared memory, or of the page cache.
+ *
+ * 1. The page lock of old and fresh; every space that maps old is held for reading by trylock: its
+ *    VMAs and tables stay, it cannot fork. A space that is being changed right now is not worth
+ *    waiting for. Its structure is kept (mmgrab), not its users: whoever lets the last of them go
+ *    waits for mmap_lock and tears the space down himself, never the allocation that moves pages.
+ * 2. Each entry of old becomes a migration entry (frame of old, was it writable) and is flushed.
+ *    A fault that meets one waits for the page lock; MADV_DONTNEED may remove one.
+ * 3. If the references left are exactly ours (and the cache's), the count is frozen at 0: nobody
+ *    can come by old any more. In the cache fresh takes its place under the same lock.
+ * 4. Contents and flags are copied; each migration entry becomes an entry of fresh. If step 3
+ *    failed, of old again.
+ *
+ * Pages are found by frame number, so a reference is taken of a page that may be going away. That
+ * is why freeing has two manners: as long as nobody migrates, the sole owner drops the last
+ * reference with a plain store, interrupts off; migrate_begin() sets PAGE_SLOW_SPECULATE and calls
+ * every CPU, after which all of them use an atomic. In the same way anon_vmas, to which an unmapped
+ * page may still point, are not freed but set aside until migrate_end().
+ *
+ * Locks: page lock -> i_mmap_rwsem or anon_vma root -> page table -> i_pages. mmap_lock only by
+ * trylock.
+ */
+#include "mm/migrate/migrate.h"
+#include "lib/errno.h"
+#include "lib/mutex.h"
+#include "mm/object/filemap.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/phys/page_debug.h"
+#include "mm/table/pgtable.h"
+#include "mm/rmap/rmap.h"
+#include "mm/base/vmstat.h"
+
+#define MIGRATE_SPACES 16 /* a page that more of them share stays where it is */
+
+/* Flags that go with the contents. */
+#define PAGE_FLAGS_MOVED                                                                      \
+	(1ul << PG_uptodate | 1ul << PG_dirty | 1ul << PG_referenced | 1ul << PG_active |      \
+	 1ul << PG_swapbacked | 1ul << PG_mlocked | 1ul << PG_unevictable | 1ul << PG_workingset)
+
+struct migration {
+	struct page *old, *to; /* to: what the entries shall name in the end */
+	struct mm_struct *mm[MIGRATE_SPACES];
+	unsigned nr_mm, locked; /* the first of mm[] are held for reading */
+	bool busy, exec;
+};
+
+static uint32_t migrating; /* atomic: 1 while somebody is between begin and end */
+
+bool migrate_begin(void)
+{
+	uint32_t idle = 0;
+
+	if (hal_irqs_off() ||
+	    !__atomic_compare_exchange_n(&migrating, &idle, 1, false, __ATOMIC_ACQUIRE,
+					 __ATOMIC_RELAXED))
+		return false;
+	page_slow_set(PAGE_SLOW_SPECULATE, true);
+	anon_vma_hold();
+	/* Calls every CPU: whoever had looked at those words before is done with it. */
+	drain_all_pages();
+	return true;
+}
+
+void migrate_end(void)
+{
+	page_slow_set(PAGE_SLOW_SPECULATE, false);
+	anon_vma_release();
+	__atomic_store_n(&migrating, 0, __ATOMIC_RELEASE);
+}
+
+bool get_page_unless_zero(struct page *page)
+{
+	int32_t n = page_count(page);
+
+	while (n > 0)
+		if (__atomic_compare_exchange_n(&page->_refcount, &n, n + 1, false,
+						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* ---- spaces ---------------------------------------------------------------------------------- */
+
+static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
+{
+	struct migration *m = ctx;
+
+	for (unsigned i = 0; i < m->nr_mm; i++)
+		if (m->mm[i] == vma->vm_mm)
+			return true;
+	m->busy = true;
+	if (m->nr_mm == MIGRATE_SPACES)
+		return false;
+	/* exit_mmap() takes the VMA out of this tree, whose lock we hold, before the space goes. */
+	mmgrab(vma->vm_mm);
+	m->mm[m->nr_mm++] = vma->vm_mm;
+	if (!down_read_trylock(&vma->vm_mm->mmap_lock))
+		return false;
+	m->locked++;
+	m->busy = false;
+	return true;
+}
+
+/* The last users may have let go while we held it: then the rest of it goes with us. */
+static void unlock_spaces(struct migration *m)
+{
+	for (unsigned i = 0; i < m->nr_mm; i++) {
+		if (i < m->locked)
+			up_read(&m->mm[i]->mmap_lock);
+		mmdrop(m->mm[i]);
+	}
+}
+
+static bool space_is_held(const struct migration *m, const struct mm_struct *mm)
+{
+	for (unsigned i = 0; i < m->locked; i++)
+		if (m->mm[i] == mm)
+			return true;
+	return false;
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+static bool unmap_one(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
+{
+	struct migration *m = ctx;
+	struct pte_desc d;
+	pte_t *pte, v;
+
+	/* A space that came to this file after all were locked. */
+	if (!space_is_held(m, vma->vm_mm)) {
+		m->busy = true;
+		return false;
+	}
+	pte = pt_find(vma->vm_mm, addr);
+	if (!pte)
+		return true;
+	ptl_lock(pte_lockptr(pte));
+	v = pte_get(pte);
+	if (pte_present(v) && pte_pfn(v).n == page_to_pfn(page).n) {
+		struct pte_desc was = pte_desc(v);
+		pte_t entry = pte_make((struct pte_desc){.kind = PTE_MIGRATION,
+							 .pfn = page_to_pfn(page),
+							 .w = was.w,
+							 .soft_dirty = was.soft_dirty});
+
+		d = pte_desc(hal_pte_xchg(pte, entry));
+		if (d.kind == PTE_LEAF)
+			hal_tlb_flush(&vma->vm_mm->arch, addr, addr + PAGE_SIZE, 0, false);
+		/* As 5.10: the page remembers, the new entry begins clean and old. What MADV_FREE
+		 * has made clean therefore stays so. */
+		if (d.dirty)
+			set_page_dirty(page);
+		m->exec |= d.x;
+		page_remove_rmap(page);
+		__atomic_fetch_sub(&page->_refcount, 1, __ATOMIC_ACQ_REL);
+	}
+	ptl_unlock(pte_lockptr(pte));
+	return true;
+}
+
+/* page is what the entry shall name from now on. */
+static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
+{
+	struct migration *m = ctx;
+	struct pte_desc d, now;
+	pte_t *pte;
+
+	if (!space_is_held(m, vma->vm_mm))
+		return true;
+	pte = pt_find(vma->vm_mm, addr);
+	if (!pte)
+		return true;
+	ptl_lock(pte_lockptr(pte));
+	d = pte_desc(pte_get(pte));
+	if (d.kind == PTE_MIGRATION) {
+		ASSERT(d.pfn.n == page_to_pfn(m->old).n); /* one page moves at a time */
+		now = pte_desc(mk_pte(page, vma->vm_page_prot));
+		now.w = d.w;
+		now.soft_dirty = d.soft_dirty;
+		now.accessed = now.dirty = false;
+		get_page(page);
+		if (PageAnon(page))
+			page_add_anon_rmap(page, vma, addr);
+		else
+			page_add_file_rmap(page);
+		set_pte(pte, pte_make(now));
+		hal_pt_published(&vma->vm_mm->arch, addr);
+	}
+	ptl_unlock(pte_lockptr(pte));
+	return true;
+}
+
+void migration_entry_wait(const pteval_t *pte)
+{
+	struct page *page = NULL;
+	struct pte_desc d;
+
+	ptl_lock(pte_lockptr(pte));
+	d = pte_desc(pte_get(pte));
+	/* While the entry is there the old page is not free; once it is frozen it is nearly over. */
+	if (d.kind == PTE_MIGRATION && get_page_unless_zero(pfn_to_page(d.pfn)))
+		page = pfn_to_page(d.pfn);
+	ptl_unlock(pte_lockptr(pte));
+	if (!page) {
+		os_cond_resched();
+		return;
+	}
+	lock_page(page);
+	unlock_page(page);
+	put_page(page);
+}
+
+/* ---- one page -------------------------------------------------------------------------------- */
+
+/* A user's page that we know how to move. It is locked. */
+static bool page_movable(const struct page *page)
+{
+	const unsigned long never = 1ul << PG_slab | 1ul << PG_table | 1ul << PG_reserved |
+				    1ul << PG_head | 1ul << PG_tail | 1ul << PG_writeback |
+				    1ul << PG_swapcache;
+
+	/* Others may wait for the lock, which is a bit of the same word. */
+	if (__atomic_load_n(&page->flags, __ATOMIC_RELAXED) & never || !page->mapping)
+		return false;
+	/* An anonymous page without an entry is on its way out. */
+	return !PageAnon(page) || page_mapcount(page) > 0;
+}
+
+static bool freeze(struct page *page, int32_t expected)
+{
+	return __atomic_compare_exchange_n(&page->_refcount, &expected, 0, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/* Step 3. After it nobody but us knows old, and look-ups in the cache find fresh. Each entry has a
+ * reference, so the count alone tells whether one is left. */
+static bool take_over(struct page *old, struct page *fresh)
+{
+	struct address_space *mapping = old->mapping;
+	bool ok;
+
+	fresh->index = old->index;
+	if (PageAnon(old)) {
+		ok = freeze(old, 1);
+		fresh->mapping = ok ? old->mapping : NULL;
+		return ok;
+	}
+	spin_lock(&mapping->i_lock);
+	ok = freeze(old, 2);
+	if (ok) {
+		fresh->mapping = mapping;
+		get_page(fresh);
+		radix_replace(&mapping->i_pages, old->index, fresh);
+	}
+	spin_unlock(&mapping->i_lock);
+	return ok;
+}
+
+static void move_contents(struct migration *m, struct page *fresh)
+{
+	struct page *old = m->old;
+
+	hal_copy_page(page_address(fresh), page_address(old));
+	if (m->exec)
+		hal_icache_sync(page_address(fresh), PAGE_SIZE);
+	__atomic_fetch_or(&fresh->flags, old->flags & PAGE_FLAGS_MOVED, __ATOMIC_RELEASE);
+	page_owner_copy(fresh, old);
+}
+
+static int migrate_locked(struct migration *m, struct page *fresh)
+{
+	struct page *old = m->old;
+	bool ok;
+
+	if (!page_movable(old))
+		return -EAGAIN;
+	rmap_walk(old, lock_space, m);
+	if (m->busy)
+		return -EAGAIN;
+	rmap_walk(old, unmap_one, m);
+	ok = !m->busy && take_over(old, fresh);
+	m->to = ok ? fresh : old;
+	if (ok)
+		move_contents(m, fresh);
+	rmap_walk(m->to, remap_one, m);
+	if (!ok)
+		return -EAGAIN;
+	old->mapping = NULL;
+	__atomic_store_n(&old->_refcount, 1, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int migrate_page(struct page *old, struct page *fresh)
+{
+	struct migration m = {.old = old};
+	int err = -EAGAIN;
+
+	if (trylock_page(old)) {
+		/* Nobody else knows fresh yet. */
+		page_set(fresh, PG_locked);
+		err = migrate_locked(&m, fresh);
+		unlock_page(fresh);
+		unlock_page(old);
+	}
+	unlock_spaces(&m);
+	count_vm_event(err ? PGMIGRATE_FAIL : PGMIGRATE_SUCCESS);
+	put_page(old);
+	put_page(fresh);
+	return err;
+}

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Open files and inodes as objects: references, who may write, who may map. What a file contains
+ * is filemap.c's and shmem.c's business. The public quire_inode_* and quire_file_* names of
+ * lifetime are here.
+ */
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/object/file_def.h"
+#include "mm/base/lockrank.h"
+#include "mm/slab/slab.h"
+
+static struct kmem_cache *filp_cachep, *inode_cachep;
+struct list_head all_inodes;
+spinlock_t inodes_lock;
+
+/* ---- counted permissions --------------------------------------------------------------------- */
+
+/* Adds d unless the counter has the other sign. */
+static bool count_unless_opposed(int32_t *v, int32_t d)
+{
+	int32_t old = __atomic_load_n(v, __ATOMIC_RELAXED);
+
+	do {
+		if (d > 0 ? old < 0 : old > 0)
+			return false;
+	} while (!__atomic_compare_exchange_n(v, &old, old + d, false, __ATOMIC_ACQ_REL,
+					      __ATOMIC_RELAXED));
+	return true;
+}
+
+/* A writer excludes deny_write_access() and the other way round; several of one kind may be. */
+int get_write_access(struct quire_inode *inode)
+{
+	return count_unless_opposed(&inode->i_writecount, 1) ? 0 : -ETXTBSY;
+}
+
+void put_write_access(struct quire_inode *inode)
+{
+	__atomic_sub_fetch(&inode->i_writecount, 1, __ATOMIC_ACQ_REL);
+}
+
+int deny_write_access(struct file *f)
+{
+	return count_unless_opposed(&f->f_inode->i_writecount, -1) ? 0 : -ETXTBSY;
+}
+
+void allow_write_access(struct file *f)
+{
+	__atomic_add_fetch(&f->f_inode->i_writecount, 1, __ATOMIC_ACQ_REL);
+}
+
+int mapping_map_writable(struct address_space *m)
+{
+	return count_unless_opposed(&m->i_mmap_writable, 1) ? 0 : -EPERM;
+}
+
+void mapping_unmap_writable(struct address_space *m)
+{
+	__atomic_sub_fetch(&m->i_mmap_writable, 1, __ATOMIC_ACQ_REL);
+}
+
+int mapping_deny_writable(struct address_space *m)
+{
+	return count_unless_opposed(&m->i_mmap_writable, -1) ? 0 : -EBUSY;
+}
+
+/* ---- inodes ---------------------------------------------------------------------------------- */
+
+struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *priv, uint64_t ino,
+				       uint32_t dev, unsigned flags)
+{
+	struct quire_inode *inode = kmem_cache_zalloc(inode_cachep, GFP_KERNEL);
+	static const struct quire_inode_ops none;
+
+	if (!inode)
+		return NULL;
+	inode->refcount = 1;
+	inode->flags = flags;
+	inode->i_ino = ino;
+	inode->i_dev = dev;
+	inode->ops = ops ? ops : &none;
+	inode->priv = priv;
+	init_rwsem_named(&inode->i_rwsem, "i_rwsem");
+	mapping_init(&inode->i_mapping, inode);
+	spin_lock(&inodes_lock);
+	list_add_tail(&inode->all, &all_inodes);
+	spin_unlock(&inodes_lock);
+	return inode;
+}
+
+void quire_inode_get(struct quire_inode *inode)
+{
+	__atomic_add_fetch(&inode->refcount, 1, __ATOMIC_RELAXED);
+}
+
+void quire_inode_put(struct quire_inode *inode)
+{
+	uint32_t left;
+
+	if (!inode)
+		return;
+	/* Whoever walks all_inodes takes references under the lock: none can appear from 0. */
+	spin_lock(&inodes_lock);
+	left = __atomic_sub_fetch(&inode->refcount, 1, __ATOMIC_ACQ_REL);
+	if (!left)
+		list_del_init(&inode->all);
+	spin_unlock(&inodes_lock);
+	if (left)
+		return;
+	truncate_inode_pages(&inode->i_mapping, 0, UINT64_MAX);
+	shmem_evict(inode);
+	if (inode->ops->release)
+		inode->ops->release(inode, inode->priv);
+	BUG_ON(inode->i_mapping.nrpages);
+	kmem_cache_free(inode_cachep, inode);
+}
+
+/* prev stays on the list while we hold it, so the walk goes on from where it was. */
+struct quire_inode *inode_next(struct quire_inode *prev)
+{
+	struct quire_inode *next;
+	struct list_head *at;
+
+	spin_lock(&inodes_lock);
+	at = prev ? prev->all.next : all_inodes.next;
+	next = at == &all_inodes ? NULL : list_entry(at, struct quire_inode, all);
+	if (next)
+		quire_inode_get(next);
+	spin_unlock(&inodes_lock);
+	quire_inode_put(prev);
+	return next;
+}
+
+void *quire_inode_private(struct quire_inode *inode)
+{
+	return inode->priv;
+}
+
+uint64_t quire_inode_size(struct quire_inode *inode)
+{
+	return i_size_read(inode);
+}
+
+uint64_t quire_inode_cached_pages(struct quire_inode *inode)
+{
+	return __atomic_load_n(&inode->i_mapping.nrpages, __ATOMIC_RELAXED);
+}
+
+/* ---- open files ------------------------------------------------------------------------------ */
+
+static const struct file_operations generic_file_ops = {.mmap = generic_file_mmap};
+static const struct file_operations shmem_file_ops = {.mmap = shmem_mmap};
+static const struct file_operations zero_file_ops = {.mmap = zero_mmap};
+static const struct file_operations nommap_file_ops;
+
+int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
+{
+	vma->vm_ops = &generic_file_vm_ops;
+	return 0;
+}
+
+/* What mmap() of such a file means: zeros, nothing, shared memory, or its pages. */
+static const struct file_operations *choose_ops(const struct quire_inode *inode, unsigned fmode)
+{
+	if (fmode & QUIRE_FMODE_ZERO)
+		return &zero_file_ops;
+	if (fmode & (QUIRE_FMODE_NOMMAP | QUIRE_FMODE_PATH))
+		return &nommap_file_ops;
+	return inode->flags & QUIRE_S_SHMEM ? &shmem_file_ops : &generic_file_ops;
+}
+
+struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *path)
+{
+	size_t n = strlen(path ? path : "") + 1;
+	struct file *f = kmem_cache_zalloc(filp_cachep, GFP_KERNEL);
+
+	if (!f)
+		return NULL;
+	f->f_path = kmalloc(n, GFP_KERNEL);
+	/* Written by somebody while it runs as a program: refused. */
+	if (!f->f_path || (fmode & QUIRE_FMODE_WRITE && get_write_access(inode))) {
+		kfree(f->f_path);
+		kmem_cache_free(filp_cachep, f);
+		return NULL;
+	}
+	memcpy(f->f_path, path ? path : "", n);
+	f->f_count = 1;
+	f->f_mode = fmode;
+	f->f_op = choose_ops(inode, fmode);
+	quire_inode_get(inode);
+	f->f_inode = inode;
+	f->f_mapping = &inode->i_mapping;
+	return f;
+}
+
+struct file *get_file(struct file *f)
+{
+	__atomic_add_fetch(&f->f_count, 1, __ATOMIC_RELAXED);
+	return f;
+}
+
+struct file *fget(struct file *f)
+{
+	return f ? get_file(f) : NULL;
+}
+
+/* The last reference closes it; the inode may outlive it under another name. */
+void fput(struct file *f)
+{
+	if (!f || __atomic_sub_fetch(&f->f_count, 1, __ATOMIC_ACQ_REL))
+		return;
+	if (f->f_mode & QUIRE_FMODE_WRITE)
+		put_write_access(f->f_inode);
+	quire_inode_put(f->f_inode);
+	kfree(f->f_path);
+	kmem_cache_free(filp_cachep, f);
+}
+
+struct quire_file *quire_file_open(struct quire_inode *inode, unsigned fmode, const char *path)
+{
+	return from_file(alloc_file(inode, fmode, path));
+}
+
+void quire_file_get(struct quire_file *file)
+{
+	get_file(to_file(file));
+}
+
+void quire_file_put(struct quire_file *file)
+{
+	fput(to_file(file));
+}
+
+struct quire_inode *quire_file_inode(struct quire_file *file)
+{
+	return to_file(file)->f_inode;
+}
+
+const char *quire_file_path(struct quire_file *file)
+{
+	return to_file(file)->f_path;
+}
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+int files_init(void)
+{
+	INIT_LIST_HEAD(&all_inodes);
+	spin_lock_init_rank(&inodes_lock, "inodes", RANK_INODES);
+	filp_cachep = kmem_cache_create("filp", sizeof(struct file), 0, 0, NULL);
+	inode_cachep = kmem_cache_create("inode_cache", sizeof(struct quire_inode), 0,
+					 SLAB_RECLAIMABLE, NULL);
+	if (filp_cachep && inode_cachep)
+		return 0;
+	files_exit();
+	return -ENOMEM;
+}
+
+void files_exit(void)
+{
+	kmem_cache_destroy(filp_cachep);
+	kmem_cache_destroy(inode_cachep);
+	filp_cachep = inode_cachep = NULL;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* What file.c, filemap.c and shmem.c share among themselves. */
+#ifndef MM_FILE_DEF_H
+#define MM_FILE_DEF_H
+
+#include "mm/object/filemap.h"
+
+/* ---- file.c ---- */
+extern struct list_head all_inodes; /* inodes_lock */
+extern spinlock_t inodes_lock;
+int files_init(void);
+void files_exit(void);
+/* The inode after prev (NULL: the first), referenced; drops prev. NULL: no more. */
+struct quire_inode *inode_next(struct quire_inode *prev);
+/* A file with one reference over inode, which gets one of its own. NULL: no memory, or somebody
+ * denies writing. */
+struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *path);
+
+/* ---- filemap.c ---- */
+void mapping_init(struct address_space *m, struct quire_inode *host);
+/* The part [from, to) of the page at index becomes zeros, if it is cached. */
+void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to);
+
+/* ---- shmem.c ---- */
+int shmem_mmap(struct file *f, struct vm_area_struct *vma);
+int zero_mmap(struct file *f, struct vm_area_struct *vma);
+/* Promised pages of a shared-memory inode that ends are given back. */
+void shmem_evict(struct quire_inode *inode);
+void shmem_init(void);
+
+#endif

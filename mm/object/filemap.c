@@ -1,0 +1,821 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page cache: each inode's pages by their number in the file, found again by mmap, read and
+ * write alike, so all three always see the same bytes.
+ *
+ * A page in the cache holds one reference for the cache; page->mapping and page->index say where it
+ * belongs and change only under the page lock and i_lock. PG_uptodate says that the contents are
+ * valid; whoever finds it clear under the page lock reads the page. A page leaves the cache locked
+ * and unmapped (truncate, punch, drop); whoever then locks it sees page->mapping changed and
+ * starts over.
+ *
+ * Locks: the page lock outside i_lock; i_lock (a spinning lock) covers the tree alone, and is
+ * taken under page-table locks by fault-around. Tree nodes are asked for without sleeping under it;
+ * where that fails, one is fetched outside and the insertion tried again.
+ */
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/object/file_def.h"
+#include "mm/base/lockrank.h"
+#include <quire/os.h>
+#include "mm/phys/page_alloc.h"
+#include "mm/slab/slab.h"
+#include "mm/base/vmstat.h"
+
+static struct kmem_cache *radix_cachep;
+
+/* ---- the page lock --------------------------------------------------------------------------- */
+
+bool trylock_page(struct page *p)
+{
+	return !page_test_and_set(p, PG_locked);
+}
+
+void lock_page(struct page *p)
+{
+	might_sleep();
+	while (!trylock_page(p)) {
+		/* Announce the wait, then look again: the owner looks at the announcement after
+		 * it let go. Both are full barriers, so one of the two sees the other. */
+		__atomic_store_n(&p->waiters, 1, __ATOMIC_SEQ_CST);
+		if (!page_test_and_set(p, PG_locked))
+			return;
+		os_wait(&p->waiters, &p->waiters, 1);
+	}
+}
+
+void unlock_page(struct page *p)
+{
+	unsigned long old = __atomic_fetch_and(&p->flags, ~(1ul << PG_locked), __ATOMIC_SEQ_CST);
+
+	BUG_ON(!(old >> PG_locked & 1));
+	if (__atomic_load_n(&p->waiters, __ATOMIC_SEQ_CST)) {
+		__atomic_store_n(&p->waiters, 0, __ATOMIC_SEQ_CST);
+		os_wake(&p->waiters, UINT32_MAX);
+	}
+}
+
+/* ---- the tree -------------------------------------------------------------------------------- */
+
+/* Nodes kept for one mapping, filled outside the lock; i_lock. Linked through slots[0]. */
+static struct radix_node *node_alloc(void *ctx)
+{
+	struct address_space *m = ctx;
+	struct radix_node *n = kmem_cache_alloc(radix_cachep, GFP_NOWAIT | __GFP_NOWARN);
+
+	if (!n && m->spare_nodes) {
+		n = m->spare_nodes;
+		m->spare_nodes = n->slots[0];
+	}
+	return n;
+}
+
+static void node_free(struct radix_node *n, void *ctx)
+{
+	kmem_cache_free(radix_cachep, n);
+}
+
+void mapping_init(struct address_space *m, struct quire_inode *host)
+{
+	m->host = host;
+	spin_lock_init_rank(&m->i_lock, "i_pages", RANK_I_PAGES);
+	radix_init(&m->i_pages, node_alloc, node_free, m);
+	m->nrpages = 0;
+	m->spare_nodes = NULL;
+	m->i_mmap = RB_ROOT;
+	init_rwsem_named(&m->i_mmap_rwsem, "i_mmap_rwsem");
+	m->i_mmap_writable = 0;
+}
+
+static void drop_spares(struct address_space *m)
+{
+	struct radix_node *n;
+
+	spin_lock(&m->i_lock);
+	n = m->spare_nodes;
+	m->spare_nodes = NULL;
+	spin_unlock(&m->i_lock);
+	while (n) {
+		struct radix_node *next = n->slots[0];
+
+		kmem_cache_free(radix_cachep, n);
+		n = next;
+	}
+}
+
+/* One more node, fetched where sleeping is allowed; the next insertion finds it. */
+static bool add_spare(struct address_space *m, gfp_t gfp)
+{
+	struct radix_node *n = kmem_cache_alloc(radix_cachep, gfp & ~(__GFP_MOVABLE |
+								       __GFP_HIGHMEM | __GFP_ZERO));
+
+	if (!n)
+		return false;
+	spin_lock(&m->i_lock);
+	n->slots[0] = m->spare_nodes;
+	m->spare_nodes = n;
+	spin_unlock(&m->i_lock);
+	return true;
+}
+
+static void account_cached(const struct address_space *m, long n)
+{
+	mod_node_page_state(NR_FILE_PAGES, n);
+	if (mapping_shmem(m))
+		mod_node_page_state(NR_SHMEM, n);
+}
+
+/* Puts the page in its slot, and says so in the page, in one hold of i_lock. */
+static int insert_page(struct address_space *m, struct page *page, uint64_t index)
+{
+	int err;
+
+	spin_lock(&m->i_lock);
+	err = radix_insert(&m->i_pages, index, page);
+	if (!err) {
+		page->mapping = m;
+		page->index = index;
+		__atomic_store_n(&m->nrpages, m->nrpages + 1, __ATOMIC_RELAXED);
+	}
+	spin_unlock(&m->i_lock);
+	return err;
+}
+
+/* The reference is taken before the page can be found: a look-up may drop its own at any time. */
+int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index, gfp_t gfp)
+{
+	int err;
+
+	BUG_ON(!page_test(page, PG_locked) || page->mapping);
+	get_page(page);
+	if (mapping_shmem(m))
+		page_set(page, PG_swapbacked);
+	/* At most as many nodes as the tree may grow higher. */
+	for (int tries = 0;; tries++) {
+		err = insert_page(m, page, index);
+		if (err != -ENOMEM || tries > 64 / RADIX_SHIFT + 1 || !add_spare(m, gfp))
+			break;
+	}
+	drop_spares(m);
+	if (err) {
+		put_page(page);
+		return err;
+	}
+	account_cached(m, 1);
+	return 0;
+}
+
+/* I16: locked and unmapped, so nobody can be about to use it as this file's page. */
+void delete_from_page_cache(struct page *page)
+{
+	struct address_space *m = page->mapping;
+	void *was;
+
+	BUG_ON(!page_test(page, PG_locked) || page_mapcount(page) > 0);
+	spin_lock(&m->i_lock);
+	was = radix_delete(&m->i_pages, page->index);
+	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
+	WRITE_ONCE(page->mapping, NULL); /* who drops the last entry asks PageAnon() unlocked */
+	spin_unlock(&m->i_lock);
+	BUG_ON(was != page);
+	page_clear(page, PG_dirty);
+	page_clear(page, PG_reclaim);
+	account_cached(m, -1);
+	put_page(page);
+}
+
+struct page *find_get_page(struct address_space *m, uint64_t index)
+{
+	struct page *page;
+
+	spin_lock(&m->i_lock);
+	page = radix_lookup(&m->i_pages, index);
+	if (page)
+		get_page(page);
+	spin_unlock(&m->i_lock);
+	return page;
+}
+
+/* The page may leave the cache while we wait for its lock: then it is not ours any more. */
+struct page *find_lock_page(struct address_space *m, uint64_t index)
+{
+	for (;;) {
+		struct page *page = find_get_page(m, index);
+
+		if (!page)
+			return NULL;
+		lock_page(page);
+		if (page->mapping == m)
+			return page;
+		unlock_page(page);
+		put_page(page);
+	}
+}
+
+/* A page that is still being read does not count. */
+bool page_cache_resident(struct address_space *m, uint64_t index)
+{
+	struct page *page = find_get_page(m, index);
+	bool resident = page && page_test(page, PG_uptodate);
+
+	if (page)
+		put_page(page);
+	return resident;
+}
+
+/* Up to n cached pages of [first, last], referenced; *first moves past the last one. */
+static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t *first,
+			 uint64_t last, unsigned n)
+{
+	uint64_t at = *first;
+	unsigned i = 0;
+	struct page *page;
+
+	spin_lock(&m->i_lock);
+	while (i < n && at <= last && (page = radix_next(&m->i_pages, &at)) != NULL) {
+		if (at > last)
+			break;
+		get_page(page);
+		pages[i++] = page;
+		if (at++ == UINT64_MAX)
+			break;
+	}
+	spin_unlock(&m->i_lock);
+	*first = at;
+	return i;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+void set_page_dirty(struct page *page)
+{
+	if (!page_test(page, PG_dirty))
+		page_set(page, PG_dirty);
+}
+
+/* Whether pages of this file have a source to be read from. */
+static bool reads(const struct address_space *m)
+{
+	return m->host->ops->readpage && !mapping_shmem(m);
+}
+
+/* Fills a locked page that is in the cache but not valid. */
+static int read_page(struct address_space *m, struct page *page)
+{
+	uint64_t size = i_size_read(m->host), at = (uint64_t)page->index << PAGE_SHIFT;
+	char *p = page_address(page);
+	int err;
+
+	if (reads(m)) {
+		err = m->host->ops->readpage(m->host, page->index, p);
+		if (err)
+			return err;
+		count_vm_events(PGPGIN, PAGE_SIZE / 1024);
+		/* What lies beyond the end is nobody's data. */
+		if (at + PAGE_SIZE > size) {
+			size_t keep = size > at ? size - at : 0;
+
+			memset(p + keep, 0, PAGE_SIZE - keep);
+		}
+	} else {
+		hal_clear_page(p);
+	}
+	page_set(page, PG_uptodate);
+	return 0;
+}
+
+/* A fresh page in the cache, locked, with one reference for the caller. */
+static int new_cached_page(struct address_space *m, uint64_t index, struct page **out)
+{
+	struct page *page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	int err;
+
+	if (!page)
+		return -ENOMEM;
+	trylock_page(page); /* nobody else knows it */
+	err = add_to_page_cache(page, m, index, GFP_KERNEL);
+	if (err) {
+		unlock_page(page);
+		page_clear(page, PG_swapbacked);
+		put_page(page);
+		return err;
+	}
+	*out = page;
+	return 0;
+}
+
+int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major)
+{
+	struct page *page;
+	int err;
+
+	if (major)
+		*major = false;
+	for (;;) {
+		page = find_lock_page(m, index);
+		if (page)
+			break;
+		err = new_cached_page(m, index, &page);
+		if (!err)
+			break;
+		if (err != -EEXIST) /* else somebody was quicker: take his */
+			return err;
+	}
+	if (!page_test(page, PG_uptodate)) {
+		err = read_page(m, page);
+		if (err) {
+			delete_from_page_cache(page);
+			unlock_page(page);
+			put_page(page);
+			return err;
+		}
+		if (major)
+			*major = reads(m);
+	}
+	*out = page;
+	return 0;
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+static uint64_t pages_of(uint64_t bytes)
+{
+	return (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
+}
+
+/* The documents' ->fault of files: the page comes back locked, so that it stays in the file
+ * until its entry is set. */
+vm_fault_t filemap_fault(struct vm_fault *vmf)
+{
+	struct address_space *m = vmf->vma->vm_file->f_mapping;
+	struct page *page;
+	bool major;
+	int err;
+
+	if (vmf->pgoff >= pages_of(i_size_read(m->host)))
+		return VM_FAULT_SIGBUS;
+	err = filemap_get_page(m, vmf->pgoff, &page, &major);
+	if (err)
+		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	/* The file may have shrunk before the page was locked; now it cannot. */
+	if (vmf->pgoff >= pages_of(i_size_read(m->host))) {
+		unlock_page(page);
+		put_page(page);
+		return VM_FAULT_SIGBUS;
+	}
+	vmf->page = page;
+	return VM_FAULT_LOCKED | (major ? VM_FAULT_MAJOR : 0);
+}
+
+/* One cached page of the window; it comes with a reference, which the entry takes over. */
+static void map_around_one(struct vm_fault *vmf, struct page *page, struct address_space *m)
+{
+	unsigned long index;
+	bool mapped = false;
+
+	if (page_test(page, PG_uptodate) && trylock_page(page)) {
+		index = page->index;
+		if (page->mapping == m && page_test(page, PG_uptodate) &&
+		    index < pages_of(i_size_read(m->host)))
+			mapped = filemap_map_one(vmf, page, index);
+		unlock_page(page);
+	}
+	if (!mapped)
+		put_page(page);
+}
+
+#define AROUND_BATCH 16
+
+/* Fault-around: whatever of the window is ready now, and never a wait. The entries' lock is
+ * held by the caller, so pages are collected under i_lock in batches and tried after it. */
+void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end)
+{
+	struct address_space *m = vmf->vma->vm_file->f_mapping;
+	struct page *pages[AROUND_BATCH];
+	uint64_t at = start;
+
+	while (at <= end) {
+		unsigned n = gang_get(m, pages, &at, end, AROUND_BATCH);
+
+		for (unsigned i = 0; i < n; i++)
+			map_around_one(vmf, pages[i], m);
+		if (n < AROUND_BATCH)
+			break;
+	}
+}
+
+const struct vm_operations_struct generic_file_vm_ops = {
+	.fault = filemap_fault,
+	.map_pages = filemap_map_pages,
+};
+
+/* ---- leaving the cache ----------------------------------------------------------------------- */
+
+static void truncate_page(struct address_space *m, struct page *page)
+{
+	lock_page(page);
+	if (page->mapping == m) {
+		/* A fault may have mapped it after the caller unmapped the range. */
+		if (page_mapcount(page) > 0)
+			unmap_mapping_range(m, (uint64_t)page->index << PAGE_SHIFT, PAGE_SIZE,
+					    false);
+		delete_from_page_cache(page);
+	}
+	unlock_page(page);
+}
+
+void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
+{
+	struct page *pages[16];
+	uint64_t at = start;
+
+	while (at < end) {
+		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
+
+		for (unsigned i = 0; i < n; i++) {
+			truncate_page(m, pages[i]);
+			put_page(pages[i]);
+		}
+		if (n < ARRAY_SIZE(pages))
+			break;
+		os_cond_resched();
+	}
+}
+
+/* Drops a page that nobody uses, unless it is locked: unmapped, no reference but two, clean. */
+static bool remove_mapping(struct address_space *m, struct page *page)
+{
+	bool gone = false;
+
+	if (!trylock_page(page))
+		return false;
+	if (page->mapping == m && !page_test(page, PG_dirty) && page_mapcount(page) <= 0 &&
+	    page_count(page) == 2) {
+		delete_from_page_cache(page);
+		gone = true;
+	}
+	unlock_page(page);
+	return gone;
+}
+
+unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end)
+{
+	struct page *pages[16];
+	unsigned long gone = 0;
+	uint64_t at = start;
+
+	/* Shared memory is the only copy. */
+	while (!mapping_shmem(m) && at < end) {
+		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
+
+		for (unsigned i = 0; i < n; i++) {
+			gone += remove_mapping(m, pages[i]);
+			put_page(pages[i]);
+		}
+		if (n < ARRAY_SIZE(pages))
+			break;
+	}
+	return gone;
+}
+
+void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last)
+{
+	struct page *pages[16];
+	unsigned n;
+
+	do {
+		n = gang_get(m, pages, &first, last, ARRAY_SIZE(pages));
+		for (unsigned i = 0; i < n; i++) {
+			if (page_test_and_clear(pages[i], PG_reclaim))
+				remove_mapping(m, pages[i]);
+			put_page(pages[i]);
+		}
+	} while (n == ARRAY_SIZE(pages));
+}
+
+/* Every inode in turn, each held by a reference only while it is looked at. */
+static unsigned long drop_page_cache(void)
+{
+	struct quire_inode *inode = NULL;
+	unsigned long gone = 0;
+
+	while ((inode = inode_next(inode)) != NULL)
+		if (!mapping_shmem(&inode->i_mapping))
+			gone += invalidate_mapping_pages(&inode->i_mapping, 0, UINT64_MAX);
+	return gone;
+}
+
+void quire_drop_caches(void)
+{
+	count_vm_event(DROP_PAGECACHE);
+	drop_page_cache();
+}
+
+/* The allocator's first help before there is real reclaim: cached pages that can be read again. */
+static unsigned long reclaim_page_cache(gfp_t gfp, unsigned order)
+{
+	return gfp & __GFP_FS && !lockdep_held() ? drop_page_cache() : 0;
+}
+
+/* ---- read, write, truncate ------------------------------------------------------------------- */
+
+/* src NULL: zeros. Returns the bytes copied. */
+static size_t copy_out(uintptr_t buf, const void *src, size_t n, bool user)
+{
+	if (user)
+		return n - (src ? hal_copy_to_user(buf, src, n) : hal_clear_user(buf, n));
+	if (src)
+		memcpy((void *)buf, src, n);
+	else
+		memset((void *)buf, 0, n);
+	return n;
+}
+
+/* The page for a reader, unlocked and referenced; NULL in *page: a hole, to be read as zeros. */
+static int page_for_read(struct address_space *m, uint64_t index, struct page **page)
+{
+	int err;
+
+	*page = NULL;
+	if (!reads(m)) {
+		*page = find_get_page(m, index);
+		if (!*page || page_test(*page, PG_uptodate))
+			return 0;
+		put_page(*page);
+	}
+	err = filemap_get_page(m, index, page, NULL);
+	if (!err)
+		unlock_page(*page); /* the user's page may be this very one */
+	return err;
+}
+
+/* Stops at the end of the file, at an error, or at a bad address; then what was copied counts. */
+long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+{
+	struct address_space *m = &inode->i_mapping;
+	long done = 0;
+
+	while (n) {
+		uint64_t size = i_size_read(inode);
+		size_t in = off & (PAGE_SIZE - 1), part = min(n, PAGE_SIZE - in), copied;
+		struct page *page;
+		int err;
+
+		if (off >= size)
+			break;
+		part = min_t(uint64_t, part, size - off);
+		err = page_for_read(m, off >> PAGE_SHIFT, &page);
+		if (err)
+			return done ? done : err;
+		inc_node_page_state(NR_COPIED_OUT);
+		copied = copy_out(buf, page ? (char *)page_address(page) + in : NULL, part, user);
+		if (page)
+			put_page(page);
+		dec_node_page_state(NR_COPIED_OUT);
+		done += copied;
+		if (copied < part)
+			return done ? done : -EFAULT;
+		off += part;
+		buf += part;
+		n -= part;
+	}
+	return done;
+}
+
+/* One page's part of a write, from kernel memory. */
+static int write_page(struct address_space *m, uint64_t off, const void *src, size_t n)
+{
+	struct page *page;
+	int err = filemap_get_page(m, off >> PAGE_SHIFT, &page, NULL);
+
+	if (err)
+		return err;
+	memcpy((char *)page_address(page) + (off & (PAGE_SIZE - 1)), src, n);
+	set_page_dirty(page);
+	unlock_page(page);
+	put_page(page);
+	if (off + n > i_size_read(m->host))
+		__atomic_store_n(&m->host->i_size, off + n, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* i_rwsem held. User bytes go through a page of our own: they may lie in the very page that is
+ * written, whose lock a fault would then wait for. */
+static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n,
+			 char *bounce)
+{
+	long done = 0;
+	int err = 0;
+
+	while (n && !err) {
+		size_t part = min(n, PAGE_SIZE - (off & (PAGE_SIZE - 1))), got = part;
+		const void *src = (const void *)buf;
+
+		if (bounce) {
+			got -= hal_copy_from_user(bounce, buf, part);
+			src = bounce;
+		}
+		if (got)
+			err = write_page(&inode->i_mapping, off, src, got);
+		if (!err) {
+			done += got;
+			off += got;
+			buf += got;
+			n -= got;
+			if (got < part)
+				err = -EFAULT;
+		}
+	}
+	return done ? done : err;
+}
+
+long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+{
+	uintptr_t bounce = user && n ? __get_free_pages(GFP_KERNEL, 0) : 0;
+	long ret;
+
+	if (user && n && !bounce)
+		return -ENOMEM;
+	down_write(&inode->i_rwsem);
+	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
+	    (inode->seals & F_SEAL_GROW && off + n > inode->i_size))
+		ret = -EPERM;
+	else if (off + n < off || off + n > INT64_MAX)
+		ret = -EFBIG;
+	else
+		ret = write_locked(inode, off, buf, n, (char *)bounce);
+	up_write(&inode->i_rwsem);
+	free_pages(bounce, 0);
+	return ret;
+}
+
+/* What readahead or MADV_WILLNEED would bring in. */
+int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
+{
+	uint64_t size = i_size_read(inode), end, i;
+
+	if (off >= size || !len)
+		return 0;
+	end = len > size - off ? size : off + len;
+	for (i = off >> PAGE_SHIFT; i < pages_of(end); i++) {
+		struct page *page;
+		int err = filemap_get_page(&inode->i_mapping, i, &page, NULL);
+
+		if (err)
+			return err;
+		unlock_page(page);
+		put_page(page);
+	}
+	return 0;
+}
+
+/* Only if it is cached: a hole reads as zeros already, and what is read later is cut at the
+ * size. */
+void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
+{
+	struct page *page = find_lock_page(m, index);
+
+	if (!page)
+		return;
+	if (page_test(page, PG_uptodate)) {
+		memset((char *)page_address(page) + from, 0, to - from);
+		set_page_dirty(page);
+	}
+	unlock_page(page);
+	put_page(page);
+}
+
+int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
+{
+	struct address_space *m = &inode->i_mapping;
+	uint64_t old, hole = pages_of(size);
+	int err = 0;
+
+	if (size > INT64_MAX)
+		return -EFBIG;
+	down_write(&inode->i_rwsem);
+	old = inode->i_size;
+	if ((size < old && inode->seals & F_SEAL_SHRINK) ||
+	    (size > old && inode->seals & F_SEAL_GROW)) {
+		err = -EPERM;
+		goto out;
+	}
+	/* First the size, so that no fault brings a page back; then entries, then pages. */
+	__atomic_store_n(&inode->i_size, size, __ATOMIC_RELEASE);
+	/* Also at the same size: what was stored behind the end is gone afterwards (FL02). */
+	if (size <= old) {
+		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
+		truncate_inode_pages(m, hole, UINT64_MAX);
+		if (size & (PAGE_SIZE - 1))
+			zero_partial_page(m, size >> PAGE_SHIFT, size & (PAGE_SIZE - 1),
+					  PAGE_SIZE);
+		/* A private copy may have been made of a page between the first two steps. */
+		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
+	}
+out:
+	up_write(&inode->i_rwsem);
+	return err;
+}
+
+/* i_rwsem held. */
+static void punch(struct address_space *m, uint64_t off, uint64_t end)
+{
+	uint64_t first = pages_of(off), last = end >> PAGE_SHIFT;
+	unsigned head = off & (PAGE_SIZE - 1), tail = end & (PAGE_SIZE - 1);
+
+	if (first < last) {
+		unmap_mapping_range(m, first << PAGE_SHIFT, (last - first) << PAGE_SHIFT, false);
+		truncate_inode_pages(m, first, last);
+	}
+	if (head && off >> PAGE_SHIFT == end >> PAGE_SHIFT) {
+		zero_partial_page(m, off >> PAGE_SHIFT, head, tail);
+		return;
+	}
+	if (head)
+		zero_partial_page(m, off >> PAGE_SHIFT, head, PAGE_SIZE);
+	if (tail)
+		zero_partial_page(m, last, 0, tail);
+}
+
+int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len)
+{
+	int err = 0;
+
+	down_write(&inode->i_rwsem);
+	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+		err = -EPERM;
+	else
+		punch(&inode->i_mapping, off, off + len);
+	up_write(&inode->i_rwsem);
+	return err;
+}
+
+/* i_rwsem held: all pages of the range exist afterwards. */
+static int preallocate(struct quire_inode *inode, uint64_t off, uint64_t len, bool keep_size)
+{
+	for (uint64_t i = off >> PAGE_SHIFT; i < pages_of(off + len); i++) {
+		struct page *page;
+		int err = filemap_get_page(&inode->i_mapping, i, &page, NULL);
+
+		if (err)
+			return err == -ENOMEM ? -ENOSPC : err;
+		set_page_dirty(page);
+		unlock_page(page);
+		put_page(page);
+		if (os_fatal_signal_pending())
+			return -EINTR;
+	}
+	if (!keep_size && off + len > inode->i_size)
+		__atomic_store_n(&inode->i_size, off + len, __ATOMIC_RELEASE);
+	return 0;
+}
+
+int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uint64_t len)
+{
+	int err;
+
+	if (!len || off > INT64_MAX || len > INT64_MAX)
+		return -EINVAL;
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+	if (off + len > INT64_MAX)
+		return -EFBIG;
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		return mode & FALLOC_FL_KEEP_SIZE ? inode_punch_hole(inode, off, len) :
+						    -EOPNOTSUPP;
+	down_write(&inode->i_rwsem);
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && inode->seals & F_SEAL_GROW &&
+	    off + len > inode->i_size)
+		err = -EPERM;
+	else
+		err = preallocate(inode, off, len, mode & FALLOC_FL_KEEP_SIZE);
+	up_write(&inode->i_rwsem);
+	return err;
+}
+
+/* ---- start and end --------------------------------------------------------------------------- */
+
+int filemap_init(void)
+{
+	int err = files_init();
+
+	if (err)
+		return err;
+	radix_cachep = kmem_cache_create("radix_tree_node", sizeof(struct radix_node), 0,
+					 SLAB_RECLAIMABLE, NULL);
+	if (!radix_cachep) {
+		files_exit();
+		return -ENOMEM;
+	}
+	shmem_init();
+	page_reclaim_hook = reclaim_page_cache;
+	return 0;
+}
+
+void filemap_exit(void)
+{
+	page_reclaim_hook = NULL;
+	files_exit();
+	kmem_cache_destroy(radix_cachep);
+	radix_cachep = NULL;
+}

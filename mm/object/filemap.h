@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Files as the memory manager knows them: an inode is contents (a page cache and a size), a file
+ * is an open handle on it that a mapping holds. Shared memory is an inode without a disk behind.
+ */
+#ifndef MM_FILEMAP_H
+#define MM_FILEMAP_H
+
+#include "mm/base/mm_types.h"
+#include <quire/quire.h>
+
+#define F_SEAL_SEAL	    0x0001u
+#define F_SEAL_SHRINK	    0x0002u
+#define F_SEAL_GROW	    0x0004u
+#define F_SEAL_WRITE	    0x0008u
+#define F_SEAL_FUTURE_WRITE 0x0010u
+
+#define FALLOC_FL_KEEP_SIZE  0x01
+#define FALLOC_FL_PUNCH_HOLE 0x02
+
+struct quire_inode {
+	uint32_t refcount;	       /* atomic */
+	unsigned flags;		       /* QUIRE_S_* */
+	uint64_t i_size;	       /* bytes; written under i_rwsem, read by anyone */
+	uint64_t i_ino;
+	uint32_t i_dev;
+	unsigned seals;		       /* F_SEAL_*; i_rwsem */
+	int32_t i_writecount;	       /* atomic; > 0 writers, < 0 writing denied */
+	struct rw_semaphore i_rwsem;   /* write, truncate, punch: outermost of all locks */
+	struct address_space i_mapping;
+	const struct quire_inode_ops *ops;
+	void *priv;
+	long promised;		       /* committed pages, given back at the end; constant */
+	struct list_head all;	       /* every inode; inodes_lock */
+};
+
+static inline struct quire_inode *file_inode(const struct file *f)
+{
+	return f->f_inode;
+}
+
+static inline uint64_t i_size_read(const struct quire_inode *i)
+{
+	return __atomic_load_n(&i->i_size, __ATOMIC_ACQUIRE);
+}
+
+static inline bool mapping_shmem(const struct address_space *m)
+{
+	return m->host->flags & QUIRE_S_SHMEM;
+}
+
+/* ---- file.c ---------------------------------------------------------------------------------- */
+
+/* quire_file is the public name of struct file. */
+static inline struct file *to_file(struct quire_file *f)
+{
+	return (struct file *)f;
+}
+
+static inline struct quire_file *from_file(struct file *f)
+{
+	return (struct quire_file *)f;
+}
+
+struct file *fget(struct file *f);   /* takes a reference; NULL stays NULL */
+struct file *get_file(struct file *f);
+void fput(struct file *f);	     /* NULL allowed. Context: sleep */
+/* A regular file's mmap method: sets vma->vm_ops. */
+int generic_file_mmap(struct file *f, struct vm_area_struct *vma);
+/* Writing is refused while an executable is mapped (-ETXTBSY), and the other way round. */
+int deny_write_access(struct file *f);
+void allow_write_access(struct file *f);
+int get_write_access(struct quire_inode *inode);
+void put_write_access(struct quire_inode *inode);
+/* Writable shared mappings are counted; -EPERM where a seal forbids them. */
+int mapping_map_writable(struct address_space *m);
+void mapping_unmap_writable(struct address_space *m);
+/* No writable shared mapping may exist from now on: -EBUSY if there is one. */
+int mapping_deny_writable(struct address_space *m);
+
+extern const struct vm_operations_struct generic_file_vm_ops;
+extern const struct vm_operations_struct shmem_vm_ops;
+
+/* ---- shmem.c --------------------------------------------------------------------------------- */
+
+/* Backs a shared anonymous vma with a fresh file of its size, "/dev/zero (deleted)". */
+int shmem_zero_setup(struct vm_area_struct *vma);
+vm_fault_t shmem_fault(struct vm_fault *vmf);
+bool shmem_mapping(const struct address_space *m);
+
+/* ---- filemap.c ------------------------------------------------------------------------------- */
+
+/* The page of the cache, referenced; NULL if there is none. Any context. */
+struct page *find_get_page(struct address_space *m, uint64_t index);
+/* The same, locked. Context: sleep. */
+struct page *find_lock_page(struct address_space *m, uint64_t index);
+/* Puts a locked page into the cache, which takes a reference. -EEXIST, -ENOMEM. */
+int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index, gfp_t gfp);
+/* Takes a locked page out of the cache and drops the cache's reference. */
+void delete_from_page_cache(struct page *page);
+/* The page, up to date and locked, read in or (shared memory) made if need be. Results: 0,
+ * -ENOMEM, -EIO or what readpage said. *major: it was read. Context: sleep. */
+int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major);
+vm_fault_t filemap_fault(struct vm_fault *vmf);
+void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end);
+/* Marks the page as changed against what is behind it. Any context. */
+void set_page_dirty(struct page *page);
+/* Takes the pages of [start, end) out; the mappings are gone already. Context: sleep. */
+void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
+/* Clean, unmapped pages that nobody uses leave the cache; returns how many. */
+unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
+/* Pages of offsets [first, last] that carry PG_reclaim lose it, and leave if they are clean and
+ * nobody uses them; of shared memory too, where clean means never written. Context: sleep. */
+void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
+/* True if the page at index is in the cache and valid (mincore). Any context. */
+bool page_cache_resident(struct address_space *m, uint64_t index);
+/* Hole punch in bytes, for madvise(MADV_REMOVE) and fallocate. */
+int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len);
+
+int filemap_init(void);
+void filemap_exit(void);
+
+/* Supplied by memory.c: maps page, number index of the file, at its entry of vmf's window
+ * (filemap_map_pages() found it cached and below the end of the file, and locked it). Takes over
+ * the reference if it maps it, and returns true; changes nothing of vmf's position. */
+bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long index);
+/* Supplied by memory.c: unmaps [start, start + len) bytes of the file (len 0: to the end) from
+ * every space; even_cows: private copies too. Context: sleep, i_mmap_rwsem not held. */
+void unmap_mapping_range(struct address_space *m, uint64_t start, uint64_t len, bool even_cows);
+
+#endif

@@ -1,0 +1,825 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page allocator's front: from a request's flags to a page, and back. docs/page_alloc.md is the
+ * whole; the rooms behind are buddy.c (free blocks), mobility.c (types of pageblocks), pcp.c (lists
+ * per CPU), watermark.c (what must stay free), compaction.c, page_debug.c.
+ *
+ * Terms. A *block* is 2^order aligned frames, order 0..10. A *pageblock* is 512 frames; each has a
+ * migrate type, so that pages that never move do not spread over memory that could be emptied.
+ *
+ * Allocation. alloc_pages -> __alloc_pages -> get_page_from_freelist: for each zone of the list,
+ * if its watermark holds, rmqueue: from this CPU's array (no lock, no atomic, interrupts off),
+ * which refills itself by a batch, or from the buddy under zone->lock. Where all zones are below
+ * their marks, __alloc_pages_slowpath wakes, compacts, reclaims, drains, kills, or fails with a
+ * reason.
+ *
+ * Freeing. free_pages -> __free_pages -> (last reference) onto this CPU's array (last in, first
+ * out: its cache lines are warm), or by __free_pages_ok -> __free_one_page to the buddy. In a build
+ * for release a single page first waits until its struct page has come into the cache (late_frees).
+ *
+ * States of a frame (I1): reserved | in the buddy (its bit) | on a per-CPU list (PG_pcp at the
+ * block's head) | allocated (reference count > 0, or a later page of a block that is).
+ *
+ * Locks: zone->lock is last in the order but for the trace ring; the arrays need interrupts off
+ * and their own CPU. Nothing here costs more with more RAM, or with the order of a block that is
+ * not compound.
+ */
+#include "mm/phys/page_alloc.h"
+#include "lib/bits.h"
+#include "lib/printf.h"
+#include "mm/phys/buddy.h"
+#include "mm/migrate/compaction.h"
+#include "mm/base/lockrank.h"
+#include <quire/os.h>
+#include "mm/phys/page_debug.h"
+#include "mm/slab/slab.h"
+#include "mm/base/trace.h"
+#include "mm/vmalloc/vmalloc.h"
+#include "mm/base/vmstat.h"
+
+unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
+bool (*page_oom_hook)(gfp_t gfp, unsigned order);
+void (*page_kswapd_hook)(struct zone *z, unsigned order);
+
+/* Flags that no page may have when its last reference goes: somebody still uses it. */
+#define PAGE_FLAGS_BAD                                                                     \
+	(1ul << PG_locked | 1ul << PG_reserved | 1ul << PG_slab | 1ul << PG_pcp |          \
+	 1ul << PG_lru | 1ul << PG_swapcache | 1ul << PG_writeback | 1ul << PG_isolated |  \
+	 1ul << PG_tail)
+
+struct late_frees *late_frees;
+
+/* Something wants to look at every request. */
+static inline bool page_slow_or_armed(void)
+{
+	return __atomic_load_n(&page_slow, __ATOMIC_RELAXED) |
+	       __atomic_load_n(&inject_attr[QUIRE_INJECT_PAGE].armed, __ATOMIC_RELAXED);
+}
+
+#define ALLOC_KSWAPD_BIT(gfp) ((gfp) & __GFP_KSWAPD_RECLAIM ? ALLOC_KSWAPD : 0)
+
+/* ---- taking ---------------------------------------------------------------------------------- */
+
+/* The common case: off this CPU's list, with no lock and no atomic. */
+static struct page *rmqueue_pcplist(struct zone *z, unsigned slot, unsigned mt,
+				    unsigned alloc_flags)
+{
+	irqflags_t flags = hal_irq_save();
+	unsigned cpu = hal_cpu_id();
+	struct per_cpu_pages *pcp = &z->pcp[cpu];
+	struct page *page;
+
+	for (;;) {
+		page = NULL;
+		if (unlikely(!pcp_count(pcp, slot, mt)) &&
+		    !pcp_refill(z, pcp, slot, mt, alloc_flags))
+			break;
+		page = pcp_pop(pcp, slot, mt);
+		/* Whoever wrote to it while it was free: it stays out, the next one will do. */
+		if (likely(page_is_clean(page, 1ul << PG_pcp))) {
+			set_pcp_flag(page, false);
+			__count_vm_events(cpu, PGALLOC_DMA + z->idx, 1ul << slot_order(slot));
+			break;
+		}
+		bad_page(page, "in use on a per-CPU list", 1ul << slot_order(slot));
+	}
+	if (slot && page)
+		__count_vm_events(cpu, PAGE_ALLOC_CALLS, 1 - (1ul << slot_order(slot)));
+	hal_irq_restore(flags);
+	return page;
+}
+
+/* A block of a zone that passed its watermark, from the buddy; zone->lock taken here. */
+static struct page *rmqueue_buddy(struct zone *z, unsigned order, unsigned alloc_flags,
+				  unsigned mt)
+{
+	struct page *page;
+	irqflags_t flags;
+
+	do {
+		spin_lock_irqsave(&z->lock, flags);
+		page = NULL;
+		if (alloc_flags & ALLOC_HARDER)
+			page = __rmqueue_smallest(z, order, MIGRATE_HIGHATOMIC);
+		if (!page)
+			page = __rmqueue(z, order, mt, alloc_flags);
+		spin_unlock(&z->lock);
+		if (page) {
+			__count_vm_events(hal_cpu_id(), PGALLOC_DMA + z->idx, 1ul << order);
+			__count_vm_events(hal_cpu_id(), PAGE_ALLOC_CALLS, 1 - (1ul << order));
+		}
+		hal_irq_restore(flags);
+		if (!page || likely(page_is_clean(page, 0)))
+			return page;
+		bad_page(page, "in use in the buddy", 1ul << order);
+	} while (true);
+}
+
+/* A page or block of a zone that passed its watermark; NULL if other CPUs were quicker. */
+static struct page *rmqueue(struct zone *z, unsigned order, unsigned alloc_flags, unsigned mt)
+{
+	unsigned slot;
+
+	if (likely(order == 0))
+		return rmqueue_pcplist(z, 0, mt, alloc_flags);
+	slot = pcp_slot(order);
+	if (slot < PCP_ORDERS && z->pcp_blocks[slot] && !(alloc_flags & ALLOC_HARDER))
+		return rmqueue_pcplist(z, slot, mt, alloc_flags);
+	return rmqueue_buddy(z, order, alloc_flags, mt);
+}
+
+/* Ties the pages of a block together: every later page leads to the first. */
+static void prep_compound_page(struct page *page, unsigned order)
+{
+	page_set(page, PG_head);
+	page->private = order;
+	for (unsigned long i = 1; i < 1ul << order; i++) {
+		page[i].mapping = page;
+		page_set(&page[i], PG_tail);
+	}
+}
+
+/* From free to allocated: one reference, contents as gfp says. False: it is no good. ip: for the
+ * page's owner. */
+static bool prep_new_page(struct page *page, unsigned order, gfp_t gfp, unsigned mt, uintptr_t ip)
+{
+	bool clear = gfp & __GFP_ZERO;
+	char *p = page_address(page);
+
+	hal_unpoison(p, PAGE_SIZE << order);
+	if (unlikely(__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
+	    !page_debug_alloc(page, order, gfp, mt, ip, &clear))
+		return false;
+	__atomic_store_n(&page->_refcount, 1, __ATOMIC_RELAXED);
+	if (clear)
+		for (unsigned long i = 0; i < 1ul << order; i++)
+			hal_clear_page(p + (i << PAGE_SHIFT));
+	if (unlikely(order && gfp & __GFP_COMP))
+		prep_compound_page(page, order);
+	return true;
+}
+
+/* One load and one comparison where memory is plentiful; the whole test only near the mark. */
+static inline bool zone_watermark_fast(const struct zone *z, unsigned order,
+				       const struct alloc_context *ac, unsigned alloc_flags,
+				       gfp_t gfp)
+{
+	unsigned long mark = z->watermark[alloc_flags & ALLOC_WMARK_MASK] + z->watermark_boost;
+
+	if (likely(!order) && likely(__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED) >
+				     mark + z->lowmem_reserve[ac->highest_zoneidx] +
+					     z->nr_reserved_highatomic))
+		return true;
+	return zone_watermark_slow(z, order, mark, ac->highest_zoneidx, alloc_flags, gfp);
+}
+
+/* Walks the zones from the best one down and takes from the first that is above its mark. */
+static struct page *get_page_from_freelist(gfp_t gfp, unsigned order, unsigned alloc_flags,
+					   const struct alloc_context *ac)
+{
+	struct zoneref *z;
+	struct zone *zone;
+	struct page *page;
+
+retry:
+	for (z = ac->preferred_zoneref; (zone = z->zone) != NULL; z++) {
+		if (!(alloc_flags & ALLOC_NO_WATERMARKS) &&
+		    !zone_watermark_fast(zone, order, ac, alloc_flags, gfp))
+			continue;
+		page = rmqueue(zone, order, alloc_flags, ac->migratetype);
+		if (likely(page)) {
+			if (unlikely(!prep_new_page(page, order, gfp, ac->migratetype, ac->ip)))
+				goto retry;
+			if (unlikely(order && alloc_flags & ALLOC_HARDER))
+				reserve_highatomic_pageblock(page, zone);
+			return page;
+		}
+	}
+	/* Rather mix types than fail, once every zone was asked to do without. */
+	if (alloc_flags & ALLOC_NOFRAGMENT) {
+		alloc_flags &= ~ALLOC_NOFRAGMENT;
+		goto retry;
+	}
+	return NULL;
+}
+
+/* ---- the slow path --------------------------------------------------------------------------- */
+
+/* How deep into the reserves this request may go, now that the ordinary marks are not met. */
+static unsigned gfp_to_alloc_flags(gfp_t gfp)
+{
+	unsigned f = ALLOC_WMARK_MIN | ALLOC_KSWAPD_BIT(gfp);
+
+	if (gfp & __GFP_HIGH)
+		f |= ALLOC_HIGH;
+	if (gfp & __GFP_ATOMIC && !(gfp & __GFP_NOMEMALLOC))
+		f |= ALLOC_HARDER;
+	if (gfp & __GFP_MEMALLOC && !(gfp & __GFP_NOMEMALLOC))
+		f |= ALLOC_NO_WATERMARKS;
+	return f;
+}
+
+/* Every failure is traced; said in words ten times at most: a machine short of memory needs no
+ * flood of lines. Returns NULL. */
+static struct page *alloc_failed(gfp_t gfp, unsigned order, enum quire_alloc_failure why)
+{
+	static const char *const words[] = {
+		[QUIRE_FAIL_ORDER] = "no block is that large",
+		[QUIRE_FAIL_ZONE] = "no zone for it",
+		[QUIRE_FAIL_INJECTED] = "injected",
+		[QUIRE_FAIL_NO_WAIT] = "may not wait",
+		[QUIRE_FAIL_NO_RETRY] = "may not retry",
+		[QUIRE_FAIL_COSTLY] = "a costly order",
+		[QUIRE_FAIL_NO_MEMORY] = "nothing left to reclaim",
+	};
+	static unsigned said;
+	char line[160];
+
+	trace_page_alloc_fail(order, gfp, why, nr_free_buddy());
+	if (gfp & __GFP_NOWARN || why == QUIRE_FAIL_INJECTED ||
+	    __atomic_load_n(&said, __ATOMIC_RELAXED) >= 10)
+		return NULL;
+	__atomic_fetch_add(&said, 1, __ATOMIC_RELAXED);
+	scnprintf(line, sizeof(line),
+		  "page allocation failure: order:%u, gfp:%#x, %s, free %lu of %lu pages", order,
+		  gfp, words[why], nr_free_buddy(), totalram_pages());
+	os_log(line);
+	return NULL;
+}
+
+static void wake_all_kswapds(unsigned order, const struct alloc_context *ac)
+{
+	if (page_kswapd_hook)
+		page_kswapd_hook(ac->preferred_zoneref->zone, order);
+}
+
+/* Room by moving pages; only for blocks. */
+static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order, unsigned alloc_flags,
+						 const struct alloc_context *ac, bool *progress)
+{
+	struct page *page;
+
+	*progress = false;
+	if (!order)
+		return NULL;
+	if (!try_to_compact_pages(gfp, order, alloc_flags, ac))
+		return NULL;
+	*progress = true;
+	page = get_page_from_freelist(gfp, order, alloc_flags, ac);
+	count_vm_event(page ? COMPACTSUCCESS : COMPACTFAIL);
+	if (page)
+		compaction_defer_reset(page_zone(page), order, true);
+	return page;
+}
+
+/* One round of making room: others' pages, then this machine's own lists. Pages that appeared. */
+static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
+						  const struct alloc_context *ac)
+{
+	unsigned long before = nr_free_buddy(), progress = 0, after;
+
+	count_vm_event(ALLOCSTALL_DMA + ac->preferred_zoneref->zone->idx);
+	if (page_reclaim_hook)
+		progress = page_reclaim_hook(gfp, order);
+	try_purge_vmap_area_lazy(); /* frames that only wait for a flush */
+	slab_reclaim();		    /* and those that only magazines keep */
+	/* What was set aside may be the very page that is missing. */
+	unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, false);
+	drain_all_pages();
+	after = nr_free_buddy();
+	return progress + (after > before ? after - before : 0);
+}
+
+#define MAX_RECLAIM_RETRIES 16
+
+/* Whether a request that got nothing in spite of progress goes on; 0: yes. rounds: so far. */
+static unsigned should_give_up(gfp_t gfp, unsigned order, unsigned long progress, unsigned *rounds,
+			       const struct alloc_context *ac)
+{
+	if (gfp & __GFP_NORETRY)
+		return QUIRE_FAIL_NO_RETRY;
+	if (order > PAGE_ALLOC_COSTLY_ORDER && !(gfp & (__GFP_RETRY_MAYFAIL | __GFP_NOFAIL)))
+		return QUIRE_FAIL_COSTLY;
+	if (progress && ++*rounds < MAX_RECLAIM_RETRIES)
+		return 0;
+	*rounds = 0;
+	if (unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, true))
+		return 0;
+	if (!(gfp & __GFP_RETRY_MAYFAIL) && page_oom_hook && page_oom_hook(gfp, order)) {
+		os_cond_resched();
+		return 0;
+	}
+	return QUIRE_FAIL_NO_MEMORY;
+}
+
+static struct page *__alloc_pages_slowpath(gfp_t gfp, unsigned order, struct alloc_context *ac)
+{
+	unsigned alloc_flags = gfp_to_alloc_flags(gfp), rounds = 0, why;
+	bool compacted = true;
+	struct page *page;
+
+	free_late_pages();
+	for (;;) {
+		unsigned long progress;
+
+		if (alloc_flags & ALLOC_KSWAPD)
+			wake_all_kswapds(order, ac);
+		page = get_page_from_freelist(gfp, order, alloc_flags, ac);
+		if (page)
+			return page;
+		if (!(gfp & __GFP_DIRECT_RECLAIM) || gfp & __GFP_MEMALLOC)
+			return alloc_failed(gfp, order, QUIRE_FAIL_NO_WAIT);
+		/* Moving pages costs less than throwing them out. */
+		if (compacted)
+			page = __alloc_pages_direct_compact(gfp, order, alloc_flags, ac, &compacted);
+		if (page)
+			return page;
+		progress = __alloc_pages_direct_reclaim(gfp, order, ac);
+		page = get_page_from_freelist(gfp, order, alloc_flags, ac);
+		if (!page && progress)
+			page = __alloc_pages_direct_compact(gfp, order, alloc_flags, ac,
+							    &compacted);
+		if (page)
+			return page;
+		why = should_give_up(gfp, order, progress, &rounds, ac);
+		if (!why)
+			continue;
+		if (!(gfp & __GFP_NOFAIL))
+			return alloc_failed(gfp, order, why);
+		/* It must not fail and nobody can help: the reserves, then the end. */
+		page = get_page_from_freelist(gfp, order, ALLOC_NO_WATERMARKS, ac);
+		if (page)
+			return page;
+		os_panic("out of memory in an allocation that must not fail");
+	}
+}
+
+/* ---- the documents' entry points ------------------------------------------------------------- */
+
+/* Rather other zones than mixed types in the one that most requests use. */
+static unsigned alloc_flags_nofragment(const struct zone *z)
+{
+	return z->idx == ZONE_NORMAL ? ALLOC_NOFRAGMENT : 0;
+}
+
+/* False: no zone of this machine may serve it. */
+static inline bool prepare_alloc_pages(gfp_t gfp, struct alloc_context *ac, uintptr_t ip)
+{
+	ac->zonelist = &node_zonelist;
+	ac->nodemask = NULL;
+	ac->highest_zoneidx = gfp_zone(gfp);
+	ac->migratetype = gfp_migratetype(gfp);
+	ac->spread_dirty_pages = false;
+	ac->ip = ip;
+	ac->preferred_zoneref = best_zoneref[ac->highest_zoneidx];
+	return ac->preferred_zoneref->zone != NULL;
+}
+
+/* Everything but the fast path; ip: who asks. */
+static __attribute__((noinline)) struct page *alloc_pages_ip(gfp_t gfp, unsigned order,
+							     uintptr_t ip)
+{
+	struct alloc_context ac;
+	struct page *page;
+	unsigned flags;
+
+	if (unlikely(order >= MAX_ORDER))
+		return alloc_failed(gfp, order, QUIRE_FAIL_ORDER);
+	if (!prepare_alloc_pages(gfp, &ac, ip))
+		return alloc_failed(gfp, order, QUIRE_FAIL_ZONE);
+	if (fault_attr_fails(&inject_attr[QUIRE_INJECT_PAGE], PAGE_SIZE << order) &&
+	    !(gfp & __GFP_NOFAIL))
+		return alloc_failed(gfp, order, QUIRE_FAIL_INJECTED);
+	flags = ALLOC_WMARK_LOW | ALLOC_KSWAPD_BIT(gfp) |
+		alloc_flags_nofragment(ac.preferred_zoneref->zone);
+	page = get_page_from_freelist(gfp, order, flags, &ac);
+	if (unlikely(!page))
+		page = __alloc_pages_slowpath(gfp, order, &ac);
+	return page;
+}
+
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+/* Apart, so that the fast path calls nothing and keeps no registers for that. */
+static __attribute__((noinline)) struct page *cleared(struct page *page)
+{
+	hal_clear_page(page_address(page));
+	return page;
+}
+
+/*
+ * The nine of ten requests that are a single page, of which this CPU has one, in a zone with more
+ * than plenty: what get_page_from_freelist() and rmqueue() would do, in one piece. NULL: not so.
+ */
+static inline struct page *alloc_page_fast(gfp_t gfp)
+{
+	unsigned highest = gfp_zone(gfp), mt = gfp_migratetype(gfp), head;
+	struct zone *z = best_zoneref[highest]->zone;
+	struct per_cpu_pages *pcp;
+	struct page *page = NULL;
+	irqflags_t flags;
+
+	if (unlikely(!z) || unlikely(page_slow_or_armed()) ||
+	    unlikely(__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED) <= z->plenty[highest]))
+		return NULL;
+	flags = hal_irq_save();
+	pcp = &z->pcp[hal_cpu_id()];
+	head = pcp->list[0][mt].head;
+	if (likely(head != pcp->list[0][mt].tail)) {
+		page = *pcp_entry(pcp, 0, mt, --head);
+		if (likely(page_is_clean(page, 1ul << PG_pcp))) {
+			__atomic_store_n(&pcp->list[0][mt].head, head, __ATOMIC_RELAXED);
+			__atomic_store_n(&pcp->allocs, pcp->allocs + 1, __ATOMIC_RELAXED);
+			set_pcp_flag(page, false);
+		} else {
+			page = NULL; /* let rmqueue_pcplist() say so */
+		}
+	}
+	hal_irq_restore(flags);
+	if (unlikely(!page))
+		return NULL;
+	hal_unpoison(page_address(page), PAGE_SIZE);
+	__atomic_store_n(&page->_refcount, 1, __ATOMIC_RELAXED);
+	return gfp & __GFP_ZERO ? cleared(page) : page;
+}
+
+struct page *__alloc_pages(gfp_t gfp, unsigned order)
+{
+	struct page *page;
+
+	if (likely(!order) && likely((page = alloc_page_fast(gfp)) != NULL))
+		return page;
+	return alloc_pages_ip(gfp, order, CALLER);
+}
+
+__attribute__((flatten)) struct page *alloc_pages(gfp_t gfp, unsigned order)
+{
+	return __alloc_pages(gfp, order);
+}
+
+uintptr_t __get_free_pages(gfp_t gfp, unsigned order)
+{
+	struct page *page = alloc_pages(gfp, order);
+
+	return page ? (uintptr_t)page_address(page) : 0;
+}
+
+uintptr_t get_zeroed_page(gfp_t gfp)
+{
+	return __get_free_pages(gfp | __GFP_ZERO, 0);
+}
+
+/* One look at the watermark and one stretch with interrupts off for most of them. */
+unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out)
+{
+	struct alloc_context ac;
+	unsigned long got = 0;
+	struct zone *z;
+
+	if (!n || !prepare_alloc_pages(gfp, &ac, CALLER))
+		return 0;
+	z = ac.preferred_zoneref->zone;
+	/* Requests that may be refused are counted one by one. */
+	if (!inject_attr[QUIRE_INJECT_PAGE].armed &&
+	    zone_watermark_ok(z, 0, z->watermark[WMARK_LOW] + z->watermark_boost + n,
+			      ac.highest_zoneidx, 0))
+		while (got < n) {
+			struct page *page = rmqueue_pcplist(z, 0, ac.migratetype,
+							    ALLOC_KSWAPD_BIT(gfp));
+
+			if (!page)
+				break;
+			if (likely(prep_new_page(page, 0, gfp, ac.migratetype, ac.ip)))
+				out[got++] = page;
+		}
+	while (got < n && (!got || !(gfp & __GFP_NORETRY))) {
+		out[got] = alloc_pages_ip(gfp, 0, ac.ip);
+		if (!out[got])
+			break;
+		got++;
+	}
+	return got;
+}
+
+/* ---- freeing --------------------------------------------------------------------------------- */
+
+/* Unties a compound page; false: it is not the one that its head tells of. Then all of it stays
+ * out: whoever is wrong about its size may still use a part. */
+static bool free_tail_pages_check(struct page *page, unsigned order)
+{
+	if (page->private != order) {
+		bad_page(page, "compound page freed with another order",
+			 1ul << min(page->private, (unsigned long)MAX_ORDER - 1));
+		return false;
+	}
+	for (unsigned long i = 1; i < 1ul << order; i++) {
+		if (!page_test(&page[i], PG_tail) || page[i].mapping != page) {
+			bad_page(&page[i], "not a tail of the compound page that is freed",
+				 1ul << order);
+			return false;
+		}
+		page[i].mapping = NULL;
+		page_clear(&page[i], PG_tail);
+	}
+	return true;
+}
+
+/* The last look at a page in use: whatever still claims it is a bug. False: it stays out. */
+static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
+{
+	if (page->mapping && PageAnon(page))
+		page->mapping = NULL;
+	if (unlikely(page->_refcount | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
+	    unlikely(page->mapping != NULL)) {
+		/* Who is on a list or referenced is somebody's; the rest nobody will free again. */
+		bool owned = page->_refcount > 0 ||
+			     page->flags & (1ul << PG_pcp | 1ul << PG_reserved | 1ul << PG_tail);
+
+		bad_page(page, "freed while in use", owned ? 0 : 1ul << order);
+		return false;
+	}
+	if (unlikely(page_test(page, PG_head)) && !free_tail_pages_check(page, order))
+		return false;
+	if (unlikely(__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
+	    !page_debug_free(page, order, ip))
+		return false;
+	__atomic_store_n(&page->flags, page->flags & PAGE_FLAGS_KEPT, __ATOMIC_RELAXED);
+	page->private = 0;
+	hal_poison(page_address(page), PAGE_SIZE << order);
+	return true;
+}
+
+/* Back to the buddy; interrupts off, the block is prepared. */
+static void free_one_page(struct page *page, struct zone *z, unsigned order)
+{
+	spin_lock(&z->lock);
+	if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
+		bad_page(page, "freed a second time", 0);
+	spin_unlock(&z->lock);
+}
+
+static void __free_pages_ok(struct page *page, unsigned order)
+{
+	irqflags_t flags = hal_irq_save();
+	struct zone *z = page_zone(page);
+
+	__count_vm_events(hal_cpu_id(), PGFREE, 1ul << order);
+	spin_lock(&z->lock);
+	if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
+		bad_page(page, "freed a second time", 0);
+	spin_unlock_irqrestore(&z->lock, flags);
+}
+
+/* Onto this CPU's list, on top. Interrupts off; the block is prepared. */
+static inline void free_unref_page_commit(struct page *page, unsigned cpu, unsigned slot)
+{
+	struct zone *z = page_zone(page);
+	struct per_cpu_pages *pcp = &z->pcp[cpu];
+	unsigned mt = get_pageblock_migratetype(page);
+
+	__count_vm_events(cpu, PGFREE, 1ul << slot_order(slot));
+	if (unlikely(mt >= MIGRATE_PCPTYPES)) {
+		if (mt == MIGRATE_ISOLATE) {
+			free_one_page(page, z, slot_order(slot));
+			return;
+		}
+		mt = MIGRATE_MOVABLE;
+	}
+	if (unlikely(pcp_count(pcp, slot, mt) >= (slot ? z->pcp_blocks[slot] : z->pcp_high)))
+		free_pcppages_bulk(z, pcp, slot, mt, slot ? 1 : z->pcp_batch + 1u);
+	set_pcp_flag(page, true);
+	pcp_push(pcp, slot, mt, page);
+}
+
+static inline void free_the_page(struct page *page, unsigned order, uintptr_t ip)
+{
+	unsigned slot = likely(!order) ? 0 : pcp_slot(order);
+	irqflags_t flags;
+
+	if (unlikely(!free_pages_prepare(page, order, ip)))
+		return;
+	if (slot && (slot == PCP_ORDERS || !page_zone(page)->pcp_blocks[slot])) {
+		__free_pages_ok(page, order);
+		return;
+	}
+	flags = hal_irq_save();
+	free_unref_page_commit(page, hal_cpu_id(), slot);
+	hal_irq_restore(flags);
+}
+
+static bool put_page_testzero(struct page *page)
+{
+	irqflags_t flags = hal_irq_save();
+	int32_t left;
+	bool sole;
+
+	/* Sole owner: nobody else can see the count, so no atomic is needed, but while pages are
+	 * looked up by frame number. */
+	sole = likely(!(__atomic_load_n(&page_slow, __ATOMIC_RELAXED) & PAGE_SLOW_SPECULATE)) &&
+	       __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1;
+	if (sole)
+		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	hal_irq_restore(flags);
+	if (likely(sole))
+		return true;
+	left = __atomic_sub_fetch(&page->_refcount, 1, __ATOMIC_ACQ_REL);
+	if (unlikely(left < 0)) {
+		/* Free pages have a count of 0, which others rely on. */
+		__atomic_fetch_add(&page->_refcount, 1, __ATOMIC_RELAXED);
+		bad_page(page, "reference dropped that nobody held", 0);
+	}
+	return left == 0;
+}
+
+/* The same for freeing: the sole owner of a page that nothing else claims. False: not so.
+ * Interrupts are off; page_slow was 0 since then, see migrate_begin(). */
+static inline bool free_page_fast(struct page *page, unsigned cpu)
+{
+	unsigned long was = page->flags;
+	unsigned mt = get_pageblock_migratetype(page);
+	struct per_cpu_pages *pcp;
+
+	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
+	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES) ||
+	    unlikely(!page_is_sole(page)))
+		return false;
+	pcp = &zone_pcps[was >> PG_zone0 & 3][cpu];
+	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
+		return false;
+	__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	page->mapping = NULL;
+	page->private = 0;
+	hal_poison(page_address(page), PAGE_SIZE);
+	__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp, __ATOMIC_RELAXED);
+	pcp_push(pcp, 0, mt, page);
+	__atomic_store_n(&pcp->frees, pcp->frees + 1, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Everything but the fast path. */
+static __attribute__((noinline)) void free_pages_ip(struct page *page, unsigned order, uintptr_t ip)
+{
+	bool head = page_test(page, PG_head);
+
+	if (likely(put_page_testzero(page))) {
+		free_the_page(page, order, ip);
+		return;
+	}
+	/* Somebody holds the first page for a moment: the others cannot wait for that, for
+	 * whoever drops it will free one page only. */
+	if (!head && page_count(page) > 0)
+		while (order-- > 0)
+			free_the_page(page + (1ul << order), order, ip);
+}
+
+/* Puts the page off, and hands out the one whose turn has come; NULL: none yet. */
+static inline struct page *free_later(struct late_frees *late, struct page *page)
+{
+	struct page **slot = &late->page[late->next++ & (LATE_FREES - 1)], *old = *slot;
+
+	__builtin_prefetch(page, 1);
+	__atomic_store_n(slot, page, __ATOMIC_RELAXED);
+	return old;
+}
+
+void free_late_pages(void)
+{
+	irqflags_t flags = hal_irq_save();
+	struct late_frees *late = late_frees ? &late_frees[hal_cpu_id()] : NULL;
+
+	for (unsigned i = 0; late && i < LATE_FREES; i++) {
+		struct page *page = late->page[i];
+
+		__atomic_store_n(&late->page[i], NULL, __ATOMIC_RELAXED);
+		if (page)
+			free_pages_ip(page, 0, CALLER);
+	}
+	hal_irq_restore(flags);
+}
+
+void __free_pages(struct page *page, unsigned order)
+{
+	if (likely(!order)) {
+		irqflags_t flags = hal_irq_save();
+		unsigned cpu = hal_cpu_id();
+		bool done = false;
+
+		if (likely(!__atomic_load_n(&page_slow, __ATOMIC_RELAXED))) {
+			if (late_frees)
+				page = free_later(&late_frees[cpu], page);
+			done = !page || free_page_fast(page, cpu);
+		}
+		hal_irq_restore(flags);
+		if (likely(done))
+			return;
+	}
+	free_pages_ip(page, order, CALLER);
+}
+
+void free_pages(uintptr_t addr, unsigned order)
+{
+	if (addr)
+		__free_pages(virt_to_page((void *)addr), order);
+}
+
+void put_page(struct page *p)
+{
+	p = compound_head(p);
+	if (is_zero_page(p)) /* reserved: its references are not counted */
+		return;
+	if (put_page_testzero(p))
+		free_the_page(p, compound_order(p), CALLER);
+}
+
+/* One interrupt-off section for all of them: a tear-down frees hundreds at a time. */
+void free_page_bulk(struct page **pages, unsigned n)
+{
+	uintptr_t ip = CALLER;
+	irqflags_t flags;
+	unsigned cpu;
+
+	flags = hal_irq_save();
+	cpu = hal_cpu_id();
+	for (unsigned i = 0; i < n; i++)
+		if (likely(free_pages_prepare(pages[i], 0, ip)))
+			free_unref_page_commit(pages[i], cpu, 0);
+	hal_irq_restore(flags);
+}
+
+void free_pages_core(struct page *page, unsigned order)
+{
+	irqflags_t flags = hal_irq_save();
+
+	page_debug_boot(page, order);
+	hal_poison(page_address(page), PAGE_SIZE << order);
+	free_one_page(page, page_zone(page), order);
+	hal_irq_restore(flags);
+}
+
+struct page *compact_take_page(struct zone *z, struct pageblock *b)
+{
+	struct page *page = NULL;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&z->lock, flags);
+	if (block_type(b) == MIGRATE_MOVABLE && block_nr_free(b) < PAGEBLOCK_PAGES)
+		page = rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE);
+	spin_unlock_irqrestore(&z->lock, flags);
+	if (!page)
+		return NULL;
+	if (!page_is_clean(page, 0)) {
+		bad_page(page, "in use in the buddy", 1);
+		return NULL;
+	}
+	return prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER) ? page : NULL;
+}
+
+/* ---- odds and ends --------------------------------------------------------------------------- */
+
+void split_page(struct page *page, unsigned order)
+{
+	BUG_ON(page_test(page, PG_head));
+	for (unsigned long i = 1; i < 1ul << order; i++)
+		__atomic_store_n(&page[i]._refcount, 1, __ATOMIC_RELAXED);
+	page_owner_split(page, order);
+}
+
+void *alloc_pages_exact(size_t size, gfp_t gfp)
+{
+	unsigned long n = PAGE_ALIGN(size) >> PAGE_SHIFT;
+	unsigned order = order_base_2(n ? n : 1);
+	struct page *page = n ? alloc_pages(gfp & ~__GFP_COMP, order) : NULL;
+
+	if (!page)
+		return NULL;
+	split_page(page, order);
+	for (unsigned long i = n; i < 1ul << order; i++)
+		__free_pages(page + i, 0);
+	return page_address(page);
+}
+
+void free_pages_exact(void *p, size_t size)
+{
+	struct page *page = virt_to_page(p);
+
+	for (unsigned long n = PAGE_ALIGN(size) >> PAGE_SHIFT; n-- > 0;)
+		__free_pages(page++, 0);
+}
+
+void zone_init_free_lists(struct zone *z)
+{
+	spin_lock_init_rank(&z->lock, "zone", RANK_ZONE);
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		for (unsigned mt = 0; mt < MIGRATE_TYPES; mt++)
+			INIT_LIST_HEAD(&z->free_area[o].free_list[mt]);
+}
+
+/* Calls, for failure injection: the zones count pages, and larger orders the difference. */
+uint64_t page_allocs_seen(void)
+{
+	uint64_t sum = sum_vm_event(PAGE_ALLOC_CALLS);
+
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
+		sum += sum_vm_event(PGALLOC_DMA + i);
+	return sum;
+}

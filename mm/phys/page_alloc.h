@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The page allocator's inner face: start-up, draining, the hooks of reclaim, fault injection. */
+#ifndef MM_PAGE_ALLOC_H
+#define MM_PAGE_ALLOC_H
+
+#include "mm/base/fail_inject.h"
+#include "mm/base/mmzone.h"
+#include <quire/quire.h>
+
+/* What one request may use: fixed at its start, handed down by pointer. */
+struct alloc_context {
+	struct zonelist *zonelist;
+	nodemask_t *nodemask; /* always NULL */
+	struct zoneref *preferred_zoneref;
+	enum migratetype migratetype;
+	enum zone_type highest_zoneidx;
+	bool spread_dirty_pages;
+	uintptr_t ip; /* who asked, for the page's owner */
+};
+
+/* alloc_flags: which watermark holds, and what may be done below it. */
+#define ALLOC_WMARK_MIN	     WMARK_MIN
+#define ALLOC_WMARK_LOW	     WMARK_LOW
+#define ALLOC_WMARK_HIGH     WMARK_HIGH
+#define ALLOC_WMARK_MASK     0x03u
+#define ALLOC_NO_WATERMARKS  0x04u
+#define ALLOC_OOM	     0x08u /* half of the min watermark: an OOM victim */
+#define ALLOC_HARDER	     0x10u /* three quarters of it */
+#define ALLOC_HIGH	     0x20u /* half of it, first */
+#define ALLOC_NOFRAGMENT     0x40u /* take no foreign block smaller than a pageblock */
+#define ALLOC_KSWAPD	     0x80u /* the background may be woken */
+
+/* ---- watermark.c, pcp.c ----------------------------------------------------------------------- */
+
+/* Start-up of one zone's lists (locks, counts). */
+void zone_init_free_lists(struct zone *z);
+/* Batch size and limit of the zone's per-CPU lists, from its managed pages. */
+void zone_pcp_setup(struct zone *z);
+/* Puts 2^order frames, never handed out before, into the buddy. */
+void free_pages_core(struct page *page, unsigned order);
+
+/* True if order pages may be taken without breaking mark and the zone's reserve. */
+bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
+		       enum zone_type highest_zoneidx, unsigned alloc_flags);
+
+/* The same for who may pass over the boost (GFP_ATOMIC single pages). */
+bool zone_watermark_slow(const struct zone *z, unsigned order, unsigned long mark,
+			 enum zone_type highest_zoneidx, unsigned alloc_flags, gfp_t gfp);
+/* The zone's boost or reserve changed: recomputes what the fast path compares with. */
+void zone_marks_changed(struct zone *z);
+/* The background is done: the marks go back to where they belong. Takes zone->lock. */
+void zone_boost_reset(struct zone *z);
+
+/* Empties the per-CPU lists of this CPU, or of all (then interrupts must be on if there are
+ * several). Context: any; sleep for all. */
+void drain_local_pages(void);
+void drain_all_pages(void);
+/* Free pages: in the buddy, and on per-CPU lists. */
+unsigned long nr_free_buddy(void);
+unsigned long nr_free_pcp(const struct zone *z);
+/* Free pages that user memory could take without swapping: MemAvailable. */
+unsigned long si_mem_available(void);
+
+/*
+ * Hooks of the slow path, set by whoever can free memory. reclaim: frees pages of other use,
+ * returns how many (called with no lock, may sleep). oom: kills somebody or answers false.
+ * kswapd: wakes the background.
+ */
+extern unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
+extern bool (*page_oom_hook)(gfp_t gfp, unsigned order);
+extern void (*page_kswapd_hook)(struct zone *z, unsigned order);
+
+/* What the fast paths of the per-CPU lists moved, as part of an event's sum. */
+uint64_t pcp_events(unsigned item);
+
+struct pageblock;
+/* A free page of a movable pageblock, allocated, watermarks or not: whoever moves another page to
+ * it frees that one. NULL: none, or the block is free as a whole, which is what moving pages is for.
+ * Takes zone->lock. */
+struct page *compact_take_page(struct zone *z, struct pageblock *b);
+
+/* Splits one allocation of 2^order into single pages, each with a reference of its own. */
+void split_page(struct page *page, unsigned order);
+/* Up to n single pages into out[], the first always by every means; returns how many. Context: by
+ * gfp. */
+unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out);
+/* n contiguous pages, a whole number that need not be a power of two; NULL: none. */
+void *alloc_pages_exact(size_t size, gfp_t gfp);
+void free_pages_exact(void *p, size_t size);
+
+static inline struct page *compound_head(const struct page *p)
+{
+	return page_test(p, PG_tail) ? p->mapping : (struct page *)p;
+}
+
+static inline unsigned compound_order(const struct page *head)
+{
+	return page_test(head, PG_head) ? (unsigned)head->private : 0;
+}
+
+/* ---- check_phys.c ---------------------------------------------------------------------------- */
+
+/* The invariants of physical memory (docs/invariants.md, I1..I19): how many are broken, each said
+ * through os_log(). Context: sleep. */
+long check_phys(void);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pages that leave memory because somebody says they may: MADV_PAGEOUT. Only pages that a single
+ * entry names are touched, so that nobody can find out, or slow down, what others use.
+ *
+ * Without a swap device an anonymous page can leave only if its contents are not needed any more
+ * (MADV_FREE, and not written since). A page of shared memory loses its entry; one that was never
+ * written leaves its object too, for a hole reads the same.
+ *
+ * Locks: mmap_lock for reading, the table's lock for each entry; then, with no table locked, the
+ * page lock of those that leave their object.
+ */
+#include "mm/reclaim/vmscan.h"
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include "mm/table/pgtable.h"
+#include "mm/rmap/rmap.h"
+#include "mm/base/vmstat.h"
+
+struct pageout {
+	struct mmu_gather *tlb;
+	struct vm_area_struct *vma;
+	bool clean_shmem; /* some pages of the object carry PG_reclaim now */
+};
+
+/* Whether page, which v names, could leave. Table locked. */
+static bool may_leave(struct page *page, pte_t v)
+{
+	if (page_mapcount(page) != 1)
+		return false;
+	if (!PageAnon(page))
+		return page_test(page, PG_swapbacked);
+	if (page_test(page, PG_swapbacked))
+		return false;
+	/* Written again: an ordinary page from now on. */
+	if (arch_pte_has(v, PTE_BIT_DIRTY) || page_test(page, PG_dirty)) {
+		page_set(page, PG_dirty);
+		page_set(page, PG_swapbacked);
+		return false;
+	}
+	return page_count(page) == 1;
+}
+
+/* Empties one entry if its page can leave. Table locked. Returns true when the gather is full. */
+static bool pageout_pte(struct pageout *p, pte_t *pte, uintptr_t addr)
+{
+	struct mm_struct *mm = p->vma->vm_mm;
+	pte_t v = pte_get(pte);
+	struct page *page = pte_present(v) ? vm_normal_page(p->vma, v) : NULL;
+
+	if (!page || !may_leave(page, v))
+		return false;
+	v = hal_pte_xchg(pte, 0);
+	/* The machine may have written a dirty bit since v was read. */
+	if (PageAnon(page) && arch_pte_has(v, PTE_BIT_DIRTY)) {
+		page_set(page, PG_swapbacked);
+		set_pte(pte, v);
+		return false;
+	}
+	count_entries(pt_page(pte), -1);
+	if (arch_pte_is_leaf(v))
+		tlb_note(p->tlb, addr, addr + PAGE_SIZE);
+	add_mm_counter(mm, mm_counter(page), -1);
+	if (PageAnon(page)) {
+		count_vm_event(PGLAZYFREED);
+	} else if (arch_pte_has(v, PTE_BIT_DIRTY)) {
+		set_page_dirty(page);
+	} else if (!page_test(page, PG_dirty)) {
+		page_set(page, PG_reclaim);
+		p->clean_shmem = true;
+	}
+	page_remove_rmap(page);
+	return tlb_remove_page(p->tlb, page);
+}
+
+static int pageout_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end,
+			     void *ctx)
+{
+	struct page *table = pt_page(pte);
+	struct pageout *p = ctx;
+	bool full;
+
+	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
+		full = false;
+		ptl_lock(&table->ptl);
+		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++)
+			full = pageout_pte(p, pte, start);
+		ptl_unlock(&table->ptl);
+		if (full)
+			tlb_flush_mmu(p->tlb);
+	}
+	return 0;
+}
+
+void pageout_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	struct mmu_gather tlb;
+	struct pageout p = {.tlb = &tlb, .vma = vma};
+
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	update_hiwater_rss(vma->vm_mm);
+	pt_for_each(vma->vm_mm, start, end, pageout_pte_range, &p);
+	tlb_finish_mmu(&tlb);
+	if (p.clean_shmem)
+		reclaim_marked_pages(vma->vm_file->f_mapping, linear_page_index(vma, start),
+				     linear_page_index(vma, end - 1));
+}

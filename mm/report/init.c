@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Start and end of the whole core, in the order in which its rooms need each other; and the public
+ * names of plain memory. It can be started and ended any number of times.
+ */
+#include "lib/errno.h"
+#include "lib/printf.h"
+#include "mm/base/fail_inject.h"
+#include "mm/object/filemap.h"
+#include "mm/report/init.h"
+#include "mm/phys/kmap.h"
+#include "mm/phys/memblock.h"
+#include <quire/os.h>
+#include "mm/phys/page_alloc.h"
+#include "mm/slab/slab_def.h"
+#include "mm/base/trace.h"
+#include "mm/vmalloc/vmalloc.h"
+#include "mm/base/vmstat.h"
+
+static unsigned long start_free; /* pages free once the buddy was up, plus what joined later */
+static bool running;
+struct quire_config init_config;
+
+/* In the buddy and on per-CPU lists: exact without draining, as long as the machine is quiet. */
+static unsigned long free_now(void)
+{
+	unsigned long sum = nr_free_buddy();
+	struct zone *z;
+
+	for_each_populated_zone(z)
+		sum += nr_free_pcp(z);
+	return sum;
+}
+
+/* Everything that hands out frames, in order; each stands on the one before. */
+static int init_memory(void)
+{
+	int err = memblock_init();
+
+	if (!err)
+		err = kmap_reserve_tables();
+	if (!err)
+		err = vmstat_init();
+	if (!err)
+		err = mem_init();
+	return err;
+}
+
+static void exit_memory(void)
+{
+	kmap_use_buddy(false);
+	mem_exit();
+	vmstat_exit();
+	memblock_exit();
+}
+
+/* What runs over the buddy. Undoes itself on an error. */
+static int init_rooms(const struct quire_config *cfg)
+{
+	int err = slab_init();
+
+	if (err)
+		return err;
+	err = vmalloc_init();
+	if (err)
+		goto slab;
+	err = trace_init(cfg->trace_ring, cfg->trace_ring_size);
+	if (err)
+		goto vmalloc;
+	err = filemap_init();
+	if (err)
+		goto trace;
+	err = mm_virt_init();
+	if (!err)
+		return 0;
+	filemap_exit();
+trace:
+	trace_exit();
+vmalloc:
+	vmalloc_exit();
+slab:
+	slab_exit();
+	return err;
+}
+
+int quire_init(const struct quire_config *cfg)
+{
+	static const struct quire_config none;
+	int err;
+
+	if (running)
+		return -EBUSY;
+	init_config = cfg ? *cfg : none;
+	fail_inject_init();
+	err = init_memory();
+	if (!err) {
+		kmap_use_buddy(true);
+		start_free = free_now();
+		err = init_rooms(&init_config);
+	}
+	if (err) {
+		exit_memory();
+		return err;
+	}
+	running = true;
+	return 0;
+}
+
+/* In reverse. What is still missing from the free pages afterwards was leaked by somebody. */
+long quire_exit(void)
+{
+	char line[96];
+	long held;
+
+	if (!running)
+		return 0;
+	running = false;
+	mm_virt_exit();
+	filemap_exit();
+	trace_exit();
+	vmalloc_exit();
+	slab_exit();
+	held = (long)(start_free - free_now() - kmap_table_pages());
+	if (held) {
+		scnprintf(line, sizeof(line), "mem: %ld pages are still held at the end", held);
+		os_log(line);
+	}
+	fail_inject_exit();
+	page_reclaim_hook = NULL;
+	page_oom_hook = NULL;
+	page_kswapd_hook = NULL;
+	exit_memory();
+	return held;
+}
+
+void quire_free_boot_data(const void *start, size_t n)
+{
+	phys_addr_t at = hal_virt_to_phys(start);
+	unsigned long before = totalram_pages();
+
+	if (!n)
+		return;
+	/* Only whole pages: what shares the first or last one may still be in use. */
+	free_reserved_area((at + PAGE_SIZE - 1) >> PAGE_SHIFT, (at + n) >> PAGE_SHIFT);
+	start_free += totalram_pages() - before;
+}
+
+/* ---- memory for the kernel itself ------------------------------------------------------------ */
+
+/* The public flags are few on purpose; the rest is the core's business. */
+static gfp_t public_gfp(unsigned gfp)
+{
+	gfp_t g = gfp & QUIRE_GFP_ATOMIC ? GFP_ATOMIC : GFP_KERNEL;
+
+	return gfp & QUIRE_GFP_ZERO ? g | __GFP_ZERO : g;
+}
+
+void *quire_kmalloc(size_t n, unsigned gfp)
+{
+	return kmalloc(n, public_gfp(gfp));
+}
+
+void quire_kfree(const void *p)
+{
+	kfree(p);
+}
+
+void *quire_alloc_pages(unsigned order, unsigned gfp)
+{
+	return (void *)__get_free_pages(public_gfp(gfp), order);
+}
+
+void quire_free_pages(void *p, unsigned order)
+{
+	free_pages((uintptr_t)p, order);
+}
+
+void quire_drain(void)
+{
+	vmalloc_drain();
+	slab_drain();
+	drain_all_pages();
+}
+
+static unsigned long reserved_pages(void)
+{
+	unsigned long sum = 0;
+	struct zone *z;
+
+	for_each_populated_zone(z)
+		sum += z->present_pages - z->managed_pages;
+	return sum;
+}
+
+void quire_get_counts(struct quire_counts *c)
+{
+	*c = (struct quire_counts){
+		.free_pages = free_now(),
+		.managed_pages = totalram_pages(),
+		.reserved_pages = reserved_pages(),
+		.cache_pages = node_page_state(NR_FILE_PAGES),
+		.table_pages = node_page_state(NR_PAGETABLE) + kmap_table_pages(),
+		.slab_pages = node_page_state(NR_SLAB_RECLAIMABLE) +
+			      node_page_state(NR_SLAB_UNRECLAIMABLE),
+		.minor_faults = sum_vm_event(PGFAULT) - sum_vm_event(PGMAJFAULT),
+		.major_faults = sum_vm_event(PGMAJFAULT),
+		.code_disagreements = sum_vm_event(CODE_DISAGREEMENTS),
+	};
+}

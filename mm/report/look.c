@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Looks for people: one VMA, one frame and who maps it, the rows that faults took. The monitor
+ * prints them; nothing else depends on their form. They read what others may be changing, so a
+ * look at a busy system is a snapshot; nothing is followed that could be gone meanwhile.
+ */
+#include "lib/printf.h"
+#include "lib/string.h"
+#include "mm/phys/buddy.h"
+#include "mm/fault/fault.h"
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include "mm/base/mmzone.h"
+#include "mm/rmap/rmap.h"
+#include <quire/trace.h>
+
+/* ---- one VMA --------------------------------------------------------------------------------- */
+
+static int count_present(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	unsigned long *n = ctx;
+
+	for (; start != end; start += PAGE_SIZE, pte++)
+		*n += pte_present(pte_get(pte));
+	return 0;
+}
+
+static unsigned chain_length(const struct vm_area_struct *vma)
+{
+	const struct anon_vma_chain *avc;
+	unsigned n = 0;
+
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		n++;
+	return n;
+}
+
+static void look_at_vma(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long present = 0;
+
+	pt_for_each(mm, vma->vm_start, vma->vm_end, count_present, &present);
+	emitf(emit, ctx, "vma %#lx-%#lx, %lu pages, %lu present\n", (unsigned long)vma->vm_start,
+	      (unsigned long)vma->vm_end, vma_pages(vma), present);
+	emitf(emit, ctx, "  flags %#lx, page offset %#lx\n", (unsigned long)vma->vm_flags,
+	      vma->vm_pgoff);
+	if (vma->vm_file)
+		emitf(emit, ctx, "  file %s\n", vma->vm_file->f_path);
+	if (vma->anon_vma)
+		emitf(emit, ctx, "  anon_vma of %u VMAs and %u children, chain of %u\n",
+		      vma->anon_vma->num_active_vmas, vma->anon_vma->num_children,
+		      chain_length(vma));
+	emitf(emit, ctx, "  gap below %#lx, largest in its subtree %#lx\n",
+	      vma->vm_start - (vma->vm_prev ? vma->vm_prev->vm_end : 0), vma->rb_subtree_gap);
+}
+
+void quire_show_vma(struct quire_mm *qmm, uintptr_t addr, quire_emit_fn emit, void *ctx)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma;
+
+	down_read(&mm->mmap_lock);
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start <= addr)
+		look_at_vma(vma, emit, ctx);
+	else if (vma)
+		emitf(emit, ctx, "%#lx is not mapped; the next is at %#lx\n", (unsigned long)addr,
+		      (unsigned long)vma->vm_start);
+	else
+		emitf(emit, ctx, "%#lx is not mapped, nor is anything above\n", (unsigned long)addr);
+	up_read(&mm->mmap_lock);
+}
+
+/* ---- one frame ------------------------------------------------------------------------------- */
+
+static void look_at_flags(const struct page *page, quire_emit_fn emit, void *ctx)
+{
+	static const char *const names[] = {
+		[PG_locked] = "locked", [PG_reserved] = "reserved",
+		[PG_slab] = "slab", [PG_head] = "head", [PG_tail] = "tail", [PG_table] = "table",
+		[PG_uptodate] = "uptodate", [PG_dirty] = "dirty", [PG_referenced] = "referenced",
+		[PG_lru] = "lru", [PG_active] = "active", [PG_swapbacked] = "swapbacked",
+		[PG_swapcache] = "swapcache", [PG_writeback] = "writeback",
+		[PG_reclaim] = "reclaim", [PG_mlocked] = "mlocked",
+		[PG_unevictable] = "unevictable", [PG_workingset] = "workingset",
+		[PG_pcp] = "pcp", [PG_isolated] = "isolated",
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (names[i] && page_test(page, i))
+			emitf(emit, ctx, " %s", names[i]);
+}
+
+struct rmap_look {
+	quire_emit_fn emit;
+	void *ctx;
+	unsigned found;
+};
+
+static bool look_at_mapping(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
+{
+	struct rmap_look *l = ctx;
+	pte_t *pte = pt_find(vma->vm_mm, addr);
+	struct pte_desc d;
+
+	if (!pte || !pte_present(pte_get(pte)) || pte_pfn(pte_get(pte)).n != page_to_pfn(page).n)
+		return true;
+	d = pte_desc(pte_get(pte));
+	l->found++;
+	emitf(l->emit, l->ctx, "  mapped at %#lx%s in the space with root pfn %#llx\n",
+	      (unsigned long)addr, d.w ? ", writable," : "",
+	      (unsigned long long)page_to_pfn(virt_to_page(vma->vm_mm->pgd)).n);
+	return true;
+}
+
+/* Who maps the page. A reference keeps it meanwhile; one that is being freed has no mapping. */
+static void look_at_rmap(struct page *page, quire_emit_fn emit, void *ctx)
+{
+	struct rmap_look l = {emit, ctx, 0};
+	int count = page_count(page);
+
+	do {
+		if (count <= 0 || !page_mapcount(page))
+			return;
+	} while (!__atomic_compare_exchange_n(&page->_refcount, &count, count + 1, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	if (page->mapping)
+		rmap_walk(page, look_at_mapping, &l);
+	if ((int)l.found != page_mapcount(page))
+		emitf(emit, ctx, "  the reverse map finds %u of %d entries\n", l.found,
+		      page_mapcount(page));
+	put_page(page);
+}
+
+void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)
+{
+	struct page *page;
+	unsigned order;
+
+	if (!pfn_valid(PFN(pfn))) {
+		emitf(emit, ctx, "frame %#llx is no RAM of ours\n", (unsigned long long)pfn);
+		return;
+	}
+	page = pfn_to_page(PFN(pfn));
+	emitf(emit, ctx, "page %#llx, zone %s, %d references, %d entries,", (unsigned long long)pfn,
+	      page_zone(page)->name, page_count(page), page_mapcount(page));
+	look_at_flags(page, emit, ctx);
+	if (PageBuddy(page)) {
+		uint64_t head = buddy_block(page, &order);
+
+		emitf(emit, ctx, " buddy, in the free block of order %u at %#llx", order,
+		      (unsigned long long)head);
+	} else if (!page_mapcount(page)) {
+		;
+	} else if (PageAnon(page)) {
+		emitf(emit, ctx, ", anonymous, index %#lx", (unsigned long)page->index);
+	} else if (page->mapping) {
+		emitf(emit, ctx, ", of a file, index %#lx", (unsigned long)page->index);
+	}
+	emit(ctx, "\n", 1);
+	look_at_rmap(page, emit, ctx);
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+void quire_show_faults(quire_emit_fn emit, void *ctx)
+{
+	for (unsigned row = 0; row < QUIRE_ROW_MAX; row++) {
+		uint64_t n = __atomic_load_n(&fault_rows[row], __ATOMIC_RELAXED);
+
+		if (n)
+			emitf(emit, ctx, "%-10s %llu\n", fault_row_name(row), (unsigned long long)n);
+	}
+}

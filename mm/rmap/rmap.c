@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reverse maps of anonymous memory, in short:
+ *
+ * 1. Every VMA that may hold anonymous pages points to one anon_vma, its own, for pages born there.
+ *    A page remembers the anon_vma it was born into (page->mapping) and its offset (page->index).
+ * 2. A VMA can hold pages born elsewhere: a fork's child holds its parent's. So each VMA has a
+ *    chain of links (anon_vma_chain) to all anon_vmas whose pages it may hold, newest first, and
+ *    each anon_vma has an interval tree of the links that lead to it. Fork copies the chain and
+ *    adds an own anon_vma, so that the child's new pages are looked for in the child only.
+ * 3. A process that forks, lets the parent die, and forks again would grow the chain for ever. An
+ *    anon_vma that no VMA calls its own any more and that has a single child is therefore taken
+ *    over by the next fork instead of a fresh one.
+ * 4. All anon_vmas of one family share the lock of their root. A family member holds a reference
+ *    on its root; the root is its own parent.
+ */
+#include "mm/rmap/rmap.h"
+#include "lib/errno.h"
+#include "mm/table/pgtable.h"
+#include "mm/slab/slab.h"
+#include "mm/base/vmstat.h"
+
+static struct kmem_cache *anon_vma_cachep, *anon_vma_chain_cachep;
+
+int rmap_init(void)
+{
+	anon_vma_cachep = kmem_cache_create("anon_vma", sizeof(struct anon_vma), 8, 0, NULL);
+	anon_vma_chain_cachep = kmem_cache_create("anon_vma_chain", sizeof(struct anon_vma_chain), 8,
+						  0, NULL);
+	if (anon_vma_cachep && anon_vma_chain_cachep)
+		return 0;
+	rmap_exit();
+	return -ENOMEM;
+}
+
+void rmap_exit(void)
+{
+	kmem_cache_destroy(anon_vma_chain_cachep);
+	kmem_cache_destroy(anon_vma_cachep);
+	anon_vma_chain_cachep = anon_vma_cachep = NULL;
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+/* A family of its own until the caller makes it a child. NULL: no memory. */
+static struct anon_vma *anon_vma_alloc(void)
+{
+	struct anon_vma *av = kmem_cache_zalloc(anon_vma_cachep, GFP_KERNEL);
+
+	if (!av)
+		return NULL;
+	av->refcount = 1;
+	av->root = av->parent = av;
+	av->rb_root = RB_ROOT;
+	init_rwsem_named(&av->rwsem, "anon_vma");
+	return av;
+}
+
+/* Written before all CPUs are called, read with interrupts off: whoever has seen it clear is done
+ * before the call returns. */
+static bool held;
+static struct anon_vma *set_aside; /* chained by parent; atomic */
+
+static void anon_vma_free(struct anon_vma *av)
+{
+	irqflags_t flags;
+	bool keep;
+
+	ASSERT(RB_EMPTY_ROOT(&av->rb_root));
+	flags = hal_irq_save();
+	keep = __atomic_load_n(&held, __ATOMIC_RELAXED);
+	if (likely(!keep))
+		kmem_cache_free(anon_vma_cachep, av);
+	hal_irq_restore(flags);
+	if (likely(!keep))
+		return;
+	av->parent = __atomic_load_n(&set_aside, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&set_aside, &av->parent, av, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+}
+
+void anon_vma_hold(void)
+{
+	__atomic_store_n(&held, true, __ATOMIC_RELEASE);
+}
+
+void anon_vma_release(void)
+{
+	struct anon_vma *av, *next;
+
+	__atomic_store_n(&held, false, __ATOMIC_RELEASE);
+	for (av = __atomic_exchange_n(&set_aside, NULL, __ATOMIC_ACQUIRE); av; av = next) {
+		next = av->parent;
+		kmem_cache_free(anon_vma_cachep, av);
+	}
+}
+
+static bool anon_vma_put_ref(struct anon_vma *av)
+{
+	return __atomic_sub_fetch(&av->refcount, 1, __ATOMIC_ACQ_REL) == 0;
+}
+
+static void put_anon_vma(struct anon_vma *av)
+{
+	struct anon_vma *root = av->root;
+
+	if (!anon_vma_put_ref(av))
+		return;
+	anon_vma_free(av);
+	if (root != av && anon_vma_put_ref(root))
+		anon_vma_free(root);
+}
+
+static struct anon_vma_chain *avc_alloc(void)
+{
+	return kmem_cache_alloc(anon_vma_chain_cachep, GFP_KERNEL);
+}
+
+static void avc_free(struct anon_vma_chain *avc)
+{
+	kmem_cache_free(anon_vma_chain_cachep, avc);
+}
+
+/* Root locked for writing. */
+static void avc_link(struct vm_area_struct *vma, struct anon_vma_chain *avc, struct anon_vma *av)
+{
+	avc->vma = vma;
+	avc->anon_vma = av;
+	list_add(&avc->same_vma, &vma->anon_vma_chain);
+	anon_vma_interval_tree_insert(avc, &av->rb_root);
+}
+
+/* ---- a VMA's own anon_vma -------------------------------------------------------------------- */
+
+/* Could b simply continue a, rights and soft-dirty aside? */
+static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_area_struct *b)
+{
+	return a->vm_end == b->vm_start && a->vm_policy == b->vm_policy &&
+	       a->vm_file == b->vm_file &&
+	       !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_SOFTDIRTY)) &&
+	       b->vm_pgoff == a->vm_pgoff + vma_pages(a);
+}
+
+/* A neighbour that went through a fork has several links: its anon_vma is not for sharing. */
+static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_area_struct *a,
+					  struct vm_area_struct *b)
+{
+	struct anon_vma *av;
+
+	if (!anon_vma_compatible(a, b))
+		return NULL;
+	av = __atomic_load_n(&old->anon_vma, __ATOMIC_ACQUIRE);
+	return av && list_is_singular(&old->anon_vma_chain) ? av : NULL;
+}
+
+struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
+{
+	struct anon_vma *av = NULL;
+
+	if (vma->vm_next)
+		av = reusable_anon_vma(vma->vm_next, vma, vma->vm_next);
+	if (!av && vma->vm_prev)
+		av = reusable_anon_vma(vma->vm_prev, vma->vm_prev, vma);
+	return av;
+}
+
+int __anon_vma_prepare(struct vm_area_struct *vma)
+{
+	struct anon_vma_chain *avc = avc_alloc();
+	struct anon_vma *av, *fresh = NULL;
+	struct mm_struct *mm = vma->vm_mm;
+
+	if (!avc)
+		return -ENOMEM;
+	av = find_mergeable_anon_vma(vma);
+	if (!av) {
+		av = fresh = anon_vma_alloc();
+		if (!av) {
+			avc_free(avc);
+			return -ENOMEM;
+		}
+		av->num_children++; /* a root is its own parent */
+	}
+	anon_vma_lock_write(av);
+	/* Two threads may fault here at once, under mmap_lock for reading. */
+	spin_lock(&mm->page_table_lock);
+	if (!vma->anon_vma) {
+		avc_link(vma, avc, av);
+		av->num_active_vmas++;
+		__atomic_store_n(&vma->anon_vma, av, __ATOMIC_RELEASE);
+		fresh = NULL;
+		avc = NULL;
+	}
+	spin_unlock(&mm->page_table_lock);
+	anon_vma_unlock_write(av);
+	if (fresh)
+		put_anon_vma(fresh);
+	if (avc)
+		avc_free(avc);
+	return 0;
+}
+
+/* ---- chains ---------------------------------------------------------------------------------- */
+
+int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
+{
+	struct anon_vma_chain *avc, *pavc;
+
+	/* Oldest first, and each new link goes to the head: the order is kept. */
+	list_for_each_entry_reverse(pavc, &src->anon_vma_chain, same_vma) {
+		struct anon_vma *av = pavc->anon_vma;
+
+		avc = avc_alloc();
+		if (!avc) {
+			/* dst never counted as active, so it must not be uncounted either. */
+			dst->anon_vma = NULL;
+			unlink_anon_vmas(dst);
+			return -ENOMEM;
+		}
+		anon_vma_lock_write(av);
+		avc_link(dst, avc, av);
+		if (!dst->anon_vma && src->anon_vma && av->num_children < 2 &&
+		    av->num_active_vmas == 0)
+			dst->anon_vma = av;
+		anon_vma_unlock_write(av);
+	}
+	if (dst->anon_vma) {
+		anon_vma_lock_write(dst->anon_vma);
+		dst->anon_vma->num_active_vmas++;
+		anon_vma_unlock_write(dst->anon_vma);
+	}
+	return 0;
+}
+
+/* An anon_vma of the child's own, below the parent's. 0 or -ENOMEM. */
+static int anon_vma_fork_own(struct vm_area_struct *vma, struct vm_area_struct *pvma)
+{
+	struct anon_vma *av = anon_vma_alloc();
+	struct anon_vma_chain *avc;
+
+	if (!av)
+		return -ENOMEM;
+	avc = avc_alloc();
+	if (!avc) {
+		put_anon_vma(av);
+		return -ENOMEM;
+	}
+	av->root = pvma->anon_vma->root;
+	av->parent = pvma->anon_vma;
+	av->num_active_vmas++;
+	__atomic_fetch_add(&av->root->refcount, 1, __ATOMIC_RELAXED);
+	vma->anon_vma = av;
+	anon_vma_lock_write(av);
+	avc_link(vma, avc, av);
+	av->parent->num_children++;
+	anon_vma_unlock_write(av);
+	return 0;
+}
+
+int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma)
+{
+	int err;
+
+	if (!pvma->anon_vma)
+		return 0;
+	vma->anon_vma = NULL;
+	err = anon_vma_clone(vma, pvma);
+	if (err)
+		return err;
+	if (vma->anon_vma) /* taken over, see 3. above */
+		return 0;
+	err = anon_vma_fork_own(vma, pvma);
+	if (err)
+		unlink_anon_vmas(vma);
+	return err;
+}
+
+void unlink_anon_vmas(struct vm_area_struct *vma)
+{
+	struct anon_vma_chain *avc, *next;
+	struct anon_vma *root = NULL;
+
+	if (list_empty(&vma->anon_vma_chain))
+		return;
+	root = list_first_entry(&vma->anon_vma_chain, struct anon_vma_chain, same_vma)->anon_vma->root;
+	down_write(&root->rwsem);
+	list_for_each_entry_safe(avc, next, &vma->anon_vma_chain, same_vma) {
+		struct anon_vma *av = avc->anon_vma;
+
+		ASSERT(av->root == root);
+		anon_vma_interval_tree_remove(avc, &av->rb_root);
+		/* An empty one stays in the list until the lock, which may be its own, is free. */
+		if (RB_EMPTY_ROOT(&av->rb_root)) {
+			av->parent->num_children--;
+			continue;
+		}
+		list_del(&avc->same_vma);
+		avc_free(avc);
+	}
+	if (vma->anon_vma) {
+		vma->anon_vma->num_active_vmas--;
+		vma->anon_vma = NULL;
+	}
+	up_write(&root->rwsem);
+	/* Newest to oldest, so that the root goes last. */
+	list_for_each_entry_safe(avc, next, &vma->anon_vma_chain, same_vma) {
+		put_anon_vma(avc->anon_vma);
+		list_del(&avc->same_vma);
+		avc_free(avc);
+	}
+}
+
+void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma)
+{
+	struct anon_vma_chain *avc;
+
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		anon_vma_interval_tree_remove(avc, &avc->anon_vma->rb_root);
+}
+
+void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma)
+{
+	struct anon_vma_chain *avc;
+
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		anon_vma_interval_tree_insert(avc, &avc->anon_vma->rb_root);
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
+{
+	ASSERT(vma->anon_vma);
+	page_set(page, PG_swapbacked);
+	__atomic_store_n(&page->_mapcount, 0, __ATOMIC_RELAXED);
+	page->index = linear_page_index(vma, addr);
+	page->mapping = (void *)((uintptr_t)vma->anon_vma | PAGE_MAPPING_ANON);
+	inc_node_page_state(NR_ANON_MAPPED);
+}
+
+void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
+{
+	if (__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED) == -1)
+		inc_node_page_state(NR_ANON_MAPPED);
+}
+
+void page_add_file_rmap(struct page *page)
+{
+	if (__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED) == -1)
+		inc_node_page_state(NR_FILE_MAPPED);
+}
+
+void page_remove_rmap(struct page *page)
+{
+	int32_t left = __atomic_sub_fetch(&page->_mapcount, 1, __ATOMIC_ACQ_REL);
+
+	ASSERT_I("I26", left >= -1);
+	if (left == -1)
+		dec_node_page_state(PageAnon(page) ? NR_ANON_MAPPED : NR_FILE_MAPPED);
+}
+
+uintptr_t vma_address(const struct page *page, const struct vm_area_struct *vma)
+{
+	uintptr_t addr;
+
+	if (page->index < vma->vm_pgoff || page->index - vma->vm_pgoff >= vma_pages(vma))
+		return -EFAULT;
+	addr = vma->vm_start + ((page->index - vma->vm_pgoff) << PAGE_SHIFT);
+	return addr;
+}
+
+typedef bool (*rmap_fn)(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx);
+
+static void rmap_walk_anon(struct page *page, rmap_fn fn, void *ctx)
+{
+	struct anon_vma *av = page_anon_vma(page);
+	struct anon_vma_chain *avc;
+
+	anon_vma_lock_read(av);
+	anon_vma_interval_tree_foreach(avc, &av->rb_root, page->index, page->index)
+		if (!fn(page, avc->vma, vma_address(page, avc->vma), ctx))
+			break;
+	anon_vma_unlock_read(av);
+}
+
+static void rmap_walk_file(struct page *page, rmap_fn fn, void *ctx)
+{
+	struct address_space *mapping = page->mapping;
+	struct vm_area_struct *vma;
+
+	if (!mapping)
+		return;
+	down_read(&mapping->i_mmap_rwsem);
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, page->index, page->index)
+		if (!fn(page, vma, vma_address(page, vma), ctx))
+			break;
+	up_read(&mapping->i_mmap_rwsem);
+}
+
+void rmap_walk(struct page *page, rmap_fn fn, void *ctx)
+{
+	if (PageAnon(page))
+		rmap_walk_anon(page, fn, ctx);
+	else
+		rmap_walk_file(page, fn, ctx);
+}

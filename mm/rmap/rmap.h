@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reverse maps: from a page to the entries that name it. A file's page is found through the
+ * interval tree of its mapping, an anonymous one through the anon_vma it was born into: every VMA
+ * that may hold the page (its own and those that forks copied) has a chain link there.
+ *
+ * Locks: mapping->i_mmap_rwsem; the rwsem of an anon_vma's root. A VMA's own chain changes under
+ * mmap_lock for writing, or for reading with page_table_lock.
+ */
+#ifndef MM_RMAP_H
+#define MM_RMAP_H
+
+#include "mm/space/vma.h"
+
+int rmap_init(void);
+void rmap_exit(void);
+
+/* ---- interval trees (interval.c) ------------------------------------------------------------- */
+
+void vma_interval_tree_insert(struct vm_area_struct *vma, struct rb_root *root);
+void vma_interval_tree_remove(struct vm_area_struct *vma, struct rb_root *root);
+struct vm_area_struct *vma_interval_tree_iter_first(struct rb_root *root, unsigned long first,
+						    unsigned long last);
+struct vm_area_struct *vma_interval_tree_iter_next(struct vm_area_struct *vma, unsigned long first,
+						   unsigned long last);
+#define vma_interval_tree_foreach(vma, root, first, last)                     \
+	for ((vma) = vma_interval_tree_iter_first(root, first, last); (vma); \
+	     (vma) = vma_interval_tree_iter_next(vma, first, last))
+
+void anon_vma_interval_tree_insert(struct anon_vma_chain *avc, struct rb_root *root);
+void anon_vma_interval_tree_remove(struct anon_vma_chain *avc, struct rb_root *root);
+struct anon_vma_chain *anon_vma_interval_tree_iter_first(struct rb_root *root, unsigned long first,
+							 unsigned long last);
+struct anon_vma_chain *anon_vma_interval_tree_iter_next(struct anon_vma_chain *avc,
+							unsigned long first, unsigned long last);
+#define anon_vma_interval_tree_foreach(avc, root, first, last)                     \
+	for ((avc) = anon_vma_interval_tree_iter_first(root, first, last); (avc); \
+	     (avc) = anon_vma_interval_tree_iter_next(avc, first, last))
+
+/* ---- anon_vma -------------------------------------------------------------------------------- */
+
+static inline void anon_vma_lock_write(struct anon_vma *av)
+{
+	down_write(&av->root->rwsem);
+}
+
+static inline void anon_vma_unlock_write(struct anon_vma *av)
+{
+	up_write(&av->root->rwsem);
+}
+
+static inline void anon_vma_lock_read(struct anon_vma *av)
+{
+	down_read(&av->root->rwsem);
+}
+
+static inline void anon_vma_unlock_read(struct anon_vma *av)
+{
+	up_read(&av->root->rwsem);
+}
+
+/* Sees to it that vma->anon_vma is set; mmap_lock either way. 0 or -ENOMEM. */
+int __anon_vma_prepare(struct vm_area_struct *vma);
+static inline int anon_vma_prepare(struct vm_area_struct *vma)
+{
+	if (likely(__atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE)))
+		return 0;
+	return __anon_vma_prepare(vma);
+}
+/* A neighbour's anon_vma that vma could share, so that both could merge one day; or NULL. */
+struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma);
+/* Links dst to every anon_vma of src (split, merge, move, fork). 0 or -ENOMEM, undone. */
+int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
+/* A child's VMA: the parent's anon_vmas and one of its own. 0 or -ENOMEM, undone. */
+int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma);
+/* Takes vma out of all its anon_vmas; frees those that are nobody's any more. */
+void unlink_anon_vmas(struct vm_area_struct *vma);
+/* Brackets a change of vma's pgoff or length: out of the trees, and in again. Root locked. */
+void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
+void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
+
+/* While held, an anon_vma that nobody needs any more is set aside instead of freed: a page that
+ * was looked up by its frame number may still point to it. Release frees what was set aside. */
+void anon_vma_hold(void);
+void anon_vma_release(void);
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+/* A fresh anonymous page, to be mapped at addr and nowhere else yet. Table locked. */
+void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr);
+/* One more entry names the page. Table locked. */
+void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr);
+void page_add_file_rmap(struct page *page);
+static inline void page_dup_rmap(struct page *page)
+{
+	__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED);
+}
+/* One entry fewer. Table locked; the reference goes separately. */
+void page_remove_rmap(struct page *page);
+
+static inline struct anon_vma *page_anon_vma(const struct page *page)
+{
+	return PageAnon(page) ? (void *)((uintptr_t)page->mapping & ~PAGE_MAPPING_ANON) : NULL;
+}
+
+/* Where vma would map the page, or -EFAULT if it lies outside. */
+uintptr_t vma_address(const struct page *page, const struct vm_area_struct *vma);
+/* Calls fn for every VMA that may map the page, with the address; false ends the walk. The page
+ * is locked or otherwise kept from being freed. Context: sleep. */
+void rmap_walk(struct page *page,
+	       bool (*fn)(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx),
+	       void *ctx);
+
+#endif

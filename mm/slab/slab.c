@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Magazines: arrays of free objects between the users of a cache and its slabs (Bonwick and Adams,
+ * "Magazines and Vmem").
+ *
+ * Each CPU has two for each cache, the *loaded* one and the *previous* one, which is always full
+ * or empty. Allocation pops the loaded one, freeing pushes, wherever the object came from: no
+ * lock, no atomic (mm/slab/slab_def.h). Only when both are empty, or both full, one is exchanged with
+ * the cache's *depot*, a list of full and a list of empty ones under cache->lock: so one CPU may
+ * allocate what another frees at the cost of a lock for each whole magazine. When the depot has no
+ * full one, the loaded one is filled from partial slabs; when it has enough of them, one is
+ * emptied into the slabs.
+ *
+ * Pages are asked for with no lock held (I12). Magazines are objects of a cache of their own,
+ * which has none; without memory for them a cache works object by object.
+ */
+#include "lib/bits.h"
+#include "lib/string.h"
+#include "mm/slab/slab_def.h"
+#include "mm/base/trace.h"
+#include "mm/base/vmstat.h"
+
+uint32_t kmem_hooks;
+
+/* While there are hooks no frame has a quick way to its cache, so that frees need not ask twice. */
+void kmem_hook_set(uint32_t why, bool on)
+{
+	uint32_t word = on ? __atomic_or_fetch(&kmem_hooks, why, __ATOMIC_SEQ_CST) :
+			     __atomic_and_fetch(&kmem_hooks, ~why, __ATOMIC_SEQ_CST);
+	uint32_t seen;
+
+	do { /* whoever stores last has seen the last word */
+		seen = word;
+		__atomic_store_n(&slab_quick_frames, seen ? 0 : slab_nr_frames, __ATOMIC_SEQ_CST);
+		word = __atomic_load_n(&kmem_hooks, __ATOMIC_SEQ_CST);
+	} while (word != seen);
+}
+
+/* ---- magazines; interrupts off --------------------------------------------------------------- */
+
+static void load(struct kmem_cache *c, struct kmem_cache_cpu *k, struct slab_mag *m)
+{
+	k->loaded = m;
+	k->base = m->obj;
+	k->top = m->obj + m->count;
+	k->end = m->obj + c->cap;
+}
+
+static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
+{
+	struct slab_mag *m = k->prev;
+
+	k->loaded->count = k->top - k->base;
+	k->prev = k->loaded;
+	load(c, k, m);
+}
+
+/* An empty magazine; NULL: no memory. Any context, no lock held. Nobody asked for it, so no failure
+ * is injected here and no event told. */
+static struct slab_mag *new_magazine(void)
+{
+	struct slab_mag *m = __slab_alloc(magazine_cache, GFP_NOWAIT | __GFP_NOWARN, NULL, RET_IP);
+
+	if (m) {
+		hal_unpoison(m, sizeof(*m));
+		m->count = 0;
+	}
+	return m;
+}
+
+static void free_magazine(struct slab_mag *m)
+{
+	if (m)
+		__slab_free(magazine_cache, m, RET_IP);
+}
+
+/* The CPU's first two. False: it goes on without. */
+static bool equip(struct kmem_cache *c, struct kmem_cache_cpu *k)
+{
+	struct slab_mag *a, *b;
+
+	if (!c->cap)
+		return false;
+	a = new_magazine();
+	b = a ? new_magazine() : NULL;
+	if (!b) {
+		free_magazine(a);
+		return false;
+	}
+	load(c, k, a);
+	k->prev = b;
+	return true;
+}
+
+/* cache->lock held: takes the first of a list. */
+static struct slab_mag *depot_take(struct slab_mag **list, unsigned *n)
+{
+	struct slab_mag *m = *list;
+
+	if (m) {
+		*list = m->next;
+		--*n;
+	}
+	return m;
+}
+
+static void depot_put(struct slab_mag **list, unsigned *n, struct slab_mag *m)
+{
+	m->next = *list;
+	*list = m;
+	++*n;
+}
+
+/* Puts n objects back into their slabs. */
+static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct homecoming *h)
+{
+	/* Looked at one after the other below; fetched all at once. */
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(virt_to_page(obj[i]), 1);
+	spin_lock(&c->lock);
+	slab_push(c, obj, n, h);
+	spin_unlock(&c->lock);
+}
+
+/* cache->lock held: up to n objects of partial slabs, those used last first. *broken: a slab that
+ * was given up, to be reported once the lock is free. */
+static unsigned pop_some(struct kmem_cache *c, void **obj, unsigned n, void **broken)
+{
+	unsigned got = 0;
+	bool bad = false;
+
+	while (got < n && !bad && !list_empty(&c->partial)) {
+		struct page *page = list_first_entry(&c->partial, struct page, lru);
+
+		got += slab_pop(c, page, obj + got, n - got, &bad);
+		if (unlikely(bad))
+			*broken = page_address(page);
+	}
+	return got;
+}
+
+/* Fills the empty loaded magazine: by a full one, or from partial slabs. */
+static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken)
+{
+	struct slab_mag *m;
+
+	if (k->prev->count) {
+		swap_magazines(c, k);
+		return true;
+	}
+	spin_lock(&c->lock);
+	m = depot_take(&c->mags_full, &c->nr_mags_full);
+	if (m) {
+		k->loaded->count = 0;
+		depot_put(&c->mags_empty, &c->nr_mags_empty, k->loaded);
+		load(c, k, m);
+	} else {
+		k->top += pop_some(c, k->base, c->cap, broken);
+	}
+	spin_unlock(&c->lock);
+	return k->top != k->base;
+}
+
+/* Makes room in the full loaded magazine: an empty one comes, a full one goes to the depot or,
+ * when that has enough, into the slabs. */
+static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct homecoming *h)
+{
+	struct slab_mag *m = NULL;
+	bool wanted;
+
+	if (k->prev->count) {
+		spin_lock(&c->lock);
+		wanted = c->nr_mags_full < c->depot_max;
+		if (wanted)
+			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
+		spin_unlock(&c->lock);
+		if (wanted && !m)
+			m = new_magazine();
+		if (m) {
+			spin_lock(&c->lock);
+			depot_put(&c->mags_full, &c->nr_mags_full, k->prev);
+			spin_unlock(&c->lock);
+			k->prev = m;
+		} else {
+			push_all(c, k->prev->obj, k->prev->count, h);
+			k->prev->count = 0;
+		}
+	}
+	swap_magazines(c, k);
+}
+
+/* ---- the slow halves of slab_alloc and slab_free --------------------------------------------- */
+
+/* With interrupts off: one object, if one can be had without asking for pages. */
+static void *alloc_local(struct kmem_cache *c, void **broken)
+{
+	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
+	void *obj = NULL;
+
+	if (k->loaded || equip(c, k)) {
+		if (k->top != k->base || refill(c, k, broken))
+			obj = *--k->top;
+	} else {
+		spin_lock(&c->lock);
+		pop_some(c, &obj, 1, broken);
+		spin_unlock(&c->lock);
+	}
+	if (obj)
+		k->allocs++;
+	return obj;
+}
+
+/* A new slab joins; false: no memory. The CPU may have changed when it returns. */
+static bool grow(struct kmem_cache *c, gfp_t gfp)
+{
+	struct page *page = new_slab(c, gfp);
+	irqflags_t flags;
+
+	if (!page)
+		return false;
+	spin_lock_irqsave(&c->lock, flags);
+	add_slab(c, page);
+	spin_unlock_irqrestore(&c->lock, flags);
+	return true;
+}
+
+/* obj came out of a magazine and had been written to: it is not handed out any more. */
+static void lose_object(struct kmem_cache *c, void *obj, uintptr_t ip)
+{
+	irqflags_t flags;
+
+	slab_report(c, obj, SLAB_BUG_WRITTEN, ip);
+	spin_lock_irqsave(&c->lock, flags);
+	c->nr_lost++;
+	spin_unlock_irqrestore(&c->lock, flags);
+}
+
+slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip)
+{
+	for (;;) {
+		void *obj, *broken = NULL;
+		irqflags_t flags;
+
+		if (unlikely(bad))
+			lose_object(c, bad, ip);
+		if (slab_checked(c))
+			return slab_debug_alloc(c, gfp, ip);
+		flags = hal_irq_save();
+		obj = alloc_local(c, &broken);
+		hal_irq_restore(flags);
+		if (unlikely(broken))
+			slab_report(c, broken, SLAB_BUG_FREELIST, ip);
+		if (likely(obj) && !c->hardened)
+			return obj;
+		if (likely(obj) && likely(marked_free(c, obj))) {
+			clear_mark(c, obj);
+			return obj;
+		}
+		bad = obj;
+		if (!obj && !broken && !grow(c, gfp))
+			return NULL;
+	}
+}
+
+/* The rest of an allocation whose magazine had nothing. */
+slab_noinline void *slab_alloc_miss(struct kmem_cache *c, size_t n, gfp_t gfp, void *bad,
+				    uintptr_t ip)
+{
+	void *obj = __slab_alloc(c, gfp, bad, ip);
+
+	if (obj)
+		hal_unpoison(obj, n);
+	return obj;
+}
+
+slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
+{
+	struct kmem_cache_cpu *k;
+	irqflags_t flags;
+	HOMECOMING(h);
+
+	if (slab_checked(c)) {
+		slab_debug_free(c, obj, ip);
+		return;
+	}
+	if (c->hardened) {
+		if (unlikely(marked_free(c, obj))) {
+			slab_report(c, obj, SLAB_BUG_DOUBLE_FREE, ip);
+			return;
+		}
+		set_mark(c, obj);
+	}
+	hal_poison(obj, c->size);
+	flags = hal_irq_save();
+	k = &c->cpu[hal_cpu_id()];
+	if (k->loaded || equip(c, k)) {
+		if (k->top == k->end)
+			make_room(c, k, &h);
+		*k->top++ = obj;
+	} else {
+		push_all(c, &obj, 1, &h);
+	}
+	hal_irq_restore(flags);
+	slab_settle(c, &h, ip);
+}
+
+/* ---- what is asked for from outside ---------------------------------------------------------- */
+
+slab_noinline void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp, unsigned event,
+				      uintptr_t ip)
+{
+	bool hooked = kmem_hooked();
+	void *obj, *bad = NULL;
+
+	if (hooked && !slab_pre_alloc(c, gfp))
+		return NULL;
+	obj = slab_alloc(c, &bad);
+	if (unlikely(!obj))
+		obj = __slab_alloc(c, gfp, bad, ip);
+	if (gfp & __GFP_ZERO && obj) {
+		/* All that ksize() will tell of, not only what was asked for. */
+		hal_unpoison(obj, c->object_size);
+		memset(obj, 0, c->object_size);
+		if (!slab_checked(c))
+			hal_poison(obj, c->object_size);
+	}
+	if (hooked)
+		slab_post_alloc(c, obj, n, gfp, event, ip);
+	if (obj)
+		hal_unpoison(obj, n);
+	return obj;
+}
+
+slab_noinline void slab_free_hooked(struct kmem_cache *c, void *obj, unsigned event, uintptr_t ip)
+{
+	if (!obj || !slab_good_pointer(c, obj, ip))
+		return;
+	if (kmem_hooked())
+		slab_pre_free(c, obj, event, ip);
+	if (unlikely(!slab_free(c, obj)))
+		__slab_free(c, obj, ip);
+}
+
+void *kmem_cache_alloc(struct kmem_cache *c, gfp_t gfp)
+{
+	void *obj, *bad = NULL;
+
+	if (likely(!(kmem_hook_word() | (gfp & __GFP_ZERO)))) {
+		obj = slab_alloc(c, &bad);
+		if (likely(obj)) {
+			hal_unpoison(obj, c->object_size);
+			return obj;
+		}
+		return slab_alloc_miss(c, c->object_size, gfp, bad, RET_IP);
+	}
+	return slab_alloc_hooked(c, c->object_size, gfp, QUIRE_TR_KMEM_CACHE_ALLOC, RET_IP);
+}
+
+void *kmem_cache_zalloc(struct kmem_cache *c, gfp_t gfp)
+{
+	return slab_alloc_hooked(c, c->object_size, gfp | __GFP_ZERO, QUIRE_TR_KMEM_CACHE_ALLOC,
+				 RET_IP);
+}
+
+void kmem_cache_free(struct kmem_cache *c, void *obj)
+{
+	if (unlikely(slab_quick_cache(obj) != c))
+		slab_free_hooked(c, obj, QUIRE_TR_KMEM_CACHE_FREE, RET_IP);
+	else if (unlikely(!slab_free(c, obj)))
+		__slab_free(c, obj, RET_IP);
+}
+
+/* Takes what the loaded magazine has, up to n; their marks are good. */
+static unsigned bulk_local(struct kmem_cache *c, unsigned n, void **p)
+{
+	irqflags_t flags = hal_irq_save();
+	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
+	unsigned got = 0;
+
+	while (got < n && k->top != k->base) {
+		void *obj = k->top[-1];
+
+		if (c->hardened) {
+			if (unlikely(!marked_free(c, obj)))
+				break; /* the single path reports it */
+			clear_mark(c, obj);
+		}
+		k->top--;
+		p[got++] = obj;
+	}
+	k->allocs += got;
+	hal_irq_restore(flags);
+	return got;
+}
+
+unsigned kmem_cache_alloc_bulk(struct kmem_cache *c, gfp_t gfp, unsigned n, void **p)
+{
+	unsigned got = 0;
+
+	while (got < n) {
+		unsigned more = kmem_hooked() ? 0 : bulk_local(c, n - got, p + got);
+
+		for (unsigned i = got; i < got + more; i++) {
+			hal_unpoison(p[i], c->object_size);
+			if (gfp & __GFP_ZERO)
+				memset(p[i], 0, c->object_size);
+		}
+		got += more;
+		if (got == n)
+			break;
+		p[got] = kmem_cache_alloc(c, gfp);
+		if (!p[got]) {
+			kmem_cache_free_bulk(c, got, p);
+			return 0;
+		}
+		got++;
+	}
+	return got;
+}
+
+/* Puts as many into the loaded magazine as fit and are fit. */
+static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
+{
+	irqflags_t flags = hal_irq_save();
+	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
+	unsigned done = 0;
+
+	for (; done < n && k->top != k->end; done++) {
+		void *obj = p[done];
+
+		if (unlikely(slab_quick_cache(obj) != c || (c->hardened && marked_free(c, obj))))
+			break; /* the single path knows what to say */
+		if (c->hardened)
+			set_mark(c, obj);
+		hal_poison(obj, c->size);
+		*k->top++ = obj;
+	}
+	hal_irq_restore(flags);
+	return done;
+}
+
+void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p)
+{
+	while (n) {
+		unsigned done = bulk_free_local(c, n, p);
+
+		p += done;
+		n -= done;
+		if (!n)
+			break;
+		kmem_cache_free(c, *p++);
+		n--;
+	}
+}
+
+/* ---- emptying -------------------------------------------------------------------------------- */
+
+void flush_cpu(struct kmem_cache *c, unsigned cpu)
+{
+	irqflags_t flags = hal_irq_save();
+	struct kmem_cache_cpu *k = &c->cpu[cpu];
+	struct slab_mag *loaded = k->loaded, *prev = k->prev;
+	HOMECOMING(h);
+
+	if (loaded) {
+		push_all(c, k->base, k->top - k->base, &h);
+		push_all(c, prev->obj, prev->count, &h);
+		k->top = k->base = k->end = NULL;
+		k->loaded = k->prev = NULL;
+	}
+	hal_irq_restore(flags);
+	slab_settle(c, &h, RET_IP);
+	free_magazine(loaded);
+	free_magazine(prev);
+}
+
+void flush_depot(struct kmem_cache *c)
+{
+	irqflags_t flags;
+	HOMECOMING(h);
+
+	for (;;) {
+		struct slab_mag *m;
+
+		spin_lock_irqsave(&c->lock, flags);
+		m = depot_take(&c->mags_full, &c->nr_mags_full);
+		if (m)
+			slab_push(c, m->obj, m->count, &h);
+		else
+			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
+		spin_unlock_irqrestore(&c->lock, flags);
+		if (!m)
+			break;
+		free_magazine(m);
+	}
+	slab_settle(c, &h, RET_IP);
+}

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fork and exit: copying a space, and returning all that one held.
+ *
+ * A fork copies the VMAs, and the entries of those that may hold anonymous pages; what only maps an
+ * object is left empty in the child, which will find the pages in the object again. Entries that a
+ * private VMA may write lose the right in both spaces, and only those: the next write copies.
+ * Every VMA is linked in the child before its entries are copied, so that a failure in the middle
+ * leaves an ordinary, smaller space that exit_mmap() knows how to take down.
+ */
+#include "lib/errno.h"
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include "mm/rmap/rmap.h"
+
+struct fork_copy {
+	struct vm_area_struct *dst, *src;
+	bool cow, hw_accessed;
+	uintptr_t protected_first, protected_end; /* what lost its W in the parent */
+};
+
+/* A leaf that a private VMA may write loses the right here too; the word as it was at that very
+ * moment, but for the right. */
+static pte_t protect_source(struct fork_copy *c, pte_t *src, uintptr_t addr)
+{
+	c->protected_first = min(c->protected_first, addr);
+	c->protected_end = addr + PAGE_SIZE;
+	return arch_pte_edit(hal_pte_wrprotect(src, 0), 0, PTE_BIT_W);
+}
+
+/* Copies one live entry v; both tables locked. The child's table counts it later. */
+static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v, uintptr_t addr,
+			    long rss[])
+{
+	struct page *page;
+
+	if (arch_pte_is_leaf(v) && c->cow && arch_pte_has(v, PTE_BIT_W))
+		v = protect_source(c, src, addr);
+	if (!arch_pte_has(v, PTE_BIT_SPECIAL)) {
+		page = pfn_to_page(pte_pfn(v));
+		get_page(page);
+		page_dup_rmap(page);
+		rss[mm_counter(page)]++;
+	}
+	if (c->src->vm_flags & VM_SHARED)
+		v = arch_pte_edit(v, 0, PTE_BIT_DIRTY);
+	/* The child did not touch it; but never cost it a fault to say so. */
+	if (c->hw_accessed)
+		v = arch_pte_edit(v, 0, PTE_BIT_ACCESSED);
+	set_pte(dst, v);
+}
+
+static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start, uintptr_t end,
+			  void *ctx)
+{
+	struct page *table = pt_page(src);
+	long rss[NR_MM_COUNTERS] = {0};
+	struct fork_copy *c = ctx;
+	unsigned long left = table->private, copied = 0;
+	pte_t *dst, *const first_src = src, *first_dst;
+
+	if (!left)
+		return 0;
+	first_dst = dst = pt_make(c->dst->vm_mm, start);
+	if (!dst)
+		return -ENOMEM;
+	ptl_lock_two(first_dst, first_src);
+	for (; start != end && left; start += PAGE_SIZE, dst++, src++) {
+		pte_t v = pte_get(src);
+
+		if (pte_none(v))
+			continue;
+		left--;
+		if (likely(pte_present(v))) {
+			copy_pte(c, dst, src, v, start, rss);
+			copied++;
+		}
+	}
+	count_entries(pt_page(first_dst), copied);
+	ptl_unlock_two(first_dst, first_src);
+	for (int i = 0; i < NR_MM_COUNTERS; i++)
+		if (rss[i])
+			add_mm_counter(c->dst->vm_mm, i, rss[i]);
+	return 0;
+}
+
+int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
+{
+	struct mm_struct *old = src->vm_mm;
+	struct fork_copy c = {
+		.dst = dst,
+		.src = src,
+		.cow = is_cow_mapping(src->vm_flags),
+		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
+		.protected_first = UINTPTR_MAX,
+	};
+	int err;
+
+	/* Without an anon_vma there is nothing that a refault would not find again. */
+	if (!(src->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP)) && !src->anon_vma)
+		return 0;
+	err = pt_for_each(old, src->vm_start, src->vm_end, copy_pte_range, &c);
+	/* On failure too: the parent's right to write is gone already. */
+	if (c.protected_first < c.protected_end)
+		hal_tlb_flush(&old->arch, c.protected_first, c.protected_end, 0, false);
+	return err;
+}
+
+/* ---- VMAs ------------------------------------------------------------------------------------ */
+
+/* The child joins its parent in the file's reverse map. */
+static void dup_link_file(struct vm_area_struct *vma)
+{
+	struct address_space *mapping;
+
+	if (!vma->vm_file)
+		return;
+	get_file(vma->vm_file);
+	mapping = vma->vm_file->f_mapping;
+	down_write(&mapping->i_mmap_rwsem);
+	if (vma->vm_flags & VM_SHARED)
+		__atomic_fetch_add(&mapping->i_mmap_writable, 1, __ATOMIC_RELAXED);
+	vma_interval_tree_insert(vma, &mapping->i_mmap);
+	up_write(&mapping->i_mmap_rwsem);
+}
+
+/* A copy of src for mm, not linked anywhere yet but in the reverse map; NULL: no memory. */
+static struct vm_area_struct *dup_vma(struct mm_struct *mm, struct vm_area_struct *src)
+{
+	struct vm_area_struct *vma = vm_area_dup(src);
+
+	if (!vma)
+		return NULL;
+	vma->vm_mm = mm;
+	if (vma->vm_flags & VM_WIPEONFORK) {
+		vma->anon_vma = NULL;
+	} else if (anon_vma_fork(vma, src)) {
+		vm_area_free(vma);
+		return NULL;
+	}
+	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+	dup_link_file(vma);
+	return vma;
+}
+
+/* Appends vma as the last of mm. */
+static void dup_append(struct mm_struct *mm, struct vm_area_struct *vma,
+		       struct vm_area_struct *prev)
+{
+	struct rb_node **link = &mm->mm_rb.rb_node, *parent = NULL;
+
+	if (prev) {
+		link = &prev->vm_rb.rb_right;
+		parent = &prev->vm_rb;
+	}
+	__vma_link_list(mm, vma, prev);
+	__vma_link_rb(mm, vma, link, parent);
+	mm->map_count++;
+}
+
+/* One VMA of the parent; *prev is the child's last, and becomes the new one. */
+static int dup_one(struct mm_struct *mm, struct vm_area_struct *src, struct vm_area_struct **prev)
+{
+	struct vm_area_struct *vma;
+	long charge = src->vm_flags & VM_ACCOUNT ? (long)vma_pages(src) : 0;
+	int err = 0;
+
+	if (src->vm_flags & VM_DONTCOPY) {
+		vm_stat_account(mm, src->vm_flags, -(long)vma_pages(src));
+		return 0;
+	}
+	if (os_fatal_signal_pending())
+		return -EINTR;
+	if (charge && security_vm_enough_memory_mm(src->vm_mm, charge))
+		return -ENOMEM;
+	vma = dup_vma(mm, src);
+	if (!vma) {
+		vm_unacct_memory(charge);
+		return -ENOMEM;
+	}
+	dup_append(mm, vma, *prev);
+	*prev = vma;
+	if (!(vma->vm_flags & VM_WIPEONFORK))
+		err = copy_page_range(vma, src);
+	if (vma->vm_ops && vma->vm_ops->open)
+		vma->vm_ops->open(vma);
+	return err;
+}
+
+static void dup_layout(struct mm_struct *mm, const struct mm_struct *old)
+{
+	mm->total_vm = old->total_vm;
+	mm->data_vm = old->data_vm;
+	mm->exec_vm = old->exec_vm;
+	mm->stack_vm = old->stack_vm;
+	mm->start_code = old->start_code;
+	mm->end_code = old->end_code;
+	mm->start_data = old->start_data;
+	mm->end_data = old->end_data;
+	mm->start_brk = old->start_brk;
+	mm->brk = old->brk;
+	mm->start_stack = old->start_stack;
+	mm->arg_start = old->arg_start;
+	mm->arg_end = old->arg_end;
+	mm->env_start = old->env_start;
+	mm->env_end = old->env_end;
+	mm->get_unmapped_area = old->get_unmapped_area;
+}
+
+int dup_mmap(struct mm_struct *mm, struct mm_struct *old)
+{
+	struct vm_area_struct *prev = NULL;
+	int err = 0;
+
+	down_write(&old->mmap_lock);
+	dup_layout(mm, old);
+	for (struct vm_area_struct *vma = old->mmap; vma && !err; vma = vma->vm_next)
+		err = dup_one(mm, vma, &prev);
+	mm->hiwater_rss = get_mm_rss(mm);
+	mm->hiwater_vm = mm->total_vm;
+	up_write(&old->mmap_lock);
+	return err;
+}
+
+/* ---- exit ------------------------------------------------------------------------------------ */
+
+void exit_mmap(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	struct mmu_gather tlb;
+	long accounted = 0;
+
+	down_write(&mm->mmap_lock);
+	vma = mm->mmap;
+	mm->mmap = NULL;
+	mm->mm_rb = RB_ROOT;
+	mm->vmacache = NULL;
+	tlb_gather_mmu(&tlb, mm);
+	unmap_vmas(&tlb, vma, 0, UINTPTR_MAX);
+	free_pgtables(&tlb, vma, mm_floor(mm), mm_ceiling(mm));
+	tlb_finish_mmu(&tlb);
+	while (vma) {
+		if (vma->vm_flags & VM_ACCOUNT)
+			accounted += vma_pages(vma);
+		mm->map_count--;
+		vma = remove_vma(vma);
+	}
+	vm_unacct_memory(accounted);
+	up_write(&mm->mmap_lock);
+}

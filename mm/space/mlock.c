@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Locking and populating: VM_LOCKED is a flag of VMAs, counted against RLIMIT_MEMLOCK; what makes
+ * it true is that the pages are faulted in at once and reclaim leaves such VMAs alone.
+ */
+#include "lib/errno.h"
+#include "mm/fault/memory.h"
+
+#define MLOCK_ONFAULT 0x01u
+#define MCL_CURRENT   1u
+#define MCL_FUTURE    2u
+#define MCL_ONFAULT   4u
+
+bool can_do_mlock(struct mm_struct *mm)
+{
+	return rlimit(mm, OS_RLIMIT_MEMLOCK) != 0 || os_capable(mm->owner, OS_CAP_IPC_LOCK);
+}
+
+int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len)
+{
+	if (!(flags & VM_LOCKED))
+		return 0;
+	if (mm->locked_vm + (len >> PAGE_SHIFT) > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
+	    !os_capable(mm->owner, OS_CAP_IPC_LOCK))
+		return -EAGAIN;
+	return 0;
+}
+
+/* ---- populating ------------------------------------------------------------------------------ */
+
+/* Is the page there, with the right to be written if that is asked for? *clean: but it never was. */
+static bool page_is_in(struct mm_struct *mm, uintptr_t addr, bool write, bool *clean)
+{
+	pte_t *pte = pt_find(mm, addr);
+	pte_t v = pte ? pte_get(pte) : 0;
+
+	*clean = write && !pte_desc(v).dirty;
+	return pte_present(v) && (!write || pte_write(v));
+}
+
+/* A page that stands clean where it is wanted for writing counts as written, as in 5.10: whoever
+ * asked may write it behind the entry's back. MADV_FREE had made it clean. */
+static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	struct page *table = pt_page(pte);
+
+	(void)mm;
+	(void)ctx;
+	ptl_lock(&table->ptl);
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
+		struct pte_desc d = pte_desc(pte_get(pte));
+
+		if (d.kind == PTE_LEAF && d.w && !d.dirty && !d.special)
+			page_set(pfn_to_page(d.pfn), PG_dirty);
+	}
+	ptl_unlock(&table->ptl);
+	return 0;
+}
+
+/* Faults one page in, as an access would. A write may take two steps: page of zeros, then copy. */
+static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned flags = write ? FAULT_FLAG_WRITE : 0;
+	vm_fault_t ret;
+	bool clean;
+
+	for (int tries = 0; !page_is_in(mm, addr, write, &clean); tries++) {
+		if (tries == 16) /* a writer against somebody who keeps taking the page away */
+			return -EFAULT;
+		ret = handle_mm_fault(vma, addr, flags, NULL);
+		if (ret & VM_FAULT_OOM)
+			return -ENOMEM;
+		if (ret & VM_FAULT_ERROR)
+			return -EFAULT;
+		__atomic_fetch_add(ret & VM_FAULT_MAJOR ? &mm->maj_flt : &mm->min_flt, 1,
+				   __ATOMIC_RELAXED);
+	}
+	if (clean)
+		pt_for_each(mm, addr, addr + PAGE_SIZE, mark_wanted, NULL);
+	return 0;
+}
+
+long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	/* Private writable memory takes its own pages now, so that no write faults later. */
+	bool write = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
+	long done = 0;
+
+	/* Nothing can be had of a PROT_NONE mapping, not even a lock for later. */
+	if (!vma_is_accessible(vma))
+		return -EFAULT;
+	if (vma->vm_flags & VM_LOCKONFAULT) {
+		if (write)
+			pt_for_each(vma->vm_mm, start, end, mark_wanted, NULL);
+		return (end - start) >> PAGE_SHIFT;
+	}
+	for (; start < end; start += PAGE_SIZE, done++) {
+		int err = populate_page(vma, start, write);
+
+		if (err)
+			return done ? done : err;
+		if (os_fatal_signal_pending())
+			return done ? done : -EINTR;
+		os_cond_resched();
+	}
+	return done;
+}
+
+int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore_errors)
+{
+	uintptr_t end = start + len, nstart = start;
+	long ret = 0;
+
+	while (nstart < end) {
+		struct vm_area_struct *vma;
+		uintptr_t nend;
+
+		/* Anew for every stretch: others may map and unmap in between. */
+		down_read(&mm->mmap_lock);
+		vma = find_vma_intersection(mm, nstart, end);
+		if (!vma) {
+			up_read(&mm->mmap_lock);
+			break;
+		}
+		nend = min(end, vma->vm_end);
+		nstart = max(nstart, vma->vm_start);
+		if (vma->vm_flags & (VM_IO | VM_PFNMAP)) {
+			nstart = nend;
+			up_read(&mm->mmap_lock);
+			continue;
+		}
+		ret = populate_vma_page_range(vma, nstart, nend);
+		up_read(&mm->mmap_lock);
+		if (ret < 0 && !ignore_errors)
+			return ret;
+		nstart = ret <= 0 ? nend : nstart + ((uintptr_t)ret << PAGE_SHIFT);
+	}
+	return 0;
+}
+
+/* ---- flags ----------------------------------------------------------------------------------- */
+
+/* Sets the lock flags of [start, end), inside vma, to those of newflags. */
+static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev, uintptr_t start,
+		       uintptr_t end, vm_flags_t newflags)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	vm_flags_t oldflags = vma->vm_flags;
+	bool lock = newflags & VM_LOCKED;
+	long npages = (end - start) >> PAGE_SHIFT;
+	struct vm_area_struct *merged;
+	int err = 0;
+
+	if (newflags == oldflags || (oldflags & VM_SPECIAL) || is_vm_hugetlb_page(vma) ||
+	    vma == get_gate_vma(mm)) {
+		*prev = vma;
+		return 0;
+	}
+	merged = vma_merge(mm, *prev, start, end, newflags, vma->anon_vma, vma->vm_file,
+			   linear_page_index(vma, start), vma->vm_policy, vma->vm_userfaultfd_ctx);
+	if (merged) {
+		vma = merged;
+	} else {
+		if (start != vma->vm_start)
+			err = split_vma(mm, vma, start, true);
+		if (!err && end != vma->vm_end)
+			err = split_vma(mm, vma, end, false);
+	}
+	*prev = vma;
+	if (err)
+		return err;
+	if (!lock)
+		npages = -npages;
+	else if (oldflags & VM_LOCKED)
+		npages = 0;
+	mm->locked_vm += npages;
+	/* An area that took the range in keeps what else it is (soft-dirty). */
+	vma->vm_flags = lock ? newflags : vma->vm_flags & VM_LOCKED_CLEAR_MASK;
+	return 0;
+}
+
+/* mmap_lock for writing. flags: VM_LOCKED, VM_LOCKONFAULT or 0. */
+static int apply_vma_lock_flags(struct mm_struct *mm, uintptr_t start, size_t len, vm_flags_t flags)
+{
+	struct vm_area_struct *vma, *prev;
+	uintptr_t end = start + len;
+	int err;
+
+	if (end < start)
+		return -EINVAL;
+	if (end == start)
+		return 0;
+	vma = find_vma(mm, start);
+	if (!vma || vma->vm_start > start)
+		return -ENOMEM;
+	prev = start > vma->vm_start ? vma : vma->vm_prev;
+	for (;;) {
+		err = mlock_fixup(vma, &prev, start, min(vma->vm_end, end),
+				  (vma->vm_flags & VM_LOCKED_CLEAR_MASK) | flags);
+		if (err)
+			return err;
+		start = max(start, prev->vm_end);
+		if (start >= end)
+			return 0;
+		vma = prev->vm_next;
+		if (!vma || vma->vm_start != start)
+			return -ENOMEM;
+	}
+}
+
+/* Pages of the range that are locked already. */
+static unsigned long count_mm_mlocked(struct mm_struct *mm, uintptr_t start, size_t len)
+{
+	struct vm_area_struct *vma = find_vma_intersection(mm, start, start + len);
+	unsigned long n = 0;
+
+	for (; vma && vma->vm_start < start + len; vma = vma->vm_next)
+		if (vma->vm_flags & VM_LOCKED)
+			n += (min(start + len, vma->vm_end) - max(start, vma->vm_start)) >>
+			     PAGE_SHIFT;
+	return n;
+}
+
+static int do_mlock(struct mm_struct *mm, uintptr_t start, size_t len, vm_flags_t flags)
+{
+	uint64_t limit = rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	unsigned long locked;
+	int err = -ENOMEM;
+
+	if (!can_do_mlock(mm))
+		return -EPERM;
+	len = PAGE_ALIGN(len + (start & ~PAGE_MASK));
+	start &= PAGE_MASK;
+	down_write(&mm->mmap_lock);
+	locked = (len >> PAGE_SHIFT) + mm->locked_vm;
+	if (locked > limit && !os_capable(mm->owner, OS_CAP_IPC_LOCK))
+		locked -= count_mm_mlocked(mm, start, len);
+	if (locked <= limit || os_capable(mm->owner, OS_CAP_IPC_LOCK))
+		err = apply_vma_lock_flags(mm, start, len, flags);
+	up_write(&mm->mmap_lock);
+	if (err)
+		return err;
+	err = __mm_populate(mm, start, len, false);
+	/* POSIX: what could not be faulted in counts as not mapped, or as too much at once. */
+	return err == -EFAULT ? -ENOMEM : err == -ENOMEM ? -EAGAIN : err;
+}
+
+long quire_mlock(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned flags)
+{
+	if (flags & ~MLOCK_ONFAULT)
+		return -EINVAL;
+	return do_mlock(to_mm(mm), addr, len, VM_LOCKED | (flags ? VM_LOCKONFAULT : 0));
+}
+
+long quire_munlock(struct quire_mm *qmm, uintptr_t addr, size_t len)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	int err;
+
+	len = PAGE_ALIGN(len + (addr & ~PAGE_MASK));
+	addr &= PAGE_MASK;
+	down_write(&mm->mmap_lock);
+	err = apply_vma_lock_flags(mm, addr, len, 0);
+	up_write(&mm->mmap_lock);
+	return err;
+}
+
+/* ---- the whole space ------------------------------------------------------------------------- */
+
+static void apply_mlockall_flags(struct mm_struct *mm, unsigned flags)
+{
+	vm_flags_t add = VM_LOCKED | (flags & MCL_ONFAULT ? VM_LOCKONFAULT : 0);
+	struct vm_area_struct *vma, *prev = NULL;
+
+	mm->def_flags &= VM_LOCKED_CLEAR_MASK;
+	if (flags & MCL_FUTURE)
+		mm->def_flags |= add;
+	if ((flags & MCL_FUTURE) && !(flags & MCL_CURRENT))
+		return;
+	if (!(flags & MCL_CURRENT))
+		add = 0;
+	for (vma = mm->mmap; vma; vma = prev->vm_next)
+		/* Out of memory for a split cannot be: whole VMAs are never split. */
+		(void)mlock_fixup(vma, &prev, vma->vm_start, vma->vm_end,
+				  (vma->vm_flags & VM_LOCKED_CLEAR_MASK) | add);
+}
+
+long quire_mlockall(struct quire_mm *qmm, unsigned flags)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	long ret = -ENOMEM;
+
+	if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
+		return -EINVAL;
+	if (!can_do_mlock(mm))
+		return -EPERM;
+	down_write(&mm->mmap_lock);
+	if (!(flags & MCL_CURRENT) || os_capable(mm->owner, OS_CAP_IPC_LOCK) ||
+	    mm->total_vm <= rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT) {
+		apply_mlockall_flags(mm, flags);
+		ret = 0;
+	}
+	up_write(&mm->mmap_lock);
+	if (!ret && (flags & MCL_CURRENT))
+		mm_populate(mm, mm->start, mm->task_size - mm->start);
+	return ret;
+}
+
+long quire_munlockall(struct quire_mm *qmm)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	down_write(&mm->mmap_lock);
+	apply_mlockall_flags(mm, 0);
+	up_write(&mm->mmap_lock);
+	return 0;
+}

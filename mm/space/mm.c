@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of an address space: made empty or as a fork, switched to, torn down when its last user
+ * lets go. Also what all spaces together have been promised (overcommit), and the tunables.
+ */
+#include "mm/space/mm.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/fault/fault.h"
+#include "mm/report/init.h"
+#include "mm/base/lockrank.h"
+#include "mm/fault/memory.h"
+#include "mm/base/mmzone.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/base/param.h"
+#include "mm/rmap/rmap.h"
+#include "mm/slab/slab.h"
+#include "mm/base/vmstat.h"
+
+static const struct vm_sysctl vm_sysctl_default = {
+	.overcommit_memory = OVERCOMMIT_GUESS,
+	.overcommit_ratio = 50,
+	.max_map_count = 65530,
+	.mmap_min_addr = 65536,
+	.stack_guard_gap = 256,
+	.admin_reserve_kbytes = 8192,
+	.user_reserve_kbytes = 131072,
+	.fault_around_bytes = 65536,
+};
+struct vm_sysctl vm_sysctl;
+bool mm_aslr;
+struct list_head mmlist = LIST_HEAD_INIT(mmlist);
+spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
+static struct kmem_cache *mm_cachep;
+static uint64_t random_state; /* atomic; the seed, and a step for each number taken */
+
+/* What strict overcommit keeps back: a 32nd of the memory that is free now, at most. */
+static void reserve_init(void)
+{
+	long kb = (long)(nr_free_buddy() << (PAGE_SHIFT - 10)) / 32;
+
+	vm_sysctl.admin_reserve_kbytes = min(vm_sysctl.admin_reserve_kbytes, kb);
+	vm_sysctl.user_reserve_kbytes = min(vm_sysctl.user_reserve_kbytes, kb);
+}
+
+/* The seed decides all that follows; without one it is anybody's guess. */
+static void random_init(void)
+{
+	mm_aslr = init_config.aslr;
+	random_state = boot_param_size("aslr_seed", 0);
+	if (mm_aslr && !random_state)
+		random_state = os_entropy();
+}
+
+/* splitmix64: the n-th number depends on the seed and n, whoever takes it. */
+static uint64_t random_u64(void)
+{
+	uint64_t z = __atomic_add_fetch(&random_state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+
+static void destroy_caches(void)
+{
+	kmem_cache_destroy(vm_area_cachep);
+	kmem_cache_destroy(mm_cachep);
+	vm_area_cachep = NULL;
+	mm_cachep = NULL;
+}
+
+int mm_virt_init(void)
+{
+	int err = -ENOMEM;
+
+	vm_sysctl = vm_sysctl_default;
+	/* Whatever the page size, a gap of 1 MiB and a window of 16 pages at most. */
+	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
+	reserve_init();
+	random_init();
+#ifdef QUIRE_KEEP_REPLACED
+	mmap_keeps_replaced = boot_param_bool("keep_replaced", true);
+#else
+	mmap_keeps_replaced = boot_param_bool("keep_replaced", false);
+#endif
+	INIT_LIST_HEAD(&mmlist);
+	pgtable_init();
+	fault_init();
+	mm_cachep = kmem_cache_create("mm_struct", sizeof(struct mm_struct), 64,
+				      SLAB_HWCACHE_ALIGN, NULL);
+	vm_area_cachep = kmem_cache_create("vm_area_struct", sizeof(struct vm_area_struct), 8, 0,
+					   NULL);
+	if (mm_cachep && vm_area_cachep)
+		err = rmap_init();
+	if (err)
+		destroy_caches();
+	return err;
+}
+
+void mm_virt_exit(void)
+{
+	ASSERT(list_empty(&mmlist));
+	rmap_exit();
+	destroy_caches();
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+#define MMAP_MIN_GAP (128ul << 20)
+
+/* How much lower a random stack may end: 16 GiB, or a 16th of a space smaller than that. */
+static uintptr_t stack_room(uintptr_t top)
+{
+	return min((uintptr_t)16 << 30, PAGE_ALIGN(top / 16));
+}
+
+void arch_pick_mmap_layout(struct mm_struct *mm)
+{
+	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
+	uint64_t gap = rlimit(mm, OS_RLIMIT_STACK), pad = STACK_GUARD_GAP;
+
+	if (mm_aslr) {
+		/* Linux's 28 random bits of pages, and room for a stack 16 GiB lower. */
+		rnd = (random_u64() & 0xfffffff) << PAGE_SHIFT;
+		pad += stack_room(top);
+		/* A space that small has fewer bits to give. */
+		if (rnd > top / 8)
+			rnd %= ALIGN_DOWN(top / 8, PAGE_SIZE);
+	}
+	if (gap + pad > gap)
+		gap += pad;
+	gap = min(max(gap, (uint64_t)MMAP_MIN_GAP), (uint64_t)max_gap);
+	mm->legacy_layout = vm_sysctl.legacy_va_layout;
+	mm->mmap_base = PAGE_ALIGN(top - gap - rnd);
+	if (mm->mmap_base < mm->start || mm->mmap_base > top)
+		mm->mmap_base = top;
+	mm->mmap_legacy_base = mm->start + PAGE_ALIGN(third) + (rnd <= third ? rnd : rnd % third);
+	mm->mmap_legacy_base &= PAGE_MASK;
+}
+
+bool quire_mm_random(struct quire_mm_random *r)
+{
+	*r = (struct quire_mm_random){0};
+	if (!mm_aslr)
+		return false;
+	/* The ranges of 5.10 on x86-64: 22 bits of pages, half a page's worth of lines, 32 MiB. */
+	r->stack = random_u64() % stack_room(hal_mmu_info()->user_end) & PAGE_MASK;
+	r->sp = random_u64() % 8192 & ~15ul;
+	r->brk = random_u64() % (32ul << 20) & PAGE_MASK;
+	return true;
+}
+
+/* The fields of an empty space; no tables yet. */
+static void mm_init(struct mm_struct *mm, void *owner)
+{
+	mm->mm_users = 1;
+	mm->mm_count = 1;
+	mm->owner = owner;
+	init_rwsem(&mm->mmap_lock);
+	spin_lock_init_rank(&mm->page_table_lock, "page_table_lock", RANK_PTL_UPPER);
+	mm->mm_rb = RB_ROOT;
+}
+
+static int mm_finish(struct mm_struct *mm)
+{
+	int err = pgd_alloc(mm);
+
+	if (err)
+		return err;
+	spin_lock(&mmlist_lock);
+	list_add_tail(&mm->mmlist, &mmlist);
+	spin_unlock(&mmlist_lock);
+	return 0;
+}
+
+struct mm_struct *mm_alloc(const struct quire_mm_params *p)
+{
+	struct mm_struct *mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
+
+	if (!mm)
+		return NULL;
+	mm_init(mm, p->owner);
+	mm->user = !p->supervisor;
+	mm->start = p->start;
+	mm->task_size = p->end ? p->end : hal_mmu_info()->user_end;
+	mm->stack_top = p->stack_top ? p->stack_top : mm->task_size;
+	arch_pick_mmap_layout(mm);
+	if (mm_finish(mm)) {
+		kmem_cache_free(mm_cachep, mm);
+		return NULL;
+	}
+	return mm;
+}
+
+void mmget(struct mm_struct *mm)
+{
+	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
+}
+
+void mmput(struct mm_struct *mm)
+{
+	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
+		return;
+	exit_mmap(mm);
+	spin_lock(&mmlist_lock);
+	list_del(&mm->mmlist);
+	spin_unlock(&mmlist_lock);
+	mmdrop(mm);
+}
+
+void mmgrab(struct mm_struct *mm)
+{
+	__atomic_fetch_add(&mm->mm_count, 1, __ATOMIC_RELAXED);
+}
+
+void mmdrop(struct mm_struct *mm)
+{
+	if (__atomic_sub_fetch(&mm->mm_count, 1, __ATOMIC_ACQ_REL))
+		return;
+	pgd_free(mm);
+	ASSERT(mm->map_count == 0);
+	for (int i = 0; i < NR_MM_COUNTERS; i++)
+		ASSERT_I("I28", mm->rss[i] == 0);
+	ASSERT_I("I29", mm->pgtables_bytes == 0);
+	kmem_cache_free(mm_cachep, mm);
+}
+
+/* An empty space like old, for its fork. */
+static struct mm_struct *mm_dup_empty(struct mm_struct *old, void *owner)
+{
+	struct mm_struct *mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
+
+	if (!mm)
+		return NULL;
+	mm_init(mm, owner);
+	mm->user = old->user;
+	mm->start = old->start;
+	mm->task_size = old->task_size;
+	mm->stack_top = old->stack_top;
+	mm->mmap_base = old->mmap_base;
+	mm->mmap_legacy_base = old->mmap_legacy_base;
+	mm->legacy_layout = old->legacy_layout;
+	if (mm_finish(mm)) {
+		kmem_cache_free(mm_cachep, mm);
+		return NULL;
+	}
+	return mm;
+}
+
+struct quire_mm *quire_mm_create(const struct quire_mm_params *p)
+{
+	return from_mm(mm_alloc(p));
+}
+
+int quire_mm_fork(struct quire_mm *parent, void *owner, struct quire_mm **child)
+{
+	struct mm_struct *old = to_mm(parent), *mm = mm_dup_empty(old, owner);
+	int err;
+
+	*child = NULL;
+	if (!mm)
+		return -ENOMEM;
+	err = dup_mmap(mm, old);
+	if (err) {
+		mmput(mm);
+		return err;
+	}
+	*child = from_mm(mm);
+	return 0;
+}
+
+void quire_mm_get(struct quire_mm *mm)
+{
+	mmget(to_mm(mm));
+}
+
+void quire_mm_put(struct quire_mm *mm)
+{
+	mmput(to_mm(mm));
+}
+
+void quire_mm_set_owner(struct quire_mm *mm, void *owner)
+{
+	to_mm(mm)->owner = owner;
+}
+
+void quire_mm_switch(struct quire_mm *mm)
+{
+	hal_space_switch(mm ? &to_mm(mm)->arch : NULL);
+}
+
+void quire_mm_set_layout(struct quire_mm *qmm, const struct quire_mm_layout *l)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	down_write(&mm->mmap_lock);
+	mm->start_code = l->start_code;
+	mm->end_code = l->end_code;
+	mm->start_data = l->start_data;
+	mm->end_data = l->end_data;
+	mm->start_brk = l->start_brk;
+	mm->brk = l->brk;
+	mm->start_stack = l->start_stack;
+	mm->arg_start = l->arg_start;
+	mm->arg_end = l->arg_end;
+	mm->env_start = l->env_start;
+	mm->env_end = l->env_end;
+	up_write(&mm->mmap_lock);
+}
+
+void quire_mm_get_layout(struct quire_mm *qmm, struct quire_mm_layout *l)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	down_read(&mm->mmap_lock);
+	*l = (struct quire_mm_layout){
+		.start_code = mm->start_code,
+		.end_code = mm->end_code,
+		.start_data = mm->start_data,
+		.end_data = mm->end_data,
+		.start_brk = mm->start_brk,
+		.brk = mm->brk,
+		.start_stack = mm->start_stack,
+		.arg_start = mm->arg_start,
+		.arg_end = mm->arg_end,
+		.env_start = mm->env_start,
+		.env_end = mm->env_end,
+	};
+	up_read(&mm->mmap_lock);
+}
+
+void quire_mm_faults(struct quire_mm *qmm, uint64_t *minor, uint64_t *major)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	*minor = __atomic_load_n(&mm->min_flt, __ATOMIC_RELAXED);
+	*major = __atomic_load_n(&mm->maj_flt, __ATOMIC_RELAXED);
+}
+
+long quire_membarrier_pagetables(struct quire_mm *qmm)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	hal_tlb_flush(&mm->arch, mm->start, mm->task_size, 0, true);
+	return 0;
+}
+
+/* ---- commitment ------------------------------------------------------------------------------ */
+
+long vm_memory_committed(void)
+{
+	return node_page_state(NR_COMMITTED);
+}
+
+void vm_acct_memory(long pages)
+{
+	mod_node_page_state(NR_COMMITTED, pages);
+}
+
+void vm_unacct_memory(long pages)
+{
+	mod_node_page_state(NR_COMMITTED, -pages);
+}
+
+unsigned long vm_commit_limit(void)
+{
+	if (vm_sysctl.overcommit_kbytes)
+		return vm_sysctl.overcommit_kbytes >> (PAGE_SHIFT - 10);
+	return totalram_pages() * vm_sysctl.overcommit_ratio / 100;
+}
+
+/* Mode 2: would the promise that was just counted still fit? */
+static bool commit_fits(struct mm_struct *mm)
+{
+	long allowed = vm_commit_limit();
+
+	if (!os_capable(mm->owner, OS_CAP_SYS_ADMIN))
+		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
+	allowed -= min((long)(mm->total_vm / 32),
+		       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
+	return vm_memory_committed() < allowed;
+}
+
+int security_vm_enough_memory_mm(struct mm_struct *mm, long pages)
+{
+	mod_node_page_state(NR_COMMITTED, pages);
+	if (vm_sysctl.overcommit_memory == OVERCOMMIT_ALWAYS)
+		return 0;
+	if (vm_sysctl.overcommit_memory == OVERCOMMIT_GUESS) {
+		if (pages <= (long)totalram_pages())
+			return 0;
+	} else if (commit_fits(mm)) {
+		return 0;
+	}
+	vm_unacct_memory(pages);
+	return -ENOMEM;
+}
+
+int security_mmap_addr(struct mm_struct *mm, uintptr_t addr)
+{
+	if (addr < (uintptr_t)vm_sysctl.mmap_min_addr && !os_capable(mm->owner, OS_CAP_SYS_RAWIO))
+		return -EPERM;
+	return 0;
+}

@@ -1,0 +1,413 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mremap: grow, shrink or move a mapping. A move copies the VMA and carries the entries over; no
+ * page is copied, and a page's key in the reverse map (its offset) stays what it was.
+ */
+#include "lib/errno.h"
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include "mm/rmap/rmap.h"
+
+#define MREMAP_MAYMOVE	 1u
+#define MREMAP_FIXED	 2u
+#define MREMAP_DONTUNMAP 4u
+
+/* ---- carrying entries ------------------------------------------------------------------------ */
+
+/* Walkers of the reverse map must not find the page at neither of its addresses. */
+static void take_rmap_locks(struct vm_area_struct *vma)
+{
+	if (vma->vm_file)
+		down_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
+	if (vma->anon_vma)
+		anon_vma_lock_write(vma->anon_vma);
+}
+
+static void drop_rmap_locks(struct vm_area_struct *vma)
+{
+	if (vma->anon_vma)
+		anon_vma_unlock_write(vma->anon_vma);
+	if (vma->vm_file)
+		up_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
+}
+
+/* Moves the entries of one stretch that lies in a single table at either end. */
+static void move_ptes(struct mm_struct *mm, pte_t *from, uintptr_t old, pte_t *to, uintptr_t new_,
+		      size_t len)
+{
+	pte_t *const first_from = from, *const first_to = to;
+	uintptr_t end = old + len, flush_first = UINTPTR_MAX, flush_end = 0;
+	struct page *old_table = pt_page(from), *new_table = pt_page(to);
+	unsigned long moved = 0;
+
+	ptl_lock_two(first_to, first_from);
+	for (; old != end && moved < old_table->private;
+	     old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
+		pte_t v = pte_get(from);
+
+		if (pte_none(v))
+			continue;
+		v = hal_pte_xchg(from, 0);
+		moved++;
+		set_pte(to, arch_pte_edit(v, PTE_BIT_SOFT_DIRTY, 0));
+		if (likely(arch_pte_is_leaf(v))) {
+			flush_first = min(flush_first, old);
+			flush_end = old + PAGE_SIZE;
+			hal_pt_published(&mm->arch, new_);
+		}
+	}
+	/* Every entry of the new place was empty: it was unmapped, or never mapped. */
+	count_entries(old_table, -(long)moved);
+	count_entries(new_table, (long)moved);
+	/* Before anybody can lock the old table and find the page gone from there. */
+	if (flush_first < flush_end)
+		hal_tlb_flush(&mm->arch, flush_first, flush_end, 0, false);
+	ptl_unlock_two(first_to, first_from);
+}
+
+size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old, struct vm_area_struct *new_vma,
+			uintptr_t new_addr, size_t len, bool need_rmap_locks)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	size_t done = 0, part;
+
+	for (; done < len; done += part, old += part, new_addr += part) {
+		pte_t *from = pt_find(mm, old), *to;
+
+		part = min(len - done, PMD_SPAN - (old & (PMD_SPAN - 1)));
+		if (!from || !pt_page(from)->private)
+			continue;
+		part = min(part, PMD_SPAN - (new_addr & (PMD_SPAN - 1)));
+		to = pt_make(mm, new_addr);
+		if (!to)
+			break;
+		if (need_rmap_locks)
+			take_rmap_locks(vma);
+		move_ptes(mm, from, old, to, new_addr, part);
+		if (need_rmap_locks)
+			drop_rmap_locks(vma);
+		os_cond_resched();
+	}
+	return done;
+}
+
+/* ---- moving a VMA ---------------------------------------------------------------------------- */
+
+struct move {
+	struct mm_struct *mm;
+	uintptr_t old, new_;
+	size_t old_len, new_len;
+	unsigned flags;
+	size_t locked; /* bytes to be populated at the new place */
+};
+
+/* Locked pages, from the VMAs themselves. */
+static unsigned long recount_locked(struct mm_struct *mm)
+{
+	unsigned long n = 0;
+
+	for (struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next)
+		if (vma->vm_flags & VM_LOCKED)
+			n += vma_pages(vma);
+	return n;
+}
+
+/*
+ * MREMAP_DONTUNMAP: the old VMA stays, empty and not locked, also where only a part of it moved.
+ * What then is locked no more stays counted (as in 5.10): munlock() does not find it. As there, too,
+ * the area behind one out of whose middle pages went becomes accounted, as if there had been a split.
+ */
+static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma,
+			  bool accounted)
+{
+	bool locked = vma->vm_flags & VM_LOCKED, inside;
+	struct vm_area_struct *next = vma->vm_next;
+
+	inside = m->old > vma->vm_start && m->old + m->old_len < vma->vm_end;
+	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+	if (accounted && inside && new_vma != vma && next && !(next->vm_flags & VM_ACCOUNT)) {
+		next->vm_flags |= VM_ACCOUNT;
+		vm_unacct_memory(-(long)vma_pages(next));
+	}
+	if (locked)
+		m->mm->locked_stale = m->mm->locked_vm - recount_locked(m->mm);
+}
+
+/* Unmaps the old range. accounted: its promise of memory went to the new place. */
+static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool accounted)
+{
+	uintptr_t start = vma->vm_start, end = vma->vm_end, old_end = m->old + m->old_len;
+	struct vm_area_struct *v;
+	bool failed;
+
+	if (accounted)
+		vma->vm_flags &= ~VM_ACCOUNT;
+	failed = do_munmap(m->mm, m->old, m->old_len) != 0;
+	if (!accounted)
+		return;
+	/* A split failed: all of it stays mapped, and promised a second time. */
+	if (failed)
+		vm_unacct_memory(-(long)(m->old_len >> PAGE_SHIFT));
+	/* What is left of the source keeps its own part of the promise. */
+	for (v = find_vma(m->mm, start); v && v->vm_start < end; v = v->vm_next)
+		if (failed || v->vm_end <= m->old || v->vm_start >= old_end)
+			v->vm_flags |= VM_ACCOUNT;
+}
+
+static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
+{
+	struct mm_struct *mm = m->mm;
+	unsigned long pgoff = linear_page_index(vma, m->old), hiwater;
+	bool dontunmap = m->flags & MREMAP_DONTUNMAP, locks;
+	struct vm_area_struct *new_vma;
+	vm_flags_t flags = vma->vm_flags;
+	uintptr_t ret = m->new_;
+	size_t moved;
+
+	/* A move may split the source twice and add one. */
+	if (mm->map_count >= vm_sysctl.max_map_count - 3)
+		return -ENOMEM;
+	if (dontunmap && (flags & VM_ACCOUNT) &&
+	    security_vm_enough_memory_mm(mm, m->new_len >> PAGE_SHIFT))
+		return -ENOMEM;
+	new_vma = copy_vma(&vma, m->new_, m->new_len, pgoff, &locks);
+	if (!new_vma) {
+		if (dontunmap && (flags & VM_ACCOUNT))
+			vm_unacct_memory(m->new_len >> PAGE_SHIFT);
+		return -ENOMEM;
+	}
+	moved = move_page_tables(vma, m->old, new_vma, m->new_, m->old_len, locks);
+	if (moved < m->old_len) {
+		/* Out of tables: carry back what went, then unmap the new place instead. */
+		move_page_tables(new_vma, m->new_, vma, m->old, moved, true);
+		vma = new_vma;
+		m->old_len = m->new_len;
+		m->old = m->new_;
+		ret = -ENOMEM;
+		if (dontunmap && (flags & VM_ACCOUNT))
+			vm_unacct_memory(m->new_len >> PAGE_SHIFT);
+		dontunmap = false;
+	}
+	hiwater = mm->hiwater_vm;
+	vm_stat_account(mm, new_vma->vm_flags, m->new_len >> PAGE_SHIFT);
+	if (dontunmap) {
+		move_keep_old(m, vma, new_vma, flags & VM_ACCOUNT);
+		return ret;
+	}
+	move_unmap_old(m, vma, flags & VM_ACCOUNT);
+	if (flags & VM_LOCKED) {
+		mm->locked_vm += m->new_len >> PAGE_SHIFT;
+		m->locked = m->new_len;
+	}
+	/* Both were mapped for a moment only. */
+	mm->hiwater_vm = hiwater;
+	return ret;
+}
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+/* The VMA to resize, if that is allowed; *charged: pages newly promised. NULL: *err tells. */
+static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charged, int *err)
+{
+	struct vm_area_struct *vma = find_vma(m->mm, m->old);
+	struct mm_struct *mm = m->mm;
+	unsigned long grow;
+
+	*charged = 0;
+	*err = -EFAULT;
+	if (!vma || vma->vm_start > m->old)
+		return NULL;
+	*err = -EINVAL;
+	/* A copy of private memory by old_len 0 would be two VMAs over one set of pages. */
+	if (!m->old_len && !(vma->vm_flags & (VM_SHARED | VM_MAYSHARE)))
+		return NULL;
+	if ((m->flags & MREMAP_DONTUNMAP) && !vma_is_anonymous(vma))
+		return NULL;
+	*err = -EFAULT;
+	if (m->old_len > vma->vm_end - m->old)
+		return NULL;
+	if (m->new_len == m->old_len)
+		return vma;
+	if (vma->vm_flags & (VM_DONTEXPAND | VM_PFNMAP))
+		return NULL;
+	*err = -EAGAIN;
+	grow = (m->new_len - m->old_len) >> PAGE_SHIFT;
+	if (mlock_future_check(mm, vma->vm_flags, m->new_len - m->old_len))
+		return NULL;
+	*err = -ENOMEM;
+	if (!may_expand_vm(mm, vma->vm_flags, grow))
+		return NULL;
+	if (vma->vm_flags & VM_ACCOUNT) {
+		if (security_vm_enough_memory_mm(mm, grow))
+			return NULL;
+		*charged = grow;
+	}
+	*err = 0;
+	return vma;
+}
+
+static uintptr_t mremap_to(struct move *m)
+{
+	struct mm_struct *mm = m->mm;
+	struct vm_area_struct *vma;
+	unsigned long map_flags = 0, charged;
+	uintptr_t ret;
+	int err;
+
+	if ((m->new_ & ~PAGE_MASK) || m->new_len > mm->task_size ||
+	    m->new_ > mm->task_size - m->new_len)
+		return -EINVAL;
+	/* [old, old + old_len) and [new, new + new_len) must be apart. */
+	if (m->old + m->old_len > m->new_ && m->new_ + m->new_len > m->old)
+		return -EINVAL;
+	/* Both ends may be split, and the new VMA is one more: leave room for it all. */
+	if (mm->map_count + 2 >= vm_sysctl.max_map_count - 3)
+		return -ENOMEM;
+	if (m->flags & MREMAP_FIXED) {
+		/* Whether the place may be mapped at all is asked after it was cleared. */
+		err = do_munmap(mm, m->new_, m->new_len);
+		if (err)
+			return err;
+	}
+	if (m->old_len >= m->new_len) {
+		err = m->old_len == m->new_len
+			      ? 0
+			      : do_munmap(mm, m->old + m->new_len, m->old_len - m->new_len);
+		if (err)
+			return err;
+		m->old_len = m->new_len;
+	}
+	vma = vma_to_resize(m, &charged, &err);
+	if (!vma)
+		return err;
+	if ((m->flags & MREMAP_DONTUNMAP) &&
+	    !may_expand_vm(mm, vma->vm_flags, m->old_len >> PAGE_SHIFT)) {
+		vm_unacct_memory(charged);
+		return -ENOMEM;
+	}
+	if (m->flags & MREMAP_FIXED)
+		map_flags |= MAP_FIXED;
+	if (vma->vm_flags & VM_MAYSHARE)
+		map_flags |= MAP_SHARED;
+	ret = get_unmapped_area(mm, vma->vm_file, m->new_, m->new_len,
+				linear_page_index(vma, m->old), map_flags);
+	if (!IS_ERR_VALUE(ret)) {
+		if (!(m->flags & MREMAP_FIXED))
+			m->new_ = ret;
+		ret = move_vma(m, vma);
+	}
+	if (IS_ERR_VALUE(ret))
+		vm_unacct_memory(charged);
+	return ret;
+}
+
+/* Is what follows the VMA free, and within the space, for delta more bytes? */
+static bool vma_expandable(struct vm_area_struct *vma, size_t delta)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	uintptr_t end = vma->vm_end + delta;
+
+	if (end < vma->vm_end || end > mm->task_size)
+		return false;
+	if (vma->vm_next && vma->vm_next->vm_start < end)
+		return false;
+	return !IS_ERR_VALUE(get_unmapped_area(mm, NULL, vma->vm_start, end - vma->vm_start, 0,
+					       MAP_FIXED));
+}
+
+/* Grows in place if the range ends with its VMA and what follows is free. False: not possible. */
+static bool mremap_in_place(struct move *m, struct vm_area_struct *vma, int *err)
+{
+	struct mm_struct *mm = m->mm;
+	unsigned long grow = (m->new_len - m->old_len) >> PAGE_SHIFT;
+
+	*err = 0;
+	if (m->old_len != vma->vm_end - m->old ||
+	    !vma_expandable(vma, m->new_len - m->old_len))
+		return false;
+	*err = vma_adjust(vma, vma->vm_start, m->old + m->new_len, vma->vm_pgoff, NULL);
+	if (*err)
+		return true;
+	vm_stat_account(mm, vma->vm_flags, grow);
+	if (vma->vm_flags & VM_LOCKED) {
+		mm->locked_vm += grow;
+		m->locked = m->new_len;
+	}
+	return true;
+}
+
+/* Neither FIXED nor DONTUNMAP. */
+static uintptr_t mremap_grow(struct move *m)
+{
+	struct mm_struct *mm = m->mm;
+	struct vm_area_struct *vma;
+	unsigned long charged;
+	uintptr_t ret;
+	int err;
+
+	vma = vma_to_resize(m, &charged, &err);
+	if (!vma)
+		return err;
+	if (mremap_in_place(m, vma, &err)) {
+		if (err)
+			vm_unacct_memory(charged);
+		return err ? (uintptr_t)err : m->old;
+	}
+	ret = -ENOMEM;
+	if (m->flags & MREMAP_MAYMOVE) {
+		ret = get_unmapped_area(mm, vma->vm_file, 0, m->new_len,
+					linear_page_index(vma, m->old),
+					vma->vm_flags & VM_MAYSHARE ? MAP_SHARED : 0);
+		if (!IS_ERR_VALUE(ret)) {
+			m->new_ = ret;
+			ret = move_vma(m, vma);
+		}
+	}
+	if (IS_ERR_VALUE(ret))
+		vm_unacct_memory(charged);
+	return ret;
+}
+
+/* mmap_lock for writing; lengths are whole pages. */
+static uintptr_t mremap_locked(struct move *m)
+{
+	int err;
+
+	if (m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
+		return mremap_to(m);
+	if (m->old_len >= m->new_len) {
+		err = m->old_len == m->new_len
+			      ? 0
+			      : do_munmap(m->mm, m->old + m->new_len, m->old_len - m->new_len);
+		return err ? (uintptr_t)err : m->old;
+	}
+	return mremap_grow(m);
+}
+
+long quire_mremap(struct quire_mm *qmm, uintptr_t addr, size_t old_len, size_t new_len,
+		  unsigned long flags, uintptr_t new_addr)
+{
+	struct move m = {.mm = to_mm(qmm), .old = addr, .new_ = new_addr, .flags = flags};
+	size_t grew_from;
+	uintptr_t ret;
+
+	if (flags & ~(unsigned long)(MREMAP_FIXED | MREMAP_MAYMOVE | MREMAP_DONTUNMAP))
+		return -EINVAL;
+	if ((flags & MREMAP_FIXED) && !(flags & MREMAP_MAYMOVE))
+		return -EINVAL;
+	/* Compared before rounding, as up to 6.16 (MR15). */
+	if ((flags & MREMAP_DONTUNMAP) && (!(flags & MREMAP_MAYMOVE) || old_len != new_len))
+		return -EINVAL;
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	m.old_len = grew_from = PAGE_ALIGN(old_len);
+	m.new_len = PAGE_ALIGN(new_len);
+	if (!m.new_len)
+		return -EINVAL;
+	down_write(&m.mm->mmap_lock);
+	ret = mremap_locked(&m);
+	up_write(&m.mm->mmap_lock);
+	if (!IS_ERR_VALUE(ret) && m.locked > grew_from)
+		mm_populate(m.mm, ret + grew_from, m.new_len - grew_from);
+	return ret;
+}

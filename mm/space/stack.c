@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stacks that grow: a VMA with VM_GROWSDOWN reaches down to a faulting address, as far as the stack
+ * limit and the guard gap below it allow. Happens under mmap_lock for reading, so page_table_lock
+ * keeps two growths apart, and vm_start is the only field of the VMA that moves so.
+ */
+#include "lib/errno.h"
+#include "mm/fault/memory.h"
+#include "mm/rmap/rmap.h"
+
+/* May the VMA become size bytes, grow pages more than now? 0 or -ENOMEM. */
+static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned long grow)
+{
+	struct mm_struct *mm = vma->vm_mm;
+
+	if (!may_expand_vm(mm, vma->vm_flags, grow))
+		return -ENOMEM;
+	if (size > rlimit(mm, OS_RLIMIT_STACK))
+		return -ENOMEM;
+	if ((vma->vm_flags & VM_LOCKED) && !os_capable(mm->owner, OS_CAP_IPC_LOCK) &&
+	    mm->locked_vm + grow > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+		return -ENOMEM;
+	if (security_vm_enough_memory_mm(mm, grow))
+		return -ENOMEM;
+	/* 5.10 asks of every growth, and charges also a stack that never was accounted: it leaks. */
+	if (!(vma->vm_flags & VM_ACCOUNT))
+		vm_unacct_memory((long)grow);
+	return 0;
+}
+
+/* Anybody's accessible memory keeps its distance, unless it is a stack itself (GD05). */
+static bool guard_gap_kept(const struct vm_area_struct *vma, uintptr_t addr)
+{
+	const struct vm_area_struct *prev = vma->vm_prev;
+
+	if (!prev || (prev->vm_flags & VM_GROWSDOWN) || !vma_is_accessible(prev))
+		return true;
+	return addr - prev->vm_end >= STACK_GUARD_GAP;
+}
+
+static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long grow;
+	int err = 0;
+
+	addr &= PAGE_MASK;
+	if (addr < lowest_mmap_addr())
+		return -EPERM;
+	if (!guard_gap_kept(vma, addr))
+		return -ENOMEM;
+	if (anon_vma_prepare(vma))
+		return -ENOMEM;
+	/* The anon_vma's tree is keyed by the range that changes. */
+	anon_vma_lock_write(vma->anon_vma);
+	if (addr < vma->vm_start) {
+		grow = (vma->vm_start - addr) >> PAGE_SHIFT;
+		err = grow <= vma->vm_pgoff ? acct_stack_growth(vma, vma->vm_end - addr, grow)
+					    : -ENOMEM;
+		if (!err) {
+			spin_lock(&mm->page_table_lock);
+			if (vma->vm_flags & VM_LOCKED)
+				mm->locked_vm += grow;
+			vm_stat_account(mm, vma->vm_flags, grow);
+			anon_vma_interval_tree_pre_update_vma(vma);
+			vma->vm_start = addr;
+			vma->vm_pgoff -= grow;
+			anon_vma_interval_tree_post_update_vma(vma);
+			vma_gap_update(vma);
+			spin_unlock(&mm->page_table_lock);
+			perf_event_mmap(vma);
+		}
+	}
+	anon_vma_unlock_write(vma->anon_vma);
+	return err;
+}
+
+int expand_stack(struct vm_area_struct *vma, uintptr_t addr)
+{
+	return expand_downwards(vma, addr);
+}
+
+struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr)
+{
+	struct vm_area_struct *vma = find_vma(mm, addr);
+	uintptr_t start;
+
+	if (!vma || vma->vm_start <= addr)
+		return vma;
+	if (!(vma->vm_flags & VM_GROWSDOWN))
+		return NULL;
+	start = vma->vm_start;
+	if (expand_stack(vma, addr))
+		return NULL;
+	if (vma->vm_flags & VM_LOCKED)
+		populate_vma_page_range(vma, vma->vm_start, start);
+	return vma;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Emptying entries and freeing tables: munmap, exit, truncation, MADV_DONTNEED. Everything goes
+ * through one gather: entries first, then tables, then one flush, then the frames. The walk visits
+ * only tables that exist and leaves one as soon as nothing in it is alive, so its cost follows the
+ * pages that are mapped and not the range.
+ */
+#include "mm/object/filemap.h"
+#include "mm/fault/memory.h"
+#include "mm/rmap/rmap.h"
+
+struct zap {
+	struct mmu_gather *tlb;
+	const struct vm_area_struct *vma;
+	struct page *table;		     /* that is being emptied */
+	const struct address_space *mapping; /* not NULL: only this file's own pages */
+};
+
+static bool zap_skips(const struct zap *z, const struct page *page)
+{
+	return z->mapping && page && page->mapping != z->mapping;
+}
+
+/* A page on the move: its reference and its mapping are gone already, its place in the counters is
+ * not. Whoever moves it finds the entry empty. */
+static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
+{
+	struct pte_desc d = pte_desc(v);
+
+	if (d.kind == PTE_MIGRATION) {
+		if (zap_skips(z, pfn_to_page(d.pfn)))
+			return;
+		rss[mm_counter(pfn_to_page(d.pfn))]--;
+	}
+	ptep_get_and_clear(z->vma->vm_mm, pte);
+}
+
+/* Empties one entry. Table locked. Returns true when the gather is full. */
+static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
+{
+	pte_t v = pte_get(pte);
+	struct page *page;
+
+	if (unlikely(!pte_present(v))) {
+		zap_migration(z, pte, v, rss);
+		return false;
+	}
+	page = vm_normal_page(z->vma, v);
+	if (zap_skips(z, page))
+		return false;
+	v = hal_pte_xchg(pte, 0);
+	count_entries(z->table, -1);
+	if (likely(arch_pte_is_leaf(v)))
+		tlb_note(z->tlb, addr, addr + PAGE_SIZE);
+	if (!page)
+		return false;
+	rss[mm_counter(page)]--;
+	if (!PageAnon(page) && arch_pte_has(v, PTE_BIT_DIRTY))
+		set_page_dirty(page);
+	page_remove_rmap(page);
+	return tlb_remove_page(z->tlb, page);
+}
+
+static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	struct page *table = pt_page(pte);
+	long rss[NR_MM_COUNTERS] = {0};
+	struct zap *z = ctx;
+	bool full = false;
+
+	z->table = table;
+	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
+		ptl_lock(&table->ptl);
+		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++)
+			if (!pte_none(pte_get(pte)))
+				full = zap_pte(z, pte, start, rss);
+		ptl_unlock(&table->ptl);
+		if (full)
+			tlb_flush_mmu(z->tlb);
+		full = false;
+	}
+	for (int i = 0; i < NR_MM_COUNTERS; i++)
+		if (rss[i])
+			add_mm_counter(mm, i, rss[i]);
+	return 0;
+}
+
+void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t start,
+		      uintptr_t end, const struct address_space *mapping)
+{
+	struct zap z = {.tlb = tlb, .vma = vma, .mapping = mapping};
+
+	pt_for_each(vma->vm_mm, start, end, zap_pte_range, &z);
+}
+
+void unmap_vmas(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	for (; vma && vma->vm_start < end; vma = vma->vm_next)
+		unmap_page_range(tlb, vma, max(start, vma->vm_start), min(end, vma->vm_end), NULL);
+}
+
+/* From now on no reverse map leads to the VMA, so nobody but us looks at its tables. */
+static void hide_from_rmap(struct vm_area_struct *vma)
+{
+	unlink_anon_vmas(vma);
+	unlink_file_vma(vma);
+}
+
+void free_pgtables(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t floor,
+		   uintptr_t ceiling)
+{
+	while (vma) {
+		struct vm_area_struct *next = vma->vm_next;
+		uintptr_t start = vma->vm_start;
+
+		hide_from_rmap(vma);
+		/* Neighbours that share a table go in one call. */
+		while (next && next->vm_start <= vma->vm_end + PMD_SPAN) {
+			vma = next;
+			next = vma->vm_next;
+			hide_from_rmap(vma);
+		}
+		free_pgd_range(tlb, start, vma->vm_end, floor, next ? next->vm_start : ceiling);
+		vma = next;
+	}
+}
+
+void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, mm);
+	update_hiwater_rss(mm);
+	unmap_vmas(&tlb, vma, start, start + size);
+	tlb_finish_mmu(&tlb);
+}
+
+/* ---- a file's pages, everywhere -------------------------------------------------------------- */
+
+/* The part of vma that maps page offsets [first, last] goes. i_mmap_rwsem held. */
+static void unmap_mapping_vma(struct vm_area_struct *vma, unsigned long first, unsigned long last,
+			      const struct address_space *only)
+{
+	unsigned long from = max(first, vma->vm_pgoff);
+	unsigned long to = min(last, vma->vm_pgoff + vma_pages(vma) - 1);
+	uintptr_t start = vma->vm_start + ((from - vma->vm_pgoff) << PAGE_SHIFT);
+	uintptr_t end = vma->vm_start + ((to - vma->vm_pgoff + 1) << PAGE_SHIFT);
+	struct mmu_gather tlb;
+
+	tlb_gather_mmu(&tlb, vma->vm_mm);
+	update_hiwater_rss(vma->vm_mm);
+	unmap_page_range(&tlb, vma, start, end, only);
+	tlb_finish_mmu(&tlb);
+}
+
+void unmap_mapping_range(struct address_space *m, uint64_t start, uint64_t len, bool even_cows)
+{
+	unsigned long first = (start + PAGE_SIZE - 1) >> PAGE_SHIFT, last = ~0ul;
+	struct vm_area_struct *vma;
+
+	/* Whole pages only; what is left of a partial one is the caller's to clear. */
+	if (len && start + len > start)
+		last = (start + len + PAGE_SIZE - 1) >> PAGE_SHIFT;
+	if (last != ~0ul && last-- <= first)
+		return;
+	down_write(&m->i_mmap_rwsem);
+	vma_interval_tree_foreach(vma, &m->i_mmap, first, last)
+		unmap_mapping_vma(vma, first, last, even_cows ? NULL : m);
+	up_write(&m->i_mmap_rwsem);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * VMAs: finding, linking, splitting and merging them, and the memory system calls. A VMA is a
+ * stretch of one space with one object, one set of rights and one set of flags behind it.
+ *
+ * Locks: mmap_lock for reading to look, for writing to change; stack growth alone changes vm_start
+ * under the read lock, together with page_table_lock.
+ */
+#ifndef MM_VMA_H
+#define MM_VMA_H
+
+#include "mm/space/mm.h"
+
+#define PROT_READ      0x1
+#define PROT_WRITE     0x2
+#define PROT_EXEC      0x4
+#define PROT_SEM       0x8
+#define PROT_NONE      0x0
+#define PROT_GROWSDOWN 0x01000000
+#define PROT_GROWSUP   0x02000000
+
+#define MAP_SHARED	    0x01
+#define MAP_PRIVATE	    0x02
+#define MAP_SHARED_VALIDATE 0x03
+#define MAP_TYPE	    0x0f
+#define MAP_FIXED	    0x10
+#define MAP_ANONYMOUS	    0x20
+#define MAP_32BIT	    0x40 /* only where pte.h defines ARCH_MAP_32BIT */
+#define MAP_GROWSDOWN	    0x0100
+#define MAP_DENYWRITE	    0x0800
+#define MAP_EXECUTABLE	    0x1000
+#define MAP_LOCKED	    0x2000
+#define MAP_NORESERVE	    0x4000
+#define MAP_POPULATE	    0x8000
+#define MAP_NONBLOCK	    0x10000
+#define MAP_STACK	    0x20000
+#define MAP_HUGETLB	    0x40000
+#define MAP_SYNC	    0x80000
+#define MAP_FIXED_NOREPLACE 0x100000
+#define MAP_HUGE_SHIFT	    26
+#define MAP_HUGE_MASK	    0x3f
+
+#define VM_DATA_DEFAULT_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
+#define VM_STACK_FLAGS	      (VM_STACK | VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT)
+
+/* Error results in an address: the last page is nobody's. */
+#define IS_ERR_VALUE(x) ((uintptr_t)(x) >= (uintptr_t)-4095)
+
+extern struct kmem_cache *vm_area_cachep;
+
+static inline unsigned long vma_pages(const struct vm_area_struct *vma)
+{
+	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
+}
+
+static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
+{
+	return !vma->vm_ops;
+}
+
+static inline bool vma_is_accessible(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_ACCESS_FLAGS;
+}
+
+/* There are no huge-page VMAs here; the documents ask. */
+static inline bool is_vm_hugetlb_page(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_HUGETLB;
+}
+
+/* Nor a gate (vsyscall) VMA, which would belong to no space. */
+static inline struct vm_area_struct *get_gate_vma(struct mm_struct *mm)
+{
+	return NULL;
+}
+
+/* Where other maps must keep away from: a stack's guard gap belongs to it. */
+static inline uintptr_t vm_start_gap(const struct vm_area_struct *vma)
+{
+	uintptr_t start = vma->vm_start;
+
+	if (vma->vm_flags & VM_GROWSDOWN)
+		start = start > STACK_GUARD_GAP ? start - STACK_GUARD_GAP : 0;
+	return start;
+}
+
+static inline uintptr_t vm_end_gap(const struct vm_area_struct *vma)
+{
+	return vma->vm_end;
+}
+
+/* The page offset into the object (or the rmap key of anonymous memory) of an address. */
+static inline unsigned long linear_page_index(const struct vm_area_struct *vma, uintptr_t addr)
+{
+	return ((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff;
+}
+
+static inline bool is_cow_mapping(vm_flags_t flags)
+{
+	return (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+/* ---- vma.c: objects, list, tree ---------------------------------------------------------------- */
+
+struct vm_area_struct *vm_area_alloc(struct mm_struct *mm); /* NULL: no memory */
+struct vm_area_struct *vm_area_dup(const struct vm_area_struct *orig);
+void vm_area_free(struct vm_area_struct *vma);
+void vma_set_anonymous(struct vm_area_struct *vma);
+
+/* The first VMA that ends above addr, or NULL. */
+struct vm_area_struct *find_vma(struct mm_struct *mm, uintptr_t addr);
+/* The same, and the one before it (or the last, if the result is NULL). */
+struct vm_area_struct *find_vma_prev(struct mm_struct *mm, uintptr_t addr,
+				     struct vm_area_struct **pprev);
+/* The first VMA that overlaps [start, end), or NULL. */
+struct vm_area_struct *find_vma_intersection(struct mm_struct *mm, uintptr_t start, uintptr_t end);
+/* Where a new VMA [addr, end) would be linked. -ENOMEM if one is there already. */
+int find_vma_links(struct mm_struct *mm, uintptr_t addr, uintptr_t end,
+		   struct vm_area_struct **pprev, struct rb_node ***rb_link,
+		   struct rb_node **rb_parent);
+static inline void vmacache_forget(struct mm_struct *mm, const struct vm_area_struct *vma)
+{
+	if (__atomic_load_n(&mm->vmacache, __ATOMIC_RELAXED) == vma)
+		__atomic_store_n(&mm->vmacache, NULL, __ATOMIC_RELAXED);
+}
+
+/* Into list and tree only (fork holds the other locks itself). */
+void __vma_link_list(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev);
+void __vma_link_rb(struct mm_struct *mm, struct vm_area_struct *vma, struct rb_node **rb_link,
+		   struct rb_node *rb_parent);
+/* Into list, tree and the object's reverse map; counts it. */
+void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev,
+	      struct rb_node **rb_link, struct rb_node *rb_parent);
+/* Links a VMA that the caller filled in; checks room and commitment. 0 or -ENOMEM. */
+int insert_vm_struct(struct mm_struct *mm, struct vm_area_struct *vma);
+/* Takes the VMAs from vma up to end out of list and tree; their chain ends with NULL. */
+void detach_vmas_to_be_unmapped(struct mm_struct *mm, struct vm_area_struct *vma,
+				struct vm_area_struct *prev, uintptr_t end);
+/* Closes and frees one detached VMA; returns the next of its chain. */
+struct vm_area_struct *remove_vma(struct vm_area_struct *vma);
+/* Takes a VMA out of its file's reverse map. */
+void unlink_file_vma(struct vm_area_struct *vma);
+/* The largest gap of vma changed (its start, or its predecessor's end): tell the tree. */
+void vma_gap_update(struct vm_area_struct *vma);
+unsigned long vma_compute_gap(const struct vm_area_struct *vma);
+
+/* Changes a VMA's range, or makes room in it for insert, or lets it swallow what follows; reverse
+ * maps, list and tree follow. -ENOMEM: nothing changed. */
+int __vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, unsigned long pgoff,
+		 struct vm_area_struct *insert, struct vm_area_struct *expand);
+static inline int vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
+			     unsigned long pgoff, struct vm_area_struct *insert)
+{
+	return __vma_adjust(vma, start, end, pgoff, insert, NULL);
+}
+/*
+ * Merges [addr, end), which is either free or part of existing VMAs about to get these properties,
+ * with prev and the one after. Returns the VMA that then covers it, NULL if nothing fits.
+ */
+struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *prev, uintptr_t addr,
+				 uintptr_t end, vm_flags_t vm_flags, struct anon_vma *anon_vma,
+				 struct file *file, unsigned long pgoff, void *policy, void *uffd);
+/* vma keeps the part below addr (new_below: the part above); 0, -ENOMEM. */
+int __split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, bool new_below);
+int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, bool new_below);
+/* A copy of *vmap for mremap, moved to addr: a merged neighbour or a new, linked VMA. */
+struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, uintptr_t addr, size_t len,
+				unsigned long pgoff, bool *need_rmap_locks);
+
+/* vm_page_prot from vm_flags, without W where writes must be noticed. */
+void vma_set_page_prot(struct vm_area_struct *vma);
+bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *prot);
+
+/* ---- mmap.c ---------------------------------------------------------------------------------- */
+
+vm_flags_t calc_vm_prot_bits(unsigned long prot);
+/* The documents' calc_vm_flags(): MAP_* to VM_*. */
+vm_flags_t calc_vm_flag_bits(unsigned long flags);
+#define calc_vm_flags(flags) calc_vm_flag_bits(flags)
+
+bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages);
+void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages);
+unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end);
+bool accountable_mapping(const struct file *file, vm_flags_t flags);
+/* Tells the trace of a mapping (the documents' perf_event_mmap). */
+void perf_event_mmap(const struct vm_area_struct *vma);
+
+uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			    unsigned long pgoff, unsigned long flags);
+uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+		  unsigned long prot, unsigned long flags, unsigned long pgoff, size_t *populate);
+uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+		      vm_flags_t vm_flags, unsigned long pgoff);
+int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len);
+/* A mapping that fails after all leaves what it was to replace (boot parameter keep_replaced, build
+ * option keep_replaced). 5.10 leaves a hole. */
+extern bool mmap_keeps_replaced;
+/* Counts a new mapping, marks it soft-dirty, locks it as asked. mmap_lock held for writing. */
+void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
+		 unsigned long npages);
+/* Whatever is mapped in the range goes, then find_vma_links(). */
+int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
+		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent);
+int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags);
+uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk);
+
+/* ---- stack.c --------------------------------------------------------------------------------- */
+
+/* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock held either way. 0, -ENOMEM, -EPERM. */
+int expand_stack(struct vm_area_struct *vma, uintptr_t addr);
+/* find_vma() that grows a stack to reach addr; NULL if addr is in none. */
+struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
+
+/* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */
+
+/* Gives the present entries of the range other rights; returns how many changed. */
+unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
+				pgprot_t prot, bool dirty_accountable);
+int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, uintptr_t start,
+		   uintptr_t end, vm_flags_t newflags);
+bool can_do_mlock(struct mm_struct *mm);
+/* Would locking len more bytes exceed the limit? 0 or -EAGAIN. */
+int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len);
+/* Faults the pages of a range in, as locking wants them. mmap_lock not held. 0 or -errno. */
+int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore_errors);
+static inline void mm_populate(struct mm_struct *mm, uintptr_t addr, size_t len)
+{
+	/* What cannot be populated now will fault later. */
+	(void)__mm_populate(mm, addr, len, true);
+}
+/* The same for part of one VMA, mmap_lock held. Returns pages done or -errno. */
+long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end);
+
+#endif

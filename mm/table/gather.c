@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT */
+/* The gather of a teardown: collect, flush once, free in bulk. See gather.h. */
+#include "mm/table/gather.h"
+#include "mm/table/pgtable.h"
+
+void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
+{
+	tlb->mm = mm;
+	tlb->start = UINTPTR_MAX;
+	tlb->end = 0;
+	tlb->freed_tables = false;
+	tlb->nr_batches = 0;
+	tlb->batches = NULL;
+	tlb->active = NULL;
+	tlb->nr_local = 0;
+	INIT_LIST_HEAD(&tlb->tables);
+}
+
+/* Room for one more page: the active batch, or a new one if memory allows. */
+static bool gather_grow(struct mmu_gather *tlb)
+{
+	struct gather_batch *b = tlb->active ? tlb->active->next : tlb->batches;
+
+	if (!b) {
+		if (tlb->nr_batches == GATHER_BATCHES)
+			return false;
+		b = (struct gather_batch *)__get_free_pages(GFP_NOWAIT | __GFP_NOWARN, 0);
+		if (!b)
+			return false;
+		b->next = NULL;
+		b->nr = 0;
+		b->max = (PAGE_SIZE - sizeof(*b)) / sizeof(b->pages[0]);
+		tlb->nr_batches++;
+		if (tlb->active)
+			tlb->active->next = b;
+		else
+			tlb->batches = b;
+	}
+	tlb->active = b;
+	return true;
+}
+
+bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
+{
+	struct gather_batch *b = tlb->active;
+
+	if (!b) {
+		tlb->local[tlb->nr_local++] = page;
+		return tlb->nr_local == GATHER_LOCAL && !gather_grow(tlb);
+	}
+	b->pages[b->nr++] = page;
+	return b->nr == b->max && !gather_grow(tlb);
+}
+
+void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end)
+{
+	tlb_note(tlb, start, end);
+	tlb->freed_tables = true;
+	list_add_tail(&table->lru, &tlb->tables);
+}
+
+/* Drops a reference of each; the anonymous ones that nobody holds any more go back in bulk. */
+static void free_pages_gathered(struct page **pages, unsigned n)
+{
+	unsigned dead = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct page *page = pages[i];
+
+		if (!PageAnon(page)) {
+			put_page(page);
+			continue;
+		}
+		if (__atomic_sub_fetch(&page->_refcount, 1, __ATOMIC_ACQ_REL) == 0)
+			pages[dead++] = page;
+	}
+	if (dead)
+		free_page_bulk(pages, dead);
+}
+
+static void free_tables_gathered(struct mmu_gather *tlb)
+{
+	struct page *table, *next;
+
+	list_for_each_entry_safe(table, next, &tlb->tables, lru)
+		pt_page_free(table);
+	INIT_LIST_HEAD(&tlb->tables);
+}
+
+void tlb_flush_mmu(struct mmu_gather *tlb)
+{
+	/* Only here are the frames still sure to be nobody else's. */
+	if (tlb->start < tlb->end)
+		hal_tlb_flush(&tlb->mm->arch, tlb->start, tlb->end, 0, tlb->freed_tables);
+	tlb->start = UINTPTR_MAX;
+	tlb->end = 0;
+	tlb->freed_tables = false;
+	free_pages_gathered(tlb->local, tlb->nr_local);
+	tlb->nr_local = 0;
+	for (struct gather_batch *b = tlb->batches; b; b = b->next) {
+		free_pages_gathered(b->pages, b->nr);
+		b->nr = 0;
+	}
+	tlb->active = NULL;
+	free_tables_gathered(tlb);
+}
+
+void tlb_finish_mmu(struct mmu_gather *tlb)
+{
+	struct gather_batch *next;
+
+	tlb_flush_mmu(tlb);
+	for (struct gather_batch *b = tlb->batches; b; b = next) {
+		next = b->next;
+		free_pages((uintptr_t)b, 0);
+	}
+}

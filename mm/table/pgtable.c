@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page tables: the generic walker and the five classic names over it. Knows of entries only what
+ * arch_pte_encode() and arch_pte_decode() say, and how many levels hal_mmu_info() reports.
+ *
+ * A table page is a zeroed order-0 page with PG_table set; page->private counts its entries that
+ * are not empty, page->ptl is the lock of a level-0 table. The root is not counted in
+ * mm->pgtables_bytes, as in Linux.
+ */
+#include "mm/table/pgtable.h"
+#include "lib/bitmap.h"
+#include "lib/errno.h"
+#include "lib/string.h"
+#include "mm/table/gather.h"
+#include "mm/base/lockrank.h"
+#include "mm/base/vmstat.h"
+
+unsigned pt_levels, pt_unused_bits;
+
+/* ---- locks ----------------------------------------------------------------------------------- */
+
+/* Somebody holds it: until our exchange finds it free. */
+void ptl_wait(uint32_t *ptl)
+{
+	do {
+		while (__atomic_load_n(ptl, __ATOMIC_RELAXED))
+			hal_cpu_relax();
+	} while (__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE));
+}
+
+void ptl_lock_two(const pte_t *a, const pte_t *b)
+{
+	uint32_t *la = pte_lockptr(a), *lb = pte_lockptr(b);
+
+	ptl_lock_order(la < lb ? la : lb, false);
+	if (la != lb)
+		ptl_lock_order(la < lb ? lb : la, true);
+}
+
+void ptl_unlock_two(const pte_t *a, const pte_t *b)
+{
+	uint32_t *la = pte_lockptr(a), *lb = pte_lockptr(b);
+
+	if (la != lb)
+		ptl_unlock(la < lb ? lb : la);
+	ptl_unlock(la < lb ? la : lb);
+}
+
+/* ---- table pages ----------------------------------------------------------------------------- */
+
+/* The bounds of a table that never had an entry; see pt_widen(). */
+#define PT_BOUNDS_NONE 0xfffful
+
+struct page *pte_alloc_one(struct mm_struct *mm)
+{
+	struct page *page = alloc_pages(GFP_PGTABLE, 0);
+
+	if (!page)
+		return NULL;
+	page_set(page, PG_table);
+	page->ptl = 0;
+	page->private = 0;
+	page->index = PT_BOUNDS_NONE;
+	inc_node_page_state(NR_PAGETABLE);
+	return page;
+}
+
+void pt_page_free(struct page *table)
+{
+	ASSERT(table->private == 0);
+	page_clear(table, PG_table);
+	table->private = 0;
+	table->ptl = 0;
+	dec_node_page_state(NR_PAGETABLE);
+	put_page(table);
+}
+
+/*
+ * The space's note of which entries its root has. Written under mm->page_table_lock; whoever reads
+ * it without may miss a table that comes this moment, as he could miss its entry.
+ */
+static void pt_note(struct mm_struct *mm, const pteval_t *entry, bool used)
+{
+	unsigned long *word, bit;
+
+	if (entry < mm->pgd || entry >= mm->pgd + PTRS_PER_TABLE)
+		return;
+	word = &mm->pgd_used[(entry - mm->pgd) / BITS_PER_LONG];
+	bit = 1ul << (entry - mm->pgd) % BITS_PER_LONG;
+	__atomic_store_n(word, used ? *word | bit : *word & ~bit, __ATOMIC_RELAXED);
+}
+
+/* The first noted entry from number i to last; last + 1: there is none. */
+static unsigned pt_noted(const struct mm_struct *mm, unsigned i, unsigned last)
+{
+	while (i <= last) {
+		unsigned long rest = __atomic_load_n(&mm->pgd_used[i / BITS_PER_LONG],
+						     __ATOMIC_RELAXED) >> i % BITS_PER_LONG;
+
+		if (rest) {
+			i += (unsigned)__builtin_ctzl(rest);
+			break;
+		}
+		i = (i / BITS_PER_LONG + 1) * BITS_PER_LONG;
+	}
+	return min(i, last + 1);
+}
+
+/*
+ * A table above level 0 remembers in page->index between which numbers its entries have ever lain,
+ * the lower in the low half: written under mm->page_table_lock, widened only.
+ */
+
+static void pt_widen(struct page *table, unsigned i)
+{
+	unsigned long lo = table->index & 0xffff, hi = table->index >> 16;
+
+	WRITE_ONCE(table->index, min(lo, (unsigned long)i) | max(hi, (unsigned long)i) << 16);
+}
+
+/* Stores a table pointer into an empty entry of that level. mm->page_table_lock. */
+static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struct page *table)
+{
+	struct pte_desc d = {.kind = PTE_TABLE, .pfn = page_to_pfn(table)};
+
+	count_entry(entry, 1);
+	pt_note(mm, entry, true);
+	pt_widen(pt_page(entry), (unsigned)((uintptr_t)entry % PAGE_SIZE / sizeof(*entry)));
+	__atomic_fetch_add(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
+	/* The zeroes of the table must be visible to a walker before the pointer is. */
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	hal_pte_set(entry, arch_pte_encode(d, level));
+}
+
+/* The table below an entry of level > 0, made if it is missing; NULL: no memory. */
+static pteval_t *pt_table_alloc(struct mm_struct *mm, pteval_t *entry, unsigned level)
+{
+	pteval_t v = hal_pte_get(entry);
+	struct page *table;
+
+	if (likely(v))
+		return pt_table_of(v, level);
+	table = pte_alloc_one(mm);
+	if (!table)
+		return NULL;
+	spin_lock(&mm->page_table_lock);
+	v = hal_pte_get(entry);
+	if (likely(!v)) {
+		pt_hook(mm, entry, level, table);
+		v = hal_pte_get(entry);
+		table = NULL;
+	}
+	spin_unlock(&mm->page_table_lock);
+	if (table)
+		pt_page_free(table);
+	return pt_table_of(v, level);
+}
+
+/* ---- the walker ------------------------------------------------------------------------------ */
+
+pte_t *pt_find(struct mm_struct *mm, uintptr_t addr)
+{
+	pteval_t *table = mm->pgd;
+
+	for (unsigned shift = pt_shift(pt_levels - 1); shift > PAGE_SHIFT; shift -= PT_INDEX_BITS) {
+		pteval_t v = hal_pte_get(table + ((addr >> shift) & (PTRS_PER_TABLE - 1)));
+
+		if (!v)
+			return NULL;
+		table = pt_table_of(v, 1);
+	}
+	return table + pt_index(addr, 0);
+}
+
+pte_t *pt_make(struct mm_struct *mm, uintptr_t addr)
+{
+	pteval_t *table = mm->pgd;
+
+	for (unsigned level = pt_levels - 1; level > 0; level--) {
+		table = pt_table_alloc(mm, table + pt_index(addr, level), level);
+		if (!table)
+			return NULL;
+	}
+	return table + pt_index(addr, 0);
+}
+
+pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *pv, unsigned *plevel)
+{
+	unsigned level = pt_levels - 1, shift = pt_shift(level);
+	pteval_t *entry = mm->pgd, v = 0;
+
+	if (unlikely((uintptr_t)((intptr_t)(addr << pt_unused_bits) >> pt_unused_bits) != addr)) {
+		*pv = 0;
+		*plevel = level;
+		return NULL;
+	}
+	for (; level; level--, shift -= PT_INDEX_BITS) {
+		entry += (addr >> shift) & (PTRS_PER_TABLE - 1);
+		v = hal_pte_get(entry);
+		if (unlikely(!arch_pte_is_table(v, 1)))
+			goto out;
+		entry = pt_table_of(v, 1);
+	}
+	entry += pt_index(addr, 0);
+	v = hal_pte_get(entry);
+out:
+	*pv = v;
+	*plevel = level;
+	return entry;
+}
+
+/*
+ * The first entry of a table, from number i to last, that is not empty; last + 1: there is none.
+ * What the root has is noted in the space, and the tables below it know their bounds, so that a
+ * range of any size without pages is passed over in a few steps.
+ */
+static unsigned pt_next_entry(const struct mm_struct *mm, const pteval_t *table, unsigned i,
+			      unsigned last)
+{
+	unsigned long bounds;
+	unsigned end;
+
+	if (table == mm->pgd)
+		return pt_noted(mm, i, last);
+	bounds = READ_ONCE(virt_to_page(table)->index);
+	end = min(last, (unsigned)(bounds >> 16));
+	i = max(i, (unsigned)(bounds & 0xffff));
+	while (i <= end && !hal_pte_get(table + i))
+		i++;
+	return i <= end ? i : last + 1;
+}
+
+static int pt_for_each_below(struct mm_struct *mm, pteval_t *table, unsigned level,
+			     uintptr_t start, uintptr_t end, pt_range_fn fn, void *ctx)
+{
+	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
+	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
+
+	for (; (i = pt_next_entry(mm, table, i, last)) <= last; i++) {
+		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
+		int err;
+
+		if (unlikely(!v)) /* noted, and not there yet */
+			continue;
+		from = max(start, base + ((uintptr_t)i << pt_shift(level)));
+		to = pt_addr_end(from, end, level);
+		if (level == 1)
+			err = fn(mm, below + pt_index(from, 0), from, to, ctx);
+		else
+			err = pt_for_each_below(mm, below, level - 1, from, to, fn, ctx);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+int pt_for_each(struct mm_struct *mm, uintptr_t start, uintptr_t end, pt_range_fn fn, void *ctx)
+{
+	pte_t *pte;
+
+	if (start >= end)
+		return 0;
+	if (start / PMD_SPAN != (end - 1) / PMD_SPAN)
+		return pt_for_each_below(mm, mm->pgd, pt_levels - 1, start, end, fn, ctx);
+	/* Most ranges need one table. */
+	pte = pt_find(mm, start);
+	return pte ? fn(mm, pte, start, end, ctx) : 0;
+}
+
+/* Takes the table below an entry away, if the caller may have all that it spans. */
+static void pt_free_table(struct mmu_gather *tlb, pteval_t *entry, pteval_t *below,
+			  uintptr_t start, uintptr_t end)
+{
+	struct mm_struct *mm = tlb->mm;
+
+	spin_lock(&mm->page_table_lock);
+	hal_pte_set(entry, 0);
+	count_entry(entry, -1);
+	pt_note(mm, entry, false);
+	spin_unlock(&mm->page_table_lock);
+	__atomic_fetch_sub(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
+	tlb_remove_table(tlb, virt_to_page(below), start, end);
+}
+
+static void pt_free_below(struct mmu_gather *tlb, pteval_t *table, unsigned level, uintptr_t start,
+			  uintptr_t end, uintptr_t floor, uintptr_t ceiling)
+{
+	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
+	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
+
+	for (; (i = pt_next_entry(tlb->mm, table, i, last)) <= last; i++) {
+		uintptr_t first = base + ((uintptr_t)i << pt_shift(level));
+		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
+
+		if (unlikely(!v)) /* noted, and not there yet */
+			continue;
+		from = max(start, first);
+		to = pt_addr_end(from, end, level);
+		if (level > 1)
+			pt_free_below(tlb, below, level - 1, from, to, floor, ceiling);
+		if (first >= floor && first + (pt_span(level) - 1) <= ceiling - 1)
+			pt_free_table(tlb, table + i, below, from, to);
+	}
+}
+
+void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uintptr_t floor,
+		    uintptr_t ceiling)
+{
+	uintptr_t first = start & ~(PMD_SPAN - 1), last = (end - 1) | (PMD_SPAN - 1);
+
+	if (start >= end)
+		return;
+	/* One level-0 table that belongs to a neighbour too: so does every table above it. */
+	if (last - first < PMD_SPAN && (first < floor || last > ceiling - 1))
+		return;
+	pt_free_below(tlb, tlb->mm->pgd, pt_levels - 1, start, end, floor, ceiling);
+}
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+pte_t pte_modify(pte_t pte, pgprot_t prot)
+{
+	struct pte_desc old = pte_desc(pte);
+
+	prot.d.pfn = old.pfn;
+	prot.d.accessed = old.accessed;
+	prot.d.dirty = old.dirty;
+	prot.d.soft_dirty = old.soft_dirty;
+	prot.d.special = old.special;
+	return pte_make(prot.d);
+}
+
+pgprot_t protection_map[2][16];
+
+/* The entry's rights, before any page is known. */
+static struct pte_desc prot_desc(bool user, vm_flags_t flags)
+{
+	if (!(flags & VM_ACCESS_FLAGS))
+		return (struct pte_desc){.kind = PTE_PROTNONE};
+	return (struct pte_desc){
+		.kind = PTE_LEAF,
+		.user = user,
+		/* Linux lets every writable page be read, on machines that could tell them apart too. */
+		.r = flags & (VM_READ | VM_WRITE),
+		.w = (flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED),
+		.x = flags & VM_EXEC,
+	};
+}
+
+static void protection_map_init(void)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		vm_flags_t flags = i & 15;
+		pgprot_t *prot = &protection_map[i / 16][flags];
+		struct pte_desc d = prot_desc(i / 16, flags);
+
+		prot->d = d;
+		d.accessed = true;
+		prot->word = pte_make(d);
+		d.special = true;
+		prot->special_word = pte_make(d);
+		d.special = false;
+		d.dirty = d.soft_dirty = true;
+		d.w = flags & VM_WRITE;
+		prot->dirty_word = pte_make(d);
+	}
+}
+
+pgprot_t vm_get_page_prot(vm_flags_t flags)
+{
+	return *protection(true, flags);
+}
+
+void pgtable_init(void)
+{
+	pt_levels = hal_mmu_info()->levels;
+	pt_unused_bits = 64 - hal_mmu_info()->va_bits;
+	protection_map_init();
+}
+
+/* ---- roots ----------------------------------------------------------------------------------- */
+
+int pgd_init(struct mm_struct *mm, struct page *root)
+{
+	int err = hal_space_init(&mm->arch, page_to_pfn(root), mm->user);
+
+	if (err)
+		return err;
+	mm->pgd = page_address(root);
+	memset(mm->pgd_used, 0, sizeof(mm->pgd_used));
+	/* A supervisor's range may lie where the machine has put entries of its own. */
+	if (!mm->user)
+		for (unsigned i = 0; i < PTRS_PER_TABLE; i++)
+			if (hal_pte_get(mm->pgd + i))
+				pt_note(mm, mm->pgd + i, true);
+	return 0;
+}
+
+int pgd_alloc(struct mm_struct *mm)
+{
+	struct page *root = pte_alloc_one(mm);
+	int err;
+
+	if (!root)
+		return -ENOMEM;
+	err = pgd_init(mm, root);
+	if (err)
+		pt_page_free(root);
+	return err;
+}
+
+void pgd_free(struct mm_struct *mm)
+{
+	struct page *root = virt_to_page(mm->pgd);
+
+	hal_space_destroy(&mm->arch);
+	mm->pgd = NULL;
+	pt_page_free(root);
+}
+
+/* ---- the five names, folded where a level is absent ------------------------------------------- */
+
+/* The levels that the names stand for when they exist; the root takes the highest that does. */
+enum { LVL_PMD = 1, LVL_PUD = 2, LVL_P4D = 3, LVL_PGD = 4 };
+
+static unsigned pgd_level(void)
+{
+	return pt_levels - 1;
+}
+
+/* The entry in the table below e, or e itself where that level is folded away. */
+static void *below_or_same(void *e, bool exists, unsigned level, uintptr_t addr)
+{
+	pteval_t *entry = e;
+
+	if (!exists)
+		return e;
+	return pt_table_of(hal_pte_get(entry), level + 1) + pt_index(addr, level);
+}
+
+pgd_t *pgd_offset(struct mm_struct *mm, uintptr_t addr)
+{
+	return (pgd_t *)(mm->pgd + pt_index(addr, pgd_level()));
+}
+
+p4d_t *p4d_offset(pgd_t *pgd, uintptr_t addr)
+{
+	return below_or_same(pgd, PT_HAS_P4D, LVL_P4D, addr);
+}
+
+pud_t *pud_offset(p4d_t *p4d, uintptr_t addr)
+{
+	return below_or_same(p4d, PT_HAS_PUD, LVL_PUD, addr);
+}
+
+pmd_t *pmd_offset(pud_t *pud, uintptr_t addr)
+{
+	return below_or_same(pud, PT_HAS_PMD, LVL_PMD, addr);
+}
+
+pte_t *pte_offset(pmd_t *pmd, uintptr_t addr)
+{
+	return pt_table_of(hal_pte_get(&pmd->v), LVL_PMD) + pt_index(addr, 0);
+}
+
+bool pgd_none(pgd_t e)
+{
+	return PT_HAS_P4D && !e.v;
+}
+
+bool p4d_none(p4d_t e)
+{
+	return PT_HAS_PUD && !e.v;
+}
+
+bool pud_none(pud_t e)
+{
+	return PT_HAS_PMD && !e.v;
+}
+
+bool pmd_none(pmd_t e)
+{
+	return !e.v;
+}
+
+void pgd_populate(struct mm_struct *mm, pgd_t *e, struct page *table)
+{
+	pt_hook(mm, &e->v, LVL_PGD, table);
+}
+
+void p4d_populate(struct mm_struct *mm, p4d_t *e, struct page *table)
+{
+	pt_hook(mm, &e->v, LVL_P4D, table);
+}
+
+void pud_populate(struct mm_struct *mm, pud_t *e, struct page *table)
+{
+	pt_hook(mm, &e->v, LVL_PUD, table);
+}
+
+void pmd_populate(struct mm_struct *mm, pmd_t *e, struct page *table)
+{
+	pt_hook(mm, &e->v, LVL_PMD, table);
+}
+
+static void *alloc_below(struct mm_struct *mm, void *e, bool exists, unsigned level, uintptr_t addr)
+{
+	pteval_t *table;
+
+	if (!exists)
+		return e;
+	table = pt_table_alloc(mm, e, level + 1);
+	return table ? table + pt_index(addr, level) : NULL;
+}
+
+p4d_t *p4d_alloc(struct mm_struct *mm, pgd_t *e, uintptr_t addr)
+{
+	return alloc_below(mm, e, PT_HAS_P4D, LVL_P4D, addr);
+}
+
+pud_t *pud_alloc(struct mm_struct *mm, p4d_t *e, uintptr_t addr)
+{
+	return alloc_below(mm, e, PT_HAS_PUD, LVL_PUD, addr);
+}
+
+pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *e, uintptr_t addr)
+{
+	return alloc_below(mm, e, PT_HAS_PMD, LVL_PMD, addr);
+}
+
+int pte_alloc(struct mm_struct *mm, pmd_t *e)
+{
+	return pt_table_alloc(mm, &e->v, LVL_PMD) ? 0 : -ENOMEM;
+}

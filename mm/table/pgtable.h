@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Page tables: one walker for every machine. A table of level 0 holds the pages' entries, the one
+ * of level pt_levels - 1 is the root; how many there are is known only at run time. The five
+ * classic names (pgd, p4d, pud, pmd, pte) are typed wrappers over it: a name whose level is absent
+ * is folded into the one above, which then never is "none".
+ *
+ * Locks: entries of a level-0 table change under the lock in that table's struct page; entries
+ * above under mm->page_table_lock. A table disappears only while mmap_lock is held for writing (or
+ * the space has no users) and after its VMAs have left the reverse maps.
+ */
+#ifndef MM_PGTABLE_H
+#define MM_PGTABLE_H
+
+#include "mm/base/lockrank.h"
+#include "mm/base/mm_types.h"
+
+typedef pteval_t pte_t;
+typedef struct {
+	pteval_t v;
+} pgd_t;
+typedef struct {
+	pteval_t v;
+} p4d_t;
+typedef struct {
+	pteval_t v;
+} pud_t;
+typedef struct {
+	pteval_t v;
+} pmd_t;
+
+#define PT_INDEX_BITS  ARCH_INDEX_BITS
+#define PTRS_PER_TABLE (1u << PT_INDEX_BITS)
+#define PTRS_PER_PTE   PTRS_PER_TABLE
+
+/* Levels of the tables in use, from hal_mmu_info(). */
+extern unsigned pt_levels;
+/* High bits of an address that only repeat its sign. */
+extern unsigned pt_unused_bits;
+
+void pgtable_init(void);
+
+/* log2 of the bytes that one entry of a level spans. */
+static inline unsigned pt_shift(unsigned level)
+{
+	return PAGE_SHIFT + level * PT_INDEX_BITS;
+}
+
+static inline uintptr_t pt_span(unsigned level)
+{
+	return (uintptr_t)1 << pt_shift(level);
+}
+
+static inline unsigned pt_index(uintptr_t addr, unsigned level)
+{
+	return (addr >> pt_shift(level)) & (PTRS_PER_TABLE - 1);
+}
+
+/* Bytes that one level-0 table spans: what the documents call PMD_SIZE. */
+#define PMD_SPAN (PAGE_SIZE << PT_INDEX_BITS)
+
+/* The end of the entry of that level which holds addr, or end if that comes first. */
+static inline uintptr_t pt_addr_end(uintptr_t addr, uintptr_t end, unsigned level)
+{
+	uintptr_t next = (addr | (pt_span(level) - 1)) + 1;
+
+	return next - 1 < end - 1 ? next : end;
+}
+
+/* Between which addresses the tables are the space's own: all below the root's entries that its
+ * range touches, also where it touches a part of one. 0 as ceiling: no limit. */
+static inline uintptr_t mm_floor(const struct mm_struct *mm)
+{
+	return mm->start & ~(pt_span(pt_levels - 1) - 1);
+}
+
+static inline uintptr_t mm_ceiling(const struct mm_struct *mm)
+{
+	return ((mm->task_size - 1) | (pt_span(pt_levels - 1) - 1)) + 1;
+}
+
+/* The table that an entry of level > 0 points to. */
+static inline pteval_t *pt_table_of(pteval_t v, unsigned level)
+{
+	return hal_phys_to_virt((phys_addr_t)arch_pte_pfn(v).n << PAGE_SHIFT);
+}
+
+/* The struct page of the table that an entry lies in. */
+static inline struct page *pt_page(const pteval_t *entry)
+{
+	return virt_to_page((const void *)((uintptr_t)entry & PAGE_MASK));
+}
+
+/* Some entries more, or less, in a table; its lock is held. Looked at without it by whoever only
+ * wants to know whether there is anything at all. */
+static inline void count_entries(struct page *table, long by)
+{
+	WRITE_ONCE(table->private, table->private + by);
+}
+
+static inline void count_entry(const pteval_t *entry, int by)
+{
+	count_entries(pt_page(entry), by);
+}
+
+/* ---- the walker ------------------------------------------------------------------------------ */
+
+/* The level-0 entry of addr, or NULL if a table is missing. Never allocates. */
+pte_t *pt_find(struct mm_struct *mm, uintptr_t addr);
+/* The same, making the tables that are missing. NULL: no memory (nothing has to be undone). */
+pte_t *pt_make(struct mm_struct *mm, uintptr_t addr);
+/*
+ * As the hardware would walk: the last entry met, its contents and its level, even a leaf high up or
+ * the kernel's half. NULL if addr is not canonical. Takes no lock.
+ */
+pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level);
+
+/* Calls fn for each level-0 table that overlaps [start, end), in order, with the part of the range
+ * it spans and its first entry; absent tables cost nothing. fn != 0 ends the walk with it. */
+typedef int (*pt_range_fn)(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end,
+			   void *ctx);
+int pt_for_each(struct mm_struct *mm, uintptr_t start, uintptr_t end, pt_range_fn fn, void *ctx);
+
+struct mmu_gather;
+/* Hands to tlb every table below the root whose whole span lies in [floor, ceiling) and that maps
+ * some of [start, end); ceiling 0: no limit. Their entries must be empty. mmap_lock for writing. */
+void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uintptr_t floor,
+		    uintptr_t ceiling);
+
+/* ---- locks of level-0 tables ----------------------------------------------------------------- */
+
+static inline uint32_t *pte_lockptr(const pte_t *pte)
+{
+	return &pt_page(pte)->ptl;
+}
+
+void ptl_wait(uint32_t *ptl);
+
+static inline void ptl_lock_order(uint32_t *ptl, bool nested)
+{
+	os_preempt(1);
+	lockdep_acquire(ptl, "ptl", RANK_PTL, nested);
+	if (unlikely(__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE)))
+		ptl_wait(ptl);
+}
+
+static inline void ptl_lock(uint32_t *ptl)
+{
+	ptl_lock_order(ptl, false);
+}
+
+static inline void ptl_unlock(uint32_t *ptl)
+{
+	lockdep_release(ptl);
+	__atomic_store_n(ptl, 0, __ATOMIC_RELEASE);
+	os_preempt(-1);
+}
+
+/* Locks the tables of both entries, the lower address first; once if they share a table. */
+void ptl_lock_two(const pte_t *a, const pte_t *b);
+void ptl_unlock_two(const pte_t *a, const pte_t *b);
+
+/* ---- entries --------------------------------------------------------------------------------- */
+
+ARCH_INLINE struct pte_desc pte_desc(pte_t pte)
+{
+	return arch_pte_decode(pte, 0);
+}
+
+ARCH_INLINE pte_t pte_make(struct pte_desc d)
+{
+	return arch_pte_encode(d, 0);
+}
+
+static inline pte_t pte_get(const pte_t *p)
+{
+	return hal_pte_get(p);
+}
+
+static inline bool pte_none(pte_t pte)
+{
+	return pte == 0;
+}
+
+/* Keeps a frame, whether or not the hardware may use it (PROT_NONE). */
+static inline bool pte_present(pte_t pte)
+{
+	return likely(arch_pte_is_leaf(pte)) || pte_desc(pte).kind == PTE_PROTNONE;
+}
+
+static inline bool pte_write(pte_t pte)
+{
+	return arch_pte_is_leaf(pte) && arch_pte_has(pte, PTE_BIT_W);
+}
+
+static inline pfn_t pte_pfn(pte_t pte)
+{
+	return likely(arch_pte_is_leaf(pte)) ? arch_pte_pfn(pte) : pte_desc(pte).pfn;
+}
+
+/* An entry for the frame with a VMA's rights, accessed. */
+static inline pte_t mk_pte(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->word, page_to_pfn(page));
+}
+
+/* The same, of a page that no map count counts. */
+static inline pte_t mk_pte_special(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->special_word, page_to_pfn(page));
+}
+
+/* The same after a write: dirty, and writable if the VMA is. */
+static inline pte_t mk_pte_dirty(const struct page *page, const pgprot_t *prot)
+{
+	return arch_pte_refill(prot->dirty_word, page_to_pfn(page));
+}
+
+/* The same frame and history, other rights. */
+pte_t pte_modify(pte_t pte, pgprot_t prot);
+
+/* Stores an entry, as it is: no count, no flush. */
+static inline void set_pte(pte_t *p, pte_t v)
+{
+	hal_pte_set(p, v);
+}
+
+/* d, as it was read from p under the table's lock, was not used lately: also where there is no right
+ * to it and the hardware does not see it. The caller flushes. */
+static inline void pte_clear_accessed(pte_t *p, struct pte_desc d)
+{
+	if (d.kind == PTE_LEAF) {
+		hal_pte_clear_accessed(p, 0);
+		return;
+	}
+	d.accessed = false;
+	set_pte(p, pte_make(d));
+}
+
+/* Stores an entry and keeps the table's count of live entries. Table locked. */
+static inline void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pte_t v)
+{
+	pte_t old = hal_pte_get(p);
+
+	if (!old && v)
+		count_entry(p, 1);
+	else if (old && !v)
+		count_entry(p, -1);
+	set_pte(p, v);
+}
+
+/* Empties an entry and returns what was there, accessed and dirty bits included. Table locked;
+ * the caller flushes if it was present. */
+static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
+{
+	pte_t old = hal_pte_xchg(p, 0);
+
+	if (old)
+		count_entry(p, -1);
+	return old;
+}
+
+
+/* By user space or not, and the four lowest flags: read, write, execute, shared. */
+extern pgprot_t protection_map[2][16];
+
+/* The rights that a VMA's flags ask for; private memory never gets W at first. */
+static inline const pgprot_t *protection(bool user, vm_flags_t flags)
+{
+	return &protection_map[user][flags & 15];
+}
+
+/* The same, of a user space. */
+pgprot_t vm_get_page_prot(vm_flags_t flags);
+
+/* ---- the five names -------------------------------------------------------------------------- */
+
+/* An empty root with the kernel's half in it: mm->pgd and mm->arch. 0 or -ENOMEM. */
+int pgd_alloc(struct mm_struct *mm);
+/* Prepares a fresh root page; what pgd_alloc() does once it has the page. */
+int pgd_init(struct mm_struct *mm, struct page *root);
+void pgd_free(struct mm_struct *mm);
+
+#define PT_HAS_P4D (pt_levels >= 5)
+#define PT_HAS_PUD (pt_levels >= 4)
+#define PT_HAS_PMD (pt_levels >= 3)
+
+pgd_t *pgd_offset(struct mm_struct *mm, uintptr_t addr);
+p4d_t *p4d_offset(pgd_t *pgd, uintptr_t addr);
+pud_t *pud_offset(p4d_t *p4d, uintptr_t addr);
+pmd_t *pmd_offset(pud_t *pud, uintptr_t addr);
+pte_t *pte_offset(pmd_t *pmd, uintptr_t addr);
+#define pte_offset_map(pmd, addr) pte_offset(pmd, addr)
+
+bool pgd_none(pgd_t e);
+bool p4d_none(p4d_t e);
+bool pud_none(pud_t e);
+bool pmd_none(pmd_t e);
+
+/* Hook a fresh table into an entry. mm->page_table_lock. */
+void pgd_populate(struct mm_struct *mm, pgd_t *e, struct page *table);
+void p4d_populate(struct mm_struct *mm, p4d_t *e, struct page *table);
+void pud_populate(struct mm_struct *mm, pud_t *e, struct page *table);
+void pmd_populate(struct mm_struct *mm, pmd_t *e, struct page *table);
+
+/* The entry one level down, its table made if it is missing; NULL: no memory. */
+p4d_t *p4d_alloc(struct mm_struct *mm, pgd_t *e, uintptr_t addr);
+pud_t *pud_alloc(struct mm_struct *mm, p4d_t *e, uintptr_t addr);
+pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *e, uintptr_t addr);
+/* Makes the level-0 table of a pmd entry if it is missing. 0 or -ENOMEM. */
+int pte_alloc(struct mm_struct *mm, pmd_t *e);
+/* One zeroed table page, counted nowhere yet; NULL: no memory. */
+struct page *pte_alloc_one(struct mm_struct *mm);
+
+/* Gives a table page back (never hooked in, or unhooked and flushed). */
+void pt_page_free(struct page *table);
+
+#endif
