@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Builds: build/host, build/asan (the host build under sanitizers), build/bench (the host
-build as a release), build/coverage (with gcov's counters), build/x86_64, build/riscv64.
+build as a release), build/coverage (with gcov's counters), build/x86_64, build/riscv64, and
+build/release-x86_64, build/release-riscv64: the kernels as releases, which ./quire bench measures.
 
 Each is an ordinary meson build folder; a change of the sources is rebuilt by the next call.
 """
@@ -23,7 +24,8 @@ OPTIONS = {
     'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
     'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
 }
-
+for _machine in ('x86_64', 'riscv64'):
+    OPTIONS['release-' + _machine] = ['--buildtype=release', *OPTIONS[_machine]]
 
 # What runs need of each build; tests want all of it.
 TARGETS = {

@@ -307,6 +307,7 @@ SUITES = {
     'tsan': [('host', ['tsan'])],
     'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
     'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
+    'release': [('release-x86_64', ['release']), ('release-riscv64', ['release'])],
     'oracle': [('host', ['oracle'])],
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],

@@ -18,7 +18,7 @@ OK, DIFFERENT, CANNOT = 0, 1, 2
 
 def build_folder(name):
     """Where a build lies: build/NAME, or what a test that runs inside a build says."""
-    return os.environ.get('QUIRE_BUILD_' + name.upper()) or os.path.join(BUILD, name)
+    return os.environ.get('QUIRE_BUILD_' + name.upper().replace('-', '_')) or os.path.join(BUILD, name)
 
 
 class CannotRun(Exception):
