@@ -28,8 +28,7 @@
 #define RW		(U_PROT_READ | U_PROT_WRITE)
 #define ANON		(U_MAP_PRIVATE | U_MAP_ANONYMOUS)
 #define NORESERVE	0x4000l
-#define MREMAP_MOVE	3l /* MREMAP_MAYMOVE | MREMAP_FIXED */
-#define MADV_DONTNEED	4l
+#define MREMAP_MOVE	(U_MREMAP_MAYMOVE | U_MREMAP_FIXED)
 #define REBOOT_OFF	0x4321fedcl
 
 #define MIB	   (1ul << 20)
@@ -427,7 +426,7 @@ static void row_random_fault(struct q *q)
 	for (unsigned i = 0; i < MANY; i++)
 		write_page(p + 2ul * i * U_PAGE);
 	for (unsigned i = 0; i < MANY; i++)
-		SYS(NR_madvise, p + 2ul * i * U_PAGE, U_PAGE, MADV_DONTNEED);
+		SYS(NR_madvise, p + 2ul * i * U_PAGE, U_PAGE, U_MADV_DONTNEED);
 	shuffle(q);
 	q_begin(q);
 	for (unsigned i = 0; i < MANY; i++)
@@ -457,7 +456,7 @@ static void row_dontneed(struct q *q)
 
 	q_begin(q);
 	for (unsigned i = 0; i < TIMES; i++) {
-		err |= SYS(NR_madvise, p, U_PAGE, MADV_DONTNEED);
+		err |= SYS(NR_madvise, p, U_PAGE, U_MADV_DONTNEED);
 		write_page(p);
 	}
 	q_end(q, TIMES);

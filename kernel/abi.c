@@ -6,8 +6,6 @@
  */
 #include "kernel.h"
 
-#define EM_X86_64 62
-
 /* Every architecture but x86-64 uses the kernel's generic layouts; so does the fake. */
 static bool generic(void)
 {

@@ -8,15 +8,6 @@
 
 #include "lib/rand.h"
 
-#define TCGETS	   0x5401u
-#define TCSETS	   0x5402u
-#define TCSETSW	   0x5403u
-#define TCSETSF	   0x5404u
-#define TIOCGPGRP  0x540fu
-#define TIOCSPGRP  0x5410u
-#define TIOCGWINSZ 0x5413u
-#define FIONREAD   0x541bu
-
 /* ---- null, zero, random ---------------------------------------------------------------------- */
 
 static long null_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)

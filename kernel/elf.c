@@ -18,15 +18,6 @@
 #define PF_R	     4u
 #define MAX_PHDRS    (65536 / sizeof(struct elf_phdr))
 
-#define PROT_READ  1ul
-#define PROT_WRITE 2ul
-#define PROT_EXEC  4ul
-#define MAP_PRIVATE    0x02ul
-#define MAP_FIXED      0x10ul
-#define MAP_ANONYMOUS  0x20ul
-#define MAP_DENYWRITE  0x0800ul
-#define MAP_EXECUTABLE 0x1000ul
-
 struct elf_header {
 	uint8_t e_ident[16];
 	uint16_t e_type, e_machine;

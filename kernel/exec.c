@@ -106,7 +106,7 @@ static int put_strings(struct quire_mm *mm, const char *path, const struct exec_
 	int err;
 
 	size = ALIGN_UP(used, PAGE_SIZE) + STACK_EXTRA;
-	size = min(size, (size_t)(rlimit_cur(current->proc, OS_RLIMIT_STACK) & PAGE_MASK));
+	size = min(size, (size_t)(rlimit_cur(current->proc, RLIMIT_STACK) & PAGE_MASK));
 	if (size < ALIGN_UP(used, PAGE_SIZE))
 		return -E2BIG;
 	err = quire_mm_setup_stack(mm, top, size, exec);

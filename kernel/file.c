@@ -7,33 +7,6 @@
 
 #include <quire/os.h>
 
-#define AT_FDCWD	    (-100)
-#define AT_SYMLINK_NOFOLLOW 0x100u
-#define AT_REMOVEDIR	    0x200u
-#define AT_SYMLINK_FOLLOW   0x400u
-#define AT_EMPTY_PATH	    0x1000u
-
-#define F_DUPFD		0
-#define F_GETFD		1
-#define F_SETFD		2
-#define F_GETFL		3
-#define F_SETFL		4
-#define F_SETPIPE_SZ	1031
-#define F_GETPIPE_SZ	1032
-#define F_DUPFD_CLOEXEC 1030
-#define F_ADD_SEALS	1033
-#define F_GET_SEALS	1034
-
-#define F_SEAL_SEAL   1u
-#define F_SEAL_SHRINK 2u
-#define F_SEAL_GROW   4u
-#define F_SEAL_WRITE  8u
-#define F_SEAL_FUTURE_WRITE 16u
-
-#define MFD_CLOEXEC	  1u
-#define MFD_ALLOW_SEALING 2u
-#define MFD_HUGETLB	  4u
-
 #define MEMFD_DEV 1u /* 00:01, as 5.10 shows shared memory */
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -6,16 +6,6 @@
  */
 #include "kernel.h"
 
-#define FUTEX_WAIT	  0
-#define FUTEX_WAKE	  1
-#define FUTEX_REQUEUE	  3
-#define FUTEX_CMP_REQUEUE 4
-#define FUTEX_WAKE_OP	  5
-#define FUTEX_WAIT_BITSET 9
-#define FUTEX_WAKE_BITSET 10
-#define FUTEX_PRIVATE	  128
-#define FUTEX_REALTIME	  256
-
 struct futex_key {
 	const void *space;
 	uintptr_t addr;
@@ -96,8 +86,8 @@ static long futex_wake(unsigned long addr, bool private, unsigned n)
 
 SYSCALL(futex)
 {
-	bool private = a[1] & FUTEX_PRIVATE;
-	unsigned op = a[1] & ~(unsigned long)(FUTEX_PRIVATE | FUTEX_REALTIME);
+	bool private = a[1] & FUTEX_PRIVATE_FLAG;
+	unsigned op = a[1] & ~(unsigned long)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
 	uint64_t deadline;
 	uint32_t now;
 	int err;

@@ -11,10 +11,10 @@
 
 #include "arch/hal_kernel.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
 #include "lib/list.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include <quire/abi.h>
 #include <quire/quire.h>
 
 #define PAGE_SIZE   (1ul << ARCH_PAGE_SHIFT)
@@ -23,7 +23,6 @@
 #define NSIG	    64
 #define TICK_NS	    10000000ull
 #define PATH_LEN    512
-#define NR_RLIMITS  16
 #define MAX_FDS	    256
 
 struct vnode;
@@ -77,7 +76,7 @@ struct process {
 	struct fd_table *fds;
 	struct fs_context *fs;
 	struct sigpending pending; /* sent to the process */
-	struct rlimit rlim[NR_RLIMITS];
+	struct rlimit rlim[RLIM_NLIMITS];
 	uint64_t cap_effective, cap_permitted, cap_inheritable;
 	struct usage usage;	   /* of threads that ended */
 	struct usage child_usage;  /* of children that were waited for */
@@ -236,30 +235,6 @@ int elf_map_image(struct quire_mm *mm, struct file *f, struct elf_image *img);
 
 /* ---- signal.c -------------------------------------------------------------------------------- */
 
-#define SIGHUP	 1
-#define SIGINT	 2
-#define SIGQUIT	 3
-#define SIGILL	 4
-#define SIGTRAP	 5
-#define SIGABRT	 6
-#define SIGBUS	 7
-#define SIGFPE	 8
-#define SIGKILL	 9
-#define SIGSEGV	 11
-#define SIGPIPE	 13
-#define SIGALRM	 14
-#define SIGCHLD	 17
-#define SIGCONT	 18
-#define SIGSTOP	 19
-#define SIGTSTP	 20
-#define SIGTTIN	 21
-#define SIGTTOU	 22
-#define SIGURG	 23
-#define SIGWINCH 28
-#define SIGSYS	 31
-#define SI_USER	  0
-#define SI_KERNEL 0x80
-#define SI_TKILL  (-6)
 #define sigbit(n) (1ull << ((n) - 1))
 
 void send_signal_process(struct process *p, const struct hal_siginfo *si);
@@ -276,13 +251,6 @@ void deliver_signals(struct trap_frame *tf);
 void signals_exec(struct process *p);
 
 /* ---- vfs.c ----------------------------------------------------------------------------------- */
-
-#define S_IFMT	0170000u
-#define S_IFDIR 0040000u
-#define S_IFREG 0100000u
-#define S_IFLNK 0120000u
-#define S_IFCHR 0020000u
-#define S_IFIFO 0010000u
 
 struct file_ops {
 	/* buf is a user address. Bytes or a negative errno; *pos is theirs to move. */
@@ -366,26 +334,6 @@ void path_put(struct path *p);
 int unpack_initramfs(const void *archive, size_t size);
 
 /* ---- file.c ---------------------------------------------------------------------------------- */
-
-#define O_ACCMODE   3u
-#define O_WRONLY    1u
-#define O_RDWR	    2u
-#define O_CREAT	    0100u
-#define O_EXCL	    0200u
-#define O_TRUNC	    01000u
-#define O_APPEND    02000u
-#define O_NONBLOCK  04000u
-#define O_DIRECTORY 0200000u
-#define O_NOFOLLOW  0400000u
-#define O_CLOEXEC   02000000u
-#define O_PATH	    010000000u
-#define O_TMPFILE   020000000u
-
-#define POLLIN	1u
-#define POLLOUT 4u
-#define POLLERR 8u
-#define POLLHUP 0x10u
-#define POLLNVAL 0x20u
 
 struct file *file_alloc(struct vnode *v, const char *path, unsigned flags);
 void file_put(struct file *f);

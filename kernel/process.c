@@ -9,23 +9,10 @@
 #include <quire/os.h>
 #include <quire/trace.h>
 
-#define CLONE_VM	     0x00000100ul
-#define CLONE_FS	     0x00000200ul
-#define CLONE_FILES	     0x00000400ul
-#define CLONE_SIGHAND	     0x00000800ul
-#define CLONE_VFORK	     0x00004000ul
-#define CLONE_PARENT	     0x00008000ul
-#define CLONE_THREAD	     0x00010000ul
-#define CLONE_SETTLS	     0x00080000ul
-#define CLONE_PARENT_SETTID  0x00100000ul
-#define CLONE_CHILD_CLEARTID 0x00200000ul
-#define CLONE_CHILD_SETTID   0x01000000ul
-#define CLONE_NEW_ANY	     0x7e020000ul /* namespaces: none are built */
-
-#define WNOHANG	  1
-#define WEXITED	  4
-#define WNOWAIT	  0x01000000
-#define WALL_BITS 0xe0000000u
+/* Namespaces: none are built. */
+#define CLONE_NEW_ANY                                                                          \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |         \
+	 CLONE_NEWPID | CLONE_NEWNET)
 
 #define ALL_CAPS ((1ull << 40) - 1)
 
@@ -49,12 +36,12 @@ struct process *process_by_pid(int pid)
 
 uint64_t rlimit_cur(struct process *p, int which)
 {
-	return which >= 0 && which < NR_RLIMITS ? p->rlim[which].cur : OS_RLIM_INFINITY;
+	return which >= 0 && which < RLIM_NLIMITS ? p->rlim[which].cur : RLIM_INFINITY;
 }
 
 uint64_t rlimit_max(struct process *p, int which)
 {
-	return which >= 0 && which < NR_RLIMITS ? p->rlim[which].max : OS_RLIM_INFINITY;
+	return which >= 0 && which < RLIM_NLIMITS ? p->rlim[which].max : RLIM_INFINITY;
 }
 
 bool capable(int cap)
@@ -162,12 +149,12 @@ struct process *process_alloc(void)
 	INIT_LIST_HEAD(&p->sibling);
 	INIT_LIST_HEAD(&p->children);
 	INIT_LIST_HEAD(&p->threads);
-	for (int i = 0; i < NR_RLIMITS; i++)
-		p->rlim[i] = (struct rlimit){OS_RLIM_INFINITY, OS_RLIM_INFINITY};
-	p->rlim[OS_RLIMIT_STACK].cur = 8ul << 20;
-	p->rlim[OS_RLIMIT_MEMLOCK] = (struct rlimit){64 << 10, 64 << 10};
-	p->rlim[4] = (struct rlimit){0, OS_RLIM_INFINITY}; /* core */
-	p->rlim[7] = (struct rlimit){MAX_FDS, MAX_FDS};	   /* open files */
+	for (int i = 0; i < RLIM_NLIMITS; i++)
+		p->rlim[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+	p->rlim[RLIMIT_STACK].cur = 8ul << 20;
+	p->rlim[RLIMIT_MEMLOCK] = (struct rlimit){64 << 10, 64 << 10};
+	p->rlim[RLIMIT_CORE] = (struct rlimit){0, RLIM_INFINITY};
+	p->rlim[RLIMIT_NOFILE] = (struct rlimit){MAX_FDS, MAX_FDS};
 	p->cap_effective = ALL_CAPS;
 	p->cap_permitted = ALL_CAPS;
 	p->start_ns = hal_clock_ns();
@@ -723,7 +710,7 @@ SYSCALL(wait4)
 	struct usage u;
 	int pid, r;
 
-	if ((unsigned)a[2] & ~(0xfu | WALL_BITS))
+	if ((unsigned)a[2] & ~(0xfu | __WALL | __WNOTHREAD | __WCLONE))
 		return -EINVAL;
 	r = wait_zombie((int)a[0], (unsigned)a[2], &z);
 	if (r <= 0)
@@ -881,7 +868,7 @@ SYSCALL(prlimit64)
 
 	if (!p)
 		return -ESRCH;
-	if (a[1] >= NR_RLIMITS)
+	if (a[1] >= RLIM_NLIMITS)
 		return -EINVAL;
 	old = p->rlim[a[1]];
 	if (a[2]) {
@@ -889,7 +876,7 @@ SYSCALL(prlimit64)
 			return -EFAULT;
 		if (new.cur > new.max)
 			return -EINVAL;
-		if (new.max > old.max && !capable(24)) /* CAP_SYS_RESOURCE */
+		if (new.max > old.max && !capable(CAP_SYS_RESOURCE))
 			return -EPERM;
 		p->rlim[a[1]] = new;
 	}
@@ -910,8 +897,6 @@ SYSCALL(setrlimit)
 	return a[1] ? call_prlimit64(b) : -EFAULT;
 }
 
-#define CAP_VERSION_3 0x20080522u
-
 SYSCALL(capget)
 {
 	uint32_t header[2], data[6];
@@ -919,8 +904,8 @@ SYSCALL(capget)
 
 	if (COPY_IN(header, a[0]))
 		return -EFAULT;
-	if (header[0] != CAP_VERSION_3) {
-		header[0] = CAP_VERSION_3;
+	if (header[0] != _LINUX_CAPABILITY_VERSION_3) {
+		header[0] = _LINUX_CAPABILITY_VERSION_3;
 		hal_copy_to_user(a[0], header, sizeof(header[0]));
 		return a[1] ? -EINVAL : 0;
 	}
@@ -941,9 +926,9 @@ SYSCALL(capset)
 	uint64_t eff, perm, inh;
 	uint32_t header[2], d[6];
 
-	if (COPY_IN(header, a[0]) || (header[0] == CAP_VERSION_3 && COPY_IN(d, a[1])))
+	if (COPY_IN(header, a[0]) || (header[0] == _LINUX_CAPABILITY_VERSION_3 && COPY_IN(d, a[1])))
 		return -EFAULT;
-	if (header[0] != CAP_VERSION_3)
+	if (header[0] != _LINUX_CAPABILITY_VERSION_3)
 		return -EINVAL;
 	if (header[1] && (int)header[1] != p->pid)
 		return -EPERM;

@@ -288,14 +288,14 @@ static void show_comm(struct text *t, struct process *p)
 
 static void show_limits(struct text *t, struct process *p)
 {
-	static const char *const names[NR_RLIMITS] = {
+	static const char *const names[RLIM_NLIMITS] = {
 		"cpu time", "file size", "data size", "stack size", "core file size",
 		"resident set", "processes", "open files", "locked memory", "address space",
 		"file locks", "pending signals", "msgqueue size", "nice priority",
 		"realtime priority", "realtime timeout"};
 
 	say(t, "%-25s %-20s %-20s\n", "Limit", "Soft Limit", "Hard Limit");
-	for (int i = 0; i < NR_RLIMITS; i++) {
+	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		say(t, "Max %-21s ", names[i]);
 		for (int k = 0; k < 2; k++) {
 			uint64_t v = k ? p->rlim[i].max : p->rlim[i].cur;
@@ -870,7 +870,7 @@ static long sysctl_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	if (parse_number(s, &v))
 		return -EINVAL;
 	/* Who may not map there may not allow it either. */
-	if (!strcmp(name, "mmap_min_addr") && !capable(OS_CAP_SYS_RAWIO))
+	if (!strcmp(name, "mmap_min_addr") && !capable(CAP_SYS_RAWIO))
 		return -EPERM;
 	err = quire_sysctl_set(name, negative ? -(long)v : (long)v);
 	return err ? err : (long)n;

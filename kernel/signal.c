@@ -6,20 +6,6 @@
  */
 #include "kernel.h"
 
-#define SA_NOCLDWAIT 0x2ul
-#define SA_SIGINFO   0x4ul
-#define SA_ONSTACK   0x08000000ul
-#define SA_RESTART   0x10000000ul
-#define SA_NODEFER   0x40000000ul
-#define SA_RESETHAND 0x80000000ul
-
-#define SIG_DFL 0ul
-#define SIG_IGN 1ul
-
-#define SS_ONSTACK 1ul
-#define SS_DISABLE 2ul
-#define MINSIGSTKSZ 2048ul
-
 #define UNBLOCKABLE (sigbit(SIGKILL) | sigbit(SIGSTOP))
 
 static bool default_ignores(int sig)

@@ -299,12 +299,12 @@ uint64_t os_entropy(void)
 
 uint64_t os_rlimit(void *owner, int resource)
 {
-	return owner ? rlimit_cur(owner, resource) : OS_RLIM_INFINITY;
+	return owner ? rlimit_cur(owner, resource) : RLIM_INFINITY;
 }
 
 uint64_t os_rlimit_max(void *owner, int resource)
 {
-	return owner ? rlimit_max(owner, resource) : OS_RLIM_INFINITY;
+	return owner ? rlimit_max(owner, resource) : RLIM_INFINITY;
 }
 
 bool os_capable(void *owner, int cap)

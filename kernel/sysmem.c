@@ -7,8 +7,6 @@
  */
 #include "kernel.h"
 
-#define MAP_ANONYMOUS 0x20ul
-
 static struct quire_mm *mm(void)
 {
 	return current->proc->mm;

@@ -198,20 +198,6 @@ SYSCALL(sysinfo)
 	return COPY_OUT(a[0], s);
 }
 
-#define PR_SET_PDEATHSIG  1
-#define PR_GET_DUMPABLE	  3
-#define PR_SET_DUMPABLE	  4
-#define PR_SET_NAME	  15
-#define PR_GET_NAME	  16
-#define PR_CAPBSET_READ	  23
-#define PR_CAPBSET_DROP	  24
-#define PR_SET_MM	  35
-#define PR_SET_NO_NEW_PRIVS 38
-#define PR_SET_MM_START_DATA 3
-#define PR_SET_MM_END_DATA 4
-#define PR_SET_MM_START_BRK 6
-#define PR_SET_MM_BRK	    7
-
 /* Where data and heap start and end: for a program that no ELF file tells of it. */
 static long set_mm(struct quire_mm *mm, unsigned long what, uintptr_t addr)
 {
@@ -249,9 +235,9 @@ SYSCALL(prctl)
 	case PR_GET_DUMPABLE:
 		return 1;
 	case PR_CAPBSET_READ:
-		return a[1] <= 40 ? 1 : -EINVAL;
+		return a[1] <= CAP_LAST_CAP ? 1 : -EINVAL;
 	case PR_SET_MM:
-		return capable(24) ? set_mm(p->mm, a[1], a[2]) : -EPERM; /* CAP_SYS_RESOURCE */
+		return capable(CAP_SYS_RESOURCE) ? set_mm(p->mm, a[1], a[2]) : -EPERM;
 	case PR_SET_PDEATHSIG:
 	case PR_SET_DUMPABLE:
 	case PR_CAPBSET_DROP:
@@ -267,19 +253,14 @@ SYSCALL(set_robust_list)
 	return a[1] == 24 ? 0 : -EINVAL;
 }
 
-#define REBOOT_MAGIC1	 0xfee1dead
-#define REBOOT_HALT	 0xcdef0123
-#define REBOOT_POWER_OFF 0x4321fedc
-#define REBOOT_RESTART	 0x01234567
-
 SYSCALL(reboot)
 {
-	if ((uint32_t)a[0] != REBOOT_MAGIC1)
+	if ((uint32_t)a[0] != LINUX_REBOOT_MAGIC1)
 		return -EINVAL;
 	switch ((uint32_t)a[2]) {
-	case REBOOT_HALT:
-	case REBOOT_POWER_OFF:
-	case REBOOT_RESTART:
+	case LINUX_REBOOT_CMD_HALT:
+	case LINUX_REBOOT_CMD_POWER_OFF:
+	case LINUX_REBOOT_CMD_RESTART:
 		hal_exit(0);
 	default:
 		return 0;

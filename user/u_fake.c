@@ -11,6 +11,7 @@
 
 #include "user/u_fake.h"
 #include "user/u_nr.h"
+#include <quire/abi.h>
 
 #define WRITE_ROOM U_PAGE /* behind the scratch memory: what u_write hands to the kernel */
 
@@ -167,11 +168,6 @@ long u_fork(struct u *u, unsigned long flags, u_entry entry, void *state, size_t
 #define FIRST_HEAP	    0x809000ul /* about where a small ELF file ends; nothing larger than a page fits */
 #define FIRST_DATA	    0x400000ul /* Linux takes an image's last segment for its data, */
 #define FIRST_DATA_END	    0x408d00ul /* here the only one; RLIMIT_DATA counts it */
-#define PR_SET_MM	    35
-#define PR_SET_MM_START_DATA 3
-#define PR_SET_MM_END_DATA  4
-#define PR_SET_MM_START_BRK 6
-#define PR_SET_MM_BRK	    7
 
 /* The break of a program without an ELF file that would tell. */
 static void set_heap(uintptr_t heap)

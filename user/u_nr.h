@@ -87,6 +87,9 @@ enum u_nr {
 #define U_MAP_ANONYMOUS	       0x20l
 #define U_MAP_POPULATE	       0x8000l
 #define U_MAP_FIXED_NOREPLACE  0x100000l
+#define U_MREMAP_MAYMOVE       1l
+#define U_MREMAP_FIXED	       2l
+#define U_MADV_DONTNEED	       4l
 
 /* open, fcntl */
 #define U_O_RDONLY  0l

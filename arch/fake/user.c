@@ -9,14 +9,13 @@
 #include <string.h>
 
 #include "arch/fake/task.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 
 #define NR_rt_sigaction 13
 #define NR_rt_sigreturn 15
 #define NR_clone	56
 #define NR_execve	59
 #define NR_exit_group	231
-#define SIGCHLD		17
 
 static struct hal_fpu unit[FAKE_MAX_CPUS]; /* one a CPU: a kernel that forgets it mixes them up */
 

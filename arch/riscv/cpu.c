@@ -7,6 +7,7 @@
 #include "lib/string.h"
 #include "riscv.h"
 #include "sbi.h"
+#include <quire/abi.h>
 
 #define UART_DATA    0
 #define UART_FCR     2
@@ -398,7 +399,7 @@ const char *hal_machine_name(void)
 
 unsigned hal_elf_machine(void)
 {
-	return 243; /* EM_RISCV */
+	return EM_RISCV;
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */

@@ -4,17 +4,10 @@
  * library's handlers and unwinders find on the stack. Layouts only; which signal, and on which
  * stack, the kernel decided.
  */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "riscv.h"
 #include "sbi.h"
-
-#define SIGILL_NR  4
-#define SIGTRAP_NR 5
-#define SIGBUS_NR  7
-#define SIGFPE_NR  8
-#define SIGSEGV_NR 11
-#define SIGCHLD_NR 17
+#include <quire/abi.h>
 
 struct rv_siginfo {
 	int32_t signo, errno_, code, pad;
@@ -67,9 +60,9 @@ _Static_assert(sizeof(struct rv_sigframe) == 1088, "Linux's rt_sigframe");
 
 static bool carries_address(const struct hal_siginfo *si)
 {
-	return si->code > 0 && (si->signo == SIGSEGV_NR || si->signo == SIGBUS_NR ||
-				si->signo == SIGILL_NR || si->signo == SIGFPE_NR ||
-				si->signo == SIGTRAP_NR);
+	return si->code > 0 && (si->signo == SIGSEGV || si->signo == SIGBUS ||
+				si->signo == SIGILL || si->signo == SIGFPE ||
+				si->signo == SIGTRAP);
 }
 
 static void fill_info(struct rv_siginfo *to, const struct hal_siginfo *si)
@@ -83,7 +76,7 @@ static void fill_info(struct rv_siginfo *to, const struct hal_siginfo *si)
 	}
 	to->who.pid = si->pid;
 	to->who.uid = (uint32_t)si->uid;
-	if (si->signo == SIGCHLD_NR)
+	if (si->signo == SIGCHLD)
 		to->who.status = si->status;
 }
 

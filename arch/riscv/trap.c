@@ -3,6 +3,7 @@
  * Traps, decoded: scause and stval, which trap.S read before anything else could trap, become the
  * neutral words of the contract. Nothing is decided here.
  */
+#include <quire/abi.h>
 #include <quire/quire.h>
 #include <quire/trace.h>
 
@@ -26,11 +27,6 @@ enum cause {
 	CAUSE_LOAD_PAGE,
 	CAUSE_STORE_PAGE = 15,
 };
-
-/* Linux's si_codes for what is not a page fault. */
-#define ILL_ILLOPC_CODE 1
-#define TRAP_BRKPT_CODE 1
-#define BUS_ADRALN_CODE 1
 
 /* Places that may fault, relative to the entry itself (may_fault in trap.S). */
 struct ex_entry {
@@ -145,15 +141,15 @@ static void user_exception(struct trap_frame *tf)
 {
 	switch (tf->cause) {
 	case CAUSE_ILLEGAL:
-		kernel_user_trap(tf, TRAP_ILLEGAL, tf->x[0], ILL_ILLOPC_CODE);
+		kernel_user_trap(tf, TRAP_ILLEGAL, tf->x[0], ILL_ILLOPC);
 		break;
 	case CAUSE_BREAKPOINT:
-		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->x[0], TRAP_BRKPT_CODE);
+		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->x[0], TRAP_BRKPT);
 		break;
 	case CAUSE_FETCH_MISALIGNED:
 	case CAUSE_LOAD_MISALIGNED:
 	case CAUSE_STORE_MISALIGNED:
-		kernel_user_trap(tf, TRAP_ALIGN, tf->x[0], BUS_ADRALN_CODE); /* as Linux */
+		kernel_user_trap(tf, TRAP_ALIGN, tf->x[0], BUS_ADRALN); /* as Linux */
 		break;
 	default:
 		kernel_user_trap(tf, TRAP_OTHER, tf->x[0], 0);

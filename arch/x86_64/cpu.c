@@ -197,7 +197,7 @@ const char *hal_machine_name(void)
 
 unsigned hal_elf_machine(void)
 {
-	return 62; /* EM_X86_64 */
+	return EM_X86_64;
 }
 
 /* ---- other CPUs: none yet -------------------------------------------------------------------- */

@@ -77,7 +77,6 @@ struct fp_software {
 #define FP_MAGIC2_SIZE 4
 
 #define RED_ZONE 128
-#define SA_RESTORER 0x04000000ul
 
 /* Flags that a program may change; the rest stays as the kernel has it. */
 #define USER_RFLAGS (RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_TF | \
@@ -160,12 +159,10 @@ static int fp_pop(struct hal_fpu *fpu, uint64_t at)
  * sender. */
 static void fill_siginfo(struct user_siginfo *u, const struct hal_siginfo *si)
 {
-	const int sigchld = 17;
-
 	u->signo = si->signo;
 	u->errno_ = si->errno_;
 	u->code = si->code;
-	if (si->code > 0 && si->code != SI_KERNEL && si->signo != sigchld) {
+	if (si->code > 0 && si->code != SI_KERNEL && si->signo != SIGCHLD) {
 		u->fault.addr = si->addr;
 	} else if (si->code == SI_KERNEL) {
 		u->fault.addr = 0;

@@ -110,7 +110,7 @@ static void user_trap(struct trap_frame *tf)
 		kernel_user_trap(tf, TRAP_BREAKPOINT, 0, SI_KERNEL);
 		break;
 	case X86_VEC_UD:
-		kernel_user_trap(tf, TRAP_ILLEGAL, tf->rip, 2); /* ILL_ILLOPN */
+		kernel_user_trap(tf, TRAP_ILLEGAL, tf->rip, ILL_ILLOPN);
 		break;
 	case X86_VEC_MF:
 	case X86_VEC_XM:
@@ -163,15 +163,15 @@ int x86_fpe_code(unsigned vector)
 		raised = mxcsr & ~(mxcsr >> 7);
 	}
 	if (raised & 0x01)
-		return 7; /* FPE_FLTINV */
+		return FPE_FLTINV;
 	if (raised & 0x04)
-		return 3; /* FPE_FLTDIV */
+		return FPE_FLTDIV;
 	if (raised & 0x08)
-		return 4; /* FPE_FLTOVF */
+		return FPE_FLTOVF;
 	if (raised & 0x12)
-		return 5; /* FPE_FLTUND: underflow or denormal */
+		return FPE_FLTUND; /* underflow or denormal */
 	if (raised & 0x20)
-		return 6; /* FPE_FLTRES */
+		return FPE_FLTRES;
 	return 0;
 }
 

@@ -9,7 +9,7 @@
 #include "arch/hal_kernel.h"
 #include "arch/kmap.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 
 #define PAGE_BYTES (1ul << ARCH_PAGE_SHIFT)
 
@@ -142,9 +142,6 @@ struct cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 #define RFLAGS_NT 0x4000ul
 #define RFLAGS_RF 0x10000ul
 #define RFLAGS_AC 0x40000ul
-
-/* si_code of a signal that the kernel itself raises (Linux's number). */
-#define SI_KERNEL 0x80
 
 /* ---- what this processor has ----------------------------------------------------------------- */
 

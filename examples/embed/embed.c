@@ -9,12 +9,12 @@
  */
 #include "arch/hal_kernel.h"
 #include "embed.h"
+#include <quire/abi.h>
 #include <quire/quire.h>
 
 #define PAGES	64ul
-#define RW	3ul		  /* PROT_READ | PROT_WRITE */
-#define R	1ul		  /* PROT_READ */
-#define PRIVATE_ANON 0x22ul	  /* MAP_PRIVATE | MAP_ANONYMOUS */
+#define RW	(PROT_READ | PROT_WRITE)
+#define PRIVATE_ANON (MAP_PRIVATE | MAP_ANONYMOUS)
 #define PAGE	((uintptr_t)1 << ARCH_PAGE_SHIFT)
 
 static struct quire_mm *space;
@@ -75,7 +75,7 @@ static void touch(void)
 			fail("a byte is wrong");
 	if (faults != PAGES)
 		fail("a load of a fresh page is one fault");
-	if (quire_mprotect(space, base, PAGES * PAGE / 2, R))
+	if (quire_mprotect(space, base, PAGES * PAGE / 2, PROT_READ))
 		fail("mprotect");
 	if (embed_load(base) != 1)
 		fail("mprotect lost a byte");

@@ -49,19 +49,9 @@ uint64_t os_entropy(void);
 
 /* ---- stage 4: tasks, limits ----------------------------------------------------------------- */
 
-/* Resources by Linux's numbers. */
-#define OS_RLIMIT_DATA	  2
-#define OS_RLIMIT_STACK	  3
-#define OS_RLIMIT_MEMLOCK 8
-#define OS_RLIMIT_AS	  9
-#define OS_RLIM_INFINITY  UINT64_MAX
-
-/* Capabilities by Linux's numbers. */
-#define OS_CAP_IPC_LOCK	 14
-#define OS_CAP_SYS_RAWIO 17
-#define OS_CAP_SYS_ADMIN 21
-
-uint64_t os_rlimit(void *owner, int resource); /* default: infinity */
+/* resource: RLIMIT_*, cap: CAP_* of <quire/abi.h>. What is not limited answers RLIM_INFINITY,
+ * UINT64_MAX. Default: infinity. */
+uint64_t os_rlimit(void *owner, int resource);
 /* The hard limit, up to which the owner may raise the soft one. Default: infinity. */
 uint64_t os_rlimit_max(void *owner, int resource);
 bool os_capable(void *owner, int cap);	       /* default: true */

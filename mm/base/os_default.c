@@ -6,7 +6,7 @@
  */
 #include <quire/os.h>
 #include "arch/hal.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 #include "lib/string.h"
 
 #define DEFAULT __attribute__((weak))
@@ -78,14 +78,14 @@ DEFAULT uint64_t os_rlimit(void *owner, int resource)
 {
 	(void)owner;
 	(void)resource;
-	return OS_RLIM_INFINITY;
+	return RLIM_INFINITY;
 }
 
 DEFAULT uint64_t os_rlimit_max(void *owner, int resource)
 {
 	(void)owner;
 	(void)resource;
-	return OS_RLIM_INFINITY;
+	return RLIM_INFINITY;
 }
 
 DEFAULT bool os_capable(void *owner, int cap)

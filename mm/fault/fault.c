@@ -15,12 +15,6 @@
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 
-#define SIGBUS_NR   7
-#define SIGSEGV_NR  11
-#define SEGV_MAPERR 1
-#define SEGV_ACCERR 2
-#define BUS_ADRERR  2
-
 /* As often may one access fault in a row with nothing left to do, before we call it a bug. A CPU
  * that caches absent entries needs one; more only if others change the tables meanwhile. */
 #define SPURIOUS_MAX 1000
@@ -225,9 +219,9 @@ static void refuse_failed(struct fault_state *f, vm_fault_t ret)
 	if (ret & VM_FAULT_OOM)
 		refuse_oom(f);
 	else if (ret & VM_FAULT_SIGSEGV)
-		refuse(f, SIGSEGV_NR, SEGV_MAPERR, QUIRE_ROW_SEGV);
+		refuse(f, SIGSEGV, SEGV_MAPERR, QUIRE_ROW_SEGV);
 	else
-		refuse(f, SIGBUS_NR, BUS_ADRERR, QUIRE_ROW_BUS);
+		refuse(f, SIGBUS, BUS_ADRERR, QUIRE_ROW_BUS);
 }
 
 /* The access is allowed: resolve it. mmap_lock for reading. */
@@ -257,11 +251,11 @@ static void fault_locked(struct fault_state *f)
 	if (f->fi->kind == FAULT_BUS) {
 		f->vma = f->walked ? find_vma_intersection(f->mm, f->fi->addr, f->fi->addr + 1)
 				      : NULL;
-		refuse(f, SIGBUS_NR, BUS_ADRERR, QUIRE_ROW_BUS);
+		refuse(f, SIGBUS, BUS_ADRERR, QUIRE_ROW_BUS);
 	} else if (!find_fault_vma(f)) {
-		refuse(f, SIGSEGV_NR, SEGV_MAPERR, QUIRE_ROW_SEGV);
+		refuse(f, SIGSEGV, SEGV_MAPERR, QUIRE_ROW_SEGV);
 	} else if (access_error(f)) {
-		refuse(f, SIGSEGV_NR, SEGV_ACCERR, QUIRE_ROW_SEGV);
+		refuse(f, SIGSEGV, SEGV_ACCERR, QUIRE_ROW_SEGV);
 	} else {
 		resolve(f);
 	}
@@ -297,7 +291,7 @@ static void fault_without_space(const struct fault_info *fi, struct quire_fault_
 
 	res->error_code = derive_code(&f);
 	trace_page_fault(fi->user, fi->addr, fi->ip, res->error_code);
-	refuse(&f, SIGSEGV_NR, SEGV_MAPERR, QUIRE_ROW_SEGV);
+	refuse(&f, SIGSEGV, SEGV_MAPERR, QUIRE_ROW_SEGV);
 	trace_outcome(&f);
 }
 

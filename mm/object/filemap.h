@@ -7,16 +7,8 @@
 #define MM_FILEMAP_H
 
 #include "mm/base/mm_types.h"
+#include <quire/abi.h>
 #include <quire/quire.h>
-
-#define F_SEAL_SEAL	    0x0001u
-#define F_SEAL_SHRINK	    0x0002u
-#define F_SEAL_GROW	    0x0004u
-#define F_SEAL_WRITE	    0x0008u
-#define F_SEAL_FUTURE_WRITE 0x0010u
-
-#define FALLOC_FL_KEEP_SIZE  0x01
-#define FALLOC_FL_PUNCH_HOLE 0x02
 
 struct quire_inode {
 	uint32_t refcount;	       /* atomic */

@@ -47,9 +47,9 @@ int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags)
 /* RLIMIT_DATA bounds heap and data segment together, in bytes. */
 static bool brk_within_limit(struct mm_struct *mm, uintptr_t brk)
 {
-	uint64_t limit = rlimit(mm, OS_RLIMIT_DATA);
+	uint64_t limit = rlimit(mm, RLIMIT_DATA);
 
-	return limit == OS_RLIM_INFINITY ||
+	return limit == RLIM_INFINITY ||
 	       (brk - mm->start_brk) + (mm->end_data - mm->start_data) <= limit;
 }
 

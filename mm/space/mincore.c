@@ -4,10 +4,6 @@
 #include "mm/object/filemap.h"
 #include "mm/fault/memory.h"
 
-#define MS_ASYNC      1
-#define MS_INVALIDATE 2
-#define MS_SYNC	      4
-
 /* ---- mincore --------------------------------------------------------------------------------- */
 
 /* 1 if the page of addr is in memory: in the table, or in the object's cache. */

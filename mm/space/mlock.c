@@ -6,22 +6,17 @@
 #include "lib/errno.h"
 #include "mm/fault/memory.h"
 
-#define MLOCK_ONFAULT 0x01u
-#define MCL_CURRENT   1u
-#define MCL_FUTURE    2u
-#define MCL_ONFAULT   4u
-
 bool can_do_mlock(struct mm_struct *mm)
 {
-	return rlimit(mm, OS_RLIMIT_MEMLOCK) != 0 || os_capable(mm->owner, OS_CAP_IPC_LOCK);
+	return rlimit(mm, RLIMIT_MEMLOCK) != 0 || os_capable(mm->owner, CAP_IPC_LOCK);
 }
 
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len)
 {
 	if (!(flags & VM_LOCKED))
 		return 0;
-	if (mm->locked_vm + (len >> PAGE_SHIFT) > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
-	    !os_capable(mm->owner, OS_CAP_IPC_LOCK))
+	if (mm->locked_vm + (len >> PAGE_SHIFT) > rlimit(mm, RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
+	    !os_capable(mm->owner, CAP_IPC_LOCK))
 		return -EAGAIN;
 	return 0;
 }
@@ -224,7 +219,7 @@ static unsigned long count_mm_mlocked(struct mm_struct *mm, uintptr_t start, siz
 
 static int do_mlock(struct mm_struct *mm, uintptr_t start, size_t len, vm_flags_t flags)
 {
-	uint64_t limit = rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT;
+	uint64_t limit = rlimit(mm, RLIMIT_MEMLOCK) >> PAGE_SHIFT;
 	unsigned long locked;
 	int err = -ENOMEM;
 
@@ -234,9 +229,9 @@ static int do_mlock(struct mm_struct *mm, uintptr_t start, size_t len, vm_flags_
 	start &= PAGE_MASK;
 	down_write(&mm->mmap_lock);
 	locked = (len >> PAGE_SHIFT) + mm->locked_vm;
-	if (locked > limit && !os_capable(mm->owner, OS_CAP_IPC_LOCK))
+	if (locked > limit && !os_capable(mm->owner, CAP_IPC_LOCK))
 		locked -= count_mm_mlocked(mm, start, len);
-	if (locked <= limit || os_capable(mm->owner, OS_CAP_IPC_LOCK))
+	if (locked <= limit || os_capable(mm->owner, CAP_IPC_LOCK))
 		err = apply_vma_lock_flags(mm, start, len, flags);
 	up_write(&mm->mmap_lock);
 	if (err)
@@ -296,8 +291,8 @@ long quire_mlockall(struct quire_mm *qmm, unsigned flags)
 	if (!can_do_mlock(mm))
 		return -EPERM;
 	down_write(&mm->mmap_lock);
-	if (!(flags & MCL_CURRENT) || os_capable(mm->owner, OS_CAP_IPC_LOCK) ||
-	    mm->total_vm <= rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT) {
+	if (!(flags & MCL_CURRENT) || os_capable(mm->owner, CAP_IPC_LOCK) ||
+	    mm->total_vm <= rlimit(mm, RLIMIT_MEMLOCK) >> PAGE_SHIFT) {
 		apply_mlockall_flags(mm, flags);
 		ret = 0;
 	}

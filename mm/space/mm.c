@@ -118,7 +118,7 @@ static uintptr_t stack_room(uintptr_t top)
 void arch_pick_mmap_layout(struct mm_struct *mm)
 {
 	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
-	uint64_t gap = rlimit(mm, OS_RLIMIT_STACK), pad = STACK_GUARD_GAP;
+	uint64_t gap = rlimit(mm, RLIMIT_STACK), pad = STACK_GUARD_GAP;
 
 	if (mm_aslr) {
 		/* Linux's 28 random bits of pages, and room for a stack 16 GiB lower. */
@@ -375,7 +375,7 @@ static bool commit_fits(struct mm_struct *mm)
 {
 	long allowed = vm_commit_limit();
 
-	if (!os_capable(mm->owner, OS_CAP_SYS_ADMIN))
+	if (!os_capable(mm->owner, CAP_SYS_ADMIN))
 		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
 	allowed -= min((long)(mm->total_vm / 32),
 		       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
@@ -399,7 +399,7 @@ int security_vm_enough_memory_mm(struct mm_struct *mm, long pages)
 
 int security_mmap_addr(struct mm_struct *mm, uintptr_t addr)
 {
-	if (addr < (uintptr_t)vm_sysctl.mmap_min_addr && !os_capable(mm->owner, OS_CAP_SYS_RAWIO))
+	if (addr < (uintptr_t)vm_sysctl.mmap_min_addr && !os_capable(mm->owner, CAP_SYS_RAWIO))
 		return -EPERM;
 	return 0;
 }

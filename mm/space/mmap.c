@@ -33,14 +33,14 @@ static bool is_data_mapping(vm_flags_t flags)
 
 bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 {
-	if (mm->total_vm + npages > rlimit(mm, OS_RLIMIT_AS) >> PAGE_SHIFT)
+	if (mm->total_vm + npages > rlimit(mm, RLIMIT_AS) >> PAGE_SHIFT)
 		return false;
 	if (!is_data_mapping(flags) ||
-	    mm->data_vm + npages <= rlimit(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT)
+	    mm->data_vm + npages <= rlimit(mm, RLIMIT_DATA) >> PAGE_SHIFT)
 		return true;
 	/* A program that forbids its own heap to grow (valgrind does) means the break alone. */
-	return rlimit(mm, OS_RLIMIT_DATA) == 0 &&
-	       mm->data_vm + npages <= rlimit_max(mm, OS_RLIMIT_DATA) >> PAGE_SHIFT;
+	return rlimit(mm, RLIMIT_DATA) == 0 &&
+	       mm->data_vm + npages <= rlimit_max(mm, RLIMIT_DATA) >> PAGE_SHIFT;
 }
 
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages)

@@ -8,10 +8,6 @@
 #include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
 
-#define MREMAP_MAYMOVE	 1u
-#define MREMAP_FIXED	 2u
-#define MREMAP_DONTUNMAP 4u
-
 /* ---- carrying entries ------------------------------------------------------------------------ */
 
 /* Walkers of the reverse map must not find the page at neither of its addresses. */

@@ -15,10 +15,10 @@ static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned l
 
 	if (!may_expand_vm(mm, vma->vm_flags, grow))
 		return -ENOMEM;
-	if (size > rlimit(mm, OS_RLIMIT_STACK))
+	if (size > rlimit(mm, RLIMIT_STACK))
 		return -ENOMEM;
-	if ((vma->vm_flags & VM_LOCKED) && !os_capable(mm->owner, OS_CAP_IPC_LOCK) &&
-	    mm->locked_vm + grow > rlimit(mm, OS_RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+	if ((vma->vm_flags & VM_LOCKED) && !os_capable(mm->owner, CAP_IPC_LOCK) &&
+	    mm->locked_vm + grow > rlimit(mm, RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
 	if (security_vm_enough_memory_mm(mm, grow))
 		return -ENOMEM;

@@ -31,10 +31,6 @@
 #define ARENA ((uintptr_t)1 << 36)
 #define SLOTS 64
 
-#define MADV_DONTNEED  4
-#define MREMAP_MAYMOVE 1
-#define MREMAP_FIXED   2
-
 static unsigned rounds;
 static pthread_barrier_t barrier;
 

@@ -38,10 +38,10 @@ static bool no_caps;
 
 uint64_t os_rlimit(void *owner, int resource)
 {
-	return limits[resource] ? limits[resource] - 1 : OS_RLIM_INFINITY;
+	return limits[resource] ? limits[resource] - 1 : RLIM_INFINITY;
 }
 
-static uint64_t hard_limits = OS_RLIM_INFINITY;
+static uint64_t hard_limits = RLIM_INFINITY;
 
 uint64_t os_rlimit_max(void *owner, int resource)
 {

@@ -139,7 +139,7 @@ Test(aslr, bounds, .timeout = 60)
 {
 	uintptr_t low = (uintptr_t)1 << 38;
 
-	limit_set(OS_RLIMIT_STACK, 8 * MIB);
+	limit_set(RLIMIT_STACK, 8 * MIB);
 	for (int legacy = 0; legacy < 2; legacy++) {
 		in_bounds(&whole, legacy, 100);
 		in_bounds(&(struct quire_mm_params){.end = low}, legacy, 100);

@@ -23,8 +23,6 @@ uintptr_t os_thread_id(void)
 	return hal_cpu_id() + 1;
 }
 
-#define MADV_DONTNEED 4
-
 static uint64_t mark(unsigned page)
 {
 	return page * 0x9e3779b97f4a7c15ull + 1;

@@ -6,8 +6,8 @@
  */
 #include "space.h"
 
-#define DONTFORK   10
-#define WIPEONFORK 18
+#define DONTFORK  MADV_DONTFORK
+#define WIPEONFORK MADV_WIPEONFORK
 
 static struct quire_file *shared_file, *private_file, *memory_file;
 static void *special_page;

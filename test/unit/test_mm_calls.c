@@ -5,9 +5,9 @@
  */
 #include "object.h"
 
-#define MAYMOVE	  1
-#define FIXED_TO  3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
-#define DONTUNMAP 4
+#define MAYMOVE   MREMAP_MAYMOVE
+#define FIXED_TO (MREMAP_MAYMOVE | MREMAP_FIXED)
+#define DONTUNMAP MREMAP_DONTUNMAP
 #define NO_MEMORY (-12)
 #define AGAIN	  (-11)
 #define INVALID	  (-22)
@@ -185,13 +185,13 @@ Test(mm_calls, too_many_areas)
 Test(mm_calls, a_limit_of_no_data)
 {
 	space_up();
-	limit_set(OS_RLIMIT_DATA, 0);
+	limit_set(RLIMIT_DATA, 0);
 	cr_expect_eq(mmap_at(AT(0), 1, RW, PRIV | FIX), (long)AT(0), "the break alone is meant");
 	hard_limits = 2 * PS;
 	cr_expect_eq(mmap_at(AT(1), 1, RW, PRIV | FIX), (long)AT(1));
 	cr_expect_eq(mmap_at(AT(2), 1, RW, PRIV | FIX), NO_MEMORY, "the hard limit holds");
-	hard_limits = OS_RLIM_INFINITY;
-	limit_set(OS_RLIMIT_DATA, 1);
+	hard_limits = RLIM_INFINITY;
+	limit_set(RLIMIT_DATA, 1);
 	cr_expect_eq(mmap_at(AT(2), 1, RW, PRIV | FIX), NO_MEMORY);
 	space_down();
 }
@@ -202,9 +202,9 @@ Test(mm_calls, stacks_are_refused)
 	/* Room, commitment and limits of a program's first stack. */
 	mmap_at(AT(0), 4, RW, PRIV | FIX);
 	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(5), 2 * PS, false)), NO_MEMORY);
-	limit_set(OS_RLIMIT_AS, 5 * PS);
+	limit_set(RLIMIT_AS, 5 * PS);
 	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(50), 2 * PS, false)), NO_MEMORY);
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
 	cr_expect_eq(CALL(quire_mm_setup_stack(cur, AT(50) + (1ul << 40), 1ul << 40, false)),
 		     NO_MEMORY);
 	/* Growth below the lowest address, over the promise, and past another area's end. */
@@ -356,10 +356,10 @@ Test(mm_calls, ranges_above_everything)
 	cr_expect_eq(CALL(quire_msync(cur, AT(0) - PS, PS, 4)), NO_MEMORY);
 	cr_expect_eq(CALL(quire_mremap(cur, AT(9), PS, 2 * PS, 0, 0)), FAULTED);
 	cr_expect_eq(CALL(quire_remap_file_pages(cur, AT(9), PS, 0, 0, 0)), INVALID);
-	limit_set(OS_RLIMIT_AS, 0);
+	limit_set(RLIMIT_AS, 0);
 	mmap_at(AT(0), 1, PROT_READ, PRIV | FIX);
 	cr_expect_eq(mprotect_at(AT(0), 1, RW), 0, "was beyond the limit before");
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
 	space_down();
 }
 
@@ -420,9 +420,9 @@ Test(mm_calls, moves_that_are_refused)
 	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, PS, FIXED_TO, AT(30) + 1)), INVALID);
 	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, all + PS, FIXED_TO, AT(30))), INVALID);
 	cr_expect_eq(CALL(quire_mremap(cur, AT(8), PS, 2 * PS, FIXED_TO, all - PS)), INVALID);
-	limit_set(OS_RLIMIT_AS, (mm_now()->total_vm + 1) * PS);
+	limit_set(RLIMIT_AS, (mm_now()->total_vm + 1) * PS);
 	cr_expect_eq(CALL(quire_mremap(cur, AT(8), 2 * PS, 2 * PS, MAYMOVE | DONTUNMAP, 0)), NO_MEMORY);
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
 	/* Too long for any hole, though not promised. */
 	mmap_at(AT(40), 1, RW, PRIV | FIX | MAP_NORESERVE);
 	mmap_at(AT(41), 1, PROT_READ, PRIV | FIX);
@@ -592,10 +592,10 @@ Test(mm_calls, what_the_kernel_faults_in)
 	cr_expect_eq(quire_fault_in(cur, AT(3), true), FAULTED, "no stack");
 	cr_expect_eq(quire_fault_in(cur, AT(4), true), FAULTED, "not writable");
 	mmap_at(AT(600), 1, RW, PRIV | FIX | MAP_GROWSDOWN);
-	limit_set(OS_RLIMIT_STACK, 4 * PS);
+	limit_set(RLIMIT_STACK, 4 * PS);
 	cr_expect_eq(quire_fault_in(cur, AT(590), true), FAULTED, "beyond its limit");
 	cr_expect_eq(quire_fault_in(cur, AT(598), true), 0);
-	limit_set(OS_RLIMIT_STACK, LIMIT_NONE);
+	limit_set(RLIMIT_STACK, LIMIT_NONE);
 	check_now();
 	space_down();
 }
@@ -650,14 +650,14 @@ Test(mm_calls, locks_and_rights)
 {
 	space_up();
 	mmap_at(AT(0), 4, RW, PRIV | FIX);
-	limit_set(OS_RLIMIT_MEMLOCK, 0);
+	limit_set(RLIMIT_MEMLOCK, 0);
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), 0, "who has the right needs no limit");
 	cr_expect_eq(CALL(quire_mlockall(cur, 1)), 0);
 	cr_expect_eq(mmap_at(AT(8), 1, RW, PRIV | FIX | MAP_LOCKED), (long)AT(8));
 	no_caps = true;
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), -1);
 	cr_expect_eq(CALL(quire_mlockall(cur, 1)), -1);
-	limit_set(OS_RLIMIT_MEMLOCK, 5 * PS);
+	limit_set(RLIMIT_MEMLOCK, 5 * PS);
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 2 * PS, 0)), 0);
 	cr_expect_eq(mmap_at(AT(9), 1, RW, PRIV | FIX | MAP_LOCKED), AGAIN);
 	cr_expect_eq(CALL(quire_mlockall(cur, 2)), 0);

@@ -7,9 +7,9 @@
 
 #include "mm/base/vmstat.h"
 
-#define MAYMOVE	  1
-#define FIXED_TO  3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
-#define DONTUNMAP 4
+#define MAYMOVE   MREMAP_MAYMOVE
+#define FIXED_TO (MREMAP_MAYMOVE | MREMAP_FIXED)
+#define DONTUNMAP MREMAP_DONTUNMAP
 #define FREE	  8
 
 /* ---- objects that answer faults as they like -------------------------------------------------- */
@@ -329,9 +329,9 @@ Test(mm_rare, huge_pages_that_are_not_there)
 	cr_expect_eq(HUGE(0, huge, MAP_PRIVATE | MAP_GROWSDOWN, 0), -EINVAL);
 	cr_expect_eq(HUGE(0, huge, MAP_PRIVATE, PS), -EINVAL);
 	cr_expect_eq(HUGE(0, huge, MAP_PRIVATE, (uint64_t)INT64_MAX & ~(PS - 1)), -EOVERFLOW);
-	limit_set(OS_RLIMIT_AS, PS);
+	limit_set(RLIMIT_AS, PS);
 	cr_expect_eq(HUGE(0, huge, MAP_PRIVATE, PS), -ENOMEM, "no room even for that");
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
 	/* What was there is gone before memory is found wanting; unless it cannot be cut. */
 	mmap_at(AT(0) - 2 * PS, huge / PS + 4, RW, PRIV | FIX);
 	quire_sysctl_set("max_map_count", 1);
@@ -400,13 +400,13 @@ Test(mm_rare, arguments_of_locks)
 	mmap_at(AT(0), 4, RW, PRIV | FIX);
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 2)), -EINVAL);
 	no_caps = true;
-	limit_set(OS_RLIMIT_MEMLOCK, 3 * PS);
+	limit_set(RLIMIT_MEMLOCK, 3 * PS);
 	cr_expect_eq(CALL(quire_mlockall(cur, 1)), -ENOMEM, "four pages, three may be locked");
 	cr_expect_eq(mm_now()->locked_vm, 0);
-	limit_set(OS_RLIMIT_MEMLOCK, 4 * PS);
+	limit_set(RLIMIT_MEMLOCK, 4 * PS);
 	cr_expect_eq(CALL(quire_mlockall(cur, 1)), 0);
 	no_caps = false;
-	limit_set(OS_RLIMIT_MEMLOCK, LIMIT_NONE);
+	limit_set(RLIMIT_MEMLOCK, LIMIT_NONE);
 	cr_expect_eq(mm_now()->locked_vm, 4);
 	cr_expect_eq(CALL(quire_munlockall(cur)), 0);
 	/* A signal ends the populating, not the lock. */
@@ -526,12 +526,12 @@ Test(mm_rare, rights_beyond_the_limit)
 	space_up();
 	mmap_at(AT(0), 2, PROT_READ, PRIV | FIX);
 	mmap_at(AT(2), 2, RW, PRIV | FIX);
-	limit_set(OS_RLIMIT_DATA, PS);
+	limit_set(RLIMIT_DATA, PS);
 	cr_expect_eq(mprotect_at(AT(0), 2, RW), -ENOMEM);
-	limit_set(OS_RLIMIT_AS, PS);
+	limit_set(RLIMIT_AS, PS);
 	cr_expect_eq(mprotect_at(AT(0), 2, RW), 0, "beyond either limit as it was, too");
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
-	limit_set(OS_RLIMIT_DATA, LIMIT_NONE);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_DATA, LIMIT_NONE);
 	space_down();
 }
 

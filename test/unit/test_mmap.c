@@ -31,7 +31,7 @@ Test(mmap, chosen_addresses)
 {
 	uintptr_t a, b, c;
 
-	limit_set(OS_RLIMIT_STACK, 8 * MIB);
+	limit_set(RLIMIT_STACK, 8 * MIB);
 	space_up();
 	cr_expect_eq(mm_now()->mmap_base, PAGE_ALIGN(mm_now()->stack_top - 128 * MIB));
 	a = QMMAP(0, 4 * PS, RW, PRIV, 0);
@@ -69,7 +69,7 @@ static uintptr_t highest_gap(size_t len)
 
 Test(mmap, highest_gap_first)
 {
-	limit_set(OS_RLIMIT_STACK, 8 * MIB);
+	limit_set(RLIMIT_STACK, 8 * MIB);
 	space_up();
 	for (int i = 0; i < 600; i++) {
 		size_t len = (1 + rnd() % 9) * PS;
@@ -256,9 +256,9 @@ Test(mmap, brk)
 	munmap_at(AT(6), 1);
 	cr_expect_eq(quire_brk(cur, AT(44)), AT(5), "nor into a stack's gap");
 	cr_expect_eq(quire_brk(cur, AT(43)), AT(43));
-	limit_set(OS_RLIMIT_DATA, 43 * PS);
+	limit_set(RLIMIT_DATA, 43 * PS);
 	cr_expect_eq(quire_brk(cur, AT(43) + 1), AT(43));
-	limit_set(OS_RLIMIT_DATA, LIMIT_NONE);
+	limit_set(RLIMIT_DATA, LIMIT_NONE);
 	check_now();
 	space_down();
 }
@@ -267,17 +267,17 @@ Test(mmap, limits)
 {
 	space_up();
 	mmap_at(AT(0), 4, RW, PRIV | FIX);
-	limit_set(OS_RLIMIT_AS, 6 * PS);
+	limit_set(RLIMIT_AS, 6 * PS);
 	cr_expect_eq(mmap_at(AT(10), 3, PROT_NONE, PRIV | FIX), -ENOMEM);
 	cr_expect_eq(mmap_at(AT(0), 5, PROT_NONE, PRIV | FIX), (long)AT(0), "it replaces four");
-	limit_set(OS_RLIMIT_AS, LIMIT_NONE);
-	limit_set(OS_RLIMIT_DATA, 2 * PS);
+	limit_set(RLIMIT_AS, LIMIT_NONE);
+	limit_set(RLIMIT_DATA, 2 * PS);
 	cr_expect_eq(mmap_at(AT(10), 3, RW, PRIV | FIX), -ENOMEM);
 	cr_expect_eq(mmap_at(AT(10), 3, RW, SHAR | FIX), (long)AT(10));
 	cr_expect_eq(mmap_at(AT(20), 3, PROT_READ, PRIV | FIX), (long)AT(20));
 	cr_expect_eq(mprotect_at(AT(20), 3, RW), -ENOMEM);
 	cr_expect_eq(mprotect_at(AT(20), 2, RW), 0);
-	limit_set(OS_RLIMIT_DATA, LIMIT_NONE);
+	limit_set(RLIMIT_DATA, LIMIT_NONE);
 	quire_sysctl_set("max_map_count", 5);
 	cr_expect_eq(mmap_at(AT(30), 1, RW, PRIV | FIX), (long)AT(30), "the check is for more than");
 	cr_expect_eq(mmap_at(AT(40), 1, RW, PRIV | FIX), (long)AT(40));
@@ -324,9 +324,9 @@ Test(mmap, locking)
 	EXPECT_LAYOUT("0-1:rw-p 1-2:rw-p 2-4:rw-p");
 	cr_expect_eq(CALL(quire_mlock(cur, AT(3), 2 * PS, 0)), -ENOMEM);
 	no_caps = true;
-	limit_set(OS_RLIMIT_MEMLOCK, 0);
+	limit_set(RLIMIT_MEMLOCK, 0);
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), PS, 0)), -EPERM);
-	limit_set(OS_RLIMIT_MEMLOCK, 4 * PS);
+	limit_set(RLIMIT_MEMLOCK, 4 * PS);
 	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 4 * PS, 0)), 0, "not counted twice");
 	cr_expect_eq(mmap_at(AT(10), 1, RW, PRIV | FIX | MAP_LOCKED), -EAGAIN);
 	cr_expect_eq(CALL(quire_munlockall(cur)), 0);

@@ -2,8 +2,8 @@
 /* mremap where it can stop half way: out of tables in the middle, locked memory that grows. */
 #include "space.h"
 
-#define MAYMOVE 1
-#define FIXED_TO 3 /* MREMAP_MAYMOVE | MREMAP_FIXED */
+#define MAYMOVE   MREMAP_MAYMOVE
+#define FIXED_TO (MREMAP_MAYMOVE | MREMAP_FIXED)
 
 Test(mremap, locked_memory_grows_locked)
 {

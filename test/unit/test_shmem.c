@@ -3,8 +3,6 @@
  * pages away from every space; what shared memory promises and gives back. */
 #include "space.h"
 
-#define MADV_REMOVE 9
-
 static struct quire_inode *inode;
 static struct quire_file *f;
 
