@@ -57,7 +57,7 @@ static inline unsigned bench_ops(unsigned n)
 	return n / bench_quick ? n / bench_quick : 1;
 }
 
-_Noreturn void bench_die(const char *why);
+_Noreturn __attribute__((format(printf, 1, 2))) void bench_die(const char *why, ...);
 
 /* ---- peers ------------------------------------------------------------------------------------ */
 
@@ -70,18 +70,21 @@ struct malloc_peer {
 #define BENCH_MALLOCS 3
 extern struct malloc_peer bench_mallocs[BENCH_MALLOCS]; /* mimalloc, jemalloc, glibc */
 
-/* Page allocators of the host (bench/llfree.c over a checkout named by --llfree). Frames are
- * numbered from 0; get returns -1 if there is none. */
+/* Page allocators: the functions of bench/peer.h, each set out of a library of its own. */
 struct page_peer {
-	const char *name;
-	bool (*init)(uint64_t frames, unsigned cpus); /* anew: everything is free again */
+	char name[32];
+	bool (*init)(uint64_t frames, unsigned cpus);
 	int64_t (*get)(unsigned cpu, unsigned order);
 	void (*put)(unsigned cpu, uint64_t frame, unsigned order);
 	void (*exit)(void);
 };
-extern struct page_peer bench_llfree; /* init is NULL where it is missing */
+#define BENCH_PEER_LIBS 4
+extern struct page_peer bench_page_peers[BENCH_PEER_LIBS];
+extern unsigned bench_nr_page_peers;
 
-/* Finds what is there. llfree: a shared object made of bench/llfree.c, or NULL. */
-void bench_find_peers(const char *llfree);
+/* Finds the allocators of the host that are installed. */
+void bench_find_peers(void);
+/* Takes a page allocator in; word is NAME=FILE.so. Ends the program with what is wrong with it. */
+void bench_add_peer_lib(const char *word);
 
 #endif

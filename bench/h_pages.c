@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * H1 to H6: pages, beside LLFree-C. Every loop exists once, as a macro, and is made for our
- * functions (alloc_pages and __free_pages, called in another object file) and for the peer's
- * (called through a pointer). A page is a word here: ours its struct page, theirs a frame number.
+ * H1 to H6: pages, beside the libraries that --peer-lib names. Every loop exists once, as a macro,
+ * and is made for our functions (alloc_pages and __free_pages, called in another object file) and
+ * for the peer's (called through a pointer). A page is a word here: ours its struct page, theirs a
+ * frame number.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #define RAM    ((uint64_t)FRAMES * 4096 * 5 / 4)
 #define CPUS   2
 #define NONE   0
+
+static const struct page_peer *peer; /* whose round it is */
 
 struct job {
 	unsigned n;	   /* pages */
@@ -38,12 +41,12 @@ static inline void our_put(unsigned cpu, uintptr_t p, unsigned order)
 /* Frame 0 must not look like none. */
 static inline uintptr_t peer_get(unsigned cpu, unsigned order)
 {
-	return (uintptr_t)(bench_llfree.get(cpu, order) + 1);
+	return (uintptr_t)(peer->get(cpu, order) + 1);
 }
 
 static inline void peer_put(unsigned cpu, uintptr_t p, unsigned order)
 {
-	bench_llfree.put(cpu, p - 1, order);
+	peer->put(cpu, p - 1, order);
 }
 
 /* Defines our_NAME and peer_NAME out of one body, which calls GET and PUT. */
@@ -51,13 +54,32 @@ static inline void peer_put(unsigned cpu, uintptr_t p, unsigned order)
 	LOOP(our_get, our_put, our_)   \
 	LOOP(peer_get, peer_put, peer_)
 
-static void compare(const char *row, const char *unit, const char *const *workloads, unsigned n,
-		    void (*ours)(void *, double *), void (*peer)(void *, double *), struct job *job)
-{
-	struct contestant c[2] = {{"quire", ours, job},
-				  {"LLFree-C", bench_llfree.init ? peer : NULL, job}};
+/* A peer's part in a row: its functions, and the loop over them. */
+struct turn {
+	const struct page_peer *peer;
+	void (*round)(void *job, double *figures);
+	struct job *job;
+};
 
-	bench_compare(row, unit, workloads, n, c, 2);
+static void take_turn(void *ctx, double *figures)
+{
+	const struct turn *t = ctx;
+
+	peer = t->peer;
+	t->round(t->job, figures);
+}
+
+static void compare(const char *row, const char *unit, const char *const *workloads, unsigned n,
+		    void (*ours)(void *, double *), void (*theirs)(void *, double *), struct job *job)
+{
+	struct contestant c[1 + BENCH_PEER_LIBS] = {{"quire", ours, job}};
+	struct turn t[BENCH_PEER_LIBS];
+
+	for (unsigned i = 0; i < bench_nr_page_peers; i++) {
+		t[i] = (struct turn){&bench_page_peers[i], theirs, job};
+		c[1 + i] = (struct contestant){bench_page_peers[i].name, take_turn, &t[i]};
+	}
+	bench_compare(row, unit, workloads, n, c, 1 + bench_nr_page_peers);
 }
 
 static void *room(size_t n)
@@ -73,8 +95,9 @@ static void *room(size_t n)
 static void up(struct job *j)
 {
 	bench_up(RAM, CPUS);
-	if (bench_llfree.init && !bench_llfree.init(FRAMES + FRAMES / 4, CPUS))
-		bench_die("the peer did not start");
+	for (unsigned i = 0; i < bench_nr_page_peers; i++)
+		if (!bench_page_peers[i].init(FRAMES + FRAMES / 4, CPUS))
+			bench_die("%s: peer_init() failed", bench_page_peers[i].name);
 	*j = (struct job){.n = bench_ops(FRAMES)};
 	j->page = room(j->n * sizeof(*j->page));
 	j->order = bench_permutation(j->n);
@@ -84,8 +107,8 @@ static void down(struct job *j)
 {
 	free(j->page);
 	free(j->order);
-	if (bench_llfree.exit)
-		bench_llfree.exit();
+	for (unsigned i = 0; i < bench_nr_page_peers; i++)
+		bench_page_peers[i].exit();
 	bench_down();
 }
 

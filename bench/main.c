@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,9 +30,15 @@ static const struct bench_row *const tables[] = {h_pages_rows, h_slab_rows, h_vm
 unsigned bench_rounds = ROUNDS, bench_quick = 1;
 static FILE *out; /* the lines of JSON; the machine's own log goes to standard error */
 
-_Noreturn void bench_die(const char *why)
+_Noreturn void bench_die(const char *why, ...)
 {
-	fprintf(stderr, "bench: %s\n", why);
+	va_list args;
+
+	va_start(args, why);
+	fprintf(stderr, "bench: ");
+	vfprintf(stderr, why, args);
+	fprintf(stderr, "\n");
+	va_end(args);
 	exit(2);
 }
 
@@ -242,29 +249,41 @@ static void reserve_tls(char **argv)
 	execv("/proc/self/exe", argv);
 }
 
-static const char usage[] = "usage: bench [--list] [--quick] [--rounds N] [--llfree FILE] [ROW...]";
+static const char usage[] =
+	"usage: bench [--list] [--quick] [--rounds N] [--peer-lib NAME=FILE.so]... [ROW...]";
+static bool only_list;
 
-int main(int argc, char **argv)
+/* Takes the options in; returns the number of the first word that is none. */
+static int take_options(int argc, char **argv)
 {
-	const char *llfree = NULL;
 	int i = 1;
 
-	reserve_tls(argv);
 	for (; i < argc && argv[i][0] == '-'; i++) {
 		if (!strcmp(argv[i], "--list")) {
-			list_rows();
-			return 0;
-		}
-		if (!strcmp(argv[i], "--quick")) {
+			only_list = true;
+		} else if (!strcmp(argv[i], "--quick")) {
 			bench_quick = QUICK_DIVIDE;
 			bench_rounds = 2;
 		} else if (!strcmp(argv[i], "--rounds") && i + 1 < argc && atoi(argv[i + 1]) > 0) {
 			bench_rounds = atoi(argv[++i]);
-		} else if (!strcmp(argv[i], "--llfree") && i + 1 < argc) {
-			llfree = argv[++i];
+		} else if (!strcmp(argv[i], "--peer-lib") && i + 1 < argc) {
+			bench_add_peer_lib(argv[++i]);
 		} else {
 			bench_die(usage);
 		}
+	}
+	return i;
+}
+
+int main(int argc, char **argv)
+{
+	int i;
+
+	reserve_tls(argv);
+	i = take_options(argc, argv);
+	if (only_list) {
+		list_rows();
+		return 0;
 	}
 	for (int k = i; k < argc; k++)
 		if (!find_row(argv[k]))
@@ -272,7 +291,7 @@ int main(int argc, char **argv)
 	out = fdopen(dup(STDOUT_FILENO), "w");
 	if (!out || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
 		bench_die("no output");
-	bench_find_peers(llfree);
+	bench_find_peers();
 	for (; i < argc; i++) {
 		find_row(argv[i])->run();
 		if (i == argc - 1)

@@ -5,13 +5,14 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bench/bench.h"
 
 struct malloc_peer bench_mallocs[BENCH_MALLOCS] = {{"mimalloc"}, {"jemalloc"}, {"glibc"}};
-struct page_peer bench_llfree = {"LLFree"};
+struct page_peer bench_page_peers[BENCH_PEER_LIBS];
+unsigned bench_nr_page_peers;
 
 static void *open_library(const char *file)
 {
@@ -31,27 +32,58 @@ static void find_malloc(struct malloc_peer *p, const char *file, const char *all
 		p->alloc = NULL;
 }
 
-static void find_llfree(const char *file)
+/* The name goes into the lines of JSON as it is. */
+static void set_name(struct page_peer *p, const char *word)
 {
-	void *lib = open_library(file);
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789.-_+";
+	size_t n = strcspn(word, "=");
 
-	if (!lib) {
-		fprintf(stderr, "bench: %s\n", dlerror());
-		return;
-	}
-	bench_llfree.get = (int64_t (*)(unsigned, unsigned))dlsym(lib, "peer_get");
-	bench_llfree.put = (void (*)(unsigned, uint64_t, unsigned))dlsym(lib, "peer_put");
-	bench_llfree.exit = (void (*)(void))dlsym(lib, "peer_exit");
-	bench_llfree.init = (bool (*)(uint64_t, unsigned))dlsym(lib, "peer_init");
-	if (!bench_llfree.get || !bench_llfree.put || !bench_llfree.exit)
-		bench_llfree.init = NULL;
+	if (!n || word[n] != '=' || strspn(word, letters) != n)
+		bench_die("--peer-lib %s: wants NAME=FILE.so, NAME of letters, digits and .-_+", word);
+	if (n >= sizeof(p->name))
+		bench_die("--peer-lib %s: NAME has more than %zu letters", word, sizeof(p->name) - 1);
+	memcpy(p->name, word, n);
+	for (const struct page_peer *q = bench_page_peers; q < p; q++)
+		if (!strcmp(p->name, q->name))
+			bench_die("--peer-lib %s: the name %s is taken", word, p->name);
 }
 
-void bench_find_peers(const char *llfree)
+static void *symbol(void *lib, const char *name, const char *word)
+{
+	void *p = dlsym(lib, name);
+
+	if (!p)
+		bench_die("--peer-lib %s: the library has no %s (bench/peer.h)", word, name);
+	return p;
+}
+
+void bench_add_peer_lib(const char *word)
+{
+	struct page_peer *p = &bench_page_peers[bench_nr_page_peers];
+	char *file;
+	void *lib;
+
+	if (bench_nr_page_peers == BENCH_PEER_LIBS)
+		bench_die("--peer-lib %s: there are %u already", word, BENCH_PEER_LIBS);
+	set_name(p, word);
+	file = realpath(strchr(word, '=') + 1, NULL);
+	if (!file)
+		bench_die("--peer-lib %s: there is no such file", word);
+	lib = open_library(file);
+	if (!lib)
+		bench_die("--peer-lib %s: %s", word, dlerror());
+	free(file);
+	p->init = (bool (*)(uint64_t, unsigned))symbol(lib, "peer_init", word);
+	p->get = (int64_t (*)(unsigned, unsigned))symbol(lib, "peer_get", word);
+	p->put = (void (*)(unsigned, uint64_t, unsigned))symbol(lib, "peer_put", word);
+	p->exit = (void (*)(void))symbol(lib, "peer_exit", word);
+	bench_nr_page_peers++;
+}
+
+void bench_find_peers(void)
 {
 	find_malloc(&bench_mallocs[0], "libmimalloc.so.2", "mi_malloc", "mi_free");
 	find_malloc(&bench_mallocs[1], "libjemalloc.so.2", "malloc", "free");
 	find_malloc(&bench_mallocs[2], "libc.so.6", "malloc", "free");
-	if (llfree)
-		find_llfree(llfree);
 }

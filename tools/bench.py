@@ -8,15 +8,15 @@ we are faster or smaller); a missing peer has peer and ratio null and peer_name 
 are allowed.
 """
 import dataclasses
-import glob
 import json
 import os
+import re
 import subprocess
 
 import bench_q
 import build
 import packages
-from common import BUILD, CANNOT, OK, TOP, CannotRun, build_folder, have, run, say
+from common import CANNOT, OK, CannotRun, build_folder, run, say
 
 KEYS = ('row', 'workload', 'machine', 'unit', 'ours', 'peer', 'peer_name', 'ratio')
 ROWS = [f'H{n}' for n in range(1, 11)]
@@ -27,7 +27,7 @@ class Options:
     as_json: bool = False
     rounds: int = 0         # H: rounds of a workload; 0: as the program wants
     quick: bool = False     # H: only that everything runs; the figures mean nothing
-    llfree: str = ''        # H: a checkout of LLFree-C
+    peer_libs: tuple = ()   # H: page allocators, NAME=FILE.so
     machines: tuple = bench_q.MACHINES  # Q
     peers: tuple = ()                   # Q
     no_peer: bool = False               # Q
@@ -35,22 +35,16 @@ class Options:
 
 # ---- H: allocators of one host process ---------------------------------------------------------
 
-def llfree_library(checkout):
-    """The checkout as a shared object, or '' if it cannot be had (then it is no peer)."""
-    if not checkout:
-        return ''
-    sources = glob.glob(os.path.join(checkout, 'src', '*.c'))
-    if not sources:
-        raise CannotRun(f'--llfree {checkout}: no checkout of LLFree-C (no src/*.c)')
-    if not have('clang'):
-        say('quire: LLFree-C wants clang, which is missing: no peer')
-        return ''
-    lib = os.path.join(BUILD, 'llfree.so')
-    os.makedirs(BUILD, exist_ok=True)
-    includes = [f'-I{os.path.join(checkout, d)}' for d in ('include', 'src', 'std')]
-    run(['clang', '-std=gnu11', '-O3', '-march=native', '-DNO_LOG', '-fPIC', '-shared', '-w',
-         *includes, '-o', lib, os.path.join(TOP, 'bench', 'llfree.c'), *sources], 'LLFree-C')
-    return lib
+def check_peer_lib(word):
+    """A word of --peer-lib, NAME=FILE.so, as far as it can be judged before anything is built; the
+    program itself looks into the library. Returns it with the file's full path."""
+    name, _, path = word.partition('=')
+    if not re.fullmatch(r'[A-Za-z0-9.\-_+]{1,31}', name) or not path:
+        raise CannotRun(f'--peer-lib {word}: wants NAME=FILE.so, NAME of up to 31 letters, digits '
+                        'and .-_+')
+    if not os.path.isfile(path):
+        raise CannotRun(f'--peer-lib {word}: there is no file {path}')
+    return f'{name}={os.path.abspath(path)}'
 
 
 def chosen(words):
@@ -68,14 +62,15 @@ def _command(options):
         argv.append('--quick')
     elif options.rounds:
         argv += ['--rounds', str(options.rounds)]
-    lib = llfree_library(options.llfree)
-    return argv + (['--llfree', lib] if lib else [])
+    for word in options.peer_libs:
+        argv += ['--peer-lib', word]
+    return argv
 
 
 def measure(rows, options):
     """A line for each figure of these rows; each row is a process of its own."""
     argv = _command(options)
-    there = {s.split()[0] for s in run([argv[0], '--list'], 'bench --list').decode().splitlines()}
+    there = {s.split()[0] for s in run([*argv, '--list'], 'bench').decode().splitlines()}
     for row in rows:
         if row not in there:
             say(f'quire: bench: this build has no row {row}')

@@ -397,9 +397,10 @@ def cmd_bench(args):
     for name in on:
         if name not in bench_q.MACHINES:
             raise CannotRun(f'bench: {name}: wants {" or ".join(bench_q.MACHINES)}')
+    libs = tuple(bench.check_peer_lib(word) for word in args.peer_lib or ())
     if args.profile:
         return bench_q.profile(args.profile, on, args.others)
-    return bench.main(args.row, bench.Options(args.json, args.rounds, args.quick, args.llfree, on,
+    return bench.main(args.row, bench.Options(args.json, args.rounds, args.quick, libs, on,
                                               args.peer, args.no_peer))
 
 
@@ -502,7 +503,9 @@ def parser():
     p.add_argument('--rounds', type=int, default=0, help='H: rounds of each workload')
     p.add_argument('--quick', action='store_true',
                    help='H: only that everything runs; the figures mean nothing')
-    p.add_argument('--llfree', metavar='DIR', default='', help='H: a checkout of LLFree-C, as a peer')
+    p.add_argument('--peer-lib', action='append', metavar='NAME=FILE.so',
+                   help='H: a page allocator to stand beside us, may be given several times: a shared '
+                        'object with the functions of bench/peer.h (docs/bench.md)')
     p.add_argument('row', nargs='*', help='rows, or a letter for all of its rows: H7 Q0 … H Q (default: all)')
     p = add('trace', cmd_trace, 'print a binary trace as ftrace text, or convert it to CTF')
     p.add_argument('--ctf', metavar='DIR', help='write CTF 1.8 there instead')

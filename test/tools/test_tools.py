@@ -629,9 +629,14 @@ class Bench(Folder):
                 'peer': None, 'peer_name': 'no peer', 'ratio': None}
         self.assertRegex(bench.table_line(line), r'^  H7 .* 4\.0 +- +-  no peer$')
 
-    def test_a_checkout_that_is_none(self):
-        with self.assertRaisesRegex(common.CannotRun, 'no checkout of LLFree-C'):
-            bench.llfree_library(self.folder)
+    def test_a_library_as_a_peer(self):
+        lib = self.path('lib.so', b'')
+        self.assertEqual(bench.check_peer_lib(f'mine-1.0={lib}'), f'mine-1.0={lib}')
+        for word, why in ((lib, 'wants NAME=FILE'), ('=' + lib, 'wants NAME=FILE'),
+                          ('mine=', 'wants NAME=FILE'), (f'a b={lib}', 'wants NAME=FILE'),
+                          (f'mine={self.folder}/missing.so', 'there is no file')):
+            with self.assertRaisesRegex(common.CannotRun, why):
+                bench.check_peer_lib(word)
 
     def test_kernel_images(self):
         for name, head, machine in (('a', b'\0' * 0x202 + b'HdrS' + b'\0' * 16, 'x86_64'),
@@ -665,7 +670,8 @@ class Command(Folder):
         bad = self.path('x.rec', b'quire-recording 9\n')
         for args in ((), ('nosuch',), ('run', '/nonexistent'), ('run', bad),
                      ('run', '--on', 'vax', bad), ('trace', bad), ('record', '-o', 'x'),
-                     ('exec', 'x86_64', '/nonexistent')):
+                     ('exec', 'x86_64', '/nonexistent'),
+                     ('bench', '--peer-lib', 'x=/nonexistent.so', 'H1')):
             r = self.quire(*args)
             self.assertEqual(r.returncode, 2, args)
             self.assertTrue(r.stderr.strip(), args)
