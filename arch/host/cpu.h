@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "arch/hal_types.h"
-#include "arch/live.h"
+#include "arch/common/live.h"
 #include "pte.h"
 
 struct arch_space {

@@ -7,7 +7,7 @@
 #define ARCH_RISCV_CPU_H
 
 #include "arch/hal_types.h"
-#include "arch/live.h"
+#include "arch/common/live.h"
 #include "csr.h"
 #include "pte.h"
 

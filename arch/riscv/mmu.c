@@ -18,7 +18,7 @@
  * own (empty lower half). One hart: local fences reach every translation cache; the instruction
  * fence goes to all harts anyway.
  */
-#include "arch/kmap.h"
+#include "arch/common/kmap.h"
 #include "lib/bits.h"
 #include "lib/errno.h"
 #include "riscv.h"

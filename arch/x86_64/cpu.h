@@ -8,7 +8,7 @@
 #define ARCH_X86_64_CPU_H
 
 #include "arch/hal_types.h"
-#include "arch/live.h"
+#include "arch/common/live.h"
 #include "pte.h"
 
 /* One address space: its top table, and who may hold translations of it. */

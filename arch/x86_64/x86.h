@@ -7,7 +7,7 @@
 #define ARCH_X86_64_X86_H
 
 #include "arch/hal_kernel.h"
-#include "arch/kmap.h"
+#include "arch/common/kmap.h"
 #include "lib/bug.h"
 #include <quire/abi.h>
 

@@ -7,7 +7,7 @@
 #define TEST_ARCH_BARE_TEST_H
 
 #include "arch/hal_kernel.h"
-#include "arch/kmap.h"
+#include "arch/common/kmap.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include <quire/os.h>

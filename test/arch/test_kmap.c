@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/kmap.c"
+#include "arch/common/kmap.c"
 
 uint64_t fake_entry_reads; /* the machine itself is not linked */
 

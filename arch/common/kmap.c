@@ -4,7 +4,7 @@
  * makes the tables that are missing; a range is cut into the largest leaves that fit. Nothing here
  * is hot: a direct map of gigabytes is a few thousand entries, made once.
  */
-#include "arch/kmap.h"
+#include "arch/common/kmap.h"
 #include "lib/errno.h"
 
 #define KMAP_ENTRIES (1u << ARCH_INDEX_BITS)

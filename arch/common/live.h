@@ -5,8 +5,8 @@
  * checker that would want to know of free pages. A machine's cpu.h includes it and adds the two
  * calls that know the encoding (hal_pte_clear_accessed, hal_pte_wrprotect).
  */
-#ifndef ARCH_LIVE_H
-#define ARCH_LIVE_H
+#ifndef ARCH_COMMON_LIVE_H
+#define ARCH_COMMON_LIVE_H
 
 #include "arch/hal_types.h"
 

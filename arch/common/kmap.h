@@ -5,8 +5,8 @@
  * arch_pte_decode(), so every machine shares it. No locks: one caller at a time is the machine's
  * (boot) or the core's (hal_kernel_map) business. It never flushes; who unmaps, flushes.
  */
-#ifndef ARCH_KMAP_H
-#define ARCH_KMAP_H
+#ifndef ARCH_COMMON_KMAP_H
+#define ARCH_COMMON_KMAP_H
 
 #include "arch/hal.h"
 
