@@ -7,9 +7,9 @@
 #include "mm/base/fail_inject.h"
 #include "lib/errno.h"
 #include "lib/string.h"
-#include <quire/os.h>
 #include "mm/base/param.h"
-#include "mm/slab/slab_def.h"
+#include "mm/base/slowpath.h"
+#include <quire/os.h>
 
 struct fault_attr inject_attr[QUIRE_INJECT_KINDS];
 
@@ -172,11 +172,6 @@ int quire_inject_attr(enum quire_inject kind, const struct quire_fault_attr *set
 		return -EINVAL;
 	fault_attr_set(&inject_attr[kind], set);
 	return 0;
-}
-
-uint64_t quire_inject_seen(enum quire_inject kind)
-{
-	return kind == QUIRE_INJECT_PAGE ? page_allocs_seen() : slab_allocs_seen();
 }
 
 uint64_t quire_inject_hits(enum quire_inject kind)

@@ -45,8 +45,4 @@ static inline bool should_fail(enum quire_inject kind)
 /* Boot parameters fail_page_alloc= and failslab=. Switched off again at the end. */
 void fail_inject_init(void);
 void fail_inject_exit(void);
-/* Allocations since start, per kind; each allocator counts its own. */
-uint64_t page_allocs_seen(void);
-uint64_t slab_allocs_seen(void);
-
 #endif

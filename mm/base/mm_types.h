@@ -226,4 +226,83 @@ struct file {
 	char *f_path;		       /* for maps; slab memory, never NULL */
 };
 
+/* quire_mm is the public name of struct mm_struct. */
+static inline struct mm_struct *to_mm(struct quire_mm *mm)
+{
+	return (struct mm_struct *)mm;
+}
+
+static inline struct quire_mm *from_mm(struct mm_struct *mm)
+{
+	return (struct quire_mm *)mm;
+}
+
+/* ---- what a VMA says ---------------------------------------------------------------------------- */
+
+static inline unsigned long vma_pages(const struct vm_area_struct *vma)
+{
+	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
+}
+
+static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
+{
+	return !vma->vm_ops;
+}
+
+static inline bool vma_is_accessible(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_ACCESS_FLAGS;
+}
+
+/* There are no huge-page VMAs here; the documents ask. */
+static inline bool is_vm_hugetlb_page(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_HUGETLB;
+}
+
+/* Nor a gate (vsyscall) VMA, which would belong to no space. */
+static inline struct vm_area_struct *get_gate_vma(struct mm_struct *mm)
+{
+	return NULL;
+}
+
+/* The page offset into the object (or the rmap key of anonymous memory) of an address. */
+static inline unsigned long linear_page_index(const struct vm_area_struct *vma, uintptr_t addr)
+{
+	return ((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff;
+}
+
+static inline bool is_cow_mapping(vm_flags_t flags)
+{
+	return (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
+}
+
+/* ---- resident pages of a space ------------------------------------------------------------------- */
+
+static inline void add_mm_counter(struct mm_struct *mm, int member, long n)
+{
+	__atomic_fetch_add(&mm->rss[member], n, __ATOMIC_RELAXED);
+}
+
+static inline unsigned long get_mm_counter(const struct mm_struct *mm, int member)
+{
+	long v = __atomic_load_n(&mm->rss[member], __ATOMIC_RELAXED);
+
+	return v < 0 ? 0 : v;
+}
+
+static inline unsigned long get_mm_rss(const struct mm_struct *mm)
+{
+	return get_mm_counter(mm, MM_FILEPAGES) + get_mm_counter(mm, MM_ANONPAGES) +
+	       get_mm_counter(mm, MM_SHMEMPAGES);
+}
+
+/* Which of the counters a mapped page belongs to. */
+static inline int mm_counter(const struct page *page)
+{
+	if (PageAnon(page))
+		return MM_ANONPAGES;
+	return page_test(page, PG_swapbacked) ? MM_SHMEMPAGES : MM_FILEPAGES;
+}
+
 #endif

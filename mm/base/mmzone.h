@@ -208,8 +208,11 @@ static inline bool PageBuddy(const struct page *p)
 
 /* ---- mem_init.c ------------------------------------------------------------------------------ */
 
-/* Zones, vmemmap and free lists from what memblock knows. 0, -ENOMEM, -EINVAL. Early. */
+/* Zones and vmemmap from what memblock knows. 0, -ENOMEM, -EINVAL. Early. */
 int mem_init(void);
+/* Hands all that memblock has left to the buddy, once every table is made that needs memory before
+ * there is one. 0 or -ENOMEM. Early. */
+int mem_init_free(void);
 /* Unmaps the vmemmap; nothing of mem_init()'s may be used afterwards. */
 void mem_exit(void);
 /* Reserved frames [start, end) join the free ones. */

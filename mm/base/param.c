@@ -2,7 +2,8 @@
 /* The words of quire_config.params, looked up one at a time: start-up asks for a dozen. */
 #include "mm/base/param.h"
 #include "lib/string.h"
-#include "mm/report/init.h"
+
+struct quire_config init_config;
 
 bool boot_param(const char *name, char *buf, size_t n)
 {

@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <quire/quire.h>
+
+/* The configuration of this start; constant while the core runs. */
+extern struct quire_config init_config;
 
 /* Copies the last value of name into buf (n bytes, cut if longer; "" for a bare word); false if
  * there is no such word. */

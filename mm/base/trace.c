@@ -14,8 +14,8 @@
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
-#include "mm/phys/page_debug.h"
-#include "mm/slab/slab_def.h"
+#include "mm/base/page.h"
+#include "mm/base/slowpath.h"
 #include <quire/quire.h>
 
 bool trace_on, trace_pages_on, trace_kmem_on;

@@ -123,10 +123,14 @@ static inline void dec_node_page_state(enum node_stat_item i)
 }
 
 /* Sums over the CPUs; an amount is never reported below 0. */
-uint64_t sum_vm_event(enum vm_event_item e);
 unsigned long node_page_state(enum node_stat_item i);
+/* The same of an event, as far as it is counted here: sum_vm_event() (phys/pcp.c) is the whole. */
+uint64_t cpu_vm_events(enum vm_event_item e);
+/* All of an event, with what the per-CPU page lists count by themselves. */
+uint64_t sum_vm_event(enum vm_event_item e);
 
-int vmstat_init(void); /* 0 or -ENOMEM; after memblock, before the buddy */
+/* stats: zeroed, one for each CPU. Early. */
+void vmstat_init(struct vm_cpu_stat *stats);
 void vmstat_exit(void);
 
 #endif

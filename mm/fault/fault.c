@@ -11,9 +11,9 @@
  */
 #include "mm/fault/fault.h"
 #include "lib/printf.h"
-#include "mm/fault/memory.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
+#include "mm/fault/memory.h"
 
 /* As often may one access fault in a row with nothing left to do, before we call it a bug. A CPU
  * that caches absent entries needs one; more only if others change the tables meanwhile. */

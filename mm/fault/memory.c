@@ -9,9 +9,9 @@
  * no error: the access is simply tried again.
  */
 #include "mm/fault/memory.h"
-#include "mm/migrate/migrate.h"
 #include "lib/string.h"
 #include "mm/fault/fault.h"
+#include "mm/migrate/migrate.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include <quire/trace.h>
@@ -21,11 +21,6 @@ uint64_t fault_rows[QUIRE_ROW_MAX];
 struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma, uintptr_t addr)
 {
 	return alloc_pages(gfp, order);
-}
-
-struct page *vm_normal_page(const struct vm_area_struct *vma, pte_t pte)
-{
-	return arch_pte_has(pte, PTE_BIT_SPECIAL) ? NULL : pfn_to_page(pte_pfn(pte));
 }
 
 /* ---- common parts ---------------------------------------------------------------------------- */

@@ -12,10 +12,10 @@
  */
 #include "mm/migrate/compaction.h"
 #include "lib/errno.h"
-#include "mm/phys/buddy.h"
-#include "mm/migrate/migrate.h"
-#include <quire/os.h>
 #include "mm/base/vmstat.h"
+#include "mm/migrate/migrate.h"
+#include "mm/phys/buddy.h"
+#include <quire/os.h>
 
 #define COMPACT_MAX_DEFER_SHIFT 6
 

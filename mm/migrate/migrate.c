@@ -25,12 +25,13 @@
 #include "mm/migrate/migrate.h"
 #include "lib/errno.h"
 #include "lib/mutex.h"
+#include "mm/base/vmstat.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
-#include "mm/table/pgtable.h"
 #include "mm/rmap/rmap.h"
-#include "mm/base/vmstat.h"
+#include "mm/space/mm.h"
+#include "mm/table/pgtable.h"
 
 #define MIGRATE_SPACES 16 /* a page that more of them share stays where it is */
 

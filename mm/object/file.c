@@ -6,12 +6,12 @@
  */
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "mm/object/file_def.h"
 #include "mm/base/lockrank.h"
+#include "mm/object/file_def.h"
 #include "mm/slab/slab.h"
 
 static struct kmem_cache *filp_cachep, *inode_cachep;
-struct list_head all_inodes;
+struct list_head all_inodes = LIST_HEAD_INIT(all_inodes);
 spinlock_t inodes_lock;
 
 /* ---- counted permissions --------------------------------------------------------------------- */

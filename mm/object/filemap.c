@@ -15,12 +15,12 @@
  */
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "mm/object/file_def.h"
 #include "mm/base/lockrank.h"
-#include <quire/os.h>
+#include "mm/base/vmstat.h"
+#include "mm/object/file_def.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
-#include "mm/base/vmstat.h"
+#include <quire/os.h>
 
 static struct kmem_cache *radix_cachep;
 
@@ -494,7 +494,7 @@ void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last
 }
 
 /* Every inode in turn, each held by a reference only while it is looked at. */
-static unsigned long drop_page_cache(void)
+unsigned long drop_page_cache(void)
 {
 	struct quire_inode *inode = NULL;
 	unsigned long gone = 0;
@@ -509,12 +509,6 @@ void quire_drop_caches(void)
 {
 	count_vm_event(DROP_PAGECACHE);
 	drop_page_cache();
-}
-
-/* The allocator's first help before there is real reclaim: cached pages that can be read again. */
-static unsigned long reclaim_page_cache(gfp_t gfp, unsigned order)
-{
-	return gfp & __GFP_FS && !lockdep_held() ? drop_page_cache() : 0;
 }
 
 /* ---- read, write, truncate ------------------------------------------------------------------- */
@@ -808,13 +802,11 @@ int filemap_init(void)
 		return -ENOMEM;
 	}
 	shmem_init();
-	page_reclaim_hook = reclaim_page_cache;
 	return 0;
 }
 
 void filemap_exit(void)
 {
-	page_reclaim_hook = NULL;
 	files_exit();
 	kmem_cache_destroy(radix_cachep);
 	radix_cachep = NULL;

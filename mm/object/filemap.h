@@ -7,6 +7,7 @@
 #define MM_FILEMAP_H
 
 #include "mm/base/mm_types.h"
+#include "mm/object/hooks.h"
 #include <quire/abi.h>
 #include <quire/quire.h>
 
@@ -101,6 +102,8 @@ void set_page_dirty(struct page *page);
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Clean, unmapped pages that nobody uses leave the cache; returns how many. */
 unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
+/* Clean, unmapped pages of every file leave; returns how many. Context: sleep. */
+unsigned long drop_page_cache(void);
 /* Pages of offsets [first, last] that carry PG_reclaim lose it, and leave if they are clean and
  * nobody uses them; of shared memory too, where clean means never written. Context: sleep. */
 void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
@@ -111,13 +114,5 @@ int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len);
 
 int filemap_init(void);
 void filemap_exit(void);
-
-/* Supplied by memory.c: maps page, number index of the file, at its entry of vmf's window
- * (filemap_map_pages() found it cached and below the end of the file, and locked it). Takes over
- * the reference if it maps it, and returns true; changes nothing of vmf's position. */
-bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long index);
-/* Supplied by memory.c: unmaps [start, start + len) bytes of the file (len 0: to the end) from
- * every space; even_cows: private copies too. Context: sleep, i_mmap_rwsem not held. */
-void unmap_mapping_range(struct address_space *m, uint64_t start, uint64_t len, bool even_cows);
 
 #endif

@@ -7,9 +7,9 @@
  * MAP_NORESERVE), and given back with the inode.
  */
 #include "lib/errno.h"
-#include "mm/object/file_def.h"
-#include "mm/report/init.h"
 #include "mm/base/vmstat.h"
+#include "mm/object/file_def.h"
+#include "mm/phys/commit.h"
 
 #define SHMEM_DEV 1u /* 00:01, the kernel's own mount of shared memory */
 

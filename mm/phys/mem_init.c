@@ -15,14 +15,13 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/base/param.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"
-#include <quire/os.h>
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
-#include "mm/base/param.h"
-#include "mm/slab/slab.h"
+#include <quire/os.h>
 
 struct page *vmemmap;
 uint64_t max_pfn;
@@ -405,20 +404,17 @@ static void report(void)
 
 int mem_init(void)
 {
-	void *zeros;
 	int err;
 
 	page_debug_init();
 	err = populate_vmemmap();
-	if (err)
-		return err;
-	err = slab_frames_init();
-	if (err)
-		return err;
-	err = zones_init();
-	if (err)
-		return err;
-	zeros = memblock_alloc_zeroed(PAGE_SIZE);
+	return err ? err : zones_init();
+}
+
+int mem_init_free(void)
+{
+	void *zeros = memblock_alloc_zeroed(PAGE_SIZE);
+
 	if (!zeros)
 		return -ENOMEM;
 	/* From here on memblock hands out nothing more. */

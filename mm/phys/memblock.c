@@ -15,8 +15,8 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include <quire/os.h>
 #include "mm/base/page.h"
+#include <quire/os.h>
 
 struct memblock_type memblock_memory = {.name = "memory"};
 struct memblock_type memblock_reserved = {.name = "reserved"};

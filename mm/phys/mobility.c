@@ -14,10 +14,16 @@
  */
 #include "lib/bits.h"
 #include "lib/errno.h"
-#include "mm/phys/buddy.h"
-#include "mm/phys/page_alloc.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "mm/phys/page_alloc.h"
+
+const char *const migratetype_names[MIGRATE_TYPES] = {
+	[MIGRATE_UNMOVABLE] = "Unmovable",     [MIGRATE_MOVABLE] = "Movable",
+	[MIGRATE_RECLAIMABLE] = "Reclaimable", [MIGRATE_HIGHATOMIC] = "HighAtomic",
+	[MIGRATE_ISOLATE] = "Isolate",
+};
 
 unsigned watermark_boost_factor = 15000;
 
@@ -73,7 +79,7 @@ static void boost_watermark(struct zone *z, unsigned alloc_flags)
 {
 	unsigned long most;
 
-	if (!page_kswapd_hook || !(alloc_flags & ALLOC_KSWAPD))
+	if (!kswapd_is_running() || !(alloc_flags & ALLOC_KSWAPD))
 		return;
 	if (PAGEBLOCK_PAGES * 4 > z->managed_pages)
 		return;

@@ -27,19 +27,12 @@
 #include "mm/phys/page_alloc.h"
 #include "lib/bits.h"
 #include "lib/printf.h"
-#include "mm/phys/buddy.h"
-#include "mm/migrate/compaction.h"
 #include "mm/base/lockrank.h"
-#include <quire/os.h>
-#include "mm/phys/page_debug.h"
-#include "mm/slab/slab.h"
 #include "mm/base/trace.h"
-#include "mm/vmalloc/vmalloc.h"
 #include "mm/base/vmstat.h"
-
-unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
-bool (*page_oom_hook)(gfp_t gfp, unsigned order);
-void (*page_kswapd_hook)(struct zone *z, unsigned order);
+#include "mm/phys/buddy.h"
+#include "mm/phys/page_debug.h"
+#include <quire/os.h>
 
 /* Flags that no page may have when its last reference goes: somebody still uses it. */
 #define PAGE_FLAGS_BAD                                                                     \
@@ -249,8 +242,7 @@ static struct page *alloc_failed(gfp_t gfp, unsigned order, enum quire_alloc_fai
 
 static void wake_all_kswapds(unsigned order, const struct alloc_context *ac)
 {
-	if (page_kswapd_hook)
-		page_kswapd_hook(ac->preferred_zoneref->zone, order);
+	wakeup_kswapd(ac->preferred_zoneref->zone, order);
 }
 
 /* Room by moving pages; only for blocks. */
@@ -276,13 +268,10 @@ static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order, unsi
 static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
 						  const struct alloc_context *ac)
 {
-	unsigned long before = nr_free_buddy(), progress = 0, after;
+	unsigned long before = nr_free_buddy(), progress, after;
 
 	count_vm_event(ALLOCSTALL_DMA + ac->preferred_zoneref->zone->idx);
-	if (page_reclaim_hook)
-		progress = page_reclaim_hook(gfp, order);
-	try_purge_vmap_area_lazy(); /* frames that only wait for a flush */
-	slab_reclaim();		    /* and those that only magazines keep */
+	progress = try_to_free_pages(gfp, order);
 	/* What was set aside may be the very page that is missing. */
 	unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, false);
 	drain_all_pages();
@@ -305,7 +294,7 @@ static unsigned should_give_up(gfp_t gfp, unsigned order, unsigned long progress
 	*rounds = 0;
 	if (unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, true))
 		return 0;
-	if (!(gfp & __GFP_RETRY_MAYFAIL) && page_oom_hook && page_oom_hook(gfp, order)) {
+	if (!(gfp & __GFP_RETRY_MAYFAIL) && out_of_memory(gfp, order)) {
 		os_cond_resched();
 		return 0;
 	}

@@ -5,6 +5,7 @@
 
 #include "mm/base/fail_inject.h"
 #include "mm/base/mmzone.h"
+#include "mm/phys/hooks.h"
 #include <quire/quire.h>
 
 /* What one request may use: fixed at its start, handed down by pointer. */
@@ -61,18 +62,6 @@ unsigned long nr_free_pcp(const struct zone *z);
 /* Free pages that user memory could take without swapping: MemAvailable. */
 unsigned long si_mem_available(void);
 
-/*
- * Hooks of the slow path, set by whoever can free memory. reclaim: frees pages of other use,
- * returns how many (called with no lock, may sleep). oom: kills somebody or answers false.
- * kswapd: wakes the background.
- */
-extern unsigned long (*page_reclaim_hook)(gfp_t gfp, unsigned order);
-extern bool (*page_oom_hook)(gfp_t gfp, unsigned order);
-extern void (*page_kswapd_hook)(struct zone *z, unsigned order);
-
-/* What the fast paths of the per-CPU lists moved, as part of an event's sum. */
-uint64_t pcp_events(unsigned item);
-
 struct pageblock;
 /* A free page of a movable pageblock, allocated, watermarks or not: whoever moves another page to
  * it frees that one. NULL: none, or the block is free as a whole, which is what moving pages is for.
@@ -98,10 +87,7 @@ static inline unsigned compound_order(const struct page *head)
 	return page_test(head, PG_head) ? (unsigned)head->private : 0;
 }
 
-/* ---- check_phys.c ---------------------------------------------------------------------------- */
-
-/* The invariants of physical memory (docs/invariants.md, I1..I19): how many are broken, each said
- * through os_log(). Context: sleep. */
-long check_phys(void);
+/* Allocations of pages since the start, for failure injection. */
+uint64_t page_allocs_seen(void);
 
 #endif

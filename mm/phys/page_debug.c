@@ -14,13 +14,12 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/phys/memblock.h"
-#include <quire/os.h>
-#include "mm/phys/page_alloc.h"
 #include "mm/base/param.h"
 #include "mm/base/trace.h"
+#include "mm/phys/memblock.h"
+#include "mm/phys/page_alloc.h"
+#include <quire/os.h>
 
-uint32_t page_slow;
 static bool contain;
 static unsigned long bad_seen, lost_pages;
 
@@ -36,14 +35,6 @@ static struct page_owner **owners; /* by section; NULL without page_owner=on */
 static bool slow(uint32_t why)
 {
 	return __atomic_load_n(&page_slow, __ATOMIC_RELAXED) & why;
-}
-
-void page_slow_set(uint32_t why, bool on)
-{
-	if (on)
-		__atomic_fetch_or(&page_slow, why, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_and(&page_slow, ~why, __ATOMIC_RELAXED);
 }
 
 void page_debug_init(void)

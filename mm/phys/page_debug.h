@@ -7,18 +7,8 @@
 #define MM_PAGE_DEBUG_H
 
 #include "mm/base/mmzone.h"
+#include "mm/base/slowpath.h"
 #include <quire/quire.h>
-
-/* Reasons to leave the fast paths. */
-#define PAGE_SLOW_TRACE	     0x01u /* records of allocations and frees: sysctl trace_pages */
-#define PAGE_SLOW_CHECK	     0x02u /* debug_pagealloc: look at every page of a block */
-#define PAGE_SLOW_POISON     0x04u /* page_poison: a pattern in free pages, verified when taken */
-#define PAGE_SLOW_OWNER	     0x08u /* page_owner: who allocated, who freed */
-#define PAGE_SLOW_INIT_ALLOC 0x10u /* init_on_alloc: zeroed when taken */
-#define PAGE_SLOW_INIT_FREE  0x20u /* init_on_free: zeroed when freed, so not again when taken */
-#define PAGE_SLOW_SPECULATE  0x40u /* pages are looked up by frame: last references by atomics */
-extern uint32_t page_slow;
-void page_slow_set(uint32_t why, bool on);
 
 #define PAGE_POISON 0xaa /* what free pages are filled with */
 

@@ -7,11 +7,11 @@
  * exact count) empties the lists of all CPUs first.
  */
 #include "lib/bits.h"
+#include "mm/base/trace.h"
+#include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
-#include "mm/base/trace.h"
-#include "mm/base/vmstat.h"
 
 /* Single pages: one more than 5.10's batch, which is one less than a power of two, so that they are
  * whole words of the buddy's bits as a rule. Few of the larger orders are kept: half of what fits,
@@ -134,7 +134,8 @@ unsigned long nr_free_pcp(const struct zone *z)
 	return sum;
 }
 
-uint64_t pcp_events(unsigned item)
+/* What the fast paths of the lists moved, as part of an event's sum. */
+static uint64_t pcp_events(unsigned item)
 {
 	uint64_t sum = 0;
 	struct zone *z;
@@ -147,6 +148,11 @@ uint64_t pcp_events(unsigned item)
 				sum += __atomic_load_n(&z->pcp[c].frees, __ATOMIC_RELAXED);
 		}
 	return sum;
+}
+
+uint64_t sum_vm_event(enum vm_event_item e)
+{
+	return cpu_vm_events(e) + pcp_events(e);
 }
 
 /*

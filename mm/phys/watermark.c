@@ -5,9 +5,9 @@
  * requests that could go higher (lowmem_reserve), less what its urgency allows. Read without a
  * lock: a stale count is a guess that rmqueue() then makes sure of.
  */
+#include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
-#include "mm/base/vmstat.h"
 
 unsigned long min_free_kbytes;
 bool min_free_kbytes_user;

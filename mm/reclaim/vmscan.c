@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages that leave memory because somebody says they may: MADV_PAGEOUT. Only pages that a single
+ * Reclaim. try_to_free_pages() is the page allocator's help when frames run short: cached pages that
+ * can be read again, areas that only wait for a flush, objects that only magazines keep. There is no
+ * LRU yet, so nothing that a program maps leaves that way, no background, and nobody is killed.
+ *
+ * Pages leave also because somebody says they may: MADV_PAGEOUT. Only pages that a single
  * entry names are touched, so that nobody can find out, or slow down, what others use.
  *
  * Without a swap device an anonymous page can leave only if its contents are not needed any more
@@ -11,11 +15,13 @@
  * page lock of those that leave their object.
  */
 #include "mm/reclaim/vmscan.h"
-#include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
-#include "mm/table/pgtable.h"
-#include "mm/rmap/rmap.h"
 #include "mm/base/vmstat.h"
+#include "mm/object/filemap.h"
+#include "mm/rmap/rmap.h"
+#include "mm/slab/slab.h"
+#include "mm/space/range.h"
+#include "mm/table/pgtable.h"
+#include "mm/vmalloc/vmalloc.h"
 
 struct pageout {
 	struct mmu_gather *tlb;
@@ -104,4 +110,33 @@ void pageout_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
 	if (p.clean_shmem)
 		reclaim_marked_pages(vma->vm_file->f_mapping, linear_page_index(vma, start),
 				     linear_page_index(vma, end - 1));
+}
+
+/* ---- when frames run short ------------------------------------------------------------------- */
+
+unsigned long try_to_free_pages(gfp_t gfp, unsigned order)
+{
+	unsigned long freed = 0;
+
+	if (gfp & __GFP_FS && !lockdep_held())
+		freed = drop_page_cache();
+	/* What these free shows in the buddy's count, which the caller compares. */
+	try_purge_vmap_area_lazy();
+	slab_reclaim();
+	return freed;
+}
+
+bool out_of_memory(gfp_t gfp, unsigned order)
+{
+	return false; /* whoever asked is told, and a fault ends its own program */
+}
+
+bool wakeup_kswapd(struct zone *z, unsigned order)
+{
+	return false; /* direct reclaim is all there is */
+}
+
+bool kswapd_is_running(void)
+{
+	return false;
 }

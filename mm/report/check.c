@@ -4,13 +4,14 @@
  * are those of docs/invariants.md. Meant for tests and for the monitor: slow, and exact only while
  * nobody else changes the space.
  */
+#include "mm/report/check.h"
 #include "lib/printf.h"
-#include "mm/object/file_def.h"
-#include "mm/fault/memory.h"
 #include "mm/base/mmzone.h"
+#include "mm/base/vmstat.h"
+#include "mm/fault/memory.h"
+#include "mm/object/file_def.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/rmap/rmap.h"
-#include "mm/base/vmstat.h"
 
 struct check {
 	struct mm_struct *mm;

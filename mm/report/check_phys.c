@@ -6,14 +6,15 @@
  * locks may seem to disagree.
  */
 #include "lib/printf.h"
-#include "mm/phys/buddy.h"
+#include "mm/base/vmstat.h"
 #include "mm/object/file_def.h"
-#include <quire/os.h>
+#include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
+#include "mm/report/check.h"
 #include "mm/slab/slab_def.h"
 #include "mm/vmalloc/vmalloc.h"
-#include "mm/base/vmstat.h"
+#include <quire/os.h>
 
 struct tally {
 	long broken;

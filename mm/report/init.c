@@ -3,23 +3,25 @@
  * Start and end of the whole core, in the order in which its rooms need each other; and the public
  * names of plain memory. It can be started and ended any number of times.
  */
+#include "mm/report/init.h"
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "mm/base/fail_inject.h"
+#include "mm/base/param.h"
+#include "mm/base/trace.h"
+#include "mm/base/vmstat.h"
+#include "mm/fault/fault.h"
 #include "mm/object/filemap.h"
-#include "mm/report/init.h"
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"
-#include <quire/os.h>
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab_def.h"
-#include "mm/base/trace.h"
+#include "mm/space/mm.h"
 #include "mm/vmalloc/vmalloc.h"
-#include "mm/base/vmstat.h"
+#include <quire/os.h>
 
 static unsigned long start_free; /* pages free once the buddy was up, plus what joined later */
 static bool running;
-struct quire_config init_config;
 
 /* In the buddy and on per-CPU lists: exact without draining, as long as the machine is quiet. */
 static unsigned long free_now(void)
@@ -32,6 +34,17 @@ static unsigned long free_now(void)
 	return sum;
 }
 
+/* One copy of the counters for each CPU. */
+static int counters_init(void)
+{
+	struct vm_cpu_stat *s = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	vmstat_init(s);
+	return 0;
+}
+
 /* Everything that hands out frames, in order; each stands on the one before. */
 static int init_memory(void)
 {
@@ -40,9 +53,13 @@ static int init_memory(void)
 	if (!err)
 		err = kmap_reserve_tables();
 	if (!err)
-		err = vmstat_init();
+		err = counters_init();
 	if (!err)
 		err = mem_init();
+	if (!err)
+		err = slab_frames_init();
+	if (!err)
+		err = mem_init_free();
 	return err;
 }
 
@@ -70,6 +87,7 @@ static int init_rooms(const struct quire_config *cfg)
 	err = filemap_init();
 	if (err)
 		goto trace;
+	fault_init();
 	err = mm_virt_init();
 	if (!err)
 		return 0;
@@ -126,9 +144,6 @@ long quire_exit(void)
 		os_log(line);
 	}
 	fail_inject_exit();
-	page_reclaim_hook = NULL;
-	page_oom_hook = NULL;
-	page_kswapd_hook = NULL;
 	exit_memory();
 	return held;
 }
@@ -180,6 +195,11 @@ void quire_drain(void)
 	vmalloc_drain();
 	slab_drain();
 	drain_all_pages();
+}
+
+uint64_t quire_inject_seen(enum quire_inject kind)
+{
+	return kind == QUIRE_INJECT_PAGE ? page_allocs_seen() : slab_allocs_seen();
 }
 
 static unsigned long reserved_pages(void)

@@ -6,11 +6,11 @@
  */
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/phys/buddy.h"
-#include "mm/fault/fault.h"
-#include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
 #include "mm/base/mmzone.h"
+#include "mm/fault/fault.h"
+#include "mm/fault/memory.h"
+#include "mm/object/filemap.h"
+#include "mm/phys/buddy.h"
 #include "mm/rmap/rmap.h"
 #include <quire/trace.h>
 

@@ -7,14 +7,15 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/phys/buddy.h"
-#include "mm/migrate/compaction.h"
-#include "mm/report/init.h"
-#include "mm/phys/page_alloc.h"
-#include "mm/slab/slab_def.h"
 #include "mm/base/trace.h"
-#include "mm/vmalloc/vmalloc.h"
 #include "mm/base/vmstat.h"
+#include "mm/migrate/compaction.h"
+#include "mm/phys/buddy.h"
+#include "mm/phys/commit.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/report/init.h"
+#include "mm/slab/slab_def.h"
+#include "mm/vmalloc/vmalloc.h"
 
 static unsigned long kb(unsigned long pages)
 {
@@ -318,11 +319,6 @@ void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 	}
 }
 
-const char *const migratetype_names[MIGRATE_TYPES] = {
-	[MIGRATE_UNMOVABLE] = "Unmovable",     [MIGRATE_MOVABLE] = "Movable",
-	[MIGRATE_RECLAIMABLE] = "Reclaimable", [MIGRATE_HIGHATOMIC] = "HighAtomic",
-	[MIGRATE_ISOLATE] = "Isolate",
-};
 
 static void count_free_types(struct zone *z, unsigned mt, unsigned long n[MAX_ORDER])
 {

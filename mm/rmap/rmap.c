@@ -16,9 +16,9 @@
  */
 #include "mm/rmap/rmap.h"
 #include "lib/errno.h"
-#include "mm/table/pgtable.h"
-#include "mm/slab/slab.h"
 #include "mm/base/vmstat.h"
+#include "mm/slab/slab.h"
+#include "mm/table/pgtable.h"
 
 static struct kmem_cache *anon_vma_cachep, *anon_vma_chain_cachep;
 

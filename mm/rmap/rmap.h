@@ -10,7 +10,7 @@
 #ifndef MM_RMAP_H
 #define MM_RMAP_H
 
-#include "mm/space/vma.h"
+#include "mm/base/mm_types.h"
 
 int rmap_init(void);
 void rmap_exit(void);

@@ -7,9 +7,9 @@
 #include "lib/bits.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/slab/slab_def.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
+#include "mm/slab/slab_def.h"
 
 enum kmalloc_cache_type { KMALLOC_NORMAL, KMALLOC_RECLAIM, KMALLOC_DMA, NR_KMALLOC_TYPES };
 

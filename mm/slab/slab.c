@@ -16,25 +16,9 @@
  */
 #include "lib/bits.h"
 #include "lib/string.h"
-#include "mm/slab/slab_def.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
-
-uint32_t kmem_hooks;
-
-/* While there are hooks no frame has a quick way to its cache, so that frees need not ask twice. */
-void kmem_hook_set(uint32_t why, bool on)
-{
-	uint32_t word = on ? __atomic_or_fetch(&kmem_hooks, why, __ATOMIC_SEQ_CST) :
-			     __atomic_and_fetch(&kmem_hooks, ~why, __ATOMIC_SEQ_CST);
-	uint32_t seen;
-
-	do { /* whoever stores last has seen the last word */
-		seen = word;
-		__atomic_store_n(&slab_quick_frames, seen ? 0 : slab_nr_frames, __ATOMIC_SEQ_CST);
-		word = __atomic_load_n(&kmem_hooks, __ATOMIC_SEQ_CST);
-	} while (word != seen);
-}
+#include "mm/slab/slab_def.h"
 
 /* ---- magazines; interrupts off --------------------------------------------------------------- */
 

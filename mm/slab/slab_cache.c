@@ -8,10 +8,10 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
-#include "mm/phys/memblock.h"
-#include <quire/os.h>
-#include "mm/slab/slab_def.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/memblock.h"
+#include "mm/slab/slab_def.h"
+#include <quire/os.h>
 
 LIST_HEAD(slab_caches);
 DEFINE_MUTEX(slab_mutex);
@@ -19,7 +19,6 @@ struct kmem_cache *cache_cache, *magazine_cache;
 uintptr_t slab_secret;
 uint16_t *slab_frames;
 uintptr_t slab_base;
-uint64_t slab_nr_frames, slab_quick_frames;
 struct kmem_cache *slab_numbered[SLAB_NUMBERS];
 static struct kmem_cache nobody; /* has no object: every pointer is looked at more closely */
 

@@ -19,10 +19,10 @@
 #include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include <quire/os.h>
 #include "mm/base/param.h"
-#include "mm/slab/slab_def.h"
 #include "mm/base/trace.h"
+#include "mm/slab/slab_def.h"
+#include <quire/os.h>
 
 #define POISON_INUSE	   0x5a /* never yet used; padding */
 #define POISON_FREE	   0x6b

@@ -12,6 +12,7 @@
 #include "lib/mutex.h"
 #include "lib/spinlock.h"
 #include "mm/base/fail_inject.h"
+#include "mm/base/slowpath.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
 
@@ -103,30 +104,10 @@ extern uintptr_t slab_secret;	/* differs in every start */
 #define SLAB_NUMBERS	 512 /* caches beyond have none, and the slower way */
 extern uint16_t *slab_frames;
 extern uintptr_t slab_base;	 /* the first frame's address */
-extern uint64_t slab_nr_frames;
-extern uint64_t slab_quick_frames; /* so many, or 0 while there are hooks */
 extern struct kmem_cache *slab_numbered[SLAB_NUMBERS]; /* what is unused: a cache without objects */
 
-/* ---- reasons to leave the fast path ---------------------------------------------------------- */
-
-#define KMEM_HOOK_TRACE	     0x1u
-#define KMEM_HOOK_INJECT     0x2u /* failslab */
-#define KMEM_HOOK_CACHE_FAIL 0x4u /* some cache has failures of its own */
-#define KMEM_HOOK_INIT_ALLOC 0x8u
-#define KMEM_HOOK_INIT_FREE  0x10u
-
-extern uint32_t kmem_hooks; /* KMEM_HOOK_*; 0 costs a load and a branch */
-void kmem_hook_set(uint32_t why, bool on);
-
-static inline uint32_t kmem_hook_word(void)
-{
-	return __atomic_load_n(&kmem_hooks, __ATOMIC_RELAXED);
-}
-
-static inline bool kmem_hooked(void)
-{
-	return unlikely(kmem_hook_word());
-}
+/* Allocations of objects since the start, for failure injection. Context: sleep. */
+uint64_t slab_allocs_seen(void);
 
 /* ---- a slab's page --------------------------------------------------------------------------- */
 /* mapping: the cache. units: how many objects there are (upper half, constant; read without a

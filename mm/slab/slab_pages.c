@@ -10,9 +10,9 @@
  */
 #include "lib/bits.h"
 #include "lib/string.h"
-#include <quire/os.h>
-#include "mm/slab/slab_def.h"
 #include "mm/base/vmstat.h"
+#include "mm/slab/slab_def.h"
+#include <quire/os.h>
 
 bool slab_shuffle;
 

@@ -10,8 +10,8 @@
  */
 #include "lib/errno.h"
 #include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
+#include "mm/space/range.h"
 
 struct fork_copy {
 	struct vm_area_struct *dst, *src;

@@ -4,10 +4,10 @@
  * on pages. A hole in the range is skipped, and told at the end.
  */
 #include "lib/errno.h"
-#include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
-#include "mm/reclaim/vmscan.h"
 #include "mm/base/vmstat.h"
+#include "mm/object/filemap.h"
+#include "mm/space/hooks.h"
+#include "mm/space/range.h"
 
 static bool madvise_behavior_valid(int advice)
 {

@@ -2,7 +2,7 @@
 /* mincore, msync and remap_file_pages: what is in memory, what is written back, the old re-mapper. */
 #include "lib/errno.h"
 #include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
+#include "mm/space/range.h"
 
 /* ---- mincore --------------------------------------------------------------------------------- */
 

@@ -4,7 +4,8 @@
  * it true is that the pages are faulted in at once and reclaim leaves such VMAs alone.
  */
 #include "lib/errno.h"
-#include "mm/fault/memory.h"
+#include "mm/space/hooks.h"
+#include "mm/space/range.h"
 
 bool can_do_mlock(struct mm_struct *mm)
 {

@@ -1,47 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The life of an address space: made empty or as a fork, switched to, torn down when its last user
- * lets go. Also what all spaces together have been promised (overcommit), and the tunables.
+ * lets go.
  */
 #include "mm/space/mm.h"
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "mm/fault/fault.h"
-#include "mm/report/init.h"
 #include "mm/base/lockrank.h"
-#include "mm/fault/memory.h"
 #include "mm/base/mmzone.h"
-#include "mm/phys/page_alloc.h"
 #include "mm/base/param.h"
+#include "mm/base/vmstat.h"
+#include "mm/phys/commit.h"
+#include "mm/phys/page_alloc.h"
 #include "mm/rmap/rmap.h"
 #include "mm/slab/slab.h"
-#include "mm/base/vmstat.h"
+#include "mm/space/range.h"
 
-static const struct vm_sysctl vm_sysctl_default = {
-	.overcommit_memory = OVERCOMMIT_GUESS,
-	.overcommit_ratio = 50,
-	.max_map_count = 65530,
-	.mmap_min_addr = 65536,
-	.stack_guard_gap = 256,
-	.admin_reserve_kbytes = 8192,
-	.user_reserve_kbytes = 131072,
-	.fault_around_bytes = 65536,
-};
-struct vm_sysctl vm_sysctl;
 bool mm_aslr;
 struct list_head mmlist = LIST_HEAD_INIT(mmlist);
 spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
 static struct kmem_cache *mm_cachep;
 static uint64_t random_state; /* atomic; the seed, and a step for each number taken */
-
-/* What strict overcommit keeps back: a 32nd of the memory that is free now, at most. */
-static void reserve_init(void)
-{
-	long kb = (long)(nr_free_buddy() << (PAGE_SHIFT - 10)) / 32;
-
-	vm_sysctl.admin_reserve_kbytes = min(vm_sysctl.admin_reserve_kbytes, kb);
-	vm_sysctl.user_reserve_kbytes = min(vm_sysctl.user_reserve_kbytes, kb);
-}
 
 /* The seed decides all that follows; without one it is anybody's guess. */
 static void random_init(void)
@@ -74,10 +53,8 @@ int mm_virt_init(void)
 {
 	int err = -ENOMEM;
 
-	vm_sysctl = vm_sysctl_default;
-	/* Whatever the page size, a gap of 1 MiB and a window of 16 pages at most. */
-	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
-	reserve_init();
+	vm_sysctl_init();
+	commit_init();
 	random_init();
 #ifdef QUIRE_KEEP_REPLACED
 	mmap_keeps_replaced = boot_param_bool("keep_replaced", true);
@@ -86,7 +63,6 @@ int mm_virt_init(void)
 #endif
 	INIT_LIST_HEAD(&mmlist);
 	pgtable_init();
-	fault_init();
 	mm_cachep = kmem_cache_create("mm_struct", sizeof(struct mm_struct), 64,
 				      SLAB_HWCACHE_ALIGN, NULL);
 	vm_area_cachep = kmem_cache_create("vm_area_struct", sizeof(struct vm_area_struct), 8, 0,
@@ -344,57 +320,6 @@ long quire_membarrier_pagetables(struct quire_mm *qmm)
 
 	hal_tlb_flush(&mm->arch, mm->start, mm->task_size, 0, true);
 	return 0;
-}
-
-/* ---- commitment ------------------------------------------------------------------------------ */
-
-long vm_memory_committed(void)
-{
-	return node_page_state(NR_COMMITTED);
-}
-
-void vm_acct_memory(long pages)
-{
-	mod_node_page_state(NR_COMMITTED, pages);
-}
-
-void vm_unacct_memory(long pages)
-{
-	mod_node_page_state(NR_COMMITTED, -pages);
-}
-
-unsigned long vm_commit_limit(void)
-{
-	if (vm_sysctl.overcommit_kbytes)
-		return vm_sysctl.overcommit_kbytes >> (PAGE_SHIFT - 10);
-	return totalram_pages() * vm_sysctl.overcommit_ratio / 100;
-}
-
-/* Mode 2: would the promise that was just counted still fit? */
-static bool commit_fits(struct mm_struct *mm)
-{
-	long allowed = vm_commit_limit();
-
-	if (!os_capable(mm->owner, CAP_SYS_ADMIN))
-		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
-	allowed -= min((long)(mm->total_vm / 32),
-		       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
-	return vm_memory_committed() < allowed;
-}
-
-int security_vm_enough_memory_mm(struct mm_struct *mm, long pages)
-{
-	mod_node_page_state(NR_COMMITTED, pages);
-	if (vm_sysctl.overcommit_memory == OVERCOMMIT_ALWAYS)
-		return 0;
-	if (vm_sysctl.overcommit_memory == OVERCOMMIT_GUESS) {
-		if (pages <= (long)totalram_pages())
-			return 0;
-	} else if (commit_fits(mm)) {
-		return 0;
-	}
-	vm_unacct_memory(pages);
-	return -ENOMEM;
 }
 
 int security_mmap_addr(struct mm_struct *mm, uintptr_t addr)

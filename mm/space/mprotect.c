@@ -5,7 +5,7 @@
  * its next write faults, and is found to be its page's sole owner or not.
  */
 #include "lib/errno.h"
-#include "mm/fault/memory.h"
+#include "mm/space/range.h"
 
 struct protect {
 	struct vm_area_struct *vma;

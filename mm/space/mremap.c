@@ -5,8 +5,8 @@
  */
 #include "lib/errno.h"
 #include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
+#include "mm/space/range.h"
 
 /* ---- carrying entries ------------------------------------------------------------------------ */
 

@@ -5,8 +5,8 @@
  * keeps two growths apart, and vm_start is the only field of the VMA that moves so.
  */
 #include "lib/errno.h"
-#include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
+#include "mm/space/range.h"
 
 /* May the VMA become size bytes, grow pages more than now? 0 or -ENOMEM. */
 static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned long grow)

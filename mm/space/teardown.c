@@ -6,8 +6,8 @@
  * pages that are mapped and not the range.
  */
 #include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
+#include "mm/space/range.h"
 
 struct zap {
 	struct mmu_gather *tlb;

@@ -10,9 +10,9 @@
 #include "mm/space/vma.h"
 #include "lib/errno.h"
 #include "mm/object/filemap.h"
-#include "mm/fault/memory.h"
 #include "mm/rmap/rmap.h"
 #include "mm/slab/slab.h"
+#include "mm/space/range.h"
 
 struct kmem_cache *vm_area_cachep;
 

@@ -20,33 +20,6 @@
 
 extern struct kmem_cache *vm_area_cachep;
 
-static inline unsigned long vma_pages(const struct vm_area_struct *vma)
-{
-	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
-}
-
-static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
-{
-	return !vma->vm_ops;
-}
-
-static inline bool vma_is_accessible(const struct vm_area_struct *vma)
-{
-	return vma->vm_flags & VM_ACCESS_FLAGS;
-}
-
-/* There are no huge-page VMAs here; the documents ask. */
-static inline bool is_vm_hugetlb_page(const struct vm_area_struct *vma)
-{
-	return vma->vm_flags & VM_HUGETLB;
-}
-
-/* Nor a gate (vsyscall) VMA, which would belong to no space. */
-static inline struct vm_area_struct *get_gate_vma(struct mm_struct *mm)
-{
-	return NULL;
-}
-
 /* Where other maps must keep away from: a stack's guard gap belongs to it. */
 static inline uintptr_t vm_start_gap(const struct vm_area_struct *vma)
 {
@@ -60,17 +33,6 @@ static inline uintptr_t vm_start_gap(const struct vm_area_struct *vma)
 static inline uintptr_t vm_end_gap(const struct vm_area_struct *vma)
 {
 	return vma->vm_end;
-}
-
-/* The page offset into the object (or the rmap key of anonymous memory) of an address. */
-static inline unsigned long linear_page_index(const struct vm_area_struct *vma, uintptr_t addr)
-{
-	return ((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff;
-}
-
-static inline bool is_cow_mapping(vm_flags_t flags)
-{
-	return (flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE;
 }
 
 /* ---- vma.c: objects, list, tree ---------------------------------------------------------------- */

@@ -11,9 +11,9 @@
 #include "lib/bitmap.h"
 #include "lib/errno.h"
 #include "lib/string.h"
-#include "mm/table/gather.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
+#include "mm/table/gather.h"
 
 unsigned pt_levels, pt_unused_bits;
 

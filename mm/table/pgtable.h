@@ -198,6 +198,12 @@ static inline pfn_t pte_pfn(pte_t pte)
 	return likely(arch_pte_is_leaf(pte)) ? arch_pte_pfn(pte) : pte_desc(pte).pfn;
 }
 
+/* The page that a present entry counts for; NULL for the zero page and special entries. */
+static inline struct page *vm_normal_page(const struct vm_area_struct *vma, pte_t pte)
+{
+	return arch_pte_has(pte, PTE_BIT_SPECIAL) ? NULL : pfn_to_page(pte_pfn(pte));
+}
+
 /* An entry for the frame with a VMA's rights, accessed. */
 static inline pte_t mk_pte(const struct page *page, const pgprot_t *prot)
 {

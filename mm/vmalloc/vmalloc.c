@@ -22,12 +22,12 @@
 #include "lib/mutex.h"
 #include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/phys/kmap.h"
 #include "mm/base/lockrank.h"
-#include <quire/os.h>
+#include "mm/base/vmstat.h"
+#include "mm/phys/kmap.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
-#include "mm/base/vmstat.h"
+#include <quire/os.h>
 #include <quire/quire.h>
 
 #define IOREMAP_MAX_ALIGN (2ul << 20) /* a wider range gains nothing from a wider multiple */

@@ -13,7 +13,6 @@
  * whoever gets it knows that earlier purges are over. Neither spinning lock is held while memory
  * is asked for.
  */
-#include "mm/vmalloc/vmalloc.h"
 #include "arch/hal.h"
 #include "lib/atomic.h"
 #include "lib/bits.h"
@@ -23,8 +22,9 @@
 #include "lib/printf.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/mmzone.h"
-#include <quire/os.h>
 #include "mm/slab/slab.h"
+#include "mm/vmalloc/vmalloc.h"
+#include <quire/os.h>
 
 static struct kmem_cache *vmap_area_cachep;
 

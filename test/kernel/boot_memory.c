@@ -8,6 +8,7 @@
 #include "arch/hal_kernel.h"
 #include "lib/printf.h"
 #include "lib/string.h"
+#include "mm/report/check.h"
 #include "mm/phys/memblock.h"
 #include "mm/base/mmzone.h"
 #include "mm/phys/page_alloc.h"

@@ -12,6 +12,7 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/report/check.h"
 #include "mm/slab/slab.h"
 #include "mm/vmalloc/vmalloc.h"
 

@@ -14,16 +14,17 @@
 
 #include "arch/host/host.h"
 #include "lib/bug.h"
-#include "mm/phys/buddy.h"
-#include "mm/migrate/compaction.h"
+#include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
-#include "mm/object/filemap.h"
+#include "mm/migrate/compaction.h"
 #include "mm/migrate/migrate.h"
+#include "mm/object/filemap.h"
+#include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/report/check.h"
 #include "mm/slab/slab.h"
 #include "mm/space/vma.h"
 #include "mm/vmalloc/vmalloc.h"
-#include "mm/base/vmstat.h"
 #include <quire/quire.h>
 
 #define CPUS  4

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
@@ -17,6 +18,7 @@ sys.dont_write_bytecode = True
 import ask  # noqa: E402
 import bench  # noqa: E402
 import bench_q  # noqa: E402
+import check_rooms  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
 import compile_replay  # noqa: E402
@@ -46,6 +48,66 @@ class Folder(unittest.TestCase):
             with open(p, 'wb') as f:
                 f.write(data)
         return p
+
+
+class Rooms(Folder):
+    """A core of two rooms, the lower one with a hook."""
+    ORDER = ['low', 'high']
+
+    def setUp(self):
+        super().setUp()
+        for d in ('mm/low', 'mm/high', 'lib'):
+            os.makedirs(self.path(d))
+        self.path('mm/meson.build', b"mm_rooms = ['low', 'high']\n")
+        self.path('mm/low/hooks.h', b'/* high/a.c. reaches(x); */\nint reach(int x);\n')
+        self.path('mm/high/a.c', b'#include "mm/low/hooks.h"\n')
+
+    def included(self):
+        errors = []
+        check_rooms.check_includes(self.folder, check_rooms.room_order(self.folder), errors)
+        return errors
+
+    def named(self, hooks, *lines):
+        said = ''.join(f'x.a:.._mm_{s}\n' for s in lines)
+        tool = self.path('nm', f'#!/bin/sh\ncat <<E\n{said}E\n'.encode())
+        os.chmod(tool, 0o755)
+        errors = []
+        with mock.patch.dict(os.environ, PATH=self.folder + ':' + os.environ['PATH']), \
+                mock.patch.object(check_rooms, 'HOOKS', hooks):
+            check_rooms.check_names(self.folder, 'x.a', self.ORDER, errors)
+        return errors
+
+    def test_downward_is_fine(self):
+        self.assertEqual(self.included(), [])
+        self.assertEqual(self.named({}, 'high_a.c.o:   U base', 'low_b.c.o:0000 T base')[1:], [])
+
+    def test_an_include_upward(self):
+        self.path('mm/low/b.c', b'#include "mm/high/a.h"\n')
+        self.assertEqual(self.included(),
+                         ['mm/low/b.c:1: low stands below high, and includes mm/high/a.h'])
+
+    def test_others_rooms(self):
+        self.path('mm/low/b.c', b'#include <quire/os.h>\n#include "kernel/kernel.h"\n')
+        self.path('lib/l.c', b'#include "arch/hal.h"\n\n#include "mm/low/hooks.h"\n')
+        self.path('mm/c.h', b'')
+        self.assertEqual(len(self.included()), 3)
+
+    def test_a_name_upward(self):
+        lines = ('low_b.c.o:     U reach', 'high_a.c.o:0000 T reach')
+        self.assertIn('mm/low/b.c: uses reach of high, which stands above', self.named({}, *lines))
+        self.assertEqual(self.named({('low', 'reach'): 'a reason'}, *lines), [])
+
+    def test_a_hook_is_declared_and_called(self):
+        hooks = {('low', 'reach'): '', ('low', 'other'): ''}
+        lines = ('low_b.c.o:   U reach', 'low_b.c.o:   U other', 'high_a.c.o:0 T reach',
+                 'high_a.c.o:0 D other')
+        self.assertEqual(self.named(hooks, *lines),
+                         ['mm/low/hooks.h: other of high is not declared there'])
+        self.assertIn('check_rooms.py: HOOKS names other, which low does not call',
+                      self.named(hooks, *lines[::2]))
+
+    def test_an_archive_without_the_core(self):
+        self.assertIn('x.a: no objects of mm/ in it', self.named({('low', 'reach'): ''}))
 
 
 class Kmem(Folder):

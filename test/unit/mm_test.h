@@ -12,6 +12,7 @@
 
 #include "arch/fake/fake.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/report/check.h"
 #include <quire/quire.h>
 
 static inline void machine_up_cfg(const struct fake_config *fc, const struct quire_config *qc)

@@ -15,13 +15,14 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
-#include "mm/phys/buddy.h"
+#include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
+#include "mm/migrate/migrate.h"
 #include "mm/object/file_def.h"
 #include "mm/object/filemap.h"
-#include "mm/migrate/migrate.h"
+#include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
-#include "mm/base/vmstat.h"
+#include "mm/report/check.h"
 #include <quire/quire.h>
 
 #define MIB	  (1ull << 20)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
+#include "mm/report/check.h"
 #include "mm/slab/slab_def.h"
 
 #define MIB	(1ull << 20)

@@ -13,10 +13,10 @@
 
 #include "lib/errno.h"
 #include "mm/fault/fault.h"
-#include "mm/object/filemap.h"
 #include "mm/fault/memory.h"
-#include <quire/os.h>
+#include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
+#include <quire/os.h>
 #include <quire/trace.h>
 
 #define MIB  (1ull << 20)

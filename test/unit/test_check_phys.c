@@ -6,10 +6,10 @@
 #include "breaking.h"
 #include "space.h"
 
-#include "mm/phys/buddy.h"
-#include "mm/object/file_def.h"
-#include "mm/slab/slab_def.h"
 #include "mm/base/vmstat.h"
+#include "mm/object/file_def.h"
+#include "mm/phys/buddy.h"
+#include "mm/slab/slab_def.h"
 
 static long phys_told(void)
 {

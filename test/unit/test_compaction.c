@@ -4,10 +4,10 @@
 
 #include "moving.h"
 
-#include "mm/phys/buddy.h"
-#include "mm/migrate/compaction.h"
-#include "mm/phys/page_debug.h"
 #include "mm/base/vmstat.h"
+#include "mm/migrate/compaction.h"
+#include "mm/phys/buddy.h"
+#include "mm/phys/page_debug.h"
 
 /* Threads that act as CPUs meet in locks here: who would sleep lets the other one run. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)

@@ -3,8 +3,8 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/phys/kmap.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/kmap.h"
 
 #define MIB (1ull << 20)
 

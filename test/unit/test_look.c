@@ -2,8 +2,8 @@
 /* The monitor's looks: what they say of a VMA, of frames of every kind, and of faults. */
 #include "space.h"
 
-#include "mm/fault/fault.h"
 #include "mm/base/vmstat.h"
+#include "mm/fault/fault.h"
 
 static struct text t;
 

@@ -5,8 +5,8 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/phys/memblock.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/memblock.h"
 
 #define MIB (1ull << 20)
 

@@ -6,8 +6,9 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/phys/buddy.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "phys_hooks.h"
 
 #define MIB (1ull << 20)
 

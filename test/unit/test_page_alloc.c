@@ -2,8 +2,9 @@
 /* The buddy and the per-CPU lists before it. */
 #include "mm_test.h"
 
-#include "mm/phys/buddy.h"
 #include "mm/base/vmstat.h"
+#include "mm/phys/buddy.h"
+#include "phys_hooks.h"
 #include <quire/trace.h>
 
 #define MIB (1ull << 20)

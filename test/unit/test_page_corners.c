@@ -6,12 +6,13 @@
 #include "mm_test.h"
 
 #include "lib/errno.h"
-#include "mm/phys/buddy.h"
-#include "mm/migrate/compaction.h"
-#include "mm/report/init.h"
-#include "mm/migrate/migrate.h"
-#include "mm/phys/page_debug.h"
 #include "mm/base/vmstat.h"
+#include "mm/migrate/compaction.h"
+#include "mm/migrate/migrate.h"
+#include "mm/phys/buddy.h"
+#include "mm/phys/page_debug.h"
+#include "mm/report/init.h"
+#include "phys_hooks.h"
 
 #define MIB (1ull << 20)
 

@@ -4,9 +4,9 @@
 
 #include "mm_test.h"
 
+#include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_debug.h"
-#include "mm/base/vmstat.h"
 #include <quire/trace.h>
 
 #define MIB (1ull << 20)

@@ -2,8 +2,8 @@
 /* Boot parameters: found among other words, cut to size, and read as switches and sizes. */
 #include "mm_test.h"
 
-#include "mm/report/init.h"
 #include "mm/base/param.h"
+#include "mm/report/init.h"
 
 static const char *of(const char *params, const char *name, size_t n)
 {

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the page allocator asks of rooms above it when frames run short. Declared here, defined there:
+ * direct calls, the only ones that go upward (test/tools/rooms.py lists them).
+ */
+#ifndef MM_PHYS_HOOKS_H
+#define MM_PHYS_HOOKS_H
+
+#include "mm/base/gfp.h"
+#include <stdbool.h>
+
+struct alloc_context;
+struct zone;
+
+/* ---- migrate/compaction.c ---- */
+
+/* Tries to make a free block of order in a zone that ac allows; true if it may be worth looking
+ * again. Context: sleep. */
+bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
+			  const struct alloc_context *ac);
+/* An attempt made a block of order, or (alloc_success) an allocation had it: until the next failure
+ * the zone is not left alone for it. Any context. */
+void compaction_defer_reset(struct zone *z, int order, bool alloc_success);
+
+/* ---- reclaim/vmscan.c ---- */
+
+/* Frees pages of other use, as far as gfp allows; returns how many. No lock held. Context: sleep. */
+unsigned long try_to_free_pages(gfp_t gfp, unsigned order);
+/* Nothing can be freed any more: ends somebody, and returns true; false: there is nobody to end.
+ * Context: sleep. */
+bool out_of_memory(gfp_t gfp, unsigned order);
+/* A zone fell below its low mark. Wakes the background reclaim; false: there is none. Any context. */
+bool wakeup_kswapd(struct zone *z, unsigned order);
+/* Somebody lowers a boosted mark again. Any context. */
+bool kswapd_is_running(void);
+
+#endif
