@@ -22,6 +22,7 @@ import demo
 import explain
 import kmem
 import machines
+import oracle
 import packages
 import qemu
 import record
@@ -228,30 +229,45 @@ def _check_program(program, machine):
         raise CannotRun(f'{program}: is for {arch or "another machine"}, not for {machine}')
 
 
+def _exec_on_oracle(args, guest, files):
+    """A program on a real kernel, which a machine of the same options runs."""
+    mem = parse_size(args.mem) >> 20 if args.mem else oracle.MEM
+    oracle.check_machine(args.machine, mem, args.smp)
+    machines.prepare([args.machine])
+    job = oracle.Job('exec', [guest, *args.args], bool(args.trace), args.seconds)
+    r = oracle.run_jobs([job], files, args.machine, mem, smp=args.smp)[0]
+    if r.status is None:
+        raise CannotRun(f'{args.machine}: {guest} did not end in {args.seconds} s')
+    sys.stdout.buffer.write(r.output)
+    if args.trace:
+        os.makedirs(args.trace, exist_ok=True)
+        path = os.path.join(args.trace, f'{os.path.basename(guest)}.{args.machine}.trace.txt')
+        with open(path, 'w') as f:
+            f.write(r.trace)
+        say(f'trace: {path}')
+    return r.status
+
+
 def cmd_exec(args):
     if args.machine not in ('x86_64', 'riscv64', 'linux-5.10'):
         raise CannotRun(f'exec: {args.machine}: wants x86_64, riscv64 or linux-5.10')
+    if args.smp < 1:
+        raise CannotRun(f'exec: --smp {args.smp}: wants at least 1')
     arch = 'x86_64' if args.machine == 'linux-5.10' else args.machine
     _check_program(args.program, arch)
-    machines.prepare([args.machine])
     guest = '/' + os.path.basename(args.program)
     files = {**_guest_files(args.file), guest: (args.program, 0o755)}
     if args.machine == 'linux-5.10':
-        import oracle
-        job = oracle.Job('exec', [guest, *args.args], bool(args.trace), args.seconds)
-        r = oracle.run_jobs([job], files)[0]
-        if r.status is None:
-            raise CannotRun(f'{args.machine}: {guest} did not end in {args.seconds} s')
-        sys.stdout.buffer.write(r.output)
-        return r.status
+        return _exec_on_oracle(args, guest, files)
+    machines.prepare([args.machine])
     folder = args.trace or ''
     if folder:
         os.makedirs(folder, exist_ok=True)
     path = os.path.join(folder, f'{os.path.basename(guest)}.{arch}.trace') if folder else ''
     output = machines.Output(sys.stdout)
     out = qemu.run(qemu.Config(arch, guest, args.args, files, ['norandmaps'],
-                               parse_size(args.mem), args.smp, seconds=args.seconds, trace_path=path,
-                               watch=output.show))
+                               parse_size(args.mem or '128M'), args.smp, seconds=args.seconds,
+                               trace_path=path, watch=output.show))
     output.show(out.log, ended=True)
     if path:
         say(f'trace: {path}')
@@ -477,7 +493,7 @@ def parser():
                         'shell command CMD (gcc, cat, a shell and /w.c, /s.c are there)')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='-- CMD ARG…')
     p = add('exec', cmd_exec, 'run a static Linux ELF as the first program on a machine')
-    _guest_options(p)
+    _guest_options(p, None, '128M; 1500M on linux-5.10, which wants at least 64M')
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
     p.add_argument('--trace', metavar='DIR', help='keep the trace in this folder')
     p.add_argument('machine', help='x86_64, riscv64 or linux-5.10')

@@ -39,6 +39,8 @@ KERNELS = {
 }
 FRAME_JOB, FRAME_OUTPUT, FRAME_TRACE, FRAME_STATUS, FRAME_END = range(1, 6)
 MEM = 1500                      # MiB for the real kernel; random scenarios can tell how much there is
+MEM_LEAST = 64                  # MiB; with less the kernel ends without a word
+SMP_MOST = 32                   # in software, more take minutes to come up
 CHANNEL_BYTES = 4 << 30
 
 
@@ -208,9 +210,9 @@ def _collect(path, jobs):
     return [results.get(j.name, JobResult(j.name)) for j in jobs]
 
 
-def _command(image, folder, mem, words):
+def _command(image, folder, mem, smp, words):
     return ['qemu-system-x86_64', '-M', 'q35,accel=tcg', '-cpu', 'max,la57=off,pku=off',
-            '-m', str(mem), '-display', 'none', '-nodefaults', '-no-reboot',
+            '-m', str(mem), '-smp', str(smp), '-display', 'none', '-nodefaults', '-no-reboot',
             '-serial', 'file:' + os.path.join(folder, 'log'),
             '-kernel', image, '-initrd', os.path.join(folder, 'initrd'),
             '-drive', f'if=none,id=s,file={folder}/channel,format=raw',
@@ -219,8 +221,18 @@ def _command(image, folder, mem, words):
             'rdinit=/init mitigations=off no_timer_check ' + ' '.join(words)]
 
 
-def run_jobs(jobs, files, which='linux-5.10', mem=MEM, words=()):
-    """Boots the kernel once and runs all jobs in it. files: guest path -> contents (cpio.build)."""
+def check_machine(which, mem, smp):
+    """CannotRun if the kernel does not come up in such a machine. mem: MiB."""
+    if mem < MEM_LEAST:
+        raise CannotRun(f'{which}: does not start in {mem} MiB; it wants at least {MEM_LEAST}M')
+    if not 1 <= smp <= SMP_MOST:
+        raise CannotRun(f'{which}: {smp} processors: wants 1 to {SMP_MOST}')
+
+
+def run_jobs(jobs, files, which='linux-5.10', mem=MEM, words=(), smp=1):
+    """Boots the kernel once and runs all jobs in it. files: guest path -> contents (cpio.build);
+    mem: MiB."""
+    check_machine(which, mem, smp)
     image = kernel_image(which)
     folder = scratch('oracle')
     log = os.path.join(folder, 'log')
@@ -230,11 +242,12 @@ def run_jobs(jobs, files, which='linux-5.10', mem=MEM, words=()):
                                nodes={'/dev/console': (0o20600, 5, 1)}))
         with open(os.path.join(folder, 'channel'), 'wb') as f:
             f.truncate(CHANNEL_BYTES)
-        limit = 60 + sum(j.seconds for j in jobs)
-        _boot(_command(image, folder, mem, words), limit, log, which)
+        limit = 60 + 4 * smp + sum(j.seconds for j in jobs)
+        _boot(_command(image, folder, mem, smp, words), limit, log, which)
         results = _collect(os.path.join(folder, 'channel'), jobs)
         if all(r.status is None and not r.output for r in results):
-            raise CannotRun(f'{which}: no result came back; the end of its log:\n' + _tail(log))
+            raise CannotRun(f'{which}: no result came back from a machine of {mem} MiB and {smp} '
+                            'processors; the end of its log:\n' + _tail(log))
         return results
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -159,7 +159,7 @@ def run_forktest(machine):
         status, log = forktest_log(machine)
     except CannotRun as e:
         if machine.startswith('linux'):
-            print(f'ok 1 - {machine}: 64 children # SKIP {str(e).splitlines()[0]}')
+            report(True, f'{machine}: 64 children # SKIP {str(e).splitlines()[0]}')
         else:
             report(False, f'{machine}: 64 children', str(e).splitlines())
         return
@@ -169,11 +169,54 @@ def run_forktest(machine):
            [f'status {status}', *log.splitlines()[-5:]])
 
 
+SIZES = '''
+#define _GNU_SOURCE
+#include <sched.h>
+#include <stdio.h>
+#include <sys/sysinfo.h>
+int main(void)
+{
+	struct sysinfo s;
+	cpu_set_t c;
+
+	CPU_ZERO(&c);
+	if (sysinfo(&s) || sched_getaffinity(0, sizeof(c), &c))
+		return 1;
+	printf("%lu MiB, %d processors\\n", s.totalram * s.mem_unit >> 20, CPU_COUNT(&c));
+	return 0;
+}
+'''
+
+
+def run_sizes(machine):
+    """./quire exec gives a real kernel the memory and the processors that are asked for."""
+    try:
+        oracle.kernel_image(machine)
+    except CannotRun as e:
+        report(True, f'{machine}: exec --mem --smp # SKIP {str(e).splitlines()[0]}')
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        source, binary = os.path.join(folder, 'p.c'), os.path.join(folder, 'sizes')
+        with open(source, 'w') as f:
+            f.write(SIZES)
+        subprocess.run(['gcc', '-O1', '-static', '-o', binary, source], check=True)
+        for mem, smp in ((200, 3), (700, 1)):
+            r = subprocess.run([os.path.join(TOP, 'quire'), 'exec', '--mem', f'{mem}M', '--smp',
+                                str(smp), machine, binary], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            m = re.search(r'^(\d+) MiB, (\d+) processors$', r.stdout, re.M)
+            # The kernel keeps its own image and tables.
+            good = m and mem - 80 <= int(m.group(1)) <= mem and int(m.group(2)) == smp
+            report(r.returncode == 0 and good, f'{machine}: exec --mem {mem}M --smp {smp}',
+                   r.stdout.splitlines())
+
+
 def main():
     machine = sys.argv[1]
     run_forktest(machine)
     if machine.startswith('linux'):     # its scenarios are asked for by ./quire ask and diff
-        print('1..1')
+        run_sizes(machine)
+        print(f'1..{count}')
         return bool(failed)
     if sys.argv[2:] == ['few']:
         run_files(machine, [os.path.join(TOP, 'test/scenario', n + '.scn') for n in FEW], 60)

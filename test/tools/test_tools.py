@@ -715,6 +715,10 @@ class Bench(Folder):
         self.assertEqual((dict(counts), rounds), ({5: 2, 6: 1}, 2))
 
 
+# As much of a program's file as is looked at before it runs.
+ELF_X86_64 = b'\x7fELF\2' + b'\0' * 13 + b'\x3e\0'
+
+
 class Command(Folder):
     def quire(self, *args):
         return subprocess.run([os.path.join(TOP, 'quire'), *args], stdin=subprocess.DEVNULL,
@@ -730,14 +734,110 @@ class Command(Folder):
 
     def test_bad_input_is_exit_2(self):
         bad = self.path('x.rec', b'quire-recording 9\n')
+        program = self.path('program', ELF_X86_64)
         for args in ((), ('nosuch',), ('run', '/nonexistent'), ('run', bad),
                      ('run', '--on', 'vax', bad), ('trace', bad), ('record', '-o', 'x'),
                      ('exec', 'x86_64', '/nonexistent'),
-                     ('bench', '--peer-lib', 'x=/nonexistent.so', 'H1')):
+                     ('bench', '--peer-lib', 'x=/nonexistent.so', 'H1'),
+                     ('exec', '--smp', '0', 'x86_64', program)):
             r = self.quire(*args)
             self.assertEqual(r.returncode, 2, args)
             self.assertTrue(r.stderr.strip(), args)
             self.assertNotIn('Traceback', r.stderr)
+
+    def test_machines_that_a_real_kernel_does_not_start_in(self):
+        program = self.path('program', ELF_X86_64)
+        for option, why in (('--mem=32M', 'wants at least 64M'), ('--mem=0', 'wants at least 64M'),
+                            ('--mem=x', 'not a size'), ('--smp=0', 'wants at least 1'),
+                            ('--smp=33', '33 processors: wants 1 to 32')):
+            r = self.quire('exec', option, 'linux-5.10', program)
+            self.assertEqual(r.returncode, 2, option)
+            self.assertIn(why, r.stderr)
+
+
+class Vfork(unittest.TestCase):
+    """A parent that wakes while its vfork child's exec is not yet reported."""
+
+    def test_late_exec(self):
+        events = [('f', 2, 0x4100), ('p', 2), ('u', 1, 4), ('p', 1), ('u', 5, 4), ('p', 2),
+                  ('k', 9, 2), ('x', 'a'), ('m', 'area'), ('u', 3, 4)]
+        self.assertEqual(compile_replay.settle_vforks(events), [
+            ('f', 2, 0x4100), ('p', 2), ('u', 1, 4), ('x', 'a'), ('m', 'area'), ('k', 9, 2),
+            ('p', 1), ('u', 5, 4), ('p', 2), ('u', 3, 4)])
+
+    def test_what_came_before_the_wait_stays(self):
+        events = [('f', 2, 0x4100), ('k', 5, 2), ('p', 2), ('u', 1, 4), ('x', 'a'), ('p', 1),
+                  ('u', 6, 4)]
+        self.assertEqual(compile_replay.settle_vforks(events), events)
+
+
+class Ask(unittest.TestCase):
+    """Expectations from what a kernel answered."""
+
+    def test_fills_in_what_is_not_said_or_wrong(self):
+        text = ('# Name: x\nA = mmap(@0, 1p, 3, 34, -1, 0)\nload(A) = 1 # why\nstore(A, 2) = ok\n'
+                'mprotect(A, 1p, 0) = 0\n')
+        seen = {2: 'addr faults=0', 3: '0 faults=1', 4: 'ok faults=0', 5: '0 faults=0'}
+        lines = ask.fill(text, seen, {3}).splitlines()
+        self.assertRegex(lines[1], r'^A = mmap\(.*\) += any$')
+        self.assertRegex(lines[2], r'^load\(A\) += 0 # why$')
+        self.assertEqual(lines[3:], ['store(A, 2) = ok', 'mprotect(A, 1p, 0) = 0'])
+
+
+class Fuzz(unittest.TestCase):
+    """Random scenarios: where two texts differ, and as a scenario file."""
+    LEFT = ['mmap(@16, 0x4000, 3, 0x32, -1, 0) = @16 faults=0', 'maps: @16-@20:rw-p ',
+            't1: mremap(@16, 0x1000, 0x2000, 1, @30) = G-2p faults=0', 'maps: @17-@20:rw-p ']
+
+    def test_first_difference_names_its_operation(self):
+        right = self.LEFT[:3] + ['maps: @16-@20:rw-p ']
+        d = fuzz.first_difference(self.LEFT, right)
+        self.assertEqual((d.index, d.op), (3, self.LEFT[2]))
+        self.assertIsNone(fuzz.first_difference(self.LEFT, list(self.LEFT)))
+
+    def test_a_text_that_ends_early_differs(self):
+        d = fuzz.first_difference(self.LEFT, self.LEFT[:2])
+        self.assertEqual((d.index, d.right), (2, '(nothing)'))
+
+    def test_lines_become_actions(self):
+        self.assertEqual(fuzz.scenario_line(self.LEFT[0]),
+                         'mmap(@16, 4p, PROT_READ|PROT_WRITE, '
+                         'MAP_PRIVATE|MAP_FIXED|MAP_ANONYMOUS, -1, 0)')
+        self.assertEqual(fuzz.scenario_line(self.LEFT[2]),
+                         't1: mremap(@16, 1p, 2p, MREMAP_MAYMOVE)')
+
+    def test_a_scenario_of_both(self):
+        d = fuzz.first_difference(self.LEFT, self.LEFT[:3] + ['maps: @16-@20:rw-p '])
+        text = fuzz.as_scenario(self.LEFT, d, 7)
+        self.assertIn('t1: maps()', text)
+        self.assertTrue(text.startswith('# Name: random scenario 7\nG = mmap(0, 1p'))
+
+    def test_shrinks_to_what_is_needed(self):
+        """Operations 3 and 17 together make the difference; everything else goes."""
+        real = fuzz._differing
+        fuzz._differing = lambda pair, tries, seed, ops, folder: [
+            m for m in tries if m >> 3 & 1 and m >> 17 & 1]
+        try:
+            self.assertEqual(fuzz.shrink(('a', 'b'), 1, 40), 1 << 3 | 1 << 17)
+        finally:
+            fuzz._differing = real
+
+    def test_a_campaign_goes_on_where_it_was(self):
+        real = fuzz.digests
+        fuzz.digests = lambda m, a, b, ops, folder='/tmp': {
+            s: '1' if m == 'host' and s == 5 else '0' for s in range(a, b)}
+        path = os.path.join(tempfile.mkdtemp(), 'progress')
+        try:
+            c = fuzz.Campaign(['host', 'linux-5.10'], 0, 20, 40, path, 10)
+            self.assertTrue(c.run(1))
+            self.assertEqual(list(c.different), [5])
+            again = fuzz.Campaign(['host', 'linux-5.10'], 0, 30, 40, path, 10)
+            self.assertEqual((again.todo.qsize(), list(again.different)), (1, [5]))
+            with self.assertRaises(common.CannotRun):
+                fuzz.Campaign(['host', 'x86_64'], 0, 30, 40, path, 10)
+        finally:
+            fuzz.digests = real
+            shutil.rmtree(os.path.dirname(path))
 
 
 if __name__ == '__main__':
