@@ -5,8 +5,8 @@
  */
 #include "lib/cpio.h"
 
-#include "lib/errno.h"
 #include "lib/string.h"
+#include <quire/abi.h>
 
 #define HEADER 110u
 #define FIELDS 13

@@ -6,8 +6,7 @@
  * read. dtb_open() walks it from one end to the other before anyone else does.
  */
 #include "lib/fdt.h"
-
-#include "lib/errno.h"
+#include <quire/abi.h>
 
 #define FDT_MAGIC      0xd00dfeedu
 #define FDT_HEADER     40u /* bytes, since version 17 */

@@ -8,7 +8,7 @@
 
 #include "lib/bits.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 
 #define MAX_SHIFT 60 /* of a root that covers all 64 bits: 10 levels of 6, 4 bits on top */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* String helpers of our own names, for hosted builds too. */
-#include "lib/errno.h"
 #include "lib/string.h"
+#include <quire/abi.h>
 
 #include <stdbool.h>
 

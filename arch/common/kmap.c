@@ -5,7 +5,7 @@
  * is hot: a direct map of gigabytes is a few thousand entries, made once.
  */
 #include "arch/common/kmap.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 
 #define KMAP_ENTRIES (1u << ARCH_INDEX_BITS)
 

@@ -20,9 +20,9 @@
  */
 #include "arch/common/kmap.h"
 #include "lib/bits.h"
-#include "lib/errno.h"
 #include "riscv.h"
 #include "sbi.h"
+#include <quire/abi.h>
 
 #define DEVICE_BASE 0xffffffff00000000ul
 #define DEVICE_SIZE (16ul << 20)

@@ -5,9 +5,9 @@
  * comes from here and from no constant. A tree that makes no sense ends the boot with a line that
  * says why.
  */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "riscv.h"
+#include <quire/abi.h>
 
 struct rv_platform rv_platform;
 

@@ -5,10 +5,10 @@
  * race, as in Linux.
  */
 #include "mm/base/fail_inject.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/base/param.h"
 #include "mm/base/slowpath.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 struct fault_attr inject_attr[QUIRE_INJECT_KINDS];

@@ -10,12 +10,12 @@
  * held up by a trace that nobody reads.
  */
 #include "mm/base/trace.h"
-#include "lib/errno.h"
 #include "lib/spinlock.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/page.h"
 #include "mm/base/slowpath.h"
+#include <quire/abi.h>
 #include <quire/quire.h>
 
 bool trace_on, trace_pages_on, trace_kmem_on;

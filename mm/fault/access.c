@@ -3,10 +3,10 @@
  * Touching a space from outside: faulting pages in, copying to and from a space that is not the
  * running one. And special mappings: pages of the kernel's that programs may see.
  */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/fault/memory.h"
 #include "mm/slab/slab.h"
+#include <quire/abi.h>
 
 /* ---- faulting in and copying ------------------------------------------------------------------ */
 

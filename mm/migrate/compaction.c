@@ -11,10 +11,10 @@
  * Locks: none held between pages; one run at a time in the machine (migrate_begin).
  */
 #include "mm/migrate/compaction.h"
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/migrate/migrate.h"
 #include "mm/phys/buddy.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 #define COMPACT_MAX_DEFER_SHIFT 6

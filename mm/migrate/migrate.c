@@ -23,7 +23,6 @@
  * trylock.
  */
 #include "mm/migrate/migrate.h"
-#include "lib/errno.h"
 #include "lib/mutex.h"
 #include "mm/base/vmstat.h"
 #include "mm/object/filemap.h"
@@ -32,6 +31,7 @@
 #include "mm/rmap/rmap.h"
 #include "mm/space/mm.h"
 #include "mm/table/pgtable.h"
+#include <quire/abi.h>
 
 #define MIGRATE_SPACES 16 /* a page that more of them share stays where it is */
 

@@ -4,11 +4,11 @@
  * is filemap.c's and shmem.c's business. The public quire_inode_* and quire_file_* names of
  * lifetime are here.
  */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/object/file_def.h"
 #include "mm/slab/slab.h"
+#include <quire/abi.h>
 
 static struct kmem_cache *filp_cachep, *inode_cachep;
 struct list_head all_inodes = LIST_HEAD_INIT(all_inodes);

@@ -13,13 +13,13 @@
  * taken under page-table locks by fault-around. Tree nodes are asked for without sleeping under it;
  * where that fails, one is fetched outside and the insertion tried again.
  */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 static struct kmem_cache *radix_cachep;

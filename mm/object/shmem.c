@@ -6,10 +6,10 @@
  * What a shared anonymous mapping may come to is promised as a whole when it is made (unless
  * MAP_NORESERVE), and given back with the inode.
  */
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/commit.h"
+#include <quire/abi.h>
 
 #define SHMEM_DEV 1u /* 00:01, the kernel's own mount of shared memory */
 

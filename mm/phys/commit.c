@@ -6,11 +6,11 @@
  * cannot both pass.
  */
 #include "mm/phys/commit.h"
-#include "lib/errno.h"
 #include "mm/base/mmzone.h"
 #include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/page_alloc.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 /* What strict overcommit keeps back: a 32nd of the memory that is free now, at most. */

@@ -6,9 +6,9 @@
  * Who calls hal_kernel_map() holds kmap_mutex (mm/vmalloc/vmalloc.c), or is alone (start-up).
  */
 #include "mm/phys/kmap.h"
-#include "lib/errno.h"
 #include "mm/phys/memblock.h"
 #include "mm/phys/page_alloc.h"
+#include <quire/abi.h>
 
 #define KMAP_TABLES_MAX 1024 /* each maps 2 MiB of kernel range: room for 128 GiB of RAM */
 

@@ -12,7 +12,6 @@
  * frames is written once, in its final state; only frames at the edges are looked at singly.
  */
 #include "lib/bits.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/param.h"
@@ -21,6 +20,7 @@
 #include "mm/phys/memblock.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 struct page *vmemmap;

@@ -12,10 +12,10 @@
 #include "mm/phys/memblock.h"
 #include "arch/hal.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/page.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 struct memblock_type memblock_memory = {.name = "memory"};

@@ -13,11 +13,11 @@
  * ISOLATE takes a pageblock's free pages out of use. All under zone->lock.
  */
 #include "lib/bits.h"
-#include "lib/errno.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
+#include <quire/abi.h>
 
 const char *const migratetype_names[MIGRATE_TYPES] = {
 	[MIGRATE_UNMOVABLE] = "Unmovable",     [MIGRATE_MOVABLE] = "Movable",

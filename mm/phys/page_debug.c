@@ -11,13 +11,13 @@
  * Contained means: the page is never given out again, is counted, and the machine goes on.
  */
 #include "mm/phys/page_debug.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/param.h"
 #include "mm/base/trace.h"
 #include "mm/phys/memblock.h"
 #include "mm/phys/page_alloc.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 static bool contain;

@@ -4,7 +4,6 @@
  * names of plain memory. It can be started and ended any number of times.
  */
 #include "mm/report/init.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "mm/base/fail_inject.h"
 #include "mm/base/param.h"
@@ -18,6 +17,7 @@
 #include "mm/slab/slab_def.h"
 #include "mm/space/mm.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 static unsigned long start_free; /* pages free once the buddy was up, plus what joined later */

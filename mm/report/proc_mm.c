@@ -3,11 +3,11 @@
  * What /proc/PID shows of a space, in Linux 5.10's formats: maps, smaps, status, statm, pagemap,
  * clear_refs; and the looks of the monitor: the table dump and the walk.
  */
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/fault/memory.h"
 #include "mm/object/filemap.h"
+#include <quire/abi.h>
 
 #define KB(pages) ((unsigned long)(pages) << (PAGE_SHIFT - 10))
 

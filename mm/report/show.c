@@ -4,7 +4,6 @@
  * pagetypeinfo, zoneinfo (slabinfo is in slab_info.c). Numbers of things that do not exist here are
  * 0, so that programs that parse these files find every line they look for.
  */
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/trace.h"
@@ -16,6 +15,7 @@
 #include "mm/report/init.h"
 #include "mm/slab/slab_def.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
 
 static unsigned long kb(unsigned long pages)
 {
@@ -318,7 +318,6 @@ void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 		emitf(emit, ctx, "\n");
 	}
 }
-
 
 static void count_free_types(struct zone *z, unsigned mt, unsigned long n[MAX_ORDER])
 {

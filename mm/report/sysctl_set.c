@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* /proc/sys/vm by name: the tunables of the virtual half here, the others in the physical half. */
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/report/init.h"
 #include "mm/space/mm.h"
+#include <quire/abi.h>
 
 struct tunable {
 	const char *name;

@@ -15,10 +15,10 @@
  *    on its root; the root is its own parent.
  */
 #include "mm/rmap/rmap.h"
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/slab/slab.h"
 #include "mm/table/pgtable.h"
+#include <quire/abi.h>
 
 static struct kmem_cache *anon_vma_cachep, *anon_vma_chain_cachep;
 

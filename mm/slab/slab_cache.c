@@ -4,13 +4,13 @@
  * which caches there are; it is held for anything that walks them, and never in a free path.
  */
 #include "lib/bits.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/memblock.h"
 #include "mm/slab/slab_def.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 LIST_HEAD(slab_caches);

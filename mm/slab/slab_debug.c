@@ -16,12 +16,12 @@
  * A checked cache has no magazines: every call works on the slab, under the cache's lock. Its
  * objects are laid out as in Linux (slab_cache.c, calculate_sizes), with the same patterns.
  */
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/param.h"
 #include "mm/base/trace.h"
 #include "mm/slab/slab_def.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 #define POISON_INUSE	   0x5a /* never yet used; padding */

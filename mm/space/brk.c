@@ -3,8 +3,8 @@
  * The heap: its end moves by brk. And what a program loader sets up besides, the stack. Orders of
  * checks and effects are Linux 5.10's.
  */
-#include "lib/errno.h"
 #include "mm/space/vma.h"
+#include <quire/abi.h>
 
 int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags)
 {

@@ -8,10 +8,10 @@
  * Every VMA is linked in the child before its entries are copied, so that a failure in the middle
  * leaves an ordinary, smaller space that exit_mmap() knows how to take down.
  */
-#include "lib/errno.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 struct fork_copy {
 	struct vm_area_struct *dst, *src;

@@ -3,11 +3,11 @@
  * madvise: advice that sets flags of VMAs (they split and merge like rights), and advice that acts
  * on pages. A hole in the range is skipped, and told at the end.
  */
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/object/filemap.h"
 #include "mm/space/hooks.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 static bool madvise_behavior_valid(int advice)
 {

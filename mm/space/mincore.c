@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* mincore, msync and remap_file_pages: what is in memory, what is written back, the old re-mapper. */
-#include "lib/errno.h"
 #include "mm/object/filemap.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 /* ---- mincore --------------------------------------------------------------------------------- */
 

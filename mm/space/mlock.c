@@ -3,9 +3,9 @@
  * Locking and populating: VM_LOCKED is a flag of VMAs, counted against RLIMIT_MEMLOCK; what makes
  * it true is that the pages are faulted in at once and reclaim leaves such VMAs alone.
  */
-#include "lib/errno.h"
 #include "mm/space/hooks.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 bool can_do_mlock(struct mm_struct *mm)
 {

@@ -4,7 +4,6 @@
  * lets go.
  */
 #include "mm/space/mm.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/mmzone.h"
@@ -15,6 +14,7 @@
 #include "mm/rmap/rmap.h"
 #include "mm/slab/slab.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 bool mm_aslr;
 struct list_head mmlist = LIST_HEAD_INIT(mmlist);

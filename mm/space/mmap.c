@@ -4,11 +4,11 @@
  * (do_mmap), how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c.
  * Orders of checks and of effects are Linux 5.10's, because a program can see them.
  */
-#include "lib/errno.h"
 #include "mm/base/trace.h"
 #include "mm/object/filemap.h"
 #include "mm/space/range.h"
 #include "mm/space/vma.h"
+#include <quire/abi.h>
 
 bool mmap_keeps_replaced;
 

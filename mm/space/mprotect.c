@@ -4,8 +4,8 @@
  * before an error stays changed, as in Linux. Private memory never gets W in its entries here:
  * its next write faults, and is found to be its page's sole owner or not.
  */
-#include "lib/errno.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 struct protect {
 	struct vm_area_struct *vma;

@@ -3,10 +3,10 @@
  * mremap: grow, shrink or move a mapping. A move copies the VMA and carries the entries over; no
  * page is copied, and a page's key in the reverse map (its offset) stays what it was.
  */
-#include "lib/errno.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 /* ---- carrying entries ------------------------------------------------------------------------ */
 

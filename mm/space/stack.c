@@ -4,9 +4,9 @@
  * limit and the guard gap below it allow. Happens under mmap_lock for reading, so page_table_lock
  * keeps two growths apart, and vm_start is the only field of the VMA that moves so.
  */
-#include "lib/errno.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 /* May the VMA become size bytes, grow pages more than now? 0 or -ENOMEM. */
 static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned long grow)

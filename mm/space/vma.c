@@ -8,11 +8,11 @@
  * depends on the predecessor's end, so whoever changes an end updates the successor's gap.
  */
 #include "mm/space/vma.h"
-#include "lib/errno.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include "mm/slab/slab.h"
 #include "mm/space/range.h"
+#include <quire/abi.h>
 
 struct kmem_cache *vm_area_cachep;
 

@@ -9,11 +9,11 @@
  */
 #include "mm/table/pgtable.h"
 #include "lib/bitmap.h"
-#include "lib/errno.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
 #include "mm/table/gather.h"
+#include <quire/abi.h>
 
 unsigned pt_levels, pt_unused_bits;
 

@@ -18,7 +18,6 @@
 #include "arch/hal.h"
 #include "lib/bits.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
 #include "lib/mutex.h"
 #include "lib/printf.h"
 #include "lib/string.h"
@@ -27,6 +26,7 @@
 #include "mm/phys/kmap.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 #include <quire/quire.h>
 

@@ -17,13 +17,13 @@
 #include "lib/atomic.h"
 #include "lib/bits.h"
 #include "lib/bug.h"
-#include "lib/errno.h"
 #include "lib/mutex.h"
 #include "lib/printf.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/mmzone.h"
 #include "mm/slab/slab.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 
 static struct kmem_cache *vmap_area_cachep;

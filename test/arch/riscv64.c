@@ -8,7 +8,7 @@
  * program counter to a label, the step ends in a trap, the trap is compared with the table.
  */
 #include "bare_test.h"
-#include "lib/errno.h"
+#include <quire/abi.h>
 #include <quire/trace.h>
 
 #define CODE_VA	 0x400000ul

@@ -2,8 +2,8 @@
 /* The reader of recordings: one line at a time, nothing believed, every refusal with its line. */
 #include "test/kmem/kmem.h"
 
-#include "lib/errno.h"
 #include "lib/string.h"
+#include <quire/abi.h>
 
 struct line {
 	const char *at, *end; /* without the newline */

@@ -8,13 +8,13 @@
 #include "test/kmem/kmem.h"
 
 #include "lib/bug.h"
-#include "lib/errno.h"
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/report/check.h"
 #include "mm/slab/slab.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
 
 #define MAX_CACHES 128
 #define MARK	   0x5175697265000000ull

@@ -11,11 +11,11 @@
 
 #include <stdio.h>
 
-#include "lib/errno.h"
 #include "mm/fault/fault.h"
 #include "mm/fault/memory.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
+#include <quire/abi.h>
 #include <quire/os.h>
 #include <quire/trace.h>
 

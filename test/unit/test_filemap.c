@@ -2,8 +2,8 @@
 /* Files and their page cache: read, write, holes, truncate, punch, seals, running out of memory. */
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/object/filemap.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

@@ -2,9 +2,9 @@
 /* Start and end of the core: repeated, failing half-way, in machines that are too small. */
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/kmap.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

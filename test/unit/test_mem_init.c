@@ -4,9 +4,9 @@
 
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/memblock.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

@@ -4,8 +4,8 @@
 
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/phys/memblock.h"
+#include <quire/abi.h>
 
 static char said[4096];
 

@@ -5,10 +5,10 @@
  */
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "phys_hooks.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

@@ -5,7 +5,6 @@
  */
 #include "mm_test.h"
 
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
 #include "mm/migrate/migrate.h"
@@ -13,6 +12,7 @@
 #include "mm/phys/page_debug.h"
 #include "mm/report/init.h"
 #include "phys_hooks.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

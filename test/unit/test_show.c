@@ -4,9 +4,9 @@
 
 #include <stdio.h>
 
-#include "lib/errno.h"
 #include "mm/base/vmstat.h"
 #include "mm/report/init.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 

@@ -7,8 +7,8 @@
 #include "mm_test.h"
 
 #include "lib/bits.h"
-#include "lib/errno.h"
 #include "mm/slab/slab_def.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 #define CHECKED "slab_bug=contain slub_debug=FZPU"

@@ -6,9 +6,9 @@
 #include <signal.h>
 #include <stdio.h>
 
-#include "lib/errno.h"
 #include "mm/phys/kmap.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
 
 #define MIB (1ull << 20)
 
