@@ -33,7 +33,7 @@ struct stat_generic {
 
 int abi_put_stat(uintptr_t dst, const struct stat_info *s)
 {
-	uint64_t t = s->mtime_ns / 1000000000, ns = s->mtime_ns % 1000000000;
+	uint64_t t = s->mtime_ns / NS_PER_SEC, ns = s->mtime_ns % NS_PER_SEC;
 	struct stat_x86_64 x = {
 		.dev = s->dev, .ino = s->ino, .nlink = s->nlink, .mode = s->mode, .rdev = s->rdev,
 		.size = s->size, .blksize = PAGE_SIZE, .blocks = s->blocks, .atime = t,
@@ -70,10 +70,11 @@ int abi_put_sigaction(uintptr_t dst, const struct hal_sigaction *sa)
 }
 
 /* x86-64: ..., child tid, tls; the others: ..., tls, child tid. */
-void abi_clone_args(const unsigned long *a, unsigned long *tls, unsigned long *ctid)
+void abi_clone_args(unsigned long arg3, unsigned long arg4, unsigned long *tls,
+		    unsigned long *ctid)
 {
-	*ctid = generic() ? a[4] : a[3];
-	*tls = generic() ? a[3] : a[4];
+	*ctid = generic() ? arg4 : arg3;
+	*tls = generic() ? arg3 : arg4;
 }
 
 #ifdef HAL_SIGRETURN_CODE
@@ -107,12 +108,13 @@ unsigned long abi_map_sigreturn(struct quire_mm *mm)
 
 	if (!page)
 		return 0;
-	at = quire_mmap(mm, 0, PAGE_SIZE, 0, 0x22, NULL, 0); /* finds the place */
+	at = quire_mmap(mm, 0, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, NULL,
+			0); /* finds the place */
 	if (at < 0)
 		return 0;
 	quire_munmap(mm, (uintptr_t)at, PAGE_SIZE);
-	if (quire_mm_install_special(mm, (uintptr_t)at, PAGE_SIZE, 5, (const void *const *)&page,
-				     "[vdso]"))
+	if (quire_mm_install_special(mm, (uintptr_t)at, PAGE_SIZE, PROT_READ | PROT_EXEC,
+				     (const void *const *)&page, "[vdso]"))
 		return 0;
 	return (unsigned long)at;
 }
@@ -127,7 +129,6 @@ void abi_exit(void)
 
 unsigned long abi_map_sigreturn(struct quire_mm *mm)
 {
-	(void)mm;
 	return 0;
 }
 #endif

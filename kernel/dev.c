@@ -5,34 +5,24 @@
  * and echoed, as a terminal in its usual mode does.
  */
 #include "kernel.h"
-
 #include "lib/rand.h"
 
 /* ---- null, zero, random ---------------------------------------------------------------------- */
 
-static long null_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long null_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	(void)f;
-	(void)buf;
-	(void)n;
-	(void)pos;
 	return 0;
 }
 
-static long null_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long null_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	(void)f;
-	(void)buf;
-	(void)pos;
 	return (long)n;
 }
 
-static long zero_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long zero_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	size_t left = hal_clear_user(buf, n);
 
-	(void)f;
-	(void)pos;
 	return left == n && n ? -EFAULT : (long)(n - left);
 }
 
@@ -49,13 +39,11 @@ static void random_bytes(void *dst, size_t n)
 		*d++ = (unsigned char)(rand_u64(&entropy) >> 32);
 }
 
-static long random_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long random_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	char tmp[64];
 	size_t done = 0;
 
-	(void)f;
-	(void)pos;
 	while (done < n) {
 		size_t k = min(n - done, sizeof(tmp));
 
@@ -71,11 +59,11 @@ const struct file_ops null_ops = {.read = null_read, .write = null_write};
 const struct file_ops zero_ops = {.read = zero_read, .write = null_write};
 const struct file_ops random_ops = {.read = random_read, .write = null_write};
 
-SYSCALL(getrandom)
+SYSCALL3(getrandom, uintptr_t, buf, size_t, n, unsigned long, flags)
 {
-	if (a[2] & ~7ul)
+	if (flags & ~(unsigned long)(GRND_NONBLOCK | GRND_RANDOM | GRND_INSECURE))
 		return -EINVAL;
-	return random_read(NULL, a[0], min(a[1], 0x1fffffful), NULL);
+	return random_read(NULL, buf, min(n, 0x1fffffful), NULL);
 }
 
 /* ---- console --------------------------------------------------------------------------------- */
@@ -147,11 +135,10 @@ void console_tick(void)
 }
 
 /* A read gets at most what is there, and waits only if nothing is. */
-static long console_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long console_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	size_t got;
 
-	(void)pos;
 	while (con.start == con.end && !con.eof) {
 		if (f->flags & O_NONBLOCK)
 			return -EAGAIN;
@@ -167,13 +154,11 @@ static long console_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 }
 
 /* In pieces through the kernel's stack: the machine's log wants kernel memory. */
-static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long console_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	char tmp[256];
 	size_t done = 0;
 
-	(void)f;
-	(void)pos;
 	while (done < n) {
 		size_t k = min(n - done, sizeof(tmp));
 		size_t left = hal_copy_from_user(tmp, buf + done, k);
@@ -188,13 +173,12 @@ static long console_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos
 	return (long)done;
 }
 
-static unsigned console_poll(struct file *f)
+static unsigned console_poll(struct open_file *f)
 {
-	(void)f;
 	return POLLOUT | (con.start != con.end || con.eof ? POLLIN : 0);
 }
 
-static long console_ioctl(struct file *f, unsigned cmd, unsigned long arg)
+static long console_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 {
 	/* iflag oflag cflag lflag line cc[19]: a terminal that edits lines and echoes */
 	static const struct {
@@ -204,7 +188,6 @@ static long console_ioctl(struct file *f, unsigned cmd, unsigned long arg)
 	static const uint16_t size[4] = {24, 80, 0, 0};
 	int n;
 
-	(void)f;
 	switch (cmd) {
 	case TCGETS:
 		return COPY_OUT(arg, termios);

@@ -225,7 +225,7 @@ static void note_ranges(struct elf_image *img, const struct elf_phdr *p, uintptr
 	img->end_data = max(img->end_data, file_end);
 }
 
-int elf_map_image(struct quire_mm *mm, struct file *f, struct elf_image *img)
+int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img)
 {
 	struct quire_file *qf = file_mapping(f);
 	uintptr_t bss = 0, brk = 0;

@@ -6,7 +6,6 @@
  */
 #include "kernel.h"
 
-#include <quire/os.h>
 #include <quire/trace.h>
 
 #define ARGS_MAX     (1ul << 20)
@@ -232,7 +231,7 @@ static int kill_other_threads(struct process *p)
 static void close_on_exec(struct process *p)
 {
 	for (int fd = 0; fd < MAX_FDS; fd++) {
-		struct file *f = p->fds->file[fd];
+		struct open_file *f = p->fds->file[fd];
 
 		if (!f || !p->fds->cloexec[fd])
 			continue;
@@ -308,7 +307,7 @@ static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
 }
 
 /* Everything that needs the new space to be the running one. */
-static int build(struct quire_mm *mm, struct file *f, const char *path, struct exec_args *a,
+static int build(struct quire_mm *mm, struct open_file *f, const char *path, struct exec_args *a,
 		 struct elf_image *img)
 {
 	struct new_stack st;
@@ -331,7 +330,8 @@ static int build(struct quire_mm *mm, struct file *f, const char *path, struct e
 }
 
 /* The point of no return is take_space(): before it errors go back to the caller. */
-static int exec_image(struct file *f, const char *path, struct exec_args *a, struct elf_image *img)
+static int exec_image(struct open_file *f, const char *path, struct exec_args *a,
+		      struct elf_image *img)
 {
 	struct process *p = current->proc;
 	struct quire_mm_params params = {.owner = p, .stack_top = hal_stack_top()};
@@ -401,7 +401,7 @@ static int exec_file(const char *path, struct exec_args *a, int depth)
 {
 	char line[MAX_SHEBANG + 1] = {0}, interp[MAX_SHEBANG];
 	struct elf_image img;
-	struct file *f;
+	struct open_file *f;
 	struct path p;
 	int err = path_lookup(NULL, NULL, path, 0, &p);
 
@@ -442,15 +442,15 @@ int do_exec(const char *path, struct exec_args *a)
 	return exec_file(path, a, 0);
 }
 
-SYSCALL(execve)
+SYSCALL3(execve, uintptr_t, path_src, uintptr_t, argv, uintptr_t, envp)
 {
 	struct exec_args args = {0};
 	char path[PATH_LEN];
-	long n = copy_string(path, a[0], sizeof(path));
-	int err = n < 0 ? (int)n : args_from_user(&args, a[1], false);
+	long n = copy_string(path, path_src, sizeof(path));
+	int err = n < 0 ? (int)n : args_from_user(&args, argv, false);
 
 	if (!err)
-		err = args_from_user(&args, a[2], true);
+		err = args_from_user(&args, envp, true);
 	if (!err)
 		err = do_exec(path, &args);
 	exec_args_free(&args);

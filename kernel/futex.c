@@ -51,9 +51,9 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 		return 0;
 	if (COPY_IN(ts, ts_addr))
 		return -EFAULT;
-	if (ts[1] >= 1000000000 || (int64_t)ts[0] < 0)
+	if (ts[1] >= NS_PER_SEC || (int64_t)ts[0] < 0)
 		return -EINVAL;
-	*deadline = ts[0] * 1000000000 + ts[1] + (absolute ? 0 : hal_clock_ns());
+	*deadline = ts[0] * NS_PER_SEC + ts[1] + (absolute ? 0 : hal_clock_ns());
 	if (!*deadline)
 		*deadline = 1;
 	return 0;
@@ -84,10 +84,11 @@ static long futex_wake(unsigned long addr, bool private, unsigned n)
 	return err ? err : (long)wake_up(k.space, k.addr, n);
 }
 
-SYSCALL(futex)
+SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintptr_t, timeout,
+	 uintptr_t, addr2, uint32_t, value3)
 {
-	bool private = a[1] & FUTEX_PRIVATE_FLAG;
-	unsigned op = a[1] & ~(unsigned long)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+	bool private = command & FUTEX_PRIVATE_FLAG;
+	unsigned op = command & ~(unsigned long)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
 	uint64_t deadline;
 	uint32_t now;
 	int err;
@@ -95,21 +96,21 @@ SYSCALL(futex)
 	switch (op) {
 	case FUTEX_WAIT:
 	case FUTEX_WAIT_BITSET:
-		if (op == FUTEX_WAIT_BITSET && !a[5])
+		if (op == FUTEX_WAIT_BITSET && !value3)
 			return -EINVAL;
-		err = deadline_of(a[3], op == FUTEX_WAIT_BITSET, &deadline);
-		return err ? err : futex_wait(a[0], private, (uint32_t)a[2], deadline);
+		err = deadline_of(timeout, op == FUTEX_WAIT_BITSET, &deadline);
+		return err ? err : futex_wait(addr, private, value, deadline);
 	case FUTEX_WAKE:
 	case FUTEX_WAKE_BITSET:
-		return futex_wake(a[0], private, (unsigned)a[2]);
+		return futex_wake(addr, private, (unsigned)value);
 	case FUTEX_CMP_REQUEUE:
-		if (COPY_IN(now, a[0]))
+		if (COPY_IN(now, addr))
 			return -EFAULT;
-		if (now != (uint32_t)a[5])
+		if (now != value3)
 			return -EAGAIN;
-		return futex_wake(a[0], private, ~0u);
+		return futex_wake(addr, private, ~0u);
 	case FUTEX_REQUEUE:
-		return futex_wake(a[0], private, ~0u);
+		return futex_wake(addr, private, ~0u);
 	default:
 		return -ENOSYS;
 	}

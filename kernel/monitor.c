@@ -9,7 +9,6 @@
 
 static void to_console(void *ctx, const char *s, size_t n)
 {
-	(void)ctx;
 	hal_log(s, n);
 }
 
@@ -46,7 +45,6 @@ static void cmd_ps(char **arg)
 	struct process *p;
 	unsigned long n[7];
 
-	(void)arg;
 	print("  PID  PPID THREADS     SIZE      RSS NAME\n");
 	list_for_each_entry(p, &all_processes, all) {
 		memset(n, 0, sizeof(n));
@@ -68,7 +66,8 @@ static void show_space(char **arg, void (*show)(struct quire_mm *, quire_emit_fn
 	quire_mm_put(mm);
 }
 
-static void show_address(char **arg, void (*show)(struct quire_mm *, uintptr_t, quire_emit_fn, void *))
+static void show_address(char **arg,
+			 void (*show)(struct quire_mm *, uintptr_t, quire_emit_fn, void *))
 {
 	struct quire_mm *mm = mm_of(arg[1]);
 	uint64_t addr;
@@ -114,37 +113,31 @@ static void cmd_page(char **arg)
 
 static void cmd_fault(char **arg)
 {
-	(void)arg;
 	quire_show_faults(to_console, NULL);
 }
 
 static void cmd_buddy(char **arg)
 {
-	(void)arg;
 	quire_show_buddyinfo(to_console, NULL);
 }
 
 static void cmd_slab(char **arg)
 {
-	(void)arg;
 	quire_show_slabinfo(to_console, NULL);
 }
 
 static void cmd_meminfo(char **arg)
 {
-	(void)arg;
 	quire_show_meminfo(to_console, NULL);
 }
 
 static void cmd_vmstat(char **arg)
 {
-	(void)arg;
 	quire_show_vmstat(to_console, NULL);
 }
 
 static void cmd_zones(char **arg)
 {
-	(void)arg;
 	quire_show_zoneinfo(to_console, NULL);
 }
 
@@ -163,7 +156,6 @@ static void cmd_check(char **arg)
 	struct process *p;
 	long broken = quire_check(NULL);
 
-	(void)arg;
 	list_for_each_entry(p, &all_processes, all)
 		if (p->mm)
 			broken += quire_check(p->mm);
@@ -241,7 +233,6 @@ static const struct {
 
 static void cmd_help(char **arg)
 {
-	(void)arg;
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		print("%-8s %s\n", commands[i].name, commands[i].what);
 }

@@ -59,12 +59,11 @@ static size_t take_pieces(struct pipe *p, uintptr_t buf, size_t n)
 }
 
 /* Waits for the first byte only; 0 once no writer is left. */
-static long pipe_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
 	size_t got;
 
-	(void)pos;
 	if (!n)
 		return 0;
 	while (!p->used) {
@@ -82,7 +81,7 @@ static long pipe_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 }
 
 /* Waits for room for a piece of n bytes; small pieces go in whole. 0 or an errno. */
-static int wait_for_room(struct file *f, struct pipe *p, size_t n)
+static int wait_for_room(struct open_file *f, struct pipe *p, size_t n)
 {
 	struct hal_siginfo si = {.signo = SIGPIPE, .code = SI_USER, .pid = current->proc->pid};
 	size_t need = n <= PIPE_BUF ? n : 1;
@@ -102,13 +101,12 @@ static int wait_for_room(struct file *f, struct pipe *p, size_t n)
 }
 
 /* Goes on until all is written, unless the pipe does not block or a signal comes. */
-static long pipe_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long pipe_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
 	size_t done = 0, piece;
 	int err;
 
-	(void)pos;
 	while (done < n) {
 		err = wait_for_room(f, p, n - done);
 		if (err)
@@ -124,7 +122,7 @@ static long pipe_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return (long)done;
 }
 
-static unsigned pipe_poll(struct file *f)
+static unsigned pipe_poll(struct open_file *f)
 {
 	struct pipe *p = f->priv;
 
@@ -134,7 +132,7 @@ static unsigned pipe_poll(struct file *f)
 }
 
 /* The other side must find out. */
-static void pipe_release(struct file *f)
+static void pipe_release(struct open_file *f)
 {
 	struct pipe *p = f->priv;
 
@@ -166,7 +164,7 @@ static struct pipe *pipe_new(void)
 }
 
 /* Two files over one vnode: the first reads, the second writes. */
-static int open_ends(struct file **end, unsigned flags)
+static int open_ends(struct open_file **end, unsigned flags)
 {
 	struct vnode *v = vnode_new(S_IFIFO | 0600);
 	struct pipe *p = v ? pipe_new() : NULL;
@@ -193,10 +191,10 @@ static int open_ends(struct file **end, unsigned flags)
 	return -ENOMEM;
 }
 
-int sys_pipe_common(uintptr_t fds, unsigned flags)
+static int do_pipe(uintptr_t fds, unsigned flags)
 {
 	struct fd_table *t = current->proc->fds;
-	struct file *end[2] = {NULL, NULL};
+	struct open_file *end[2] = {NULL, NULL};
 	int fd[2], err;
 
 	if (flags & ~(O_CLOEXEC | O_NONBLOCK))
@@ -217,12 +215,12 @@ int sys_pipe_common(uintptr_t fds, unsigned flags)
 	return err;
 }
 
-SYSCALL(pipe2)
+SYSCALL2(pipe2, uintptr_t, fds, unsigned, flags)
 {
-	return sys_pipe_common(a[0], (unsigned)a[1]);
+	return do_pipe(fds, flags);
 }
 
-SYSCALL(pipe)
+SYSCALL1(pipe, uintptr_t, fds)
 {
-	return sys_pipe_common(a[0], 0);
+	return do_pipe(fds, 0);
 }

@@ -5,7 +5,6 @@
  * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
  */
 #include "kernel.h"
-#include <quire/os.h>
 
 #include <quire/trace.h>
 
@@ -64,7 +63,7 @@ struct proc_file {
 };
 
 /* 0 stands for whoever reads: files outside the processes' directories. */
-static struct process *process_of(const struct file *f)
+static struct process *process_of(const struct open_file *f)
 {
 	int pid = (int)f->v->arg;
 
@@ -72,7 +71,7 @@ static struct process *process_of(const struct file *f)
 }
 
 /* A text is made when reading starts at 0, so a second pread sees a new one. */
-static long text_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long text_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
 	struct process *p = process_of(f);
@@ -99,7 +98,7 @@ static long text_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 }
 
 /* One write is one order; what is beyond MAX_WRITE is ignored. */
-static long text_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long text_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
 	struct process *p = process_of(f);
@@ -107,7 +106,6 @@ static long text_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	size_t k = min(n, (size_t)MAX_WRITE);
 	long r;
 
-	(void)pos;
 	if (!pf->write)
 		return -EINVAL;
 	if (!p)
@@ -119,13 +117,13 @@ static long text_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return r < 0 ? r : (long)n;
 }
 
-static int text_open(struct file *f)
+static int text_open(struct open_file *f)
 {
 	f->priv = quire_kmalloc(sizeof(struct text), QUIRE_GFP_ZERO);
 	return f->priv ? 0 : -ENOMEM;
 }
 
-static void text_release(struct file *f)
+static void text_release(struct open_file *f)
 {
 	struct text *t = f->priv;
 
@@ -313,14 +311,13 @@ static long write_clear_refs(const char *s, size_t n, struct process *p)
 {
 	uint64_t v;
 
-	(void)n;
 	if (parse_number(s, &v) || v < 1 || v > 5)
 		return -EINVAL;
 	return p->mm ? quire_clear_refs(p->mm, (int)v) : -ESRCH;
 }
 
 /* Eight bytes a page, positions in step with it, as Linux wants them. */
-static long pagemap_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long pagemap_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct process *p = process_of(f);
 	uint64_t words[64], end = hal_mmu_info()->user_end / PAGE_SIZE;
@@ -346,7 +343,7 @@ static long pagemap_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 static const struct file_ops pagemap_ops = {.read = pagemap_read};
 
 /* /proc/PID/mem: another way into a space. */
-static long mem_copy(struct file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+static long mem_copy(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
 {
 	struct process *p = process_of(f);
 	char tmp[256];
@@ -371,12 +368,12 @@ static long mem_copy(struct file *f, uintptr_t buf, size_t n, uint64_t *pos, boo
 	return done || !n ? (long)done : -EIO;
 }
 
-static long mem_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long mem_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	return mem_copy(f, buf, n, pos, false);
 }
 
-static long mem_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long mem_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	return mem_copy(f, buf, n, pos, true);
 }
@@ -510,7 +507,6 @@ static struct vnode *pid_lookup(struct vnode *dir, const char *name)
 
 static bool pid_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
 {
-	(void)dir;
 	if (i >= ARRAY_SIZE(pid_files) + 3)
 		return false;
 	*mode = i < ARRAY_SIZE(pid_files) ? S_IFREG : S_IFLNK;
@@ -528,7 +524,6 @@ static const struct vnode_ops pid_dir_ops = {.lookup = pid_lookup, .readdir = pi
 
 static void self_target(struct vnode *v, char *buf, size_t size)
 {
-	(void)v;
 	scnprintf(buf, size, "%d", current->proc->pid);
 }
 
@@ -549,7 +544,6 @@ static bool proc_readdir(struct vnode *dir, unsigned i, char name[32], unsigned 
 {
 	struct process *p;
 
-	(void)dir;
 	*mode = S_IFLNK;
 	strscpy(name, "self", 32);
 	if (i-- == 0)
@@ -585,7 +579,6 @@ CORE_TEXT(vmallocinfo)
 
 static void show_version(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "Linux version 5.10.0-quire (%s)\n", hal_machine_name());
 }
 
@@ -593,20 +586,17 @@ static void show_uptime(struct text *t, struct process *p)
 {
 	uint64_t ns = hal_clock_ns();
 
-	(void)p;
-	say(t, "%llu.%02llu 0.00\n", (unsigned long long)(ns / 1000000000),
+	say(t, "%llu.%02llu 0.00\n", (unsigned long long)(ns / NS_PER_SEC),
 	    (unsigned long long)(ns / 10000000 % 100));
 }
 
 static void show_mounts(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n");
 }
 
 static void show_filesystems(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n");
 }
 
@@ -647,7 +637,6 @@ static long write_dump(const char *s, size_t n, struct process *p)
 {
 	uint64_t id = 0;
 
-	(void)n;
 	parse_number(s, &id);
 	dump_tables(p->mm, id);
 	return 0;
@@ -662,7 +651,6 @@ static void show_counts(struct text *t, struct process *p)
 {
 	struct quire_counts c;
 
-	(void)p;
 	quire_get_counts(&c);
 #define COUNT(x) say(t, #x " %llu\n", (unsigned long long)c.x)
 	COUNT(free_pages);
@@ -679,9 +667,6 @@ static void show_counts(struct text *t, struct process *p)
 
 static long write_drain(const char *s, size_t n, struct process *p)
 {
-	(void)s;
-	(void)n;
-	(void)p;
 	reap_tasks();
 	quire_drain();
 	return 0;
@@ -693,8 +678,6 @@ static long write_inject(const char *s, size_t n, struct process *p)
 	enum quire_inject kind;
 	uint64_t nth;
 
-	(void)n;
-	(void)p;
 	if (!strncmp(s, "page ", 5))
 		kind = QUIRE_INJECT_PAGE;
 	else if (!strncmp(s, "slab ", 5))
@@ -713,7 +696,6 @@ static long write_walk(const char *s, size_t n, struct process *p)
 	struct text t = {0};
 	uint64_t addr;
 
-	(void)n;
 	if (parse_number(s, &addr) || !p->mm)
 		return -EINVAL;
 	quire_show_walk(p->mm, addr, text_emit, &t);
@@ -727,7 +709,6 @@ static long write_walk(const char *s, size_t n, struct process *p)
 
 static void show_tracing_on(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "%d\n", quire_trace_enabled());
 }
 
@@ -735,8 +716,6 @@ static long write_tracing_on(const char *s, size_t n, struct process *p)
 {
 	uint64_t v;
 
-	(void)n;
-	(void)p;
 	if (parse_number(s, &v))
 		return -EINVAL;
 	quire_trace_enable(v != 0);
@@ -745,7 +724,6 @@ static long write_tracing_on(const char *s, size_t n, struct process *p)
 
 static long write_marker(const char *s, size_t n, struct process *p)
 {
-	(void)p;
 	while (n && s[n - 1] == '\n')
 		n--;
 	quire_trace_marker(s, n);
@@ -754,28 +732,22 @@ static long write_marker(const char *s, size_t n, struct process *p)
 
 static void show_trace(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "# tracer: nop\n# the records are in the ring that the host reads\n");
 }
 
 /* What a tracer of Linux is told is accepted: every event is always recorded. */
 static long write_anything(const char *s, size_t n, struct process *p)
 {
-	(void)s;
-	(void)n;
-	(void)p;
 	return 0;
 }
 
 static void show_one(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "1\n");
 }
 
 static void show_nop(struct text *t, struct process *p)
 {
-	(void)p;
 	say(t, "nop\n");
 }
 
@@ -783,8 +755,6 @@ static long write_drop_caches(const char *s, size_t n, struct process *p)
 {
 	uint64_t v;
 
-	(void)n;
-	(void)p;
 	if (parse_number(s, &v) || v < 1 || v > 7)
 		return -EINVAL;
 	if (v & 1)
@@ -829,7 +799,7 @@ static const struct proc_file files[] = {
 
 /* ---- /proc/sys/vm ---------------------------------------------------------------------------- */
 
-static long sysctl_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const char *name = f->v->priv;
 	char text[32];
@@ -849,7 +819,7 @@ static long sysctl_read(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	return (long)n;
 }
 
-static long sysctl_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long sysctl_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const char *name = f->v->priv;
 	char text[32], *s = text;
@@ -857,7 +827,6 @@ static long sysctl_write(struct file *f, uintptr_t buf, size_t n, uint64_t *pos)
 	uint64_t v;
 	int err;
 
-	(void)pos;
 	if (n >= sizeof(text))
 		return -EINVAL;
 	if (hal_copy_from_user(text, buf, n))

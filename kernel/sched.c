@@ -5,7 +5,6 @@
  * task: it runs when nobody else can, lets interrupts in, and at the very end shuts down.
  */
 #include "kernel.h"
-
 #include "lib/hash.h"
 #include <quire/os.h>
 

@@ -238,20 +238,19 @@ void signals_exec(struct process *p)
 
 /* ---- system calls ---------------------------------------------------------------------------- */
 
-SYSCALL(rt_sigaction)
+SYSCALL4(rt_sigaction, int, sig, uintptr_t, new_src, uintptr_t, old_dst, size_t, set_size)
 {
 	struct process *p = current->proc;
 	struct hal_sigaction new, old;
-	int sig = (int)a[0];
 	struct task *t;
 
-	if (a[3] != sizeof(uint64_t) || sig < 1 || sig > NSIG)
+	if (set_size != sizeof(uint64_t) || sig < 1 || sig > NSIG)
 		return -EINVAL;
-	if (a[1] && (sig == SIGKILL || sig == SIGSTOP))
+	if (new_src && (sig == SIGKILL || sig == SIGSTOP))
 		return -EINVAL;
 	old = p->sighand->action[sig];
-	if (a[1]) {
-		if (abi_get_sigaction(a[1], &new))
+	if (new_src) {
+		if (abi_get_sigaction(new_src, &new))
 			return -EFAULT;
 		new.mask &= ~UNBLOCKABLE;
 		p->sighand->action[sig] = new;
@@ -261,38 +260,38 @@ SYSCALL(rt_sigaction)
 				t->pending.set &= ~sigbit(sig);
 		}
 	}
-	return a[2] ? abi_put_sigaction(a[2], &old) : 0;
+	return old_dst ? abi_put_sigaction(old_dst, &old) : 0;
 }
 
-SYSCALL(rt_sigprocmask)
+SYSCALL4(rt_sigprocmask, unsigned long, how, uintptr_t, set_src, uintptr_t, old_dst,
+	 size_t, set_size)
 {
 	uint64_t old = current->sigmask, set;
 
-	if (a[3] != sizeof(uint64_t))
+	if (set_size != sizeof(uint64_t))
 		return -EINVAL;
-	if (a[1]) {
-		if (COPY_IN(set, a[1]))
+	if (set_src) {
+		if (COPY_IN(set, set_src))
 			return -EFAULT;
 		set &= ~UNBLOCKABLE;
-		if (a[0] == 0)
+		if (how == SIG_BLOCK)
 			current->sigmask |= set;
-		else if (a[0] == 1)
+		else if (how == SIG_UNBLOCK)
 			current->sigmask &= ~set;
-		else if (a[0] == 2)
+		else if (how == SIG_SETMASK)
 			current->sigmask = set;
 		else
 			return -EINVAL;
 	}
-	return a[2] ? COPY_OUT(a[2], old) : 0;
+	return old_dst ? COPY_OUT(old_dst, old) : 0;
 }
 
-SYSCALL(rt_sigreturn)
+SYSCALL0(rt_sigreturn)
 {
 	struct task *t = current;
 	struct hal_siginfo bad = {.signo = SIGSEGV, .code = SI_KERNEL};
 	unsigned long mask, alt[3];
 
-	(void)a;
 	memcpy(alt, t->altstack, sizeof(alt));
 	if (hal_sigframe_pop(t->utf, &t->fpu, &mask, alt)) {
 		force_signal(&bad);
@@ -305,21 +304,21 @@ SYSCALL(rt_sigreturn)
 	return 0; /* the dispatcher leaves the registers alone */
 }
 
-SYSCALL(rt_sigpending)
+SYSCALL1(rt_sigpending, uintptr_t, dst)
 {
 	uint64_t set = (current->pending.set | current->proc->pending.set) & current->sigmask;
 
-	return COPY_OUT(a[0], set);
+	return COPY_OUT(dst, set);
 }
 
-SYSCALL(rt_sigsuspend)
+SYSCALL2(rt_sigsuspend, uintptr_t, set_src, size_t, set_size)
 {
 	struct task *t = current;
 	uint64_t set;
 
-	if (a[1] != sizeof(set))
+	if (set_size != sizeof(set))
 		return -EINVAL;
-	if (COPY_IN(set, a[0]))
+	if (COPY_IN(set, set_src))
 		return -EFAULT;
 	t->saved_mask = t->sigmask;
 	t->sigmask = set & ~UNBLOCKABLE;
@@ -329,25 +328,24 @@ SYSCALL(rt_sigsuspend)
 	return -EINTR;
 }
 
-SYSCALL(pause)
+SYSCALL0(pause)
 {
-	(void)a;
 	while (!signal_pending(current))
 		sleep_on(&current->sigmask, 0, true, 0);
 	return -EINTR;
 }
 
-SYSCALL(rt_sigtimedwait)
+SYSCALL3(rt_sigtimedwait, uintptr_t, set_src, uintptr_t, info_dst, uintptr_t, timeout)
 {
 	struct task *t = current;
 	uint64_t set, deadline = 0, ts[2];
 	struct hal_siginfo si;
-	int32_t info[32] = {0};
+	struct user_siginfo info = {0};
 
-	if (COPY_IN(set, a[0]) || (a[2] && COPY_IN(ts, a[2])))
+	if (COPY_IN(set, set_src) || (timeout && COPY_IN(ts, timeout)))
 		return -EFAULT;
-	if (a[2])
-		deadline = hal_clock_ns() + ts[0] * 1000000000 + ts[1] + 1;
+	if (timeout)
+		deadline = hal_clock_ns() + ts[0] * NS_PER_SEC + ts[1] + 1;
 	while (!((t->pending.set | t->proc->pending.set) & set)) {
 		uint64_t mask = t->sigmask;
 		int r;
@@ -362,16 +360,16 @@ SYSCALL(rt_sigtimedwait)
 	}
 	if (!dequeue(t, ~set, &si))
 		return -EINTR;
-	info[0] = si.signo;
-	info[1] = si.errno_;
-	info[2] = si.code;
-	info[4] = si.pid;
-	info[5] = si.uid;
-	info[6] = si.status;
-	return a[1] && COPY_OUT(a[1], info) ? -EFAULT : si.signo;
+	info.signo = si.signo;
+	info.errno_ = si.errno_;
+	info.code = si.code;
+	info.pid = si.pid;
+	info.uid = si.uid;
+	info.status = si.status;
+	return info_dst && COPY_OUT(info_dst, info) ? -EFAULT : si.signo;
 }
 
-SYSCALL(sigaltstack)
+SYSCALL2(sigaltstack, uintptr_t, new_src, uintptr_t, old_dst)
 {
 	struct task *t = current;
 	struct {
@@ -382,8 +380,8 @@ SYSCALL(sigaltstack)
 
 	if (on_altstack(t, tf_sp(t->utf)))
 		old.flags |= SS_ONSTACK;
-	if (a[0]) {
-		if (COPY_IN(ss, a[0]))
+	if (new_src) {
+		if (COPY_IN(ss, new_src))
 			return -EFAULT;
 		if (on_altstack(t, tf_sp(t->utf)))
 			return -EPERM;
@@ -397,12 +395,12 @@ SYSCALL(sigaltstack)
 		t->altstack[1] = (unsigned long)ss.flags & SS_DISABLE;
 		t->altstack[2] = ss.size;
 	}
-	return a[1] ? COPY_OUT(a[1], old) : 0;
+	return old_dst ? COPY_OUT(old_dst, old) : 0;
 }
 
-SYSCALL(kill)
+SYSCALL2(kill, int, pid, int, sig)
 {
-	int pid = (int)a[0], sig = (int)a[1], sent = 0;
+	int sent = 0;
 	struct hal_siginfo si = {.signo = sig, .code = SI_USER, .pid = current->proc->pid};
 	struct process *p;
 
@@ -434,82 +432,12 @@ static long signal_thread(int tgid, int tid, int sig)
 	return 0;
 }
 
-SYSCALL(tkill)
+SYSCALL2(tkill, int, tid, int, sig)
 {
-	return signal_thread(0, (int)a[0], (int)a[1]);
+	return signal_thread(0, tid, sig);
 }
 
-SYSCALL(tgkill)
+SYSCALL3(tgkill, int, tgid, int, tid, int, sig)
 {
-	return (int)a[0] <= 0 ? -EINVAL : signal_thread((int)a[0], (int)a[1], (int)a[2]);
-}
-
-/* ---- the alarm clock ------------------------------------------------------------------------- */
-
-#define NS 1000000000ull
-
-/* A late tick does not make up for missed ones. */
-void alarms_tick(uint64_t now)
-{
-	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
-	struct process *p;
-
-	list_for_each_entry(p, &all_processes, all) {
-		if (!p->alarm_at || now < p->alarm_at || p->zombie)
-			continue;
-		p->alarm_at = p->alarm_period ? now + p->alarm_period : 0;
-		send_signal_process(p, &si);
-	}
-}
-
-/* At least a microsecond while the timer is set: 0 would say that it is not. */
-static uint64_t alarm_left(const struct process *p)
-{
-	uint64_t now = hal_clock_ns();
-
-	return !p->alarm_at ? 0 : p->alarm_at > now ? p->alarm_at - now : 1000;
-}
-
-/* struct itimerval: the period, then what is left; each seconds and microseconds. */
-static int put_timer(uintptr_t dst, uint64_t period, uint64_t left)
-{
-	uint64_t t[4] = {period / NS, period % NS / 1000, left / NS, left % NS / 1000};
-
-	return dst ? COPY_OUT(dst, t) : 0;
-}
-
-SYSCALL(getitimer)
-{
-	struct process *p = current->proc;
-
-	if (a[0] > 2)
-		return -EINVAL;
-	return a[0] ? put_timer(a[1], 0, 0) : put_timer(a[1], p->alarm_period, alarm_left(p));
-}
-
-/* ITIMER_REAL only: there is no clock of a process's own time that could ring. */
-SYSCALL(setitimer)
-{
-	struct process *p = current->proc;
-	uint64_t t[4] = {0}, period = p->alarm_period, left = alarm_left(p);
-
-	if (a[0])
-		return -EINVAL;
-	if (a[1] && COPY_IN(t, a[1]))
-		return -EFAULT;
-	if (t[1] >= 1000000 || t[3] >= 1000000 || t[0] >> 32 || t[2] >> 32)
-		return -EINVAL;
-	p->alarm_period = t[0] * NS + t[1] * 1000;
-	p->alarm_at = t[2] || t[3] ? hal_clock_ns() + t[2] * NS + t[3] * 1000 : 0;
-	return put_timer(a[2], period, left);
-}
-
-SYSCALL(alarm)
-{
-	struct process *p = current->proc;
-	uint64_t left = alarm_left(p);
-
-	p->alarm_period = 0;
-	p->alarm_at = a[0] ? hal_clock_ns() + (a[0] & 0xffffffff) * NS : 0;
-	return (long)((left + NS - 1) / NS);
+	return tgid <= 0 ? -EINVAL : signal_thread(tgid, tid, sig);
 }

@@ -51,12 +51,13 @@ static void show_record(const struct quire_trace_record *r)
 {
 	if (r->type == QUIRE_TR_MARKER || r->type == QUIRE_TR_EXEC)
 		klog("  %llu.%06llu pid %u type %u \"%.48s\"",
-		     (unsigned long long)(r->time_ns / 1000000000),
-		     (unsigned long long)(r->time_ns / 1000 % 1000000), r->pid, r->type, r->text);
+		     (unsigned long long)(r->time_ns / NS_PER_SEC),
+		     (unsigned long long)(r->time_ns / NS_PER_US % US_PER_SEC), r->pid, r->type,
+		     r->text);
 	else
 		klog("  %llu.%06llu pid %u type %u %llx %llx %llx %llx %llx %llx",
-		     (unsigned long long)(r->time_ns / 1000000000),
-		     (unsigned long long)(r->time_ns / 1000 % 1000000), r->pid, r->type,
+		     (unsigned long long)(r->time_ns / NS_PER_SEC),
+		     (unsigned long long)(r->time_ns / NS_PER_US % US_PER_SEC), r->pid, r->type,
 		     (unsigned long long)r->w[0], (unsigned long long)r->w[1],
 		     (unsigned long long)r->w[2], (unsigned long long)r->w[3],
 		     (unsigned long long)r->w[4], (unsigned long long)r->w[5]);
@@ -189,7 +190,6 @@ static void start_files(void)
 
 static void monitor_thread(void *arg)
 {
-	(void)arg;
 	monitor();
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way in: the machine's number table names a handler call_<name>; the handlers live all over
- * this folder, and a name that none of them defines answers ENOSYS. Here too: what happens before
- * a task goes back to user mode, and traps.
+ * System calls: the machine's number table names a handler call_<name>; the handlers live all over
+ * this folder (SYSCALL1 ... in syscall.h), and a name that none of them defines answers ENOSYS.
  */
 #include "kernel.h"
 
@@ -29,6 +28,27 @@ static const char *const names[MAX_NR] = {
 #include "syscall_table.h"
 #undef SYS
 };
+
+long copy_string(char *buf, uintptr_t src, size_t size)
+{
+	size_t done = 0;
+
+	/* Never over a page's end at once: the string may end just before an unmapped one. */
+	while (done < size) {
+		size_t n = min(size - done, (size_t)(PAGE_SIZE - src % PAGE_SIZE));
+		char *nul;
+
+		n = min(n, (size_t)64);
+		if (hal_copy_from_user(buf + done, src, n))
+			return -EFAULT;
+		nul = memchr(buf + done, 0, n);
+		if (nul)
+			return nul - buf;
+		done += n;
+		src += n;
+	}
+	return -ENAMETOOLONG;
+}
 
 /* Named once each: a program that asks in a loop must not fill the log. */
 static long unknown(unsigned long nr)
@@ -92,106 +112,4 @@ void kernel_syscall(struct trap_frame *tf)
 		current->restart = true;
 	else
 		tf_set_syscall_ret(tf, ret);
-}
-
-/* Is there anything to do before user mode? Most often nothing. */
-static inline bool work_waits(const struct task *t)
-{
-	const struct process *p = t->proc;
-
-	return (need_resched | p->group_exit | t->leave | t->restart | t->restore_mask) ||
-	       ((t->pending.set | p->pending.set) & ~t->sigmask);
-}
-
-/* Whatever a handler's frame or another task caused is looked at again before leaving. */
-void kernel_return_to_user(struct trap_frame *tf)
-{
-	struct task *t = current;
-
-	t->utf = tf;
-	while (unlikely(work_waits(t))) {
-		if (need_resched)
-			schedule();
-		if (t->proc->group_exit || t->leave)
-			exit_task(t->proc->exit_status);
-		deliver_signals(tf);
-	}
-}
-
-/* ---- traps ----------------------------------------------------------------------------------- */
-
-/* A fault that could not be resolved: a signal, the fix-up, or the kernel's own bug. */
-static bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
-			  const struct quire_fault_result *res)
-{
-	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
-	struct task *t = current;
-
-	switch (res->outcome) {
-	case QUIRE_FAULT_FIXUP:
-		return false;
-	case QUIRE_FAULT_SIGNAL:
-		t->fault_code = res->error_code;
-		si = (struct hal_siginfo){.signo = res->sig, .code = res->code, .addr = res->addr};
-		force_signal(&si);
-		return true;
-	case QUIRE_FAULT_KILL:
-		send_signal_process(t->proc, &si);
-		return fi->user;
-	default:
-		klog("page fault at 0x%lx, access %d", (unsigned long)fi->addr, (int)fi->access);
-		kernel_oops(tf, "a page fault that nobody can resolve");
-	}
-}
-
-/* fi->user: the frame is the one that signals are delivered to. */
-bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
-{
-	struct task *t = current;
-	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
-	struct quire_fault_result res;
-
-	if (fi->user)
-		t->utf = tf;
-	quire_page_fault(mm, fi, &res);
-	if (res.counted && t) {
-		t->usage.min_flt += !res.major;
-		t->usage.maj_flt += res.major;
-	}
-	if (likely(res.outcome == QUIRE_FAULT_DONE))
-		return true;
-	return fault_refused(tf, fi, &res);
-}
-
-void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
-{
-	struct hal_siginfo si = {.addr = addr, .code = code ? code : 1};
-
-	current->utf = tf;
-	switch (kind) {
-	case TRAP_ILLEGAL:
-		si.signo = SIGILL;
-		break;
-	case TRAP_BREAKPOINT:
-		si.signo = SIGTRAP;
-		break;
-	case TRAP_DIVIDE:
-		si.signo = SIGFPE;
-		break;
-	case TRAP_FPE:
-		si.signo = SIGFPE;
-		si.code = code;
-		break;
-	case TRAP_ALIGN:
-		si.signo = SIGBUS;
-		break;
-	case TRAP_PROTECTION:
-		si = (struct hal_siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
-		break;
-	default:
-		si.signo = SIGSEGV;
-		si.code = SI_KERNEL;
-		break;
-	}
-	force_signal(&si);
 }

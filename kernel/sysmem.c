@@ -7,6 +7,10 @@
  */
 #include "kernel.h"
 
+#define PIECE_MAX 256 /* bytes that process_vm_readv moves at a time */
+
+enum { MEMBARRIER_QUERY = 0, MEMBARRIER_GLOBAL = 1 }; /* commands, a bit each */
+
 static struct quire_mm *mm(void)
 {
 	return current->proc->mm;
@@ -32,17 +36,18 @@ static long count_end(const struct usage *start, long ret)
 	return ret;
 }
 
-SYSCALL(mmap)
+SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long, flags, int, fd,
+	 uint64_t, off)
 {
 	struct usage c;
 	struct quire_file *qf = NULL;
-	struct file *f;
+	struct open_file *f;
 
 	/* Linux checks this at the entry, for anonymous mappings too. */
-	if (a[5] % PAGE_SIZE)
+	if (off % PAGE_SIZE)
 		return -EINVAL;
-	if (!(a[3] & MAP_ANONYMOUS)) {
-		f = fd_file((int)a[4]);
+	if (!(flags & MAP_ANONYMOUS)) {
+		f = fd_file(fd);
 		if (!f)
 			return -EBADF;
 		qf = file_mapping(f);
@@ -50,75 +55,169 @@ SYSCALL(mmap)
 			return -ENOMEM;
 	}
 	c = count_start();
-	return count_end(&c, quire_mmap(mm(), a[0], a[1], a[2], a[3], qf, a[5]));
+	return count_end(&c, quire_mmap(mm(), addr, len, prot, flags, qf, off));
 }
 
-SYSCALL(munmap) { return quire_munmap(mm(), a[0], a[1]); }
-SYSCALL(mprotect)
+SYSCALL2(munmap, uintptr_t, addr, size_t, len)
+{
+	return quire_munmap(mm(), addr, len);
+}
+
+SYSCALL3(mprotect, uintptr_t, addr, size_t, len, unsigned long, prot)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_mprotect(mm(), a[0], a[1], a[2]));
+	return count_end(&c, quire_mprotect(mm(), addr, len, prot));
 }
-SYSCALL(mremap)
+SYSCALL5(mremap, uintptr_t, addr, size_t, old_len, size_t, new_len, unsigned long, flags,
+	 uintptr_t, new_addr)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_mremap(mm(), a[0], a[1], a[2], a[3], a[4]));
+	return count_end(&c, quire_mremap(mm(), addr, old_len, new_len, flags, new_addr));
 }
-SYSCALL(brk)
+SYSCALL1(brk, uintptr_t, end)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, (long)quire_brk(mm(), a[0]));
+	return count_end(&c, (long)quire_brk(mm(), end));
 }
-SYSCALL(madvise)
+SYSCALL3(madvise, uintptr_t, addr, size_t, len, int, advice)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_madvise(mm(), a[0], a[1], (int)a[2]));
+	return count_end(&c, quire_madvise(mm(), addr, len, advice));
 }
-SYSCALL(mlock)
+SYSCALL2(mlock, uintptr_t, addr, size_t, len)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_mlock(mm(), a[0], a[1], 0));
+	return count_end(&c, quire_mlock(mm(), addr, len, 0));
 }
 
-SYSCALL(mlock2)
+SYSCALL3(mlock2, uintptr_t, addr, size_t, len, unsigned long, flags)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, a[2] & ~1ul ? -EINVAL
-					 : quire_mlock(mm(), a[0], a[1], (unsigned)a[2]));
+	return count_end(&c, flags & ~(unsigned long)MLOCK_ONFAULT ? -EINVAL
+				 : quire_mlock(mm(), addr, len, (unsigned)flags));
 }
 
-SYSCALL(munlock) { return quire_munlock(mm(), a[0], a[1]); }
-SYSCALL(mlockall)
+SYSCALL2(munlock, uintptr_t, addr, size_t, len)
+{
+	return quire_munlock(mm(), addr, len);
+}
+
+SYSCALL1(mlockall, unsigned, flags)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_mlockall(mm(), (unsigned)a[0]));
+	return count_end(&c, quire_mlockall(mm(), flags));
 }
 
-SYSCALL(munlockall)
+SYSCALL0(munlockall)
 {
-	(void)a;
 	return quire_munlockall(mm());
 }
 
-SYSCALL(msync) { return quire_msync(mm(), a[0], a[1], (int)a[2]); }
-SYSCALL(mincore) { return quire_mincore(mm(), a[0], a[1], a[2]); }
+SYSCALL3(msync, uintptr_t, addr, size_t, len, int, flags)
+{
+	return quire_msync(mm(), addr, len, flags);
+}
 
-SYSCALL(remap_file_pages)
+SYSCALL3(mincore, uintptr_t, addr, size_t, len, uintptr_t, vec)
+{
+	return quire_mincore(mm(), addr, len, vec);
+}
+
+SYSCALL5(remap_file_pages, uintptr_t, addr, size_t, len, unsigned long, prot, size_t, pgoff,
+	 unsigned long, flags)
 {
 	struct usage c = count_start();
 
-	return count_end(&c, quire_remap_file_pages(mm(), a[0], a[1], a[2], a[3], a[4]));
+	return count_end(&c, quire_remap_file_pages(mm(), addr, len, prot, pgoff, flags));
 }
 
-SYSCALL(membarrier)
+SYSCALL1(membarrier, unsigned long, cmd)
 {
-	/* One CPU runs tasks: every switch is a barrier. 0: ask what there is. */
-	return a[0] == 0 ? 1 : a[0] == 1 ? 0 : -EINVAL;
+	/* One CPU runs tasks: every switch is a barrier. A query answers which there are. */
+	if (cmd == MEMBARRIER_QUERY)
+		return MEMBARRIER_GLOBAL;
+	return cmd == MEMBARRIER_GLOBAL ? 0 : -EINVAL;
+}
+
+/* ---- another process's memory ---------------------------------------------------------------- */
+
+/* One side of a copy between processes: the iovecs still to come, the rest of the present one. */
+struct pieces {
+	uintptr_t vec;
+	unsigned long left;
+	uint64_t at, n;
+};
+
+/* Goes to the next piece that has bytes, unless this one still has. */
+static int next_piece(struct pieces *p)
+{
+	struct iovec iov;
+
+	for (; !p->n && p->left; p->left--, p->vec += sizeof(iov)) {
+		if (COPY_IN(iov, p->vec))
+			return -EFAULT;
+		p->at = iov.base;
+		p->n = iov.len;
+	}
+	return 0;
+}
+
+static bool copy_piece(struct quire_mm *mm, uintptr_t local, uintptr_t remote, size_t n, bool write)
+{
+	char tmp[PIECE_MAX];
+
+	if (write)
+		return !hal_copy_from_user(tmp, local, n) &&
+		       quire_mm_write(mm, remote, tmp, n) == n;
+	return quire_mm_read(mm, remote, tmp, n) == n && !hal_copy_to_user(local, tmp, n);
+}
+
+/* Another process's memory, or one's own, piece by piece. */
+static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned long flags,
+		    bool write)
+{
+	struct process *p = process_by_pid(pid);
+	long total = 0;
+
+	if (local.left > MAX_IOV || remote.left > MAX_IOV || flags)
+		return -EINVAL;
+	if (!p || !p->mm)
+		return -ESRCH;
+	for (;;) {
+		size_t n;
+
+		if (next_piece(&local) || next_piece(&remote))
+			return -EFAULT;
+		n = min(min(local.n, remote.n), (uint64_t)PIECE_MAX);
+		if (!n)
+			return total;
+		if (!copy_piece(p->mm, local.at, remote.at, n, write))
+			return total ? total : -EFAULT;
+		total += (long)n;
+		local.at += n;
+		local.n -= n;
+		remote.at += n;
+		remote.n -= n;
+	}
+}
+
+SYSCALL6(process_vm_readv, int, pid, uintptr_t, local, unsigned long, nr_local, uintptr_t, remote,
+	 unsigned long, nr_remote, unsigned long, flags)
+{
+	return vm_copy(pid, (struct pieces){.vec = local, .left = nr_local},
+		       (struct pieces){.vec = remote, .left = nr_remote}, flags, false);
+}
+
+SYSCALL6(process_vm_writev, int, pid, uintptr_t, local, unsigned long, nr_local, uintptr_t, remote,
+	 unsigned long, nr_remote, unsigned long, flags)
+{
+	return vm_copy(pid, (struct pieces){.vec = local, .left = nr_local},
+		       (struct pieces){.vec = remote, .left = nr_remote}, flags, true);
 }

@@ -5,7 +5,6 @@
  * (/proc) bring vnode_ops. Resolution also produces the canonical path, for maps and getcwd.
  */
 #include "kernel.h"
-
 #include "lib/cpio.h"
 
 #define MAX_LINKS 40

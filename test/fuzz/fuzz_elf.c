@@ -51,7 +51,7 @@ const struct mmu_info *hal_mmu_info(void)
 	return &info;
 }
 
-struct quire_file *file_mapping(struct file *f)
+struct quire_file *file_mapping(struct open_file *f)
 {
 	return (struct quire_file *)f;
 }
@@ -104,7 +104,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_CHECK(r == -ENOMEM || (r == -ENOEXEC && refusals == 1));
 		return 0;
 	}
-	elf_map_image((struct quire_mm *)&v, (struct file *)&v, &img);
+	elf_map_image((struct quire_mm *)&v, (struct open_file *)&v, &img);
 	elf_free(&img);
 	return 0;
 }

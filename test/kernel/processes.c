@@ -10,11 +10,15 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -249,6 +253,69 @@ static void directories(void)
 		closedir(d);
 }
 
+static void sizes_and_names(void)
+{
+	struct iovec v[2] = {{"ab", 2}, {"cde", 3}};
+	struct { /* struct statx, which not every C library has */
+		uint32_t mask, blksize, attributes[2], nlink, uid, gid;
+		uint16_t mode, pad;
+		uint64_t ino, size, rest[30];
+	} x;
+	const char *volatile nowhere = NULL;
+	struct statfs fs;
+	char buf[8];
+	int fd = open("/tmp/f", O_CREAT | O_RDWR | O_TRUNC, 0640);
+
+	CHECK(fd >= 0 && pwritev(fd, v, 2, 1) == 5 && pread(fd, buf, 8, 0) == 6);
+	CHECK(!memcmp(buf, "\0abcde", 6));
+	CHECK(syscall(SYS_statx, AT_FDCWD, "/tmp/f", 0, 0x7ff, &x) == 0 && x.size == 6);
+	CHECK(syscall(SYS_statx, fd, "", AT_EMPTY_PATH, 0x7ff, &x) == 0 && S_ISREG(x.mode));
+	CHECK(ftruncate(fd, 3) == 0 && lseek(fd, 0, SEEK_END) == 3);
+	CHECK(fallocate(fd, 0, 0, 10000) == 0 && lseek(fd, 0, SEEK_END) == 10000);
+	CHECK(fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, 4096) == -1 && errno == EOPNOTSUPP);
+	CHECK(statfs("/tmp/f", &fs) == 0 && fs.f_bsize == 4096 && fs.f_namelen == 255);
+	CHECK(statfs(nowhere, &fs) == -1 && errno == EFAULT);
+	CHECK(chown(nowhere, 0, 0) == -1 && errno == EFAULT);
+	CHECK(link("/tmp/f", "/tmp/g") == 0 && fstatat(AT_FDCWD, "/tmp/g", &(struct stat){0}, 0) == 0);
+	CHECK(symlink("f", "/tmp/s") == 0 && readlink("/tmp/s", buf, 8) == 1 && buf[0] == 'f');
+	CHECK(unlink("/tmp/f") == 0 && unlink("/tmp/g") == 0 && unlink("/tmp/s") == 0);
+	close(fd);
+}
+
+static void plain_calls(void)
+{
+	struct iovec here[2] = {{(char[3]){0}, 3}, {(char[4]){0}, 4}}, there = {"seventy", 7};
+	struct { uint32_t version, pid; } head = {0x20080522, 0};
+	struct { uint32_t effective, permitted, inheritable; } caps[2];
+	struct timespec soon = {0, 1000000};
+	struct itimerval timer;
+	siginfo_t info;
+	sigset_t set;
+	int fd = dup(0);
+	pid_t pid;
+
+	CHECK(process_vm_readv(getpid(), here, 2, &there, 1, 0) == 7);
+	CHECK(!memcmp(here[0].iov_base, "sev", 3) && !memcmp(here[1].iov_base, "enty", 4));
+	pid = fork();
+	if (!pid)
+		_exit(5);
+	CHECK(waitid(P_PID, (id_t)pid, &info, WEXITED) == 0 && info.si_code == CLD_EXITED);
+	CHECK(info.si_signo == SIGCHLD && info.si_pid == pid && info.si_status == 5);
+	CHECK(waitid(P_ALL, 0, &info, WEXITED) == -1 && errno == ECHILD);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	CHECK(sigprocmask(SIG_BLOCK, &set, NULL) == 0 && raise(SIGUSR1) == 0);
+	CHECK(sigtimedwait(&set, &info, &soon) == SIGUSR1 && info.si_pid == getpid());
+	CHECK(sigtimedwait(&set, &info, &soon) == -1 && errno == EAGAIN);
+	CHECK(getitimer(ITIMER_REAL, &timer) == 0 && timer.it_value.tv_sec == 0);
+	/* 5.10 has 41 capabilities: nine in the upper word. */
+	CHECK(syscall(SYS_capget, &head, caps) == 0 && (!caps[1].effective || caps[1].effective == 0x1ff));
+	/* A descriptor is an int: what stands above it in the register is nothing. */
+	CHECK(syscall(SYS_fcntl, fd | 1l << 40, F_SETFD, 1l) == 0 && fcntl(fd, F_GETFD) == 1);
+	CHECK(syscall(SYS_dup3, 0l, fd | 1l << 40, 0l) == fd && fcntl(fd, F_GETFD) == 0);
+	close(fd);
+}
+
 static void spawns(char *self)
 {
 	char *argv[] = {self, "child", NULL}, *env[] = {"FOO=bar", NULL};
@@ -279,6 +346,8 @@ int main(int argc, char **argv)
 	interrupted_calls();
 	files();
 	directories();
+	sizes_and_names();
+	plain_calls();
 	spawns(argv[0]);
 	limits();
 	printf("processes: %d failures\n", failures);

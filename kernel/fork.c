@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Birth: clone and its older names. A new process is a copy of the caller's, or shares parts of it
+ * as the flags say; everything that can fail comes before anybody sees the child.
+ */
+#include "kernel.h"
+
+#include <quire/trace.h>
+
+#define EXIT_SIGNAL 0xfful /* in clone's flags: what the parent is sent at the end */
+/* Namespaces: none are built. */
+#define CLONE_NEW_ANY                                                                          \
+	(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |         \
+	 CLONE_NEWPID | CLONE_NEWNET)
+
+struct clone_args {
+	unsigned long flags, stack, ptid, ctid, tls;
+	int exit_signal;
+};
+
+/* A new user task goes to user mode for the first time. */
+static void child_entry(void *arg)
+{
+	struct task *t = arg;
+
+	if (t->set_tls)
+		hal_tls_set(&t->start_tf, t->new_tls);
+	if (t->set_child_tid)
+		hal_copy_to_user(t->set_child_tid, &t->tid, sizeof(t->tid));
+	t->utf = &t->start_tf;
+	hal_user_enter(&t->start_tf);
+}
+
+/* The registers, FP state and signal state of the running task, for a child. */
+static void task_copy(struct task *t, const struct clone_args *c)
+{
+	struct task *me = current;
+
+	t->start_tf = *me->utf;
+	tf_set_syscall_ret(&t->start_tf, 0);
+	if (c->stack)
+		tf_set_sp(&t->start_tf, c->stack);
+	hal_fpu_save(&t->fpu);
+	t->tls = hal_tls_save();
+	t->user = true;
+	t->sigmask = me->sigmask;
+	if (!(c->flags & CLONE_VM) || c->flags & CLONE_VFORK)
+		memcpy(t->altstack, me->altstack, sizeof(t->altstack));
+	else
+		t->altstack[1] = SS_DISABLE;
+	t->set_tls = c->flags & CLONE_SETTLS;
+	t->new_tls = c->tls;
+	t->set_child_tid = c->flags & CLONE_CHILD_SETTID ? c->ctid : 0;
+	t->clear_child_tid = c->flags & CLONE_CHILD_CLEARTID ? c->ctid : 0;
+}
+
+/* Gives p its space: a copy of the running one, or the same. */
+static int copy_mm(struct process *p, unsigned long flags)
+{
+	struct quire_mm *mm = current->proc->mm;
+
+	if (flags & CLONE_VM) {
+		quire_mm_get(mm);
+		p->mm = mm;
+		return 0;
+	}
+	return quire_mm_fork(mm, p, &p->mm);
+}
+
+static void wait_for_vfork(struct process *p, int pid)
+{
+	/* Only the child's exec or end lets us go on; a fatal signal too. */
+	while (process_by_pid(pid) == p && p->vfork_waiter == current)
+		if (sleep_on(&p->vfork_waiter, 0, false, 0))
+			break;
+}
+
+/* What Linux refuses: threads share handlers, shared handlers share the space. */
+static int clone_checks(const struct clone_args *c)
+{
+	unsigned long f = c->flags;
+
+	if (f & CLONE_NEW_ANY)
+		return -EINVAL;
+	if ((f & CLONE_THREAD && !(f & CLONE_SIGHAND)) || (f & CLONE_SIGHAND && !(f & CLONE_VM)))
+		return -EINVAL;
+	return 0;
+}
+
+/* Everything that can fail comes before the child is seen by anybody. */
+static long do_clone(const struct clone_args *c)
+{
+	struct process *me = current->proc, *p = me;
+	int err = clone_checks(c), tid;
+	struct task *t;
+
+	if (err)
+		return err;
+	t = task_alloc(p->comm, child_entry, NULL);
+	if (!t)
+		return -ENOMEM;
+	t->kthread_arg = t;
+	task_copy(t, c);
+	if (!(c->flags & CLONE_THREAD)) {
+		p = process_copy(p, c->flags);
+		err = p ? copy_mm(p, c->flags) : -ENOMEM;
+		if (err) {
+			if (p)
+				process_free(p);
+			goto free_task;
+		}
+		p->exit_signal = c->exit_signal;
+	}
+	tid = t->tid = new_pid();
+	if (!(c->flags & CLONE_THREAD)) {
+		p->pid = p->leader_tid = tid;
+		list_add_tail(&p->all, &all_processes);
+		process_adopt(p, c->flags & CLONE_PARENT && me->parent ? me->parent : me);
+		if (c->flags & CLONE_VFORK)
+			p->vfork_waiter = current;
+	}
+	process_add_thread(p, t);
+	if (c->flags & CLONE_PARENT_SETTID)
+		hal_copy_to_user(c->ptid, &tid, sizeof(tid));
+	quire_trace_words(QUIRE_TR_FORK, &(uint64_t){(uint64_t)tid}, 1);
+	task_start(t);
+	if (c->flags & CLONE_VFORK && p != me)
+		wait_for_vfork(p, tid);
+	return tid;
+
+free_task:
+	task_discard(t);
+	return err;
+}
+
+SYSCALL5(clone, unsigned long, flags, uintptr_t, stack, uintptr_t, ptid, unsigned long, arg3,
+	 unsigned long, arg4)
+{
+	struct clone_args c = {.flags = flags & ~EXIT_SIGNAL, .stack = stack, .ptid = ptid,
+			       .exit_signal = (int)(flags & EXIT_SIGNAL)};
+
+	abi_clone_args(arg3, arg4, &c.tls, &c.ctid);
+	return do_clone(&c);
+}
+
+SYSCALL2(clone3, uintptr_t, args, size_t, size)
+{
+	struct {
+		uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls;
+	} u;
+	struct clone_args c;
+
+	if (size < sizeof(u))
+		return -EINVAL;
+	if (COPY_IN(u, args))
+		return -EFAULT;
+	if (u.exit_signal > NSIG || (u.stack == 0) != (u.stack_size == 0))
+		return -EINVAL;
+	c = (struct clone_args){.flags = u.flags, .stack = u.stack ? u.stack + u.stack_size : 0,
+				.ptid = u.parent_tid, .ctid = u.child_tid, .tls = u.tls,
+				.exit_signal = (int)u.exit_signal};
+	return do_clone(&c);
+}
+
+SYSCALL0(fork)
+{
+	struct clone_args c = {.exit_signal = SIGCHLD};
+
+	return do_clone(&c);
+}
+
+SYSCALL0(vfork)
+{
+	struct clone_args c = {.flags = CLONE_VFORK | CLONE_VM, .exit_signal = SIGCHLD};
+
+	return do_clone(&c);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Opening by name: a user's path resolved, the file made if it is missing, what its type refuses,
+ * and a descriptor for it.
+ */
+#include "kernel.h"
+
+/* Resolves a user's path below dirfd. */
+int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out)
+{
+	char buf[PATH_LEN];
+	long n = copy_string(buf, path, sizeof(buf));
+	struct open_file *dir;
+
+	*out = (struct path){0};
+	if (n < 0)
+		return (int)n;
+	if (dirfd == AT_FDCWD || buf[0] == '/')
+		return path_lookup(NULL, NULL, buf, flags, out);
+	dir = fd_file(dirfd);
+	if (!dir)
+		return -EBADF;
+	return path_lookup(dir->v, dir->path, buf, flags, out);
+}
+
+/* For calls that find their file and do nothing with it. */
+int path_exists(int dirfd, uintptr_t path)
+{
+	struct path p;
+	int err = user_path(dirfd, path, 0, &p);
+
+	if (!err)
+		path_put(&p);
+	return err;
+}
+
+/* The last component is missing: make it. /proc takes no new names. */
+static int create_regular(struct path *p, unsigned mode)
+{
+	struct vnode *v;
+	int err;
+
+	if (p->must_be_dir)
+		return -EISDIR;
+	if (p->parent->ops)
+		return -EACCES; /* /proc */
+	v = vnode_new(S_IFREG | (mode & MODE_BITS & ~current->proc->fs->umask));
+	if (!v)
+		return -ENOMEM;
+	err = dir_add(p->parent, p->last, v);
+	if (err) {
+		vnode_put(v);
+		return err;
+	}
+	p->v = v;
+	return 0;
+}
+
+/* What an existing file refuses, by its type. */
+static int check_open(const struct path *p, unsigned flags)
+{
+	unsigned type = p->v->mode & S_IFMT;
+
+	if (type == S_IFLNK && !(flags & O_PATH))
+		return -ELOOP;
+	if (flags & O_DIRECTORY && type != S_IFDIR)
+		return -ENOTDIR;
+	if (type == S_IFDIR && (flags & (O_ACCMODE | O_CREAT)) && !(flags & O_PATH))
+		return -EISDIR;
+	return 0;
+}
+
+int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file **out)
+{
+	bool created = false;
+	struct open_file *f;
+	int err = 0;
+
+	if (!p->v) {
+		err = create_regular(p, mode);
+		created = true;
+	} else if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)) {
+		err = -EEXIST;
+	}
+	if (!err)
+		err = check_open(p, flags);
+	if (!err && flags & O_TRUNC && !created && p->v->contents &&
+	    (p->v->mode & S_IFMT) == S_IFREG && p->v->fops == &regular_ops && !(flags & O_PATH))
+		err = quire_inode_truncate(p->v->contents, 0);
+	if (err)
+		return err;
+	f = file_alloc(p->v, p->full, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC));
+	if (!f)
+		return -ENOMEM;
+	if (!(flags & O_PATH) && f->ops && f->ops->open) {
+		err = f->ops->open(f);
+		if (err) {
+			file_put(f);
+			return err;
+		}
+	}
+	*out = f;
+	return 0;
+}
+
+static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)
+{
+	unsigned lf = (flags & O_CREAT ? LOOKUP_CREATE : 0) |
+		      (flags & O_NOFOLLOW || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL)
+			       ? LOOKUP_NOFOLLOW : 0);
+	struct open_file *f = NULL;
+	struct path p;
+	int fd, err;
+
+	if ((flags & O_TMPFILE) == O_TMPFILE && flags & O_DIRECTORY)
+		return -EOPNOTSUPP;
+	err = user_path(dirfd, path, lf, &p);
+	if (err)
+		return err;
+	err = open_vnode(&p, flags, mode, &f);
+	path_put(&p);
+	if (err)
+		return err;
+	fd = fd_install(f, flags & O_CLOEXEC);
+	if (fd < 0)
+		file_put(f);
+	return fd;
+}
+
+SYSCALL4(openat, int, dirfd, uintptr_t, path, unsigned, flags, unsigned, mode)
+{
+	return do_open(dirfd, path, flags, mode);
+}
+
+SYSCALL3(open, uintptr_t, path, unsigned, flags, unsigned, mode)
+{
+	return do_open(AT_FDCWD, path, flags, mode);
+}
+
+SYSCALL2(creat, uintptr_t, path, unsigned, mode)
+{
+	return do_open(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a file is: stat and its relatives, statfs, what its mode permits, and changing the mode.
+ * There is one user, and the times of files are not kept: chown and utimensat find their file and
+ * succeed.
+ */
+#include "kernel.h"
+
+#define STATX_BASIC_STATS 0x7ff /* all that stat() tells */
+#define STAT_BLOCK	  512	/* bytes in a st_blocks */
+#define NAME_MAX	  255
+#define ANY_X		  0111u
+
+/* A page of the cache is what a file in memory occupies. */
+static void fill_stat(const struct vnode *v, struct stat_info *s)
+{
+	bool reg = (v->mode & S_IFMT) == S_IFREG;
+
+	*s = (struct stat_info){.dev = v->dev, .ino = v->ino, .rdev = v->rdev, .mode = v->mode,
+				.nlink = v->nlink, .mtime_ns = v->mtime_ns};
+	if (reg && v->contents) {
+		s->size = quire_inode_size(v->contents);
+		s->blocks = quire_inode_cached_pages(v->contents) * (PAGE_SIZE / STAT_BLOCK);
+	} else if (v->target) {
+		s->size = strlen(v->target);
+	}
+}
+
+/* What a path names, or with AT_EMPTY_PATH and "" the descriptor itself. */
+static int stat_at(int dirfd, uintptr_t path, unsigned flags, struct stat_info *s)
+{
+	struct open_file *f = fd_file(dirfd);
+	struct path p;
+	char first;
+	int err;
+
+	if (flags & AT_EMPTY_PATH && !COPY_IN(first, path) && !first) {
+		if (!f && dirfd != AT_FDCWD)
+			return -EBADF;
+		fill_stat(f ? f->v : current->proc->fs->cwd, s);
+		return 0;
+	}
+	err = user_path(dirfd, path, flags & AT_SYMLINK_NOFOLLOW ? LOOKUP_NOFOLLOW : 0, &p);
+	if (err)
+		return err;
+	fill_stat(p.v, s);
+	path_put(&p);
+	return 0;
+}
+
+static long stat_path(int dirfd, uintptr_t path, uintptr_t dst, unsigned flags)
+{
+	struct stat_info s;
+	int err = stat_at(dirfd, path, flags, &s);
+
+	return err ? err : abi_put_stat(dst, &s);
+}
+
+SYSCALL2(fstat, int, fd, uintptr_t, dst)
+{
+	struct open_file *f = fd_file(fd);
+	struct stat_info s;
+
+	if (!f)
+		return -EBADF;
+	fill_stat(f->v, &s);
+	return abi_put_stat(dst, &s);
+}
+
+SYSCALL2(stat, uintptr_t, path, uintptr_t, dst)
+{
+	return stat_path(AT_FDCWD, path, dst, 0);
+}
+
+SYSCALL2(lstat, uintptr_t, path, uintptr_t, dst)
+{
+	return stat_path(AT_FDCWD, path, dst, AT_SYMLINK_NOFOLLOW);
+}
+
+SYSCALL4(newfstatat, int, dirfd, uintptr_t, path, uintptr_t, dst, unsigned, flags)
+{
+	return stat_path(dirfd, path, dst, flags);
+}
+
+struct statx_time {
+	int64_t sec;
+	uint32_t nsec;
+	int32_t pad;
+};
+
+struct statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, pad;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct statx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t spare[14];
+};
+
+SYSCALL5(statx, int, dirfd, uintptr_t, path, unsigned, flags, unsigned, mask, uintptr_t, dst)
+{
+	struct statx x = {.mask = STATX_BASIC_STATS, .blksize = PAGE_SIZE};
+	struct stat_info s;
+	int err = stat_at(dirfd, path, flags, &s);
+
+	if (err)
+		return err;
+	x.nlink = s.nlink;
+	x.mode = (uint16_t)s.mode;
+	x.ino = s.ino;
+	x.size = s.size;
+	x.blocks = s.blocks;
+	x.mtime.sec = (int64_t)(s.mtime_ns / NS_PER_SEC);
+	x.mtime.nsec = (uint32_t)(s.mtime_ns % NS_PER_SEC);
+	x.atime = x.btime = x.ctime = x.mtime;
+	x.rdev_major = (uint32_t)(s.rdev >> 8);
+	x.rdev_minor = s.rdev & 0xff;
+	x.dev_minor = (uint32_t)s.dev;
+	return COPY_OUT(dst, x);
+}
+
+static long access_path(int dirfd, uintptr_t path, unsigned mode)
+{
+	struct path p;
+	int err;
+
+	if (mode & ~(unsigned)(R_OK | W_OK | X_OK))
+		return -EINVAL;
+	err = user_path(dirfd, path, 0, &p);
+	if (err)
+		return err;
+	/* Root may read and write all, and run what has any x bit. */
+	if (mode & X_OK && (p.v->mode & S_IFMT) == S_IFREG && !(p.v->mode & ANY_X))
+		err = -EACCES;
+	path_put(&p);
+	return err;
+}
+
+SYSCALL2(access, uintptr_t, path, unsigned, mode)
+{
+	return access_path(AT_FDCWD, path, mode);
+}
+
+SYSCALL3(faccessat, int, dirfd, uintptr_t, path, unsigned, mode)
+{
+	return access_path(dirfd, path, mode);
+}
+
+SYSCALL3(faccessat2, int, dirfd, uintptr_t, path, unsigned, mode)
+{
+	return access_path(dirfd, path, mode);
+}
+
+struct statfs {
+	uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags;
+	uint64_t spare[4];
+};
+
+/* Every file is on the one file system, and it has no limits of its own. */
+static long put_statfs(uintptr_t dst)
+{
+	struct statfs s = {.type = TMPFS_MAGIC, .bsize = PAGE_SIZE, .namelen = NAME_MAX};
+
+	return COPY_OUT(dst, s);
+}
+
+SYSCALL2(statfs, uintptr_t, path, uintptr_t, dst)
+{
+	int err = path_exists(AT_FDCWD, path);
+
+	return err ? err : put_statfs(dst);
+}
+
+SYSCALL2(fstatfs, int, fd, uintptr_t, dst)
+{
+	return fd_file(fd) ? put_statfs(dst) : -EBADF;
+}
+
+SYSCALL1(umask, unsigned, mask)
+{
+	unsigned old = current->proc->fs->umask;
+
+	current->proc->fs->umask = mask & 0777;
+	return old;
+}
+
+static long change_mode(int dirfd, uintptr_t path, unsigned mode)
+{
+	struct path p;
+	int err = user_path(dirfd, path, 0, &p);
+
+	if (err)
+		return err;
+	p.v->mode = (p.v->mode & S_IFMT) | (mode & MODE_BITS);
+	path_put(&p);
+	return 0;
+}
+
+SYSCALL2(chmod, uintptr_t, path, unsigned, mode)
+{
+	return change_mode(AT_FDCWD, path, mode);
+}
+
+SYSCALL3(fchmodat, int, dirfd, uintptr_t, path, unsigned, mode)
+{
+	return change_mode(dirfd, path, mode);
+}
+
+SYSCALL2(fchmod, int, fd, unsigned, mode)
+{
+	struct open_file *f = fd_file(fd);
+
+	if (!f)
+		return -EBADF;
+	f->v->mode = (f->v->mode & S_IFMT) | (mode & MODE_BITS);
+	return 0;
+}
+
+SYSCALL1(chown, uintptr_t, path)
+{
+	return path_exists(AT_FDCWD, path);
+}
+
+SYSCALL1(lchown, uintptr_t, path)
+{
+	return path_exists(AT_FDCWD, path);
+}
+
+SYSCALL1(fchown, int, fd)
+{
+	return fd_file(fd) ? 0 : -EBADF;
+}
+
+SYSCALL2(fchownat, int, dirfd, uintptr_t, path)
+{
+	return path_exists(dirfd, path);
+}
+
+/* Without a path it means the descriptor. */
+SYSCALL2(utimensat, int, dirfd, uintptr_t, path)
+{
+	if (path)
+		return path_exists(dirfd, path);
+	return fd_file(dirfd) ? 0 : -EBADF;
+}

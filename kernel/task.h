@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks and processes: their structures, switching, birth and death, exec, signals.
+ */
+#ifndef KERNEL_TASK_H
+#define KERNEL_TASK_H
+
+#include "arch/hal_kernel.h"
+#include "lib/list.h"
+#include <quire/abi.h>
+
+#define STACK_PAGES 4
+#define NSIG	    64
+#define PATH_LEN    512
+#define MAX_FDS	    256
+
+struct vnode;
+struct open_file;
+struct quire_mm;
+
+/* ---- what tasks share ------------------------------------------------------------------------ */
+
+struct sighand { /* CLONE_SIGHAND */
+	unsigned refs;
+	struct hal_sigaction action[NSIG + 1];
+};
+
+struct fd_table { /* CLONE_FILES */
+	unsigned refs;
+	struct open_file *file[MAX_FDS];
+	bool cloexec[MAX_FDS];
+};
+
+struct fs_context { /* CLONE_FS */
+	unsigned refs;
+	unsigned umask;
+	struct vnode *cwd;
+	char cwd_path[PATH_LEN];
+};
+
+struct sigpending {
+	uint64_t set; /* bit n - 1: signal n */
+	struct hal_siginfo info[NSIG + 1];
+};
+
+struct rlimit {
+	uint64_t cur, max;
+};
+
+struct usage {
+	uint64_t min_flt, maj_flt;
+	uint64_t utime_ns, stime_ns;
+};
+
+/* A thread group: what Linux's users call a process. */
+struct process {
+	struct list_head all;	   /* every process, zombies included */
+	struct list_head sibling;  /* in parent->children */
+	struct list_head children;
+	struct list_head threads;  /* task.thread */
+	unsigned nr_threads;
+	int pid, pgid, sid;
+	struct process *parent;
+	struct quire_mm *mm;	   /* NULL: a zombie */
+	struct sighand *sighand;
+	struct fd_table *fds;
+	struct fs_context *fs;
+	struct sigpending pending; /* sent to the process */
+	struct rlimit rlim[RLIM_NLIMITS];
+	uint64_t cap_effective, cap_permitted, cap_inheritable;
+	struct usage usage;	   /* of threads that ended */
+	struct usage child_usage;  /* of children that were waited for */
+	bool zombie, group_exit, is_init;
+	int exit_status;	   /* as wait4 tells it */
+	int exit_signal;
+	int leader_tid;
+	uint64_t start_ns;
+	uint64_t alarm_at, alarm_period; /* ITIMER_REAL, ns since boot; 0: not set */
+	struct task *vfork_waiter;
+	unsigned long vdso;	   /* where the code for sigreturn was mapped, 0: nowhere */
+	char comm[16];
+	char exe[PATH_LEN];
+};
+
+enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };
+
+struct task {
+	struct list_head run;	   /* in the run queue */
+	struct list_head sleep;	   /* among the sleepers */
+	struct list_head thread;   /* in process.threads */
+	struct list_head all;
+	enum task_state state;
+	int tid;
+	struct process *proc;	   /* NULL: a kernel thread */
+	char name[16];
+	void *stack;
+	struct hal_context ctx;
+	unsigned long tls;
+	bool user;		   /* has FP state and a thread pointer to keep */
+	struct trap_frame *utf;	   /* the frame that left user mode */
+	/* sleeping */
+	const void *key;
+	uintptr_t key2;
+	bool interruptible;
+	uint64_t deadline;	   /* ns since boot, 0: none */
+	int woken;		   /* what sleep_on() returns */
+	/* signals */
+	uint64_t sigmask, saved_mask;
+	bool restore_mask;	   /* saved_mask returns when no handler ran */
+	bool restart;		   /* the system call wants to run again */
+	struct sigpending pending;
+	unsigned long altstack[3]; /* sp, flags, size */
+	uint32_t fault_code;
+	bool dying;
+	bool leave;		   /* another thread runs exec: this one ends, and only this */
+	/* user memory to tell of our end */
+	unsigned long clear_child_tid;
+	struct usage usage;
+	void (*kthread_fn)(void *);
+	void *kthread_arg;
+	bool set_tls;
+	unsigned long new_tls, set_child_tid;
+	struct trap_frame start_tf;
+	struct hal_fpu fpu;
+};
+
+extern struct task *current_task;
+#define current current_task
+
+/* ---- sched.c --------------------------------------------------------------------------------- */
+
+void sched_init(void);
+void schedule(void);
+_Noreturn void idle_loop(void);
+/* Sleeps until wake(key); deadline 0: for ever. 0, -EINTR (interruptible and a signal waits),
+ * -ETIMEDOUT. The caller checks its condition again. */
+int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline);
+unsigned wake_up(const void *key, uintptr_t key2, unsigned n);
+void wake_task(struct task *t, int result);
+/* A task with a stack and nothing else, not yet running. NULL: no memory. */
+struct task *task_alloc(const char *name, void (*fn)(void *), void *arg);
+void task_start(struct task *t);
+/* Gives back a task that was never started. */
+void task_discard(struct task *t);
+/* Frees the stacks of tasks that ended. */
+void reap_tasks(void);
+_Noreturn void task_end(void);
+struct task *task_by_tid(int tid);
+int new_pid(void);
+extern struct list_head all_tasks;
+extern bool need_resched;
+/* Makes the process's space the CPU's own, or none. */
+void use_mm(struct quire_mm *mm);
+
+/* ---- process.c, fork.c, exit.c, ids.c -------------------------------------------------------- */
+
+extern struct list_head all_processes;
+extern struct process *init_process;
+struct process *process_by_pid(int pid);
+struct process *process_alloc(void);
+/* A copy of old for its child, by the flags of clone: everything but the space and the place in the
+ * tree. NULL: no memory. */
+struct process *process_copy(struct process *old, unsigned long flags);
+/* Lets go of everything but the mm; nobody has ever seen p. */
+void process_free(struct process *p);
+void process_adopt(struct process *p, struct process *parent);
+void process_add_thread(struct process *p, struct task *t);
+int start_init(void);
+_Noreturn void exit_task(int status);
+_Noreturn void exit_group(int status);
+void usage_of(struct process *p, struct usage *u);
+void put_sighand(struct sighand *s);
+void put_files(struct fd_table *t);
+void put_fs(struct fs_context *fs);
+/* The process runs a new program: whoever waits for a vfork child goes on. */
+void process_exec_done(struct process *p);
+uint64_t rlimit_cur(struct process *p, int which);
+uint64_t rlimit_max(struct process *p, int which);
+bool capable(int cap);
+#define ALL_CAPS ((2ull << CAP_LAST_CAP) - 1)
+
+/* An exit status as wait4 tells it: the signal that killed, or what exit() was given, above it. */
+static inline int status_exited(int value)
+{
+	return (value & 0xff) << 8;
+}
+
+static inline int status_signal(int status)
+{
+	return status & 0x7f;
+}
+
+/* The signal, or what exit() was given. */
+static inline int status_value(int status)
+{
+	return status_signal(status) ? status_signal(status) : status >> 8 & 0xff;
+}
+
+/* ---- exec.c, elf.c --------------------------------------------------------------------------- */
+
+struct exec_args {
+	int argc, envc;
+	size_t bytes;	   /* of strings, NULs included */
+	char *buf;	   /* argc + envc strings, one after the other */
+	size_t room;
+};
+int exec_args_add(struct exec_args *a, const char *s, bool env);
+void exec_args_free(struct exec_args *a);
+/* Replaces the running program. Negative: nothing happened (or the task is dying). */
+int do_exec(const char *path, struct exec_args *a);
+
+/* What an ELF image asks for, checked. */
+struct elf_image {
+	unsigned type, nr_ph;
+	uintptr_t entry, phdr_addr;
+	bool exec_stack;
+	struct elf_phdr *ph;
+	/* after elf_map_image() */
+	uintptr_t bias, brk, start_code, end_code, start_data, end_data;
+};
+struct elf_phdr {
+	uint32_t p_type, p_flags;
+	uint64_t p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align;
+};
+/* 0 or -ENOEXEC, -ENOMEM, -EIO; says in the log what is wrong. */
+int elf_read(struct vnode *v, const char *path, struct elf_image *img);
+void elf_free(struct elf_image *img);
+/* Maps it into the running space. */
+int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img);
+
+/* ---- signal.c -------------------------------------------------------------------------------- */
+
+#define sigbit(n) (1ull << ((n) - 1))
+
+void send_signal_process(struct process *p, const struct hal_siginfo *si);
+void send_signal_task(struct task *t, const struct hal_siginfo *si);
+/* Sends SIGALRM to the processes whose timer has run out. */
+void alarms_tick(uint64_t now);
+/* A signal that the running task caused itself: neither blocked nor ignored. */
+void force_signal(const struct hal_siginfo *si);
+bool signal_pending(struct task *t);
+bool fatal_signal_pending(struct task *t);
+/* Delivers what waits; tf is about to return to user mode. */
+void deliver_signals(struct trap_frame *tf);
+/* A new program: caught signals go back to their defaults. */
+void signals_exec(struct process *p);
+
+/* ---- futex.c --------------------------------------------------------------------------------- */
+
+/* Wakes everybody who waits on this word of the running space. */
+void futex_wake_address(unsigned long addr);
+
+#endif

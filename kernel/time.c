@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time: clocks, sleeping, and the alarm clock that sends SIGALRM. There is no clock of the day: all
+ * of them count from the machine's start.
+ */
+#include "kernel.h"
+
+struct timespec64 {
+	int64_t sec, nsec;
+};
+
+/* In nanoseconds; very long ones are cut to something that cannot overflow. */
+static int get_timespec(uintptr_t src, uint64_t *ns)
+{
+	struct timespec64 t;
+
+	if (COPY_IN(t, src))
+		return -EFAULT;
+	if (t.sec < 0 || t.nsec < 0 || t.nsec >= (int64_t)NS_PER_SEC)
+		return -EINVAL;
+	*ns = min((uint64_t)t.sec, UINT64_MAX / NS_PER_SEC / 2) * NS_PER_SEC + (uint64_t)t.nsec;
+	return 0;
+}
+
+static int put_timespec(uintptr_t dst, uint64_t ns)
+{
+	struct timespec64 t = {(int64_t)(ns / NS_PER_SEC), (int64_t)(ns % NS_PER_SEC)};
+
+	return COPY_OUT(dst, t);
+}
+
+static int clock_now(unsigned long id, uint64_t *ns)
+{
+	struct usage u;
+
+	if (id > CLOCK_TAI)
+		return -EINVAL;
+	if (id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_THREAD_CPUTIME_ID) {
+		usage_of(current->proc, &u);
+		*ns = u.utime_ns + u.stime_ns;
+	} else {
+		*ns = hal_clock_ns();
+	}
+	return 0;
+}
+
+SYSCALL2(clock_gettime, unsigned long, id, uintptr_t, dst)
+{
+	uint64_t ns;
+	int err = clock_now(id, &ns);
+
+	return err ? err : put_timespec(dst, ns);
+}
+
+SYSCALL2(clock_getres, unsigned long, id, uintptr_t, dst)
+{
+	if (id > CLOCK_TAI)
+		return -EINVAL;
+	return dst ? put_timespec(dst, 1) : 0;
+}
+
+SYSCALL1(gettimeofday, uintptr_t, dst)
+{
+	uint64_t ns = hal_clock_ns(), tv[2] = {ns / NS_PER_SEC, ns % NS_PER_SEC / NS_PER_US};
+
+	return dst ? COPY_OUT(dst, tv) : 0;
+}
+
+SYSCALL1(time, uintptr_t, dst)
+{
+	uint64_t t = hal_clock_ns() / NS_PER_SEC;
+
+	return dst && COPY_OUT(dst, t) ? -EFAULT : (long)t;
+}
+
+SYSCALL1(times, uintptr_t, dst)
+{
+	struct usage u, *c = &current->proc->child_usage;
+	uint64_t t[4];
+
+	usage_of(current->proc, &u);
+	t[0] = u.utime_ns / TICK_NS;
+	t[1] = u.stime_ns / TICK_NS;
+	t[2] = c->utime_ns / TICK_NS;
+	t[3] = c->stime_ns / TICK_NS;
+	return dst && COPY_OUT(dst, t) ? -EFAULT : (long)(hal_clock_ns() / TICK_NS);
+}
+
+static long sleep_until(uint64_t deadline, uintptr_t rem)
+{
+	uint64_t now;
+
+	while ((now = hal_clock_ns()) < deadline) {
+		if (sleep_on(&current->deadline, 0, true, deadline) != -EINTR)
+			continue;
+		now = hal_clock_ns();
+		if (rem && now < deadline && put_timespec(rem, deadline - now))
+			return -EFAULT;
+		return -EINTR;
+	}
+	return 0;
+}
+
+SYSCALL2(nanosleep, uintptr_t, time, uintptr_t, rem)
+{
+	uint64_t ns;
+	int err = get_timespec(time, &ns);
+
+	return err ? err : sleep_until(hal_clock_ns() + ns, rem);
+}
+
+SYSCALL4(clock_nanosleep, unsigned long, id, unsigned long, flags, uintptr_t, time, uintptr_t, rem)
+{
+	uint64_t ns;
+	int err = id > CLOCK_TAI ? -EINVAL : get_timespec(time, &ns);
+
+	if (err)
+		return err;
+	return flags & TIMER_ABSTIME ? sleep_until(ns, 0) : sleep_until(hal_clock_ns() + ns, rem);
+}
+
+/* ---- the alarm clock ------------------------------------------------------------------------- */
+
+/* A late tick does not make up for missed ones. */
+void alarms_tick(uint64_t now)
+{
+	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
+	struct process *p;
+
+	list_for_each_entry(p, &all_processes, all) {
+		if (!p->alarm_at || now < p->alarm_at || p->zombie)
+			continue;
+		p->alarm_at = p->alarm_period ? now + p->alarm_period : 0;
+		send_signal_process(p, &si);
+	}
+}
+
+/* At least a microsecond while the timer is set: 0 would say that it is not. */
+static uint64_t alarm_left(const struct process *p)
+{
+	uint64_t now = hal_clock_ns();
+
+	return !p->alarm_at ? 0 : p->alarm_at > now ? p->alarm_at - now : 1000;
+}
+
+/* struct itimerval: the period, then what is left; each seconds and microseconds. */
+static int put_timer(uintptr_t dst, uint64_t period, uint64_t left)
+{
+	uint64_t t[4] = {period / NS_PER_SEC, period % NS_PER_SEC / NS_PER_US,
+			 left / NS_PER_SEC, left % NS_PER_SEC / NS_PER_US};
+
+	return dst ? COPY_OUT(dst, t) : 0;
+}
+
+SYSCALL2(getitimer, unsigned long, which, uintptr_t, dst)
+{
+	struct process *p = current->proc;
+
+	if (which > ITIMER_PROF)
+		return -EINVAL;
+	if (which != ITIMER_REAL)
+		return put_timer(dst, 0, 0);
+	return put_timer(dst, p->alarm_period, alarm_left(p));
+}
+
+/* ITIMER_REAL only: there is no clock of a process's own time that could ring. */
+SYSCALL3(setitimer, unsigned long, which, uintptr_t, new_src, uintptr_t, old_dst)
+{
+	struct process *p = current->proc;
+	uint64_t t[4] = {0}, period = p->alarm_period, left = alarm_left(p);
+
+	if (which != ITIMER_REAL)
+		return -EINVAL;
+	if (new_src && COPY_IN(t, new_src))
+		return -EFAULT;
+	if (t[1] >= US_PER_SEC || t[3] >= US_PER_SEC || t[0] >> 32 || t[2] >> 32)
+		return -EINVAL;
+	p->alarm_period = t[0] * NS_PER_SEC + t[1] * NS_PER_US;
+	p->alarm_at = t[2] || t[3] ? hal_clock_ns() + t[2] * NS_PER_SEC + t[3] * NS_PER_US : 0;
+	return put_timer(old_dst, period, left);
+}
+
+SYSCALL1(alarm, uint32_t, seconds)
+{
+	struct process *p = current->proc;
+	uint64_t left = alarm_left(p);
+
+	p->alarm_period = 0;
+	p->alarm_at = seconds ? hal_clock_ns() + seconds * NS_PER_SEC : 0;
+	return (long)((left + NS_PER_SEC - 1) / NS_PER_SEC);
+}

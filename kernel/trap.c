@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ways into the kernel that are no system call: page faults and what else a program causes, and
+ * the way out, where whatever a handler or another task left is done before user mode.
+ */
+#include "kernel.h"
+
+/* A fault that could not be resolved: a signal, the fix-up, or the kernel's own bug. */
+static bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
+			  const struct quire_fault_result *res)
+{
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct task *t = current;
+
+	switch (res->outcome) {
+	case QUIRE_FAULT_FIXUP:
+		return false;
+	case QUIRE_FAULT_SIGNAL:
+		t->fault_code = res->error_code;
+		si = (struct hal_siginfo){.signo = res->sig, .code = res->code, .addr = res->addr};
+		force_signal(&si);
+		return true;
+	case QUIRE_FAULT_KILL:
+		send_signal_process(t->proc, &si);
+		return fi->user;
+	default:
+		klog("page fault at 0x%lx, access %d", (unsigned long)fi->addr, (int)fi->access);
+		kernel_oops(tf, "a page fault that nobody can resolve");
+	}
+}
+
+/* fi->user: the frame is the one that signals are delivered to. */
+bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
+{
+	struct task *t = current;
+	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
+	struct quire_fault_result res;
+
+	if (fi->user)
+		t->utf = tf;
+	quire_page_fault(mm, fi, &res);
+	if (res.counted && t) {
+		t->usage.min_flt += !res.major;
+		t->usage.maj_flt += res.major;
+	}
+	if (likely(res.outcome == QUIRE_FAULT_DONE))
+		return true;
+	return fault_refused(tf, fi, &res);
+}
+
+void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long addr, int code)
+{
+	struct hal_siginfo si = {.addr = addr, .code = code ? code : 1};
+
+	current->utf = tf;
+	switch (kind) {
+	case TRAP_ILLEGAL:
+		si.signo = SIGILL;
+		break;
+	case TRAP_BREAKPOINT:
+		si.signo = SIGTRAP;
+		break;
+	case TRAP_DIVIDE:
+		si.signo = SIGFPE;
+		break;
+	case TRAP_FPE:
+		si.signo = SIGFPE;
+		si.code = code;
+		break;
+	case TRAP_ALIGN:
+		si.signo = SIGBUS;
+		break;
+	case TRAP_PROTECTION:
+		si = (struct hal_siginfo){.signo = SIGSEGV, .code = SI_KERNEL};
+		break;
+	default:
+		si.signo = SIGSEGV;
+		si.code = SI_KERNEL;
+		break;
+	}
+	force_signal(&si);
+}
+
+/* ---- the way out ----------------------------------------------------------------------------- */
+
+/* Is there anything to do before user mode? Most often nothing. */
+static inline bool work_waits(const struct task *t)
+{
+	const struct process *p = t->proc;
+
+	return (need_resched | p->group_exit | t->leave | t->restart | t->restore_mask) ||
+	       ((t->pending.set | p->pending.set) & ~t->sigmask);
+}
+
+/* Whatever a handler's frame or another task caused is looked at again before leaving. */
+void kernel_return_to_user(struct trap_frame *tf)
+{
+	struct task *t = current;
+
+	t->utf = tf;
+	while (unlikely(work_waits(t))) {
+		if (need_resched)
+			schedule();
+		if (t->proc->group_exit || t->leave)
+			exit_task(t->proc->exit_status);
+		deliver_signals(tf);
+	}
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The size of a file and which of its pages there are: truncate, fallocate, and the calls that ask
+ * for pages ahead. Seals are looked at here, the work is the core's.
+ */
+#include "kernel.h"
+
+/* f NULL: by name, where no seal can be. */
+static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
+{
+	unsigned seals = f ? file_seals(f) : 0;
+	uint64_t size;
+
+	if (len < 0)
+		return -EINVAL;
+	if ((v->mode & S_IFMT) == S_IFDIR)
+		return -EISDIR;
+	if (!v->contents || (v->mode & S_IFMT) != S_IFREG)
+		return -EINVAL;
+	size = quire_inode_size(v->contents);
+	if ((seals & F_SEAL_SHRINK && (uint64_t)len < size) ||
+	    (seals & F_SEAL_GROW && (uint64_t)len > size))
+		return -EPERM;
+	return quire_inode_truncate(v->contents, (uint64_t)len);
+}
+
+SYSCALL2(ftruncate, int, fd, int64_t, len)
+{
+	struct open_file *f = fd_file(fd);
+
+	if (!f)
+		return -EBADF;
+	return file_writable(f) ? file_truncate(f, f->v, len) : -EINVAL;
+}
+
+SYSCALL2(truncate, uintptr_t, path, int64_t, len)
+{
+	struct path p;
+	long err = user_path(AT_FDCWD, path, 0, &p);
+
+	if (err)
+		return err;
+	err = file_truncate(NULL, p.v, len);
+	path_put(&p);
+	return err;
+}
+
+SYSCALL4(fallocate, int, fd, int, mode, int64_t, off, int64_t, len)
+{
+	struct open_file *f = fd_file(fd);
+	unsigned seals;
+
+	if (!f || !file_writable(f))
+		return -EBADF;
+	if (off < 0 || len <= 0)
+		return -EINVAL;
+	if ((f->v->mode & S_IFMT) == S_IFIFO)
+		return -ESPIPE;
+	if ((f->v->mode & S_IFMT) != S_IFREG || !f->v->contents)
+		return -ENODEV;
+	seals = file_seals(f);
+	if ((mode & FALLOC_FL_PUNCH_HOLE && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) ||
+	    (!(mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) && seals & F_SEAL_GROW &&
+	     (uint64_t)(off + len) > quire_inode_size(f->v->contents)))
+		return -EPERM;
+	return quire_inode_fallocate(f->v->contents, mode, (uint64_t)off, (uint64_t)len);
+}
+
+SYSCALL4(fadvise64, int, fd, uint64_t, off, uint64_t, len, unsigned long, advice)
+{
+	struct open_file *f = fd_file(fd);
+
+	if (!f)
+		return -EBADF;
+	if ((f->v->mode & S_IFMT) == S_IFIFO)
+		return -ESPIPE;
+	if (advice == POSIX_FADV_WILLNEED && f->v->contents)
+		quire_inode_populate(f->v->contents, off, len);
+	return advice <= POSIX_FADV_NOREUSE ? 0 : -EINVAL;
+}
+
+SYSCALL3(readahead, int, fd, uint64_t, off, uint64_t, len)
+{
+	struct open_file *f = fd_file(fd);
+
+	if (!f || !file_readable(f))
+		return -EBADF;
+	return f->v->contents ? quire_inode_populate(f->v->contents, off, len) : -EINVAL;
+}
