@@ -58,5 +58,7 @@ void dump_tables(struct quire_mm *mm, uint64_t id);
 /* ---- monitor.c ------------------------------------------------------------------------------- */
 
 _Noreturn void monitor(void);
+/* Carries out one line; it is taken to pieces. Words are separated by blanks, nothing is quoted. */
+void monitor_command(char *line);
 
 #endif

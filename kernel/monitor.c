@@ -7,6 +7,8 @@
 
 #include <quire/trace.h>
 
+#define PAGEMAP_PFN ((1ull << 55) - 1) /* the frame's number in a word of /proc/PID/pagemap */
+
 static void to_console(void *ctx, const char *s, size_t n)
 {
 	hal_log(s, n);
@@ -101,14 +103,64 @@ static void cmd_vma(char **arg)
 	show_address(arg, quire_show_vma);
 }
 
+static void cmd_tree(char **arg)
+{
+	show_space(arg, quire_show_tree);
+}
+
+/* The page of an address of a space, as /proc/PID/pagemap tells it. */
+static void show_page_at(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx)
+{
+	uint64_t word = quire_pagemap(mm, addr);
+
+	if (word >> 63)
+		quire_show_page(word & PAGEMAP_PFN, emit, ctx);
+	else
+		print("no page is present at %#lx\n", (unsigned long)addr);
+}
+
 static void cmd_page(char **arg)
 {
 	uint64_t pfn;
 
-	if (!arg[1] || parse_u64(arg[1], &pfn))
-		print("page FRAME-NUMBER\n");
+	if (arg[1] && arg[2])
+		show_address(arg, show_page_at);
+	else if (!arg[1] || parse_u64(arg[1], &pfn))
+		print("page FRAME-NUMBER, or page PID ADDRESS\n");
 	else
 		quire_show_page(pfn, to_console, NULL);
+}
+
+static void cmd_frames(char **arg)
+{
+	uint64_t pfn, count;
+
+	if (!arg[1] || !arg[2] || parse_u64(arg[1], &pfn) || parse_u64(arg[2], &count))
+		print("frames FRAME-NUMBER COUNT\n");
+	else
+		quire_show_frames(pfn, count, to_console, NULL);
+}
+
+static void cmd_drain(char **arg)
+{
+	(void)arg;
+	quire_drain();
+}
+
+static void cmd_sysctl(char **arg)
+{
+	uint64_t to;
+	long value;
+	int err = arg[1] ? 0 : -EINVAL;
+
+	if (!err && arg[2])
+		err = parse_u64(arg[2], &to) ? -EINVAL : quire_sysctl_set(arg[1], (long)to);
+	if (!err)
+		err = quire_sysctl_get(arg[1], &value);
+	if (err)
+		print("sysctl NAME [VALUE]: error %d\n", err);
+	else
+		print("%s = %ld\n", arg[1], value);
 }
 
 static void cmd_fault(char **arg)
@@ -217,7 +269,9 @@ static const struct {
 	{"smaps", "PID: the same with what is resident", cmd_smaps},
 	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk},
 	{"vma", "PID ADDR: the mapping round an address", cmd_vma},
-	{"page", "PFN: what a frame is used for, and who maps it", cmd_page},
+	{"tree", "PID: the mappings as nodes of their tree, with the gaps", cmd_tree},
+	{"page", "PFN, or PID ADDR: what a frame is used for, and who maps it", cmd_page},
+	{"frames", "PFN COUNT: what these frames are, free blocks by order", cmd_frames},
 	{"fault", "how often each way of a fault was taken", cmd_fault},
 	{"buddy", "free blocks by zone and order", cmd_buddy},
 	{"slab", "slab caches", cmd_slab},
@@ -225,6 +279,8 @@ static const struct {
 	{"vmstat", "/proc/vmstat", cmd_vmstat},
 	{"zones", "/proc/zoneinfo", cmd_zones},
 	{"trace", "[on|off]: the last records of the trace", cmd_trace},
+	{"drain", "give all free pages and objects that are kept in lists back", cmd_drain},
+	{"sysctl", "NAME [VALUE]: a tunable of the core", cmd_sysctl},
 	{"check", "check every invariant", cmd_check},
 	{"inject", "page|slab N: let an allocation fail", cmd_inject},
 	{"run", "PROGRAM [ARG]...: run the first program", cmd_run},
@@ -237,8 +293,7 @@ static void cmd_help(char **arg)
 		print("%-8s %s\n", commands[i].name, commands[i].what);
 }
 
-/* Words are separated by blanks; nothing is quoted. */
-static void obey(char *line)
+void monitor_command(char *line)
 {
 	char *arg[16] = {NULL}, *s = line;
 	int n = 0;
@@ -270,6 +325,6 @@ _Noreturn void monitor(void)
 	for (;;) {
 		print("quire> ");
 		console_line(line, sizeof(line));
-		obey(line);
+		monitor_command(line);
 	}
 }

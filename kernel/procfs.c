@@ -690,6 +690,19 @@ static long write_inject(const char *s, size_t n, struct process *p)
 	return 0;
 }
 
+/* A line of the monitor; what it shows goes to the console. */
+static long write_monitor(const char *s, size_t n, struct process *p)
+{
+	char line[256];
+
+	(void)p;
+	if (n >= sizeof(line))
+		return -EINVAL;
+	strscpy(line, s, sizeof(line));
+	monitor_command(line);
+	return 0;
+}
+
 /* The whole of "walk ADDR" of the running process. */
 static long write_walk(const char *s, size_t n, struct process *p)
 {
@@ -783,6 +796,7 @@ static const struct proc_file files[] = {
 	{"/proc/quire/counts", show_counts, NULL, NULL},
 	{"/proc/quire/drain", NULL, write_drain, NULL},
 	{"/proc/quire/inject", NULL, write_inject, NULL},
+	{"/proc/quire/monitor", NULL, write_monitor, NULL},
 	{"/proc/quire/walk", NULL, write_walk, NULL},
 	{"/proc/sys/vm/drop_caches", NULL, write_drop_caches, NULL},
 	{TRACE "tracing_on", show_tracing_on, write_tracing_on, NULL},

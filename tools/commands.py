@@ -43,7 +43,7 @@ def _subjects(paths):
 
 def _options(args):
     return machines.Options(mem=parse_size(args.mem) if args.mem else 0, smp=args.smp, seconds=args.seconds,
-                            trace_dir=args.trace or '')
+                            trace_dir=args.trace or '', looks=getattr(args, 'look', None) or [])
 
 
 def _show_problems(subject, result):
@@ -103,8 +103,19 @@ def cmd_run(args):
     return max(worst, _run_subjects(args, names)) if args.file else worst
 
 
+def _check_looks(looks, subjects):
+    for look in looks or []:
+        if not re.match(r'\d+:.', look):
+            raise CannotRun(f'run: --look {look}: wants LINE:COMMAND, as in 3:buddy')
+    if looks and any(s.is_recording for s in subjects):
+        raise CannotRun('run: --look names a line of a scenario; a recording has none')
+    if sum(len(look) + 1 for look in looks or []) >= 2048:
+        raise CannotRun('run: --look: too many for one run')
+
+
 def _run_subjects(args, names):
     subjects = _subjects(args.file)
+    _check_looks(args.look, subjects)
     machines.prepare(names, subjects)
     worst = OK
     for name in names:
@@ -462,6 +473,10 @@ def parser():
     p.add_argument('--explain', action='store_true',
                    help='for each fault its way: trap, area, table levels, row')
     p.add_argument('--all', action='store_true', help='show the program\'s own faults too')
+    p.add_argument('--look', action='append', metavar='LINE:COMMAND',
+                   help='after the action of this line of a scenario (0: before the first), what the '
+                        'monitor says to COMMAND: buddy, slab, "tree %%", "vma %%child @0" …; may be given '
+                        'several times (%%TASK: a process, %% the first one; @N: page N of the arena)')
     p.add_argument('file', nargs='+')
     p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
     _machine_options(p, 'host,x86_64,riscv64')

@@ -33,6 +33,11 @@ class Options:
     trace_dir: str = ''
     full: bool = False              # replays print maps and present pages in full
     words: list = field(default_factory=list)
+    looks: list = field(default_factory=list)   # LINE:COMMAND, of scenarios
+
+    def runner(self):
+        """Options for the scenario runner."""
+        return [word for look in self.looks for word in ('--look', look)]
 
 
 @dataclass
@@ -160,7 +165,7 @@ def _on_host(subject, opt):
                 f.write(subject.table.data)
             argv += (['--full'] if opt.full else []) + [table]
         else:
-            argv += [subject.path]
+            argv += [*opt.runner(), subject.path]
         try:
             r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, timeout=opt.seconds)
@@ -178,6 +183,7 @@ def _on_host(subject, opt):
 
 def _on_qemu(subject, machine, opt):
     files, argv = subject.programs(machine, opt.full)
+    argv[-1:-1] = opt.runner()
     result = Result(machine, trace_path=_trace_path(subject, machine, opt))
     out = qemu.run(qemu.Config(machine, argv[0], argv[1:], files,
                                ['dump_tables=1', 'norandmaps', *opt.words],

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * quire-host-ENCODING [--trace FILE] [--mem SIZE] [--full] [--seed N] [--accident NAME=N]...
- *                     SCENARIO... | TABLE
+ *                     [--look LINE:COMMAND]... SCENARIO... | TABLE
  * quire-host-ENCODING --monitor [--mem SIZE]
  *
  * The machine `host`: the kernel and the core over the machine in software, with the scenario
@@ -148,7 +148,8 @@ static const struct u_program replay_program = { replay_main, sizeof(struct rp),
 static int usage(const char *self)
 {
 	fprintf(stderr, "usage: %s [--trace FILE] [--mem SIZE] [--full] [--seed N] "
-			"[--accident NAME=N]... SCENARIO... | TABLE\n"
+			"[--accident NAME=N]... "
+			"[--look LINE:COMMAND]... SCENARIO... | TABLE\n"
 			"       %s --monitor [--mem SIZE]\n", self, self);
 	return 2;
 }
@@ -202,7 +203,7 @@ static bool parse(int argc, char **argv, struct options *o, struct fake_config *
 			c->ram = size_of(value);
 		else if (!strcmp(argv[i - 1], "--seed"))
 			c->seed = strtoull(value, NULL, 0);
-		else if (strcmp(argv[i - 1], "--accident"))
+		else if (strcmp(argv[i - 1], "--accident") && strcmp(argv[i - 1], "--look"))
 			return false;
 	}
 	o->first = i;
@@ -240,17 +241,23 @@ static int run_table(const char *path, size_t n, const struct options *o)
 	return u_fake_run(&replay_program, 0, NULL);
 }
 
-static int run_scenarios(int count, char **paths)
+/* argv before first are our options, of which the runner takes --look; the files follow. */
+static int run_scenarios(int argc, char **argv, int first)
 {
-	char **args = calloc((size_t)count + 4, sizeof(*args));
-	int status, n = 0;
+	char **args = calloc((size_t)argc + 4, sizeof(*args));
+	int status, n = 0, count = argc - first;
 
 	if (!args)
 		return 2;
 	args[n++] = (char *)"runner";
 	args[n++] = (char *)"--machine";
 	args[n++] = (char *)"host";
-	memcpy(args + n, paths, (size_t)count * sizeof(*args));
+	for (int i = 1; i < first - 1; i++)
+		if (!strcmp(argv[i], "--look")) {
+			args[n++] = argv[i++];
+			args[n++] = argv[i];
+		}
+	memcpy(args + n, argv + first, (size_t)count * sizeof(*args));
 	status = u_fake_run(&runner_program, n + count, args);
 	free(args);
 	return status;
@@ -269,7 +276,7 @@ static int run(int argc, char **argv, const struct options *o)
 	else if (n >= 13 && !memcmp(contents, "quire-replay ", 13))
 		status = run_table(path, n, o);
 	else
-		status = run_scenarios(argc - o->first, argv + o->first);
+		status = run_scenarios(argc, argv, o->first);
 	free(contents);
 	return status < 0 ? 2 : status;
 }

@@ -332,4 +332,5 @@ void run_action(struct u *u, struct run *r, const struct scn_action *a)
 		report_mismatch(u, r, a, &s);
 		r->b.failed++;
 	}
+	run_look(u, r, a->line);
 }

@@ -44,6 +44,7 @@ struct run {
 	int32_t status[SCN_MAX_TASKS]; /* wait status of a child that is already reaped, or -1 */
 	uint64_t faults;	       /* at the last faults() */
 	uint64_t task_size;	       /* 0: not asked for yet */
+	char looks[2048];	       /* what to look at: lines "LINE:COMMAND" */
 };
 
 enum seen_kind { SEEN_OK, SEEN_VALUE, SEEN_ERRNO, SEEN_SIGNAL, SEEN_TEXT, SEEN_CANNOT };
@@ -90,6 +91,8 @@ _Noreturn void task_life(struct u *u, struct run *r);
 /* Pipes and the rest of what the tasks inherit. 0 or a negative errno. */
 long task_setup(struct u *u, struct run *r);
 void run_mark(struct u *u, struct run *r, const char *what, uint64_t n, bool has_n);
+/* look.c: what --look ordered after the action of this line; 0: before the first. */
+void run_look(struct u *u, struct run *r, uint32_t line);
 /* Carries out action a and prints what was seen. */
 void run_action(struct u *u, struct run *r, const struct scn_action *a);
 

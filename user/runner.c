@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * runner [--machine NAME] [--trace] [--check] FILE...
+ * runner [--machine NAME] [--trace] [--check] [--look LINE:COMMAND]... FILE...
  *
  * Runs scenarios, each in a fresh process, and says for each action what was seen and where that
  * is not what the file expects. Exit status: 0 as expected, 1 not, 2 could not run (a malformed
  * file, an action that cannot be done here). On the machine `linux`, which is somebody's own,
  * nothing is run that would change the whole machine. --trace switches a Linux's tracer on for
- * the run; our own machines are always traced.
+ * the run; our own machines are always traced. --look has our own kernels' monitor show something
+ * after the action of a line (look.c).
  */
 #include "run.h"
 
 struct options {
 	const char *machine;
 	bool trace, check;
+	char looks[2048]; /* as in struct run */
 };
 
 static void say(struct u *u, const char *a, const char *b, const char *c)
@@ -108,6 +110,7 @@ static int run_file(struct u *u, struct run *r, const char *path, const struct o
 	if (o->check)
 		return 0;
 	say(u, path, "", "");
+	__builtin_memcpy(r->looks, o->looks, sizeof(r->looks));
 	r->traced = o->trace || !str_starts(o->machine, "linux");
 	pid = task_setup(u, r);
 	if (pid >= 0)
@@ -163,14 +166,22 @@ static const char *guess_machine(struct u *u, bool first)
 
 static int usage(struct u *u)
 {
-	say(u, "usage: runner [--machine NAME] [--trace] [--check] FILE...", "", "");
+	say(u, "usage: runner [--machine NAME] [--trace] [--check] [--look LINE:COMMAND]... FILE...", "",
+	    "");
 	return 2;
+}
+
+static void add_look(struct text *looks, const char *s)
+{
+	text_str(looks, s);
+	text_chr(looks, '\n');
 }
 
 static int runner_main(struct u *u, void *state, int argc, char **argv)
 {
 	bool first = u_syscall(u, NR_getpid, 0, 0, 0, 0, 0, 0) == 1;
 	struct options o = { 0 };
+	struct text looks = TEXT(o.looks);
 	int worst = 0, i;
 
 	for (i = 1; i < argc && str_starts(argv[i], "--"); i++) {
@@ -180,6 +191,8 @@ static int runner_main(struct u *u, void *state, int argc, char **argv)
 			o.trace = true;
 		else if (str_eq(argv[i], "--check"))
 			o.check = true;
+		else if (str_eq(argv[i], "--look") && i + 1 < argc)
+			add_look(&looks, argv[++i]);
 		else
 			return usage(u);
 	}

@@ -265,6 +265,7 @@ static void begin_scenario(struct u *u, struct run *r)
 		tracer(u, "1");
 	run_mark(u, r, "begin", 0, false);
 	u_warm(u, r, sizeof(*r));
+	run_look(u, r, 0);
 	r->faults = run_faults(u);
 }
 

@@ -231,10 +231,13 @@ void quire_dump_tables(struct quire_mm *mm, void (*fn)(const struct quire_leaf *
 		       void *ctx);
 /* How addr translates, level by level, as text ("walk" of the monitor). */
 void quire_show_walk(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
-/* What is mapped at addr; what the frame pfn is used for and who maps it; how often each row of a
- * fault was taken. For people: the form may change. Context: sleep. */
+/* What is mapped at addr; all that is mapped, as the nodes of the tree; what the frame pfn is used
+ * for and who maps it; what count frames from pfn on are, and which free blocks they form; how often
+ * each row of a fault was taken. For people: the form may change. Context: sleep. */
 void quire_show_vma(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
+void quire_show_tree(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
 void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx);
+void quire_show_frames(uint64_t pfn, uint64_t count, quire_emit_fn emit, void *ctx);
 void quire_show_faults(quire_emit_fn emit, void *ctx);
 /* Checks every invariant of docs/invariants.md; says the first broken one through os_log().
  * Returns how many are broken. mm NULL: the global ones only. Context: sleep. */

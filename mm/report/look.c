@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looks for people: one VMA, one frame and who maps it, the rows that faults took. The monitor
- * prints them; nothing else depends on their form. They read what others may be changing, so a
- * look at a busy system is a snapshot; nothing is followed that could be gone meanwhile.
+ * Looks for people: one VMA, the tree of all of them, one frame and who maps it, a range of frames,
+ * the rows that faults took. The monitor prints them; nothing else depends on their form. They read
+ * what others may be changing, so a look at a busy system is a snapshot; nothing is followed that
+ * could be gone meanwhile.
  */
 #include "lib/printf.h"
 #include "lib/string.h"
@@ -35,6 +36,18 @@ static unsigned chain_length(const struct vm_area_struct *vma)
 	return n;
 }
 
+/* The anon_vmas in which the reverse map finds this VMA, the oldest last. */
+static void look_at_chain(const struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
+{
+	const struct anon_vma_chain *avc;
+
+	emitf(emit, ctx, "  anon_vma of %u VMAs and %u children, chain of %u\n",
+	      vma->anon_vma->num_active_vmas, vma->anon_vma->num_children, chain_length(vma));
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+		emitf(emit, ctx, "  linked to anon_vma %#lx%s\n", (unsigned long)avc->anon_vma,
+		      avc->anon_vma == vma->anon_vma ? ", its own" : "");
+}
+
 static void look_at_vma(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
 {
 	struct mm_struct *mm = vma->vm_mm;
@@ -48,9 +61,7 @@ static void look_at_vma(struct vm_area_struct *vma, quire_emit_fn emit, void *ct
 	if (vma->vm_file)
 		emitf(emit, ctx, "  file %s\n", vma->vm_file->f_path);
 	if (vma->anon_vma)
-		emitf(emit, ctx, "  anon_vma of %u VMAs and %u children, chain of %u\n",
-		      vma->anon_vma->num_active_vmas, vma->anon_vma->num_children,
-		      chain_length(vma));
+		look_at_chain(vma, emit, ctx);
 	emitf(emit, ctx, "  gap below %#lx, largest in its subtree %#lx\n",
 	      vma->vm_start - (vma->vm_prev ? vma->vm_prev->vm_end : 0), vma->rb_subtree_gap);
 }
@@ -69,6 +80,38 @@ void quire_show_vma(struct quire_mm *qmm, uintptr_t addr, quire_emit_fn emit, vo
 		      (unsigned long)vma->vm_start);
 	else
 		emitf(emit, ctx, "%#lx is not mapped, nor is anything above\n", (unsigned long)addr);
+	up_read(&mm->mmap_lock);
+}
+
+/* ---- the tree of VMAs ------------------------------------------------------------------------ */
+
+static bool is_red(const struct rb_node *n)
+{
+	return !(n->parent_color & 1);
+}
+
+static void look_at_node(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
+{
+	struct rb_node *parent = rb_parent(&vma->vm_rb);
+
+	emitf(emit, ctx, "%#lx-%#lx %s, gap below %#lx, largest in its subtree %#lx, ",
+	      (unsigned long)vma->vm_start, (unsigned long)vma->vm_end,
+	      is_red(&vma->vm_rb) ? "red" : "black", vma->rb_own_gap, vma->rb_subtree_gap);
+	if (parent)
+		emitf(emit, ctx, "under %#lx\n",
+		      (unsigned long)rb_entry(parent, struct vm_area_struct, vm_rb)->vm_start);
+	else
+		emitf(emit, ctx, "the root\n");
+}
+
+void quire_show_tree(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma;
+
+	down_read(&mm->mmap_lock);
+	for (vma = mm->mmap; vma; vma = vma->vm_next)
+		look_at_node(vma, emit, ctx);
 	up_read(&mm->mmap_lock);
 }
 
@@ -154,12 +197,61 @@ void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)
 	} else if (!page_mapcount(page)) {
 		;
 	} else if (PageAnon(page)) {
-		emitf(emit, ctx, ", anonymous, index %#lx", (unsigned long)page->index);
+		emitf(emit, ctx, ", anonymous, index %#lx, anon_vma %#lx", (unsigned long)page->index,
+		      (unsigned long)page_anon_vma(page));
 	} else if (page->mapping) {
 		emitf(emit, ctx, ", of a file, index %#lx", (unsigned long)page->index);
 	}
 	emit(ctx, "\n", 1);
 	look_at_rmap(page, emit, ctx);
+}
+
+/* ---- a range of frames ----------------------------------------------------------------------- */
+
+/* What a frame that is in no free block is, in a word. */
+static const char *frame_kind(const struct page *page)
+{
+	if (page_test(page, PG_pcp))
+		return "on a per-CPU list";
+	if (page_test(page, PG_table))
+		return "table";
+	if (page_test(page, PG_slab))
+		return "slab";
+	if (page_mapcount(page))
+		return PageAnon(page) ? "anonymous" : "file";
+	return page_test(page, PG_reserved) ? "reserved" : "in use";
+}
+
+/* Emits one line for [pfn, next) and returns next: a free block, or frames of one kind. */
+static uint64_t look_at_frames(uint64_t pfn, uint64_t end, quire_emit_fn emit, void *ctx)
+{
+	struct page *page = pfn_to_page(PFN(pfn));
+	uint64_t next = pfn + 1;
+	const char *kind;
+	unsigned order;
+
+	if (PageBuddy(page)) {
+		next = buddy_block(page, &order) + (1ull << order);
+		emitf(emit, ctx, "frames %#llx-%#llx: %llu, free, order %u\n",
+		      (unsigned long long)pfn, (unsigned long long)next - 1,
+		      (unsigned long long)(next - pfn), order);
+		return next;
+	}
+	kind = frame_kind(page);
+	while (next < end && pfn_valid(PFN(next)) && !PageBuddy(pfn_to_page(PFN(next))) &&
+	       frame_kind(pfn_to_page(PFN(next))) == kind)
+		next++;
+	emitf(emit, ctx, "frames %#llx-%#llx: %llu, %s\n", (unsigned long long)pfn,
+	      (unsigned long long)next - 1, (unsigned long long)(next - pfn), kind);
+	return next;
+}
+
+void quire_show_frames(uint64_t pfn, uint64_t count, quire_emit_fn emit, void *ctx)
+{
+	uint64_t end = pfn + count;
+
+	while (pfn < end)
+		pfn = pfn_valid(PFN(pfn)) ? look_at_frames(pfn, end, emit, ctx) : pfn + 1;
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The monitor's looks: what they say of a VMA, of frames of every kind, and of faults. */
+/* The monitor's looks: what they say of VMAs, of frames of every kind, and of faults. */
 #include "space.h"
+
+#include <inttypes.h>
 
 #include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
@@ -43,12 +45,86 @@ Test(look, vma)
 	store_at(AT(1), 1);
 	cr_expect(strstr(vma_look(AT(3)), ", 4 pages, 1 present\n"), "%s", t.s);
 	cr_expect(strstr(t.s, "anon_vma of 1 VMAs and 1 children, chain of 1\n"), "%s", t.s);
+	cr_expect_eq(count_of(t.s, "linked to anon_vma"), 1, "%s", t.s);
 	cr_expect(strstr(vma_look(AT(8)), "  file /bin/thing\n"), "%s", t.s);
 	cr_expect(strstr(t.s, "page offset 0x3\n"), "%s", t.s);
 	cr_expect(strstr(t.s, "gap below 0x"), "%s", t.s);
 	cr_expect(strstr(vma_look(AT(5)), "is not mapped; the next is at 0x"), "%s", t.s);
 	cr_expect(strstr(vma_look(AT(12)), "nor is anything above\n"), "%s", t.s);
 	quire_file_put(f);
+	space_down();
+}
+
+/* A child's VMA is linked to its own anon_vma and to the parent's, in which the page was born. */
+Test(look, chain)
+{
+	struct quire_mm *parent, *child;
+	char linked[64], own[64];
+	void *anon_vma;
+
+	space_up();
+	parent = cur;
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	anon_vma = find_vma(mm_now(), AT(0))->anon_vma;
+	snprintf(linked, sizeof(linked), "linked to anon_vma %#lx\n", (unsigned long)anon_vma);
+	snprintf(own, sizeof(own), ", anon_vma %#lx\n", (unsigned long)anon_vma);
+	cr_expect(strstr(page_look(pfn_at(AT(0))), own), "%s", t.s);
+	cr_assert_eq(quire_mm_fork(cur, NULL, &child), 0);
+	run_space(child);
+	vma_look(AT(0));
+	cr_expect(strstr(t.s, linked), "%s", t.s);
+	cr_expect_eq(count_of(t.s, "linked to anon_vma"), 2, "%s", t.s);
+	cr_expect_eq(count_of(t.s, ", its own\n"), 1, "%s", t.s);
+	run_space(parent);
+	space_put(child);
+	space_down();
+}
+
+/* A line a VMA, in order of address; one is the root, and the gap is what lies below. */
+Test(look, tree)
+{
+	char want[96];
+
+	space_up();
+	for (unsigned i = 0; i < 5; i++)
+		mmap_at(AT(10 * i), 4, RW, PRIV | FIX);
+	t.n = 0;
+	quire_show_tree(cur, text_emit, &t);
+	cr_expect_eq(count_of(t.s, "\n"), 5, "%s", t.s);
+	cr_expect_eq(count_of(t.s, ", the root\n"), 1, "%s", t.s);
+	cr_expect_eq(count_of(t.s, ", under 0x"), 4, "%s", t.s);
+	snprintf(want, sizeof(want), "gap below %#lx, ", (unsigned long)(6 * PS));
+	cr_expect_eq(count_of(t.s, want), 4, "%s", t.s);
+	cr_expect(count_of(t.s, " red, ") > 0 && count_of(t.s, " black, ") > 0, "%s", t.s);
+	space_down();
+}
+
+/* Each frame of the range is in one line, and free ones are in blocks. */
+Test(look, frames)
+{
+	uint64_t pfn, seen = 0, first, last, n;
+	const char *s;
+
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	pfn = pfn_at(AT(0)) & ~511ull;
+	t.n = 0;
+	quire_show_frames(pfn, 512, text_emit, &t);
+	for (s = t.s; s && *s; s = strchr(s, '\n') + 1) {
+		cr_assert_eq(sscanf(s, "frames %" SCNx64 "-%" SCNx64 ": %" SCNu64, &first, &last, &n), 3);
+		cr_expect_eq(first, pfn + seen, "%s", t.s);
+		cr_expect_eq(last - first + 1, n);
+		seen += n;
+	}
+	cr_expect_geq(seen, 512);
+	cr_expect_eq(count_of(t.s, ", anonymous\n"), 1, "%s", t.s);
+	cr_expect_neq(count_of(t.s, ", on a per-CPU list\n"), 0, "%s", t.s);
+	cr_expect_neq(count_of(t.s, ", free, order "), 0, "%s", t.s);
+	t.n = 0;
+	quire_show_frames(~0ull >> 20, 3, text_emit, &t);
+	cr_expect_eq(t.n, 0, "nothing is said of what is no RAM");
 	space_down();
 }
 
