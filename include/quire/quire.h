@@ -110,7 +110,12 @@ struct quire_mm_params {
 	uintptr_t stack_top;	/* where the stack ends, for the mmap base; 0: end */
 };
 
-struct quire_mm *quire_mm_create(const struct quire_mm_params *p); /* NULL: no memory */
+/* A fresh space without mappings. Its range is whole pages, at least one, and ends at or below the
+ * machine's user_end; a supervisor space may have the whole lower half of the addresses, which
+ * reaches a page further where user mode must not have the last one. The upper half is the
+ * kernel's. stack_top is page-aligned, above start and not above end. NULL: no memory, or a range
+ * that cannot be. */
+struct quire_mm *quire_mm_create(const struct quire_mm_params *p);
 /* A copy-on-write copy for a new owner; the caller's space is parent. -ENOMEM undoes everything. */
 int quire_mm_fork(struct quire_mm *parent, void *owner, struct quire_mm **child);
 /* References: the last put tears the space down and returns every page. Context: sleep. */

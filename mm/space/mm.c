@@ -150,17 +150,32 @@ static int mm_finish(struct mm_struct *mm)
 	return 0;
 }
 
+/* Whether tables of this machine can hold the range, beside what the kernel has in them. */
+static bool range_is_possible(uintptr_t start, uintptr_t end, uintptr_t stack_top, bool user)
+{
+	const struct mmu_info *mmu = hal_mmu_info();
+	uintptr_t most = user ? mmu->user_end : 1ul << (mmu->va_bits - 1);
+
+	return start < stack_top && stack_top <= end && end <= most &&
+	       !((start | end | stack_top) & ~PAGE_MASK);
+}
+
 struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 {
-	struct mm_struct *mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
+	uintptr_t end = p->start || p->end ? p->end : hal_mmu_info()->user_end;
+	uintptr_t stack_top = p->stack_top ? p->stack_top : end;
+	struct mm_struct *mm;
 
+	if (!range_is_possible(p->start, end, stack_top, !p->supervisor))
+		return NULL;
+	mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
 	if (!mm)
 		return NULL;
 	mm_init(mm, p->owner);
 	mm->user = !p->supervisor;
 	mm->start = p->start;
-	mm->task_size = p->end ? p->end : hal_mmu_info()->user_end;
-	mm->stack_top = p->stack_top ? p->stack_top : mm->task_size;
+	mm->task_size = end;
+	mm->stack_top = stack_top;
 	arch_pick_mmap_layout(mm);
 	if (mm_finish(mm)) {
 		kmem_cache_free(mm_cachep, mm);

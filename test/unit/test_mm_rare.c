@@ -605,6 +605,80 @@ Test(mm_rare, many_areas_of_one_file)
 	space_down();
 }
 
+/* Ranges that no space can have: nothing is made and nothing is lost. User mode's addresses end at
+ * end, the lower half at half. */
+static void refuse_ranges(uintptr_t end, uintptr_t half)
+{
+	const struct {
+		struct quire_mm_params p;
+		const char *what;
+	} bad[] = {
+		{{.start = 4 * PS, .end = 4 * PS}, "empty"},
+		{{.start = 8 * PS, .end = 4 * PS}, "ends before it begins"},
+		{{.start = 4 * PS}, "ends at 0"},
+		{{.start = 4 * PS + 1, .end = 8 * PS}, "begins inside a page"},
+		{{.start = 4 * PS, .end = 8 * PS - 1, .stack_top = 6 * PS}, "ends inside a page"},
+		{{.start = PS / 2, .end = PS / 2 + PS}, "both inside a page"},
+		{{.end = end + PS}, "ends above user mode's addresses"},
+		{{.end = half * 4}, "beyond the machine's addresses"},
+		{{.start = half * 2, .end = half * 4}, "wholly beyond them"},
+		{{.end = PAGE_MASK}, "all addresses, the kernel's half among them"},
+		{{.start = -half, .end = PAGE_MASK}, "the kernel's half"},
+		{{.end = half + PS, .supervisor = true}, "a supervisor's that ends in no man's land"},
+		{{.start = -half, .end = PAGE_MASK, .supervisor = true}, "a supervisor's kernel half"},
+		{{.start = PS + 8, .end = 9 * PS, .supervisor = true}, "a supervisor's unaligned one"},
+		{{.start = 3 * PS, .end = 3 * PS, .supervisor = true}, "a supervisor's empty one"},
+		{{.stack_top = end + PS}, "a stack above the space"},
+		{{.start = 8 * PS, .end = 16 * PS, .stack_top = 8 * PS}, "a stack below the space"},
+		{{.stack_top = end - 8}, "a stack that ends inside a page"},
+	};
+	uint64_t before = free_pages_now();
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_expect_null(quire_mm_create(&bad[i].p), "%s", bad[i].what);
+	cr_expect_eq(free_pages_now(), before);
+}
+
+Test(mm_rare, ranges_that_cannot_be)
+{
+	space_up();
+	refuse_ranges(hal_mmu_info()->user_end, 1ul << (hal_mmu_info()->va_bits - 1));
+	space_down();
+}
+
+/* The widest and the narrowest that can be, used at both ends. */
+static void use_ranges(uintptr_t end, uintptr_t half)
+{
+	const struct quire_mm_params good[] = {
+		{.end = end},
+		{.start = end - PS, .end = end},
+		{.start = 4 * PS, .end = 5 * PS, .stack_top = 5 * PS},
+		{.end = half, .supervisor = true},
+		{.start = half - PS, .end = half, .supervisor = true},
+	};
+
+	quire_sysctl_set("mmap_min_addr", 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(good); i++) {
+		space_put(cur);
+		run_space(quire_mm_create(&good[i]));
+		cr_assert(cur, "range %u", i);
+		for (unsigned k = 0; k < 2; k++) {
+			uintptr_t at = k ? good[i].end - PS : good[i].start;
+
+			cr_expect_eq(mmap_at(at, 1, RW, PRIV | FIX), (long)at, "range %u", i);
+			cr_expect_eq(quire_fault_in(cur, at, true), 0, "range %u", i);
+			check_now();
+		}
+	}
+}
+
+Test(mm_rare, ranges_at_the_bounds)
+{
+	space_up();
+	use_ranges(hal_mmu_info()->user_end, 1ul << (hal_mmu_info()->va_bits - 1));
+	space_down();
+}
+
 /* Spaces that cannot be made, and promises to those without rights. */
 Test(mm_rare, spaces_that_cannot_be_made)
 {
