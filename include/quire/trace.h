@@ -55,7 +55,7 @@ enum quire_trace_type {
 	QUIRE_TR_TABLE_LEAF = 16,       /* dump: w0 va, w1 pa, w2 size, w3 r|w<<1|x<<2|u<<3|a<<4|d<<5 */
 	QUIRE_TR_TABLE_END = 17,        /* w0 leaves in the dump, w1 asked-for id */
 	/* w0 pfn, w1 order, w2 order of the block it was cut from, w3 migratetype, w4 the type that
-	 * was robbed, w5 whether the pageblock changed sides */
+	 * was stolen from, w5 whether the pageblock changed its type */
 	QUIRE_TR_PAGE_ALLOC_EXTFRAG = 24,
 	QUIRE_TR_PAGE_PCPU_DRAIN = 25,  /* w0 pfn, w1 order, w2 migratetype of the list */
 	QUIRE_TR_PAGE_ALLOC_FAIL = 26,  /* w0 order, w1 gfp, w2 enum quire_alloc_failure, w3 free */

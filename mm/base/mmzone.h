@@ -95,7 +95,7 @@ struct zone {
 	uint64_t zone_start_pfn;
 	unsigned long spanned_pages, present_pages, managed_pages;
 	spinlock_t lock __attribute__((aligned(64))); /* free_area, pageblocks and their types */
-	struct pageblock *robbed[MIGRATE_PCPTYPES]; /* of another type, where this one was let in */
+	struct pageblock *stolen_from[MIGRATE_PCPTYPES]; /* where each type stole last; lock */
 	struct free_area free_area[MAX_ORDER];
 	/* Compaction: where both scanners stand, and how long to leave the zone alone; lock. */
 	uint64_t compact_free_pfn, compact_migrate_pfn;

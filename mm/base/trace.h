@@ -53,7 +53,7 @@ static inline void trace_mmap(uintptr_t start, size_t len, uint64_t pgoff, unsig
 		trace_write(QUIRE_TR_MMAP, (uint64_t[]){start, len, pgoff, vm_flags, ino}, 5);
 }
 
-/* A block of another type was taken; owned: its pageblock changed sides. */
+/* A block of another type was taken; owned: its pageblock changed its type. */
 static inline void trace_page_alloc_extfrag(uint64_t pfn, unsigned order, unsigned fallback_order,
 					    unsigned mt, unsigned fallback_mt, bool owned)
 {

@@ -434,9 +434,9 @@ static ALWAYS_INLINE uint64_t not_zero(uint64_t lanes)
 	return (lanes + LANES * 0x7fff) & LANES << 15;
 }
 
-static void lose_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt);
+static void retire_pageblock(struct zone *z, struct pageblock *b, unsigned order, unsigned mt);
 
-/* free_block() for a single page. False, too, if the pageblock was damaged and is given up. */
+/* free_block() for a single page. False, too, if the pageblock was damaged and is retired. */
 static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsigned off,
 				      unsigned mt, struct tally *t)
 {
@@ -452,7 +452,7 @@ static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsig
 	high_now = high + joined[o][1];
 	/* Below 0: the bits name a block that the counts do not have. */
 	if (unlikely((low_now | high_now) & LANES << 15)) {
-		lose_block(z, b, o, mt);
+		retire_pageblock(z, b, o, mt);
 		return false;
 	}
 	store_word(b, w, word);
@@ -508,9 +508,9 @@ static void expand(struct zone *z, struct pageblock *b, unsigned low, unsigned h
 	}
 }
 
-/* Bits and lists disagree: somebody wrote into them. The pageblock is left alone from now on; its
- * free pages are lost, and nothing else. */
-static void lose_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
+/* Bits and lists disagree: struct pageblock was overwritten. Its free pages are never handed out
+ * again; everything else goes on. */
+static void retire_pageblock(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
 	unsigned long lost = 0;
 
@@ -536,7 +536,7 @@ static struct page *take_block(struct zone *z, struct pageblock *b, unsigned wan
 	unsigned off = find_block(b, have);
 
 	if (unlikely(off == PAGEBLOCK_PAGES)) {
-		lose_block(z, b, have, mt);
+		retire_pageblock(z, b, have, mt);
 		return NULL;
 	}
 	block_del(z, b, have, mt);
@@ -572,7 +572,7 @@ static uint64_t take_loose(struct zone *z, struct pageblock *b, unsigned mt, uns
 	uint64_t mask;
 
 	if (unlikely(off == PAGEBLOCK_PAGES)) {
-		lose_block(z, b, 0, mt);
+		retire_pageblock(z, b, 0, mt);
 		return 0;
 	}
 	mask = blocks_in_word(b->free[w], 0);

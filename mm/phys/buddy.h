@@ -64,13 +64,14 @@ static inline unsigned block_type(const struct pageblock *b)
 
 /* ---- mobility.c ------------------------------------------------------------------------------- */
 
-/* The documents' lowest step: own type first, then others'. NULL: nothing is left. */
+/* A block of the request's own type, else stolen from another. NULL: nothing is left. */
 struct page *__rmqueue(struct zone *z, unsigned order, unsigned mt, unsigned alloc_flags);
 /* Up to n blocks of order into out[], the first to be taken last, marked as on a list (PG_pcp);
  * returns how many: half are enough where more would mean to cut a larger block. */
 unsigned rmqueue_bulk(struct zone *z, unsigned order, unsigned n, struct page **out, unsigned mt,
 		      unsigned alloc_flags);
-/* Whether a request of type mt may rob this order, and whom; -1: nobody has such a block. */
+/* The type from which a request of type mt steals a block of this order; -1: none has one.
+ * *can_steal: whether the whole pageblock may change its type. */
 int find_suitable_fallback(const struct free_area *area, unsigned order, unsigned mt,
 			   bool *can_steal);
 /* Sets a pageblock aside for requests that may not wait. Takes zone->lock. */

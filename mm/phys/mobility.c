@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pageblock serves which kind of page. A request takes from pageblocks of its own type; if
- * there is nothing left it robs another type, the largest block first, and where that is worth it
- * the whole pageblock changes sides, so that what never moves stays together (Linux 5.10's rules:
- * can_steal_fallback, steal_suitable_fallback, boost_watermark).
+ * Migrate types of pageblocks: which pageblock serves which kind of page (anti-fragmentation). A
+ * request takes from pageblocks of its own type; when they are empty it falls back to another type
+ * and steals there, from the largest block first. Where that is worth it the whole pageblock
+ * changes its type, so that unmovable pages stay together (Linux 5.10's rules: can_steal_fallback,
+ * steal_suitable_fallback, boost_watermark).
  *
- * As a pageblock's free pages are all on the lists of its type, a robbed pageblock that does not
- * change sides cannot have its free pages moved to the robber's lists; the zone remembers it
- * instead (robbed[]) and goes on there, which keeps the damage in one place just as well.
+ * All free pages of a pageblock are on the lists of its type, so those of a pageblock that was
+ * stolen from and kept its type cannot be moved to the thief's lists, as 5.10 does. Instead the
+ * zone remembers the pageblock (stolen_from[]) and steals from it again first: the mixing stays in
+ * one pageblock all the same.
  *
- * HIGHATOMIC pageblocks, at most 1 % of a zone, are kept for larger blocks that may not wait.
- * ISOLATE takes a pageblock's free pages out of use. All under zone->lock.
+ * HIGHATOMIC pageblocks, at most 1 % of a zone, are a reserve for larger blocks that may not wait.
+ * ISOLATE takes a pageblock's free pages out of use. Everything here is under zone->lock.
  */
 #include "lib/bits.h"
 #include "mm/base/trace.h"
@@ -27,7 +29,7 @@ const char *const migratetype_names[MIGRATE_TYPES] = {
 
 unsigned watermark_boost_factor = 15000;
 
-/* Who may be robbed, nearest relative first (5.10's order). */
+/* The types to steal from, best fit first (5.10's order). */
 static const uint8_t fallbacks[MIGRATE_PCPTYPES][2] = {
 	[MIGRATE_UNMOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE},
 	[MIGRATE_MOVABLE] = {MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE},
@@ -53,8 +55,8 @@ static unsigned count_movable(const struct pageblock *b)
 	return n;
 }
 
-/* Whether the whole pageblock may change sides. A large block brings much with it anyway; and
- * what never moves had better fill one foreign pageblock than spoil several. */
+/* Whether the whole pageblock may change its type. A large block is most of it anyway; and
+ * unmovable pages had better fill one pageblock of another type than be spread over several. */
 static bool can_steal_fallback(unsigned order, unsigned start_mt)
 {
 	return order >= PAGEBLOCK_ORDER / 2 || start_mt == MIGRATE_RECLAIMABLE ||
@@ -73,8 +75,8 @@ int find_suitable_fallback(const struct free_area *area, unsigned order, unsigne
 	return -1;
 }
 
-/* Types were mixed: let the background free some more, so that it need not happen again soon.
- * Without a background nobody would ever lower the mark. */
+/* Types were mixed: have kswapd free more than usual, so that it need not happen again soon.
+ * Without kswapd the mark would never come down again. */
 static void boost_watermark(struct zone *z, unsigned alloc_flags)
 {
 	unsigned long most;
@@ -121,10 +123,10 @@ static bool steal_suitable_fallback(struct zone *z, struct pageblock *b, unsigne
 	return true;
 }
 
-/* The pageblock that was robbed last, if there still is something in it. */
-static struct page *rob_again(struct zone *z, unsigned order, unsigned start_mt)
+/* Steals from the same pageblock as the last time, if it still has something. */
+static struct page *steal_again(struct zone *z, unsigned order, unsigned start_mt)
 {
-	struct pageblock *b = z->robbed[start_mt];
+	struct pageblock *b = z->stolen_from[start_mt];
 	struct page *page;
 	unsigned mt;
 
@@ -135,11 +137,11 @@ static struct page *rob_again(struct zone *z, unsigned order, unsigned start_mt)
 		       rmqueue_from_block(z, b, order, mt) :
 		       NULL;
 	if (!page)
-		z->robbed[start_mt] = NULL;
+		z->stolen_from[start_mt] = NULL;
 	return page;
 }
 
-/* A page or block out of another type's pageblocks; NULL: there is nothing. */
+/* Steals a page or block from another type's pageblocks; NULL: there is nothing. */
 static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned start_mt,
 				       unsigned alloc_flags)
 {
@@ -151,9 +153,9 @@ static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned 
 
 	if (alloc_flags & ALLOC_NOFRAGMENT)
 		least = max(order, (unsigned)PAGEBLOCK_ORDER);
-	else if ((page = rob_again(z, order, start_mt)) != NULL)
+	else if ((page = steal_again(z, order, start_mt)) != NULL)
 		return page;
-	/* The largest first: better one large raid than many small ones. */
+	/* The largest first: one large steal mixes less than many small ones. */
 	for (o = MAX_ORDER - 1; o >= (int)least; o--) {
 		mt = find_suitable_fallback(&z->free_area[o], o, start_mt, &can_steal);
 		if (mt >= 0)
@@ -161,7 +163,7 @@ static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned 
 	}
 	if (mt < 0)
 		return NULL;
-	/* A movable page that cannot have the pageblock: then spoil the smallest block there is. */
+	/* A movable page that cannot have the pageblock: then split the smallest block there is. */
 	if (!can_steal)
 		for (o = order;; o++) {
 			mt = find_suitable_fallback(&z->free_area[o], o, start_mt, &can_steal);
@@ -174,7 +176,7 @@ static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned 
 	if (!page && o == MAX_ORDER - 1) /* whole and merged: the lists have it */
 		page = __rmqueue_smallest(z, order, block_type(b));
 	if (!whole)
-		z->robbed[start_mt] = b;
+		z->stolen_from[start_mt] = b;
 	if (page)
 		trace_page_alloc_extfrag(page_to_pfn(page).n, order, o, start_mt, mt, whole);
 	return page;
@@ -219,7 +221,7 @@ unsigned rmqueue_bulk(struct zone *z, unsigned order, unsigned n, struct page **
 	return n - left;
 }
 
-/* ---- set aside for those who may not wait ---------------------------------------------------- */
+/* ---- HIGHATOMIC: the reserve for requests that may not wait ---------------------------------- */
 
 void reserve_highatomic_pageblock(struct page *page, struct zone *z)
 {
@@ -247,7 +249,7 @@ static bool unreserve_one(struct zone *z)
 		if (!b)
 			continue;
 		z->nr_reserved_highatomic -= min(z->nr_reserved_highatomic, PAGEBLOCK_PAGES);
-		/* Whoever needs it most right now is about to allocate: the common type. */
+		/* MOVABLE, because that is what most requests under pressure ask for. */
 		set_block_type(z, b, MIGRATE_MOVABLE);
 		zone_marks_changed(z);
 		return true;
@@ -275,7 +277,7 @@ bool unreserve_highatomic_pageblock(struct zonelist *zl, unsigned highest, bool 
 	return found;
 }
 
-/* ---- taken out of use ------------------------------------------------------------------------ */
+/* ---- ISOLATE: pageblocks out of use ---------------------------------------------------------- */
 
 /* A page that is neither free, nor on a CPU's list, nor movable. zone->lock held. */
 static bool has_unmovable_pages(const struct pageblock *b)

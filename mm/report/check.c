@@ -264,7 +264,7 @@ static void check_rmaps(struct check *c)
 /* ---- every page that is mapped --------------------------------------------------------------- */
 
 /* Is a space being changed, or a user's copy of a page under way? Then sums may be half done. */
-static bool somebody_is_busy(void)
+static bool core_is_in_use(void)
 {
 	struct mm_struct *mm;
 	bool busy = node_page_state(NR_COPIED_OUT);
@@ -347,7 +347,7 @@ static void check_commitment(struct check *c)
 
 long quire_check(struct quire_mm *qmm)
 {
-	struct check c = {.mm = to_mm(qmm), .busy = somebody_is_busy()};
+	struct check c = {.mm = to_mm(qmm), .busy = core_is_in_use()};
 
 	if (c.mm) {
 		down_read(&c.mm->mmap_lock);

@@ -39,8 +39,8 @@ static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
 	load(c, k, m);
 }
 
-/* An empty magazine; NULL: no memory. Any context, no lock held. Nobody asked for it, so no failure
- * is injected here and no event told. */
+/* An empty magazine; NULL: no memory. Any context, no lock held. No caller asked for it, so it
+ * takes no injected failure and writes no trace record. */
 static struct slab_mag *new_magazine(void)
 {
 	struct slab_mag *m = __slab_alloc(magazine_cache, GFP_NOWAIT | __GFP_NOWARN, NULL, RET_IP);
@@ -58,8 +58,8 @@ static void free_magazine(struct slab_mag *m)
 		__slab_free(magazine_cache, m, RET_IP);
 }
 
-/* The CPU's first two. False: it goes on without. */
-static bool equip(struct kmem_cache *c, struct kmem_cache_cpu *k)
+/* Gives a CPU its first two magazines. False: no memory, it works object by object. */
+static bool cpu_magazines_alloc(struct kmem_cache *c, struct kmem_cache_cpu *k)
 {
 	struct slab_mag *a, *b;
 
@@ -95,19 +95,19 @@ static void depot_put(struct slab_mag **list, unsigned *n, struct slab_mag *m)
 	++*n;
 }
 
-/* Puts n objects back into their slabs. */
-static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct homecoming *h)
+/* Returns n objects to their slabs. */
+static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct slab_deferred *d)
 {
-	/* Looked at one after the other below; fetched all at once. */
+	/* slab_push() needs these one after the other: fetch them all at once. */
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(virt_to_page(obj[i]), 1);
 	spin_lock(&c->lock);
-	slab_push(c, obj, n, h);
+	slab_push(c, obj, n, d);
 	spin_unlock(&c->lock);
 }
 
-/* cache->lock held: up to n objects of partial slabs, those used last first. *broken: a slab that
- * was given up, to be reported once the lock is free. */
+/* Up to n objects of partial slabs, most recently used slab first; cache->lock held. *broken: a
+ * slab that was retired, to be reported once the lock is free. */
 static unsigned pop_some(struct kmem_cache *c, void **obj, unsigned n, void **broken)
 {
 	unsigned got = 0;
@@ -123,7 +123,7 @@ static unsigned pop_some(struct kmem_cache *c, void **obj, unsigned n, void **br
 	return got;
 }
 
-/* Fills the empty loaded magazine: by a full one, or from partial slabs. */
+/* Refills the empty loaded magazine: by a full one of the depot, or from partial slabs. */
 static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken)
 {
 	struct slab_mag *m;
@@ -145,9 +145,9 @@ static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken
 	return k->top != k->base;
 }
 
-/* Makes room in the full loaded magazine: an empty one comes, a full one goes to the depot or,
- * when that has enough, into the slabs. */
-static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct homecoming *h)
+/* Makes room when the loaded magazine is full: an empty one takes its place, and a full one goes to
+ * the depot or, when that has enough, is drained into the slabs. */
+static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct slab_deferred *d)
 {
 	struct slab_mag *m = NULL;
 	bool wanted;
@@ -166,7 +166,7 @@ static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct hom
 			spin_unlock(&c->lock);
 			k->prev = m;
 		} else {
-			push_all(c, k->prev->obj, k->prev->count, h);
+			push_all(c, k->prev->obj, k->prev->count, d);
 			k->prev->count = 0;
 		}
 	}
@@ -181,7 +181,7 @@ static void *alloc_local(struct kmem_cache *c, void **broken)
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
 	void *obj = NULL;
 
-	if (k->loaded || equip(c, k)) {
+	if (k->loaded || cpu_magazines_alloc(c, k)) {
 		if (k->top != k->base || refill(c, k, broken))
 			obj = *--k->top;
 	} else {
@@ -194,7 +194,7 @@ static void *alloc_local(struct kmem_cache *c, void **broken)
 	return obj;
 }
 
-/* A new slab joins; false: no memory. The CPU may have changed when it returns. */
+/* Adds a new slab to the cache; false: no memory. The CPU may have changed when it returns. */
 static bool grow(struct kmem_cache *c, gfp_t gfp)
 {
 	struct page *page = new_slab(c, gfp);
@@ -208,8 +208,8 @@ static bool grow(struct kmem_cache *c, gfp_t gfp)
 	return true;
 }
 
-/* obj came out of a magazine and had been written to: it is not handed out any more. */
-static void lose_object(struct kmem_cache *c, void *obj, uintptr_t ip)
+/* obj came out of a magazine and had been written to while free: it is never handed out again. */
+static void retire_object(struct kmem_cache *c, void *obj, uintptr_t ip)
 {
 	irqflags_t flags;
 
@@ -226,7 +226,7 @@ slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uin
 		irqflags_t flags;
 
 		if (unlikely(bad))
-			lose_object(c, bad, ip);
+			retire_object(c, bad, ip);
 		if (slab_checked(c))
 			return slab_debug_alloc(c, gfp, ip);
 		flags = hal_irq_save();
@@ -246,7 +246,7 @@ slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uin
 	}
 }
 
-/* The rest of an allocation whose magazine had nothing. */
+/* The slow path of an allocation whose magazine was empty. */
 slab_noinline void *slab_alloc_miss(struct kmem_cache *c, size_t n, gfp_t gfp, void *bad,
 				    uintptr_t ip)
 {
@@ -261,7 +261,7 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 {
 	struct kmem_cache_cpu *k;
 	irqflags_t flags;
-	HOMECOMING(h);
+	SLAB_DEFERRED(d);
 
 	if (slab_checked(c)) {
 		slab_debug_free(c, obj, ip);
@@ -277,18 +277,18 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	hal_poison(obj, c->size);
 	flags = hal_irq_save();
 	k = &c->cpu[hal_cpu_id()];
-	if (k->loaded || equip(c, k)) {
+	if (k->loaded || cpu_magazines_alloc(c, k)) {
 		if (k->top == k->end)
-			make_room(c, k, &h);
+			make_room(c, k, &d);
 		*k->top++ = obj;
 	} else {
-		push_all(c, &obj, 1, &h);
+		push_all(c, &obj, 1, &d);
 	}
 	hal_irq_restore(flags);
-	slab_settle(c, &h, ip);
+	slab_run_deferred(c, &d, ip);
 }
 
-/* ---- what is asked for from outside ---------------------------------------------------------- */
+/* ---- the public calls ------------------------------------------------------------------------ */
 
 slab_noinline void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp, unsigned event,
 				      uintptr_t ip)
@@ -302,7 +302,7 @@ slab_noinline void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp,
 	if (unlikely(!obj))
 		obj = __slab_alloc(c, gfp, bad, ip);
 	if (gfp & __GFP_ZERO && obj) {
-		/* All that ksize() will tell of, not only what was asked for. */
+		/* All that ksize() reports, not only what was asked for. */
 		hal_unpoison(obj, c->object_size);
 		memset(obj, 0, c->object_size);
 		if (!slab_checked(c))
@@ -354,7 +354,7 @@ void kmem_cache_free(struct kmem_cache *c, void *obj)
 		__slab_free(c, obj, RET_IP);
 }
 
-/* Takes what the loaded magazine has, up to n; their marks are good. */
+/* Pops up to n objects off the loaded magazine, as long as their marks are good. */
 static unsigned bulk_local(struct kmem_cache *c, unsigned n, void **p)
 {
 	irqflags_t flags = hal_irq_save();
@@ -366,7 +366,7 @@ static unsigned bulk_local(struct kmem_cache *c, unsigned n, void **p)
 
 		if (c->hardened) {
 			if (unlikely(!marked_free(c, obj)))
-				break; /* the single path reports it */
+				break; /* slab_alloc() reports it */
 			clear_mark(c, obj);
 		}
 		k->top--;
@@ -402,7 +402,7 @@ unsigned kmem_cache_alloc_bulk(struct kmem_cache *c, gfp_t gfp, unsigned n, void
 	return got;
 }
 
-/* Puts as many into the loaded magazine as fit and are fit. */
+/* Pushes objects onto the loaded magazine until it is full or one looks wrong; returns how many. */
 static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
 {
 	irqflags_t flags = hal_irq_save();
@@ -413,7 +413,7 @@ static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
 		void *obj = p[done];
 
 		if (unlikely(slab_quick_cache(obj) != c || (c->hardened && marked_free(c, obj))))
-			break; /* the single path knows what to say */
+			break; /* kmem_cache_free() reports it */
 		if (c->hardened)
 			set_mark(c, obj);
 		hal_poison(obj, c->size);
@@ -437,23 +437,23 @@ void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p)
 	}
 }
 
-/* ---- emptying -------------------------------------------------------------------------------- */
+/* ---- draining -------------------------------------------------------------------------------- */
 
 void flush_cpu(struct kmem_cache *c, unsigned cpu)
 {
 	irqflags_t flags = hal_irq_save();
 	struct kmem_cache_cpu *k = &c->cpu[cpu];
 	struct slab_mag *loaded = k->loaded, *prev = k->prev;
-	HOMECOMING(h);
+	SLAB_DEFERRED(d);
 
 	if (loaded) {
-		push_all(c, k->base, k->top - k->base, &h);
-		push_all(c, prev->obj, prev->count, &h);
+		push_all(c, k->base, k->top - k->base, &d);
+		push_all(c, prev->obj, prev->count, &d);
 		k->top = k->base = k->end = NULL;
 		k->loaded = k->prev = NULL;
 	}
 	hal_irq_restore(flags);
-	slab_settle(c, &h, RET_IP);
+	slab_run_deferred(c, &d, RET_IP);
 	free_magazine(loaded);
 	free_magazine(prev);
 }
@@ -461,7 +461,7 @@ void flush_cpu(struct kmem_cache *c, unsigned cpu)
 void flush_depot(struct kmem_cache *c)
 {
 	irqflags_t flags;
-	HOMECOMING(h);
+	SLAB_DEFERRED(d);
 
 	for (;;) {
 		struct slab_mag *m;
@@ -469,7 +469,7 @@ void flush_depot(struct kmem_cache *c)
 		spin_lock_irqsave(&c->lock, flags);
 		m = depot_take(&c->mags_full, &c->nr_mags_full);
 		if (m)
-			slab_push(c, m->obj, m->count, &h);
+			slab_push(c, m->obj, m->count, &d);
 		else
 			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
 		spin_unlock_irqrestore(&c->lock, flags);
@@ -477,5 +477,5 @@ void flush_depot(struct kmem_cache *c)
 			break;
 		free_magazine(m);
 	}
-	slab_settle(c, &h, RET_IP);
+	slab_run_deferred(c, &d, RET_IP);
 }

@@ -20,7 +20,7 @@ uintptr_t slab_secret;
 uint16_t *slab_frames;
 uintptr_t slab_base;
 struct kmem_cache *slab_numbered[SLAB_NUMBERS];
-static struct kmem_cache nobody; /* has no object: every pointer is looked at more closely */
+static struct kmem_cache no_cache; /* has no object: every pointer is looked at more closely */
 
 static char *boot_caches;    /* the first ones: of magazines, of struct kmem_cache, kmalloc's */
 static unsigned boot_order;
@@ -137,7 +137,7 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
 static void number_cache(struct kmem_cache *c)
 {
 	for (unsigned i = 1; !slab_checked(c) && i < SLAB_NUMBERS; i++)
-		if (slab_numbered[i] == &nobody) {
+		if (slab_numbered[i] == &no_cache) {
 			slab_numbered[i] = c;
 			c->number = i;
 			c->bound = c->recip64 * c->size * c->objs; /* e * objs, for 2^64 is 0 */
@@ -232,7 +232,7 @@ struct kmem_cache *slab_find(const char *name)
 
 /* ---- destruction ----------------------------------------------------------------------------- */
 
-/* An object that is not free is one that somebody still has. */
+/* Every object that is not free in its slab was never freed. */
 static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t n)
 {
 	struct page *page;
@@ -241,7 +241,7 @@ static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t
 		char *obj = (char *)page_address(page) + c->red_left_pad;
 
 		for (unsigned i = 0; i < slab_total(page); i++, obj += c->size) {
-			if (slab_is_home(c, page, obj))
+			if (slab_object_is_free(c, page, obj))
 				continue;
 			if (n++ < LEAKS_SHOWN)
 				slab_report(c, obj, SLAB_BUG_LEAK, 0);
@@ -283,7 +283,7 @@ size_t kmem_cache_destroy(struct kmem_cache *c)
 		/* Whoever holds one may still free it: then all that it needs is kept. */
 		if (!leaks) {
 			if (c->number)
-				slab_numbered[c->number] = &nobody;
+				slab_numbered[c->number] = &no_cache;
 			kmem_cache_free(cache_cache, c);
 		}
 	}
@@ -356,7 +356,7 @@ int slab_frames_init(void)
 	slab_nr_frames = slab_quick_frames = max_pfn - start;
 	slab_frames = memblock_alloc_zeroed(slab_nr_frames * sizeof(*slab_frames));
 	for (unsigned i = 0; i < SLAB_NUMBERS; i++)
-		slab_numbered[i] = &nobody;
+		slab_numbered[i] = &no_cache;
 	return slab_frames ? 0 : -ENOMEM;
 }
 

@@ -414,18 +414,18 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	struct page *page = compound_head(virt_to_page(obj));
 	struct finding f = {.bug = NR_SLAB_BUGS};
 	irqflags_t flags;
-	HOMECOMING(h);
+	SLAB_DEFERRED(d);
 
 	spin_lock_irqsave(&c->lock, flags);
-	if (slab_is_home(c, page, obj)) {
+	if (slab_object_is_free(c, page, obj)) {
 		f.bug = SLAB_BUG_DOUBLE_FREE;
 	} else if (!check_slab_pad(c, page, &f) || !check_object(c, obj, true, &f)) {
-		c->nr_lost++; /* not freed: whoever wrote here may do so again */
+		c->nr_lost++; /* not freed: what overran it may write here again */
 	} else {
 		set_track(c, obj, true, ip);
 		init_object(c, obj, false);
 		set_mark(c, obj);
-		slab_push(c, &obj, 1, &h);
+		slab_push(c, &obj, 1, &d);
 	}
 	spin_unlock_irqrestore(&c->lock, flags);
 	if (f.bug == SLAB_BUG_DOUBLE_FREE)
@@ -434,7 +434,7 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 		report_finding(c, obj, &f, ip);
 	else
 		trace_object(c, obj, false, slab_inuse(page));
-	slab_settle(c, &h, ip);
+	slab_run_deferred(c, &d, ip);
 }
 
 long slab_debug_check(struct kmem_cache *c, struct page *page)
@@ -444,7 +444,7 @@ long slab_debug_check(struct kmem_cache *c, struct page *page)
 	long bad = !check_slab_pad(c, page, &f);
 
 	for (unsigned i = 0; i < slab_total(page); i++, obj += c->size)
-		bad += !check_object(c, obj, !slab_is_home(c, page, obj), &f);
+		bad += !check_object(c, obj, !slab_object_is_free(c, page, obj), &f);
 	return bad;
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The inside of the slab allocator: its structures, the two fast paths, and what its rooms offer
- * each other. slab.c: magazines. slab_pages.c: slabs. slab_cache.c: caches come and go. kmalloc.c:
- * size classes. slab_debug.c: corruption, reports, checked caches. slab_info.c: what is shown, and
- * the invariants.
+ * Slab allocator internals: struct kmem_cache, magazines and per-CPU state, the two fast paths, and
+ * what the files of mm/slab/ call in each other. slab.c: magazines. slab_pages.c: slabs.
+ * slab_cache.c: creating and destroying caches. kmalloc.c: size classes. slab_debug.c: corruption,
+ * reports, checked caches. slab_info.c: /proc/slabinfo, and the invariants.
  */
 #ifndef MM_SLAB_DEF_H
 #define MM_SLAB_DEF_H
@@ -44,9 +44,9 @@ struct kmem_cache_cpu {
 	unsigned long allocs;
 } __attribute__((aligned(64)));
 
-/* Who allocated or freed an object of a checked cache last (SLAB_STORE_USER). */
+/* The last allocation or free of an object of a checked cache (SLAB_STORE_USER). */
 struct slab_track {
-	uintptr_t addr; /* 0: nobody yet */
+	uintptr_t addr; /* the caller; 0: none yet */
 	uint64_t when;	/* ns */
 	uint32_t cpu, pid;
 };
@@ -79,7 +79,7 @@ struct kmem_cache {
 	unsigned nr_mags_full, nr_mags_empty;
 	unsigned long nr_partial, nr_slabs, nr_objs;
 	unsigned long nr_free;	      /* free objects in slabs (not in magazines) */
-	unsigned long nr_lost;	      /* given up after a corruption; never handed out again */
+	unsigned long nr_lost;	      /* retired after a corruption; never handed out again */
 	unsigned long nr_pages;
 	uint64_t random;	      /* slab_freelist_random=1: what comes next */
 	struct list_head list;	      /* all caches; slab_mutex */
@@ -148,9 +148,9 @@ static inline uint64_t *slab_bits(const struct kmem_cache *c, struct page *p)
 /*
  * A slab's free objects are bits beside it, so neither freeing an object nor taking it touches its
  * memory, which may be cold. In a hardened cache each free object, in its slab or in a magazine,
- * carries a mark at c->offset, made of its address and a secret: so a second free is seen at once,
- * and so is whoever wrote there while it was free. Free objects are poisoned for a memory checker,
- * which may not look at these accesses.
+ * carries a mark at c->offset, made of its address and a secret: so a double free is seen at once,
+ * and so is a write after free. Free objects are poisoned for a memory checker, which may not look
+ * at these accesses.
  */
 #define NO_ASAN __attribute__((no_sanitize_address))
 
@@ -198,8 +198,8 @@ static inline bool slab_is_object(const struct kmem_cache *c, const struct page 
 }
 
 /*
- * The cache of a pointer that is surely one of its objects; NULL: somebody has to look closer, as
- * at every object of a checked cache, and at all of them while there are hooks.
+ * The cache of a pointer that is surely one of its objects; NULL: the slow path has to look closer,
+ * as at every object of a checked cache, and at all of them while there are hooks.
  *
  * recip64 is the least whole number above 2^64 / size, so size times it is 2^64 + e, e at most
  * size. The k-th object's offset gives k * e, any other offset recip64 and more; bound is objs * e.
@@ -218,8 +218,8 @@ static inline struct kmem_cache *slab_quick_cache(const void *obj)
 	return likely(off * c->recip64 < c->bound) ? c : NULL;
 }
 
-/* The documents' slab_alloc: pops this CPU's magazine. NULL: it is empty, or what it gave had been
- * written to while it was free (then it is in *bad). */
+/* Pops this CPU's loaded magazine. NULL: it is empty, or the object had been written to while it
+ * was free (then it is in *bad). */
 static inline void *slab_alloc(struct kmem_cache *c, void **bad)
 {
 	irqflags_t flags = hal_irq_save();
@@ -244,8 +244,8 @@ static inline void *slab_alloc(struct kmem_cache *c, void **bad)
 	return obj;
 }
 
-/* The documents' slab_free: pushes onto this CPU's magazine, wherever the object came from. obj is
- * known to be one of c's. False: it is full, or the object is free already. */
+/* Pushes onto this CPU's loaded magazine, whichever CPU allocated the object. obj is known to be
+ * one of c's. False: the magazine is full, or the object is free already. */
 static inline bool slab_free(struct kmem_cache *c, void *obj)
 {
 	irqflags_t flags = hal_irq_save();
@@ -265,11 +265,11 @@ static inline bool slab_free(struct kmem_cache *c, void *obj)
 	return true;
 }
 
-/* slab.c: what the fast paths leave. bad: see slab_alloc(). ip: who called. */
+/* slab.c: the slow paths. bad: see slab_alloc(). ip: the caller. */
 void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip);
 void *slab_alloc_miss(struct kmem_cache *c, size_t n, gfp_t gfp, void *bad, uintptr_t ip);
 void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip);
-/* The whole way, hooks included. n: bytes asked for. event: QUIRE_TR_*. */
+/* The fast and slow path with hooks. n: bytes asked for. event: QUIRE_TR_*. */
 void *slab_alloc_hooked(struct kmem_cache *c, size_t n, gfp_t gfp, unsigned event, uintptr_t ip);
 void slab_free_hooked(struct kmem_cache *c, void *obj, unsigned event, uintptr_t ip);
 
@@ -284,13 +284,13 @@ bool slab_good_pointer(struct kmem_cache *c, const void *obj, uintptr_t ip);
 
 /* ---- slab_pages.c: slabs --------------------------------------------------------------------- */
 
-/* What is left to do, once no lock is held, after objects came home. */
-struct homecoming {
-	struct list_head dead; /* slabs that are empty and not wanted */
-	void *twice;	       /* an object that had come home before; NULL: none */
+/* Work that slab_push() defers until cache->lock is free: both kinds take other locks. */
+struct slab_deferred {
+	struct list_head empty; /* slabs to give back to the page allocator */
+	void *double_free;	/* an object that was free in its slab already; NULL: none */
 };
 
-#define HOMECOMING(h) struct homecoming h = {.dead = LIST_HEAD_INIT(h.dead)}
+#define SLAB_DEFERRED(d) struct slab_deferred d = {.empty = LIST_HEAD_INIT(d.empty)}
 
 /* Objects in so many bytes, beside their bits if those need room in them. */
 unsigned slab_capacity(unsigned size, size_t bytes);
@@ -302,24 +302,25 @@ void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead
 /* Up to n free objects of a partial slab; returns how many. *broken (false before): its bits are
  * not those of its free objects, and the slab was given up. */
 unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned n, bool *broken);
-/* n objects come home. */
-void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct homecoming *h);
-/* Nothing more is taken from this slab: what is free there is lost. */
+/* Returns n objects to their slabs. */
+void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct slab_deferred *d);
+/* Retires a damaged slab: its free objects are never handed out again. */
 void slab_give_up(struct kmem_cache *c, struct page *page);
-/* Whether obj is free in its slab. */
-bool slab_is_home(const struct kmem_cache *c, struct page *page, const void *obj);
+/* Whether obj is free in its slab (not merely in a magazine). */
+bool slab_object_is_free(const struct kmem_cache *c, struct page *page, const void *obj);
 /* Whether a slab's bits are as many as its free objects, and none leads beyond the last one. */
 bool slab_bits_sound(const struct kmem_cache *c, struct page *page);
-/* The rest of a homecoming. No lock held: this takes the zone's. ip: who frees. */
-void slab_settle(struct kmem_cache *c, struct homecoming *h, uintptr_t ip);
+/* Does the deferred work of slab_push(). No lock held: this takes the zone's. ip: the caller. */
+void slab_run_deferred(struct kmem_cache *c, struct slab_deferred *d, uintptr_t ip);
 size_t discard_empty(struct kmem_cache *c);
 extern bool slab_shuffle; /* objects leave their slab in random order: slab_freelist_random=1 */
 
 /* ---- slab.c: magazines ----------------------------------------------------------------------- */
 
-/* A CPU's objects go home, its magazines too. Called on that CPU, or when nobody uses the cache. */
+/* Drains a CPU's magazines into the slabs and frees them. Called on that CPU, or when the cache is
+ * not in use. */
 void flush_cpu(struct kmem_cache *c, unsigned cpu);
-/* The same for all that lies in the depot. */
+/* Drains the depot in the same way. */
 void flush_depot(struct kmem_cache *c);
 
 /* ---- slab_cache.c ---------------------------------------------------------------------------- */
@@ -369,7 +370,7 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip);
 void slab_debug_setup(struct kmem_cache *c, struct page *page);
 /* How many of a slab's objects are damaged (said, not repaired); cache->lock held. */
 long slab_debug_check(struct kmem_cache *c, struct page *page);
-/* Who has obj, as text; "" if nobody wrote it down. */
+/* The owner of obj as text; "" if it was not recorded. */
 void slab_owner(const struct kmem_cache *c, const void *obj, char *buf, size_t n);
 static inline bool slab_checked(const struct kmem_cache *c)
 {

@@ -81,7 +81,7 @@ static long check_array(struct kmem_cache *c, void *const *obj, unsigned n)
 	for (unsigned i = 0; i < n && i < SLAB_MAG_MAX; i++) {
 		struct page *page = compound_head(virt_to_page(obj[i]));
 
-		bad += page->mapping != c || slab_is_home(c, page, obj[i]) ||
+		bad += page->mapping != c || slab_object_is_free(c, page, obj[i]) ||
 		       (c->hardened && !marked_free(c, obj[i]));
 	}
 	return bad;

@@ -2,11 +2,14 @@
 /*
  * Slabs: blocks of pages cut into the objects of one cache. A slab is *partial* (some free, on
  * cache->partial) or *full* (none free, on cache->full). Its free objects are bits, in its struct
- * page where a word is enough, else at its end. So an object comes home and is handed out again
- * without a look at its memory, which may be cold, and a new slab is not written to until somebody
- * wants its objects.
+ * page where one word holds them all, else at the slab's end. So an object is returned and handed
+ * out again without touching its memory, which may be cold, and a new slab is not written to until
+ * its objects are used.
  *
- * May touch: page allocator, cache lists. Knows nothing of magazines.
+ * new_slab() makes one, slab_pop() takes a batch of objects out, slab_push() returns a batch,
+ * discard_slab() gives the pages back. The middle two run under cache->lock, the outer two under no
+ * lock at all (I12); slab_push() therefore leaves empty slabs and double frees to
+ * slab_run_deferred(). This file calls the page allocator and knows nothing of magazines.
  */
 #include "lib/bits.h"
 #include "lib/string.h"
@@ -16,7 +19,7 @@
 
 bool slab_shuffle;
 
-/* For meminfo, and for whoever looks for slabs that could be given back. */
+/* Slab and SReclaimable of meminfo. */
 static void account_slab(const struct kmem_cache *c, long pages)
 {
 	mod_node_page_state(c->flags & SLAB_RECLAIM_ACCOUNT ? NR_SLAB_RECLAIMABLE :
@@ -29,7 +32,7 @@ static void *nth_object(const struct kmem_cache *c, const struct page *page, uns
 	return (char *)page_address(page) + c->red_left_pad + (size_t)i * c->size;
 }
 
-/* The frames of a slab lead to its cache, or nowhere any more. */
+/* Enters the cache of a slab's frames in slab_frames, or takes it out (on false). */
 static void name_frames(const struct kmem_cache *c, const struct page *page, unsigned order, bool on)
 {
 	uint16_t *f = &slab_frames[((uintptr_t)page_address(page) - slab_base) >> PAGE_SHIFT];
@@ -48,7 +51,7 @@ unsigned slab_capacity(unsigned size, size_t bytes)
 	return n;
 }
 
-/* Makes fresh pages a slab. No lock: nobody knows it yet. */
+/* Makes fresh pages a slab. No lock: it is on no list yet. */
 static void setup_slab(struct kmem_cache *c, struct page *page)
 {
 	unsigned n = slab_capacity(c->size, slab_bytes(page));
@@ -114,11 +117,11 @@ static void discard_list(struct kmem_cache *c, struct list_head *dead)
 	}
 }
 
-void slab_settle(struct kmem_cache *c, struct homecoming *h, uintptr_t ip)
+void slab_run_deferred(struct kmem_cache *c, struct slab_deferred *d, uintptr_t ip)
 {
-	discard_list(c, &h->dead);
-	if (unlikely(h->twice))
-		slab_report(c, h->twice, SLAB_BUG_DOUBLE_FREE, ip);
+	discard_list(c, &d->empty);
+	if (unlikely(d->double_free))
+		slab_report(c, d->double_free, SLAB_BUG_DOUBLE_FREE, ip);
 }
 
 void add_slab(struct kmem_cache *c, struct page *page)
@@ -167,7 +170,7 @@ static unsigned object_number(const struct kmem_cache *c, const struct page *pag
 	return off * c->recip >> 32;
 }
 
-bool slab_is_home(const struct kmem_cache *c, struct page *page, const void *obj)
+bool slab_object_is_free(const struct kmem_cache *c, struct page *page, const void *obj)
 {
 	unsigned i = object_number(c, page, obj);
 
@@ -192,7 +195,7 @@ static void pop_first(const struct kmem_cache *c, uint64_t *bits, char *base, vo
 	for (; n; base += SLAB_WORD_BITS * c->size) {
 		uint64_t word = *bits;
 
-		/* Whoever asked for one will write to it, and to its neighbours soon. */
+		/* The caller will write to this one, and soon to its neighbours. */
 		for (; n && word; word &= word - 1) {
 			obj[--n] = base + lowest_bit(word) * c->size;
 			__builtin_prefetch(obj[n], 1);
@@ -244,9 +247,9 @@ unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned 
 	return n;
 }
 
-/* The first object comes home to a full slab, or the last one to any. */
-static __attribute__((noinline)) void slab_moves(struct kmem_cache *c, struct page *page, bool was_full,
-						 struct list_head *dead)
+/* Moves a slab between lists: the first object returned to a full slab, or the last one to any. */
+static __attribute__((noinline)) void slab_change_list(struct kmem_cache *c, struct page *page,
+						       bool was_full, struct list_head *dead)
 {
 	if (was_full) {
 		list_move(&page->lru, &c->partial);
@@ -256,7 +259,7 @@ static __attribute__((noinline)) void slab_moves(struct kmem_cache *c, struct pa
 		remove_slab(c, page, dead);
 }
 
-void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct homecoming *h)
+void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct slab_deferred *d)
 {
 	c->nr_free += n;
 	for (unsigned k = 0; k < n; k++) {
@@ -268,14 +271,14 @@ void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct homeco
 		uint32_t units = head->units, out = units & 0xffff;
 
 		if (unlikely(*word & bit)) {
-			h->twice = obj[k];
+			d->double_free = obj[k];
 			c->nr_free--;
 			continue;
 		}
 		*word |= bit;
 		__atomic_store_n(&head->units, units - 1, __ATOMIC_RELAXED);
 		if (unlikely(units >> 16 == out) || unlikely(out == 1))
-			slab_moves(c, head, units >> 16 == out, &h->dead);
+			slab_change_list(c, head, units >> 16 == out, &d->empty);
 	}
 }
 

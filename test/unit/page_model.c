@@ -48,7 +48,7 @@ static uint8_t type[MAX_BLOCK];
 static uint8_t isolated_from[MAX_BLOCK]; /* 1 + type; 0: not isolated */
 static unsigned nblocks;
 static unsigned long model_free;
-static uint64_t rs, step, did[16], refused, robbed, moved;
+static uint64_t rs, step, did[16], refused, stolen, moved;
 static char doing[160];
 
 static uint64_t rnd(void)
@@ -319,7 +319,7 @@ static void judge_alloc(struct page *page, unsigned order, gfp_t gfp, const long
 	if (model_has_block(z, order, mt))
 		REQUIRE(type[b] == mt || (gfp & __GFP_ATOMIC && type[b] == MIGRATE_HIGHATOMIC));
 	else
-		robbed++;
+		stolen++;
 	/* A single page comes with a batch: only whole blocks are held to the exact count. */
 	if (order > PAGE_ALLOC_COSTLY_ORDER)
 		REQUIRE(model_mark_ok(z, before[z->idx], order, gfp));
@@ -528,7 +528,7 @@ static bool whole_pair_free(unsigned i)
 	return run_free(pair, 2 * PAGEBLOCK_PAGES);
 }
 
-/* A pageblock changes sides only for a reason. */
+/* A pageblock changes its type only for a reason. */
 static void check_types(bool may_allocate)
 {
 	for (unsigned i = 0; i < nblocks; i++) {
@@ -642,7 +642,7 @@ static void campaign(uint64_t steps, uint64_t seed, unsigned cpus)
 	       "%llu from other types), %llu frees, %llu pages moved\n",
 	       (unsigned long long)steps, (unsigned long long)seed, cpus,
 	       (unsigned long long)did[0], (unsigned long long)refused,
-	       (unsigned long long)robbed, (unsigned long long)did[1], (unsigned long long)moved);
+	       (unsigned long long)stolen, (unsigned long long)did[1], (unsigned long long)moved);
 	free(owner);
 	machine_down();
 }

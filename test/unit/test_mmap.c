@@ -115,6 +115,110 @@ Test(mmap, merge_cases)
 	space_down();
 }
 
+/* Draws the first n pages from at on: by vmas[k] if it is there, else by '.'. */
+static const char *drawn(uintptr_t at, unsigned n, struct vm_area_struct *const vmas[],
+			 const char *letters)
+{
+	static char text[64];
+
+	for (unsigned i = 0; i < n; i++) {
+		struct vm_area_struct *v = find_vma(mm_now(), at + i * PS);
+
+		text[i] = '.';
+		for (unsigned k = 0; v && v->vm_start <= at + i * PS && letters[k]; k++)
+			if (vmas[k] == v)
+				text[i] = letters[k];
+	}
+	text[n] = 0;
+	return text;
+}
+
+/* The drawings at the head of vma.c: which area is left, and how far it reaches. */
+Test(mmap, merges_are_as_drawn)
+{
+	static const struct {
+		const char *before, *after;
+		unsigned from, len; /* of the range that is to be like rights[0] */
+		unsigned long rights[4]; /* the range's, P's, X's, N's */
+	} c[] = {
+		{"PPPP....NNNN", "PPPPPPPPPPPP", 4, 4, {1, 1, 0, 1}},
+		{"PPPP....NNNN", "PPPPPPPPNNNN", 4, 4, {1, 1, 0, 5}},
+		{"PPPP....NNNN", "PPPPNNNNNNNN", 4, 4, {1, 5, 0, 1}},
+		{"PPPPPPPPNNNN", "PPPPNNNNNNNN", 4, 4, {1, 5, 0, 1}},
+		{"PPPPNNNNNNNN", "PPPPPPPPNNNN", 4, 4, {1, 1, 0, 5}},
+		{"PPPPXXXXNNNN", "PPPPPPPPPPPP", 4, 4, {1, 1, 0, 1}},
+		{"PPPPXXXXNNNN", "PPPPPPPPNNNN", 4, 4, {1, 1, 0, 5}},
+		{"PPPPXXXXNNNN", "PPPPNNNNNNNN", 4, 4, {1, 5, 0, 1}},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(c); i++) {
+		struct vm_area_struct *vmas[3] = {0};
+
+		space_up();
+		for (unsigned k = 0; k < 3; k++) {
+			const char *at = strchr(c[i].before, "PXN"[k]);
+
+			if (!at)
+				continue;
+			mmap_at(AT(at - c[i].before), strrchr(at, *at) - at + 1, c[i].rights[k + 1],
+				PRIV | FIX);
+			vmas[k] = find_vma(mm_now(), AT(at - c[i].before));
+		}
+		cr_expect_str_eq(drawn(AT(0), 12, vmas, "PXN"), c[i].before);
+		if (c[i].before[c[i].from] == '.')
+			mmap_at(AT(c[i].from), c[i].len, c[i].rights[0], PRIV | FIX);
+		else
+			mprotect_at(AT(c[i].from), c[i].len, c[i].rights[0]);
+		cr_expect_str_eq(drawn(AT(0), 12, vmas, "PXN"), c[i].after, "case %u", i + 1);
+		space_down();
+	}
+}
+
+/* Own gap and largest gap of the subtree, in pages, of each area below page 40: "L2/8 ..." */
+static const char *gaps(struct vm_area_struct *const vmas[], const char *letters)
+{
+	static char text[100];
+	unsigned n = 0;
+
+	for (struct vm_area_struct *v = mm_now()->mmap; v && v->vm_end <= 40 * PS; v = v->vm_next)
+		for (unsigned k = 0; letters[k]; k++)
+			if (vmas[k] == v)
+				n += snprintf(text + n, sizeof(text) - n, "%c%lu/%lu ", letters[k],
+					      v->rb_own_gap / PS, v->rb_subtree_gap / PS);
+	return text;
+}
+
+Test(mmap, splits_are_as_drawn)
+{
+	struct vm_area_struct *vmas[4] = {0};
+
+	space_up();
+	mmap_at(10 * PS, 12, PROT_READ, PRIV | FIX);
+	mmap_at(2 * PS, 4, PROT_READ, PRIV | FIX);
+	mmap_at(30 * PS, 4, PROT_READ, PRIV | FIX);
+	vmas[0] = mm_now()->mmap;
+	vmas[1] = vmas[0]->vm_next;
+	vmas[2] = vmas[1]->vm_next;
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVR"), "..LLLL....VVVVVVVVVVVV........RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVR"), "L2/2 V4/8 R8/8 ");
+	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[1]->vm_rb);
+	mprotect_at(16 * PS, 6, PROT_NONE);
+	vmas[3] = vmas[0]->vm_next;
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNNVVVVVV........RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/4 N4/4 V0/8 R8/8 ");
+	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[1]->vm_rb);
+	cr_expect_eq(vmas[0]->vm_rb.rb_right, &vmas[3]->vm_rb);
+	mprotect_at(16 * PS, 6, PROT_READ);
+	vmas[1] = NULL;
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNNNNNNNN........RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/2 N4/8 R8/8 ");
+	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[3]->vm_rb);
+	munmap_at(16 * PS, 6);
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNN..............RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/2 N4/14 R14/14 ");
+	space_down();
+}
+
 Test(mmap, merge_with_faulted_neighbours)
 {
 	space_up();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which pageblock serves which kind of page, where only singles and small blocks are left: whom a
- * request robs, what it spoils, when the marks are boosted, what is set aside, what can be isolated.
+ * Which pageblock serves which kind of page, where only singles and small blocks are left: from
+ * which type a request steals, what it mixes, when the marks are boosted, what is kept in reserve,
+ * what can be isolated.
  */
 #include "mm_test.h"
 
@@ -65,7 +66,7 @@ static uint64_t taken_block(unsigned n)
 }
 
 /* The buddy's lowest step, and back. */
-static struct page *rob(unsigned mt, unsigned alloc_flags)
+static struct page *steal(unsigned mt, unsigned alloc_flags)
 {
 	irqflags_t flags;
 	struct page *p;
@@ -93,7 +94,7 @@ static void up(void)
 }
 
 /* A movable page spoils the smallest foreign block; it does not cut a larger one, nor does the
- * pageblock change sides. */
+ * pageblock change its type. */
 Test(mobility, a_movable_page_spoils_the_smallest_block)
 {
 	uint64_t large, small;
@@ -107,18 +108,18 @@ Test(mobility, a_movable_page_spoils_the_smallest_block)
 	give(small + 32, 2);
 	cr_assert_eq(pfn_to_block(large)->nr[3], 1);
 	cr_assert_eq(pfn_to_block(small)->nr[1], 1);
-	p = rob(MIGRATE_MOVABLE, 0);
+	p = steal(MIGRATE_MOVABLE, 0);
 	cr_expect_eq(page_to_pfn(p).n & ~1ull, small + 32);
 	cr_expect_eq(pfn_to_block(large)->nr[3], 1, "it is whole");
 	cr_expect_eq(get_pageblock_migratetype(p), MIGRATE_UNMOVABLE);
-	cr_expect_eq(z->robbed[MIGRATE_MOVABLE], pfn_to_block(small), "here it goes on");
+	cr_expect_eq(z->stolen_from[MIGRATE_MOVABLE], pfn_to_block(small), "here it goes on");
 	put_back(p);
 	/* A block that is worth the pageblock is taken first, smaller ones or not. */
 	give(large + 64, PAGEBLOCK_PAGES / 2);
-	z->robbed[MIGRATE_MOVABLE] = NULL;
-	p = rob(MIGRATE_MOVABLE, 0);
+	z->stolen_from[MIGRATE_MOVABLE] = NULL;
+	p = steal(MIGRATE_MOVABLE, 0);
 	cr_expect_eq(page_to_pfn(p).n & ~(PAGEBLOCK_PAGES - 1ull), large);
-	cr_expect_eq(get_pageblock_migratetype(p), MIGRATE_MOVABLE, "it changed sides");
+	cr_expect_eq(get_pageblock_migratetype(p), MIGRATE_MOVABLE, "it changed its type");
 	put_back(p);
 	give_all();
 	machine_down();
@@ -128,15 +129,15 @@ static void hear(struct zone *zone, unsigned order)
 {
 }
 
-/* Robs as a page that never moves: how much the zone's boost grew. */
+/* Steals as a page that never moves: how much the zone's boost grew. */
 static unsigned long boosted_by(unsigned alloc_flags)
 {
 	unsigned long was = z->watermark_boost;
 	struct page *p;
 
-	z->robbed[MIGRATE_UNMOVABLE] = NULL;
-	p = rob(MIGRATE_UNMOVABLE, alloc_flags);
-	cr_assert_eq(get_pageblock_migratetype(p), MIGRATE_MOVABLE, "too few to change sides");
+	z->stolen_from[MIGRATE_UNMOVABLE] = NULL;
+	p = steal(MIGRATE_UNMOVABLE, alloc_flags);
+	cr_assert_eq(get_pageblock_migratetype(p), MIGRATE_MOVABLE, "too few to change its type");
 	put_back(p);
 	return z->watermark_boost - was;
 }
@@ -147,7 +148,7 @@ static void scatter(void)
 	uint64_t first;
 
 	fill(GFP_HIGHUSER_MOVABLE);
-	/* As those in use look movable, the pageblock is not the robber's for its own kind. */
+	/* As those in use look movable, it does not become the thief's for its own kind. */
 	for (unsigned i = 0; i < nr_all; i++)
 		all[i]->mapping = all;
 	first = taken_block(0);

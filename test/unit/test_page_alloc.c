@@ -414,7 +414,7 @@ static void give_all(unsigned n)
 		__free_pages(many[--n], 0);
 }
 
-Test(page_alloc, a_robbed_pageblock_changes_sides)
+Test(page_alloc, a_pageblock_that_was_stolen_from_changes_type)
 {
 	struct page *p;
 
@@ -511,7 +511,7 @@ Test(page_alloc, mixing_types_raises_the_marks)
 
 	machine_up(128 * MIB, 1);
 	page_kswapd_hook = kswapd_called;
-	/* Movable pages everywhere, then every fourth page free: unmovable ones have to rob. */
+	/* Movable pages everywhere, then every fourth page free: unmovable ones have to steal. */
 	n = take_all(GFP_HIGHUSER_MOVABLE);
 	for (unsigned i = 0; i < n; i += 4) {
 		__free_pages(many[i], 0);

@@ -313,7 +313,7 @@ Test(page_corners, a_pageblock_changes_its_type_under_its_pages)
 	cr_expect_eq(check_phys(), 0);
 	unset_migratetype_isolate(first, MIGRATE_MOVABLE);
 	cr_expect_eq(nr_free_buddy(), free + 4);
-	/* Set aside: onto the movable list, and home from there. */
+	/* Set aside: onto the movable list, and back from there. */
 	set_block_type(page_zone(first), pfn_to_block(page_to_pfn(first).n), MIGRATE_HIGHATOMIC);
 	page_zone(first)->nr_reserved_highatomic += PAGEBLOCK_PAGES;
 	zone_marks_changed(page_zone(first));
@@ -335,12 +335,12 @@ Test(page_corners, a_pageblock_changes_its_type_under_its_pages)
 
 /* ---- types ------------------------------------------------------------------------------------ */
 
-/* Only single pages are left, of another type: each kind of request robs in its own way. */
-Test(page_corners, robbing_single_pages)
+/* Only single pages are left, of another type: each kind of request steals in its own way. */
+Test(page_corners, stealing_single_pages)
 {
 	static const gfp_t owner[] = {GFP_HIGHUSER_MOVABLE, GFP_HIGHUSER_MOVABLE, GFP_KERNEL,
 				      GFP_KERNEL};
-	static const gfp_t robber[] = {GFP_KERNEL, GFP_KERNEL | __GFP_RECLAIMABLE,
+	static const gfp_t thief[] = {GFP_KERNEL, GFP_KERNEL | __GFP_RECLAIMABLE,
 				       GFP_HIGHUSER_MOVABLE, GFP_KERNEL | __GFP_RECLAIMABLE};
 
 	for (unsigned k = 0; k < ARRAY_SIZE(owner); k++) {
@@ -355,7 +355,7 @@ Test(page_corners, robbing_single_pages)
 		}
 		drain_all_pages();
 		for (unsigned i = 0; i < 100; i++) {
-			p[i] = alloc_pages(robber[k] | __GFP_MEMALLOC | __GFP_NOWARN, 0);
+			p[i] = alloc_pages(thief[k] | __GFP_MEMALLOC | __GFP_NOWARN, 0);
 			cr_assert(p[i], "request %u of kind %u", i, k);
 		}
 		drain_all_pages();

@@ -592,7 +592,7 @@ Test(slab, the_checker_sees)
 	c->nr_mags_empty += 1;
 	cr_expect_gt(slab_check(c), 0);
 	c->nr_mags_empty -= 1;
-	slab_bits(c, page)[0] ^= 1; /* at home, and in a magazine or out */
+	slab_bits(c, page)[0] ^= 1; /* free in its slab, and in a magazine or out */
 	cr_expect_gt(slab_check(c), 0);
 	slab_bits(c, page)[0] ^= 1;
 	clear_mark(c, p[out]);

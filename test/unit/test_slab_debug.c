@@ -164,7 +164,7 @@ Test(slab_debug, free_word)
 	goes_on(c, p);
 }
 
-/* The same in a plain cache, of objects that went home: each is lost, none is handed out. */
+/* The same in a plain cache, of objects returned to their slabs: each is lost, none handed out. */
 Test(slab_debug, free_word_of_a_plain_cache)
 {
 	void *p[200], *q;
@@ -203,8 +203,8 @@ static void bits_damaged(size_t size, uint64_t flip, const char *params)
 	kmem_cache_free(c, q);
 	kmem_cache_shrink(c);
 	page = compound_head(virt_to_page(p));
-	cr_assert(slab_is_home(c, page, q));
-	cr_assert_not(slab_is_home(c, page, p));
+	cr_assert(slab_object_is_free(c, page, q));
+	cr_assert_not(slab_object_is_free(c, page, p));
 	cr_assert_eq(slab_check(c), 0);
 	bits = slab_bits(c, page) + (flip ? 0 : SLAB_WORDS(slab_total(page)) - 1);
 	cr_expect_eq(!c->bits_at, slab_total(page) <= 64);
@@ -245,7 +245,7 @@ Test(slab_debug, bits_of_a_checked_cache)
 	bits_damaged(72, 8, CHECKED);
 }
 
-/* Where objects have no mark, the second of two frees is seen when it goes home. */
+/* Where objects have no mark, the second of two frees is seen when it reaches the slab. */
 Test(slab_debug, double_free_in_an_unhardened_cache)
 {
 	struct kmem_cache *c;
