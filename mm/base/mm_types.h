@@ -96,6 +96,7 @@ struct mm_struct {
 	struct rw_semaphore mmap_lock; /* documents: mmap_sem */
 	spinlock_t page_table_lock;    /* tables above level 0 */
 	unsigned long pgtables_bytes;  /* atomic */
+	uint32_t tlb_flush_pending;    /* atomic: gathers that have yet to flush */
 	unsigned long hiwater_rss, hiwater_vm;
 	unsigned long total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* pages; mmap_lock */
 	unsigned long locked_stale;    /* part of locked_vm that no area holds, see move_keep_old() */

@@ -5,6 +5,7 @@
  */
 #include "lib/string.h"
 #include "mm/fault/memory.h"
+#include "mm/object/filemap.h"
 #include "mm/slab/slab.h"
 #include <quire/abi.h>
 
@@ -23,12 +24,16 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 	return vma;
 }
 
-/* The page of addr, referenced, faulted in as often as it takes. mmap_lock for reading. */
+/*
+ * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
+ * of its own and not one shared by copy-on-write. Ends with put_user_page(). The page of zeros is
+ * never counted, as put_page() does not either. mmap_lock for reading. 0, -EFAULT, -ENOMEM.
+ */
 static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
 {
 	struct mm_struct *mm = vma->vm_mm;
 
-	for (int tries = 0; tries < 16; tries++) {
+	for (int tries = 0; tries < 16;) {
 		pte_t *pte = pt_find(mm, addr);
 		vm_fault_t ret;
 
@@ -36,7 +41,8 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 			ptl_lock(pte_lockptr(pte));
 			if (pte_present(pte_get(pte)) && (!write || pte_write(pte_get(pte)))) {
 				*pp = pfn_to_page(pte_pfn(pte_get(pte)));
-				get_page(*pp);
+				if (!is_zero_page(*pp))
+					get_page(*pp);
 				ptl_unlock(pte_lockptr(pte));
 				return 0;
 			}
@@ -48,8 +54,22 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 			return -ENOMEM;
 		if (ret & VM_FAULT_ERROR)
 			return -EFAULT;
+		/* Waiting for a page on the move is not one of the steps. */
+		tries += !(ret & VM_FAULT_RETRY);
 	}
 	return -EFAULT;
+}
+
+/*
+ * The access is over. A page that was written behind the entries' back is dirty from now on, whatever
+ * they say: MADV_FREE and the page cache must not take it for clean. Marked while the reference
+ * still keeps it from being reclaimed.
+ */
+static void put_user_page(struct page *page, bool wrote)
+{
+	if (wrote)
+		set_page_dirty(page);
+	put_page(page);
 }
 
 int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
@@ -65,7 +85,7 @@ int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
 		err = get_user_page(vma, addr, write, &page);
 	up_read(&mm->mmap_lock);
 	if (!err)
-		put_page(page);
+		put_user_page(page, write);
 	return err;
 }
 
@@ -92,7 +112,7 @@ static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n,
 	}
 	up_read(&mm->mmap_lock);
 	if (!err)
-		put_page(page);
+		put_user_page(page, write);
 	return err;
 }
 

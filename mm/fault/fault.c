@@ -239,7 +239,9 @@ static void resolve(struct fault_state *f)
 		return;
 	}
 	f->res->major = ret & VM_FAULT_MAJOR;
-	bound_spurious(f);
+	/* Waiting for a page on the move is no mistake, however often it has to be. */
+	if (likely(!(ret & VM_FAULT_RETRY)))
+		bound_spurious(f);
 	if (f->grew && (f->row == QUIRE_ROW_ANON || f->row == QUIRE_ROW_ZERO))
 		f->row = QUIRE_ROW_STACK;
 	count_fault(f);

@@ -162,6 +162,14 @@ bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long inde
 	return true;
 }
 
+/* The row of a page of an object that was mapped as it is. */
+static unsigned object_row(const struct page *page, bool several)
+{
+	if (page_is_shmem(page))
+		return QUIRE_ROW_SHMEM;
+	return several ? QUIRE_ROW_AROUND : QUIRE_ROW_FILE;
+}
+
 /*
  * Maps what the object has cached in a window round the fault, without waiting for anything. The
  * window is 64 KiB, aligned, cut at the VMA's start and end and at the table's end; where the VMA's
@@ -174,7 +182,7 @@ static bool do_fault_around(struct vm_fault *vmf)
 	uintptr_t mask = ~((uintptr_t)nr * PAGE_SIZE - 1) & PAGE_MASK;
 	uintptr_t first = max(vmf->address & mask, vma->vm_start);
 	unsigned off = ((vmf->address - first) >> PAGE_SHIFT) & (PTRS_PER_PTE - 1);
-	pte_t *pte = vmf->pte;
+	pte_t *pte = vmf->pte, v;
 	bool filled;
 
 	/* A table shorter than the window cuts its start too: `first` may lie in the one before. */
@@ -190,17 +198,13 @@ static bool do_fault_around(struct vm_fault *vmf)
 	fault_lock(vmf);
 	vma->vm_ops->map_pages(vmf, start, end);
 	vmf->pte = pte;
-	filled = !pte_none(pte_get(pte));
+	v = pte_get(pte);
+	filled = !pte_none(v);
+	/* Looked at here: once the table is unlocked, a truncation may take the entry away. */
+	if (filled)
+		vmf->row = object_row(pfn_to_page(pte_pfn(v)), vmf->mapped > 1);
 	fault_unlock(vmf);
 	return filled;
-}
-
-/* The row of a page of an object that was mapped as it is. */
-static unsigned object_row(const struct page *page, bool several)
-{
-	if (page_is_shmem(page))
-		return QUIRE_ROW_SHMEM;
-	return several ? QUIRE_ROW_AROUND : QUIRE_ROW_FILE;
 }
 
 /* Rows file, around, shmem: a read of an object. */
@@ -210,10 +214,8 @@ static vm_fault_t do_read_fault(struct vm_fault *vmf)
 
 	vmf->row = QUIRE_ROW_FILE;
 	if (vmf->vma->vm_ops->map_pages && vm_sysctl.fault_around_bytes >> PAGE_SHIFT > 1 &&
-	    do_fault_around(vmf)) {
-		vmf->row = object_row(pfn_to_page(pte_pfn(pte_get(vmf->pte))), vmf->mapped > 1);
+	    do_fault_around(vmf))
 		return 0;
-	}
 	ret = __do_fault(vmf);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		return ret;
@@ -431,16 +433,17 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 
 /* ---- the choice ------------------------------------------------------------------------------ */
 
-/* Row ad: a machine that does not set accessed and dirty itself asks us. Table locked. */
+/* Row ad: a machine that does not set accessed and dirty itself asks us. One that sets some of them
+ * may do so this moment: its bit must not be lost, so the access is tried again. Table locked. */
 static void set_access_flags(struct vm_fault *vmf, bool write)
 {
 	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
-	struct mm_struct *mm = vmf->vma->vm_mm;
+	pte_t set = arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0);
 
 	vmf->row = QUIRE_ROW_AD;
-	set_pte_at(mm, vmf->address, vmf->pte,
-		   arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0));
-	hal_pt_published(&mm->arch, vmf->address);
+	if (hal_pte_cmpxchg(vmf->pte, vmf->orig_pte, set) != vmf->orig_pte)
+		vmf->row = QUIRE_ROW_SPURIOUS;
+	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 }
 
 /* The entry is there. One of: write to read-only, accessed or dirty missing, spurious. */
@@ -478,7 +481,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
 		vmf->row = QUIRE_ROW_SPURIOUS;
 		migration_entry_wait(vmf->pte);
-		return 0;
+		return VM_FAULT_RETRY;
 	}
 	return do_present(vmf);
 }

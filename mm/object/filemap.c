@@ -292,7 +292,8 @@ static int new_cached_page(struct address_space *m, uint64_t index, struct page 
 
 	if (!page)
 		return -ENOMEM;
-	trylock_page(page); /* nobody else knows it */
+	/* Compaction may have a reference by frame number, and the lock while it looks. */
+	lock_page(page);
 	err = add_to_page_cache(page, m, index, GFP_KERNEL);
 	if (err) {
 		unlock_page(page);

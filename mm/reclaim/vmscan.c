@@ -56,14 +56,13 @@ static bool pageout_pte(struct pageout *p, pte_t *pte, uintptr_t addr)
 
 	if (!page || !may_leave(page, v))
 		return false;
-	v = hal_pte_xchg(pte, 0);
+	v = ptep_get_and_clear(mm, pte);
 	/* The machine may have written a dirty bit since v was read. */
 	if (PageAnon(page) && arch_pte_has(v, PTE_BIT_DIRTY)) {
 		page_set(page, PG_swapbacked);
-		set_pte(pte, v);
+		set_pte_at(mm, addr, pte, v);
 		return false;
 	}
-	count_entries(pt_page(pte), -1);
 	if (arch_pte_is_leaf(v))
 		tlb_note(p->tlb, addr, addr + PAGE_SIZE);
 	add_mm_counter(mm, mm_counter(page), -1);

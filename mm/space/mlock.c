@@ -61,7 +61,7 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 	vm_fault_t ret;
 	bool clean;
 
-	for (int tries = 0; !page_is_in(mm, addr, write, &clean); tries++) {
+	for (int tries = 0; !page_is_in(mm, addr, write, &clean);) {
 		if (tries == 16) /* a writer against somebody who keeps taking the page away */
 			return -EFAULT;
 		ret = handle_mm_fault(vma, addr, flags, NULL);
@@ -69,6 +69,8 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 			return -ENOMEM;
 		if (ret & VM_FAULT_ERROR)
 			return -EFAULT;
+		/* Waiting for a page on the move is not one of the steps. */
+		tries += !(ret & VM_FAULT_RETRY);
 		__atomic_fetch_add(ret & VM_FAULT_MAJOR ? &mm->maj_flt : &mm->min_flt, 1,
 				   __ATOMIC_RELAXED);
 	}

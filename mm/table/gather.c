@@ -14,6 +14,8 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 	tlb->active = NULL;
 	tlb->nr_local = 0;
 	INIT_LIST_HEAD(&tlb->tables);
+	/* Seen by whoever locks a table after us: its lock orders this before what we empty. */
+	__atomic_fetch_add(&mm->tlb_flush_pending, 1, __ATOMIC_RELAXED);
 }
 
 /* Room for one more page: the active batch, or a new one if memory allows. */
@@ -107,9 +109,15 @@ void tlb_flush_mmu(struct mmu_gather *tlb)
 
 void tlb_finish_mmu(struct mmu_gather *tlb)
 {
+	struct mm_struct *mm = tlb->mm;
 	struct gather_batch *next;
 
+	/* Another gather of this space has emptied entries that we found empty, and may not have
+	 * flushed yet: our caller must not return before they are gone. */
+	if (unlikely(__atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_ACQUIRE) > 1))
+		tlb_note(tlb, mm->start, mm->task_size);
 	tlb_flush_mmu(tlb);
+	__atomic_fetch_sub(&mm->tlb_flush_pending, 1, __ATOMIC_RELEASE);
 	for (struct gather_batch *b = tlb->batches; b; b = next) {
 		next = b->next;
 		free_pages((uintptr_t)b, 0);

@@ -28,9 +28,15 @@ static bool point_reached(void)
 	return reached;
 }
 
+static bool preempts; /* the second thread gets in wherever a spinning lock was let go, too */
+
 static void second_thread(void)
 {
+	bool p = preempts;
+
+	preempts = false;
 	other();
+	preempts = p;
 }
 
 /* Once more for each point: setup, then first() with other() in between; at last, then() looks. */
@@ -377,10 +383,66 @@ Test(races, files, .timeout = 60)
 	machine_down();
 }
 
+static void file_cached(void)
+{
+	file_mapped();
+	reads_file();
+}
+
+/* The window round the fault was filled, and the table unlocked, when the file is cut. */
+static void touch_preempted(void)
+{
+	preempts = true;
+	touches_file();
+	preempts = false;
+}
+
+Test(races, files_cut_behind_the_window, .timeout = 60)
+{
+	/* Frame 0 has no struct page here: an entry read as none cannot be taken for one of it. */
+	static const struct mem_range ram[] = {{0x80000000ull, 0x84000000ull, MEM_RAM, "RAM"}};
+
+	space_up_cfg(&(struct fake_config){.ranges = ram, .nranges = 1, .cpus = 1});
+	space_put(cur);
+	may = file_is_free;
+	how = MAP_SHARED;
+	other = cuts_file;
+	file = file_new(4, FRW);
+	explore(file_cached, touch_preempted, grown_again);
+	quire_file_put(file);
+	machine_down();
+}
+
+/* An entry that may be written, clean and not accessed: the machine may set its dirty bit while the
+ * accessed bit is set by hand, so that must not be a plain store (the machine accuses it). */
+static void fills_and_ages(void)
+{
+	pte_t *pte;
+
+	touches_file();
+	pte = pt_find(mm_now(), AT(0));
+	ptl_lock(pte_lockptr(pte));
+	if (pte_present(pte_get(pte)))
+		pte_clear_accessed(pte, pte_desc(pte_get(pte)));
+	ptl_unlock(pte_lockptr(pte));
+	hal_tlb_flush(&mm_now()->arch, AT(0), AT(1), 0, false);
+}
+
+Test(races, a_bit_set_by_both, .timeout = 60)
+{
+	races_up();
+	may = NULL;
+	how = MAP_SHARED;
+	other = fills_and_ages;
+	file = file_new(4, FRW);
+	explore(file_mapped, touches_file, grown_again);
+	quire_file_put(file);
+	machine_down();
+}
+
 /* ---- pages on the move --------------------------------------------------------------------------- */
 
 static bool moved;
-static bool preempts; /* the second thread gets in wherever a spinning lock was let go, too */
 
 void os_preempt(int delta)
 {
