@@ -764,19 +764,6 @@ static void show_nop(struct text *t, struct process *p)
 	say(t, "nop\n");
 }
 
-static long write_drop_caches(const char *s, size_t n, struct process *p)
-{
-	uint64_t v;
-
-	if (parse_number(s, &v) || v < 1 || v > 7)
-		return -EINVAL;
-	if (v & 1)
-		quire_drop_caches();
-	if (v & 2)
-		quire_drain();
-	return 0;
-}
-
 #define TRACE "/sys/kernel/tracing/"
 
 static const struct proc_file files[] = {
@@ -798,7 +785,6 @@ static const struct proc_file files[] = {
 	{"/proc/quire/inject", NULL, write_inject, NULL},
 	{"/proc/quire/monitor", NULL, write_monitor, NULL},
 	{"/proc/quire/walk", NULL, write_walk, NULL},
-	{"/proc/sys/vm/drop_caches", NULL, write_drop_caches, NULL},
 	{TRACE "tracing_on", show_tracing_on, write_tracing_on, NULL},
 	{TRACE "trace_marker", NULL, write_marker, NULL},
 	{TRACE "trace", show_trace, write_anything, NULL},
@@ -813,65 +799,59 @@ static const struct proc_file files[] = {
 
 /* ---- /proc/sys/vm ---------------------------------------------------------------------------- */
 
-static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
-{
-	const char *name = f->v->priv;
-	char text[32];
-	size_t len;
-	long v;
-	int err = quire_sysctl_get(name, &v);
+/* Which tunables there are, their formats and bounds, is the core's to say. */
 
-	if (err)
-		return err;
-	len = scnprintf(text, sizeof(text), "%ld\n", v);
-	if (*pos >= len)
-		return 0;
-	n = min(n, len - (size_t)*pos);
-	if (hal_copy_to_user(buf, text + *pos, n))
-		return -EFAULT;
-	*pos += n;
-	return (long)n;
+static int sysctl_open(struct open_file *f)
+{
+	const struct quire_sysctl *s = f->v->priv;
+
+	/* Root's own bits count too: what is there to be written only can be read by nobody. */
+	return (f->flags & O_ACCMODE) != O_WRONLY && !(s->mode & 0444) ? -EACCES : 0;
 }
 
+/* All in one read, from its start. */
+static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	const struct quire_sysctl *s = f->v->priv;
+	struct text t = {0};
+	long done = 0;
+
+	if (*pos)
+		return 0;
+	quire_sysctl_show(s->name, text_emit, &t);
+	n = min(n, t.len);
+	if (t.failed)
+		done = -ENOMEM;
+	else if (hal_copy_to_user(buf, t.buf, n))
+		done = -EFAULT;
+	else
+		*pos = (uint64_t)(done = (long)n);
+	quire_kfree(t.buf);
+	return done;
+}
+
+/* What is written behind the start is passed over. */
 static long sysctl_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	const char *name = f->v->priv;
-	char text[32], *s = text;
-	bool negative = false;
-	uint64_t v;
-	int err;
+	const struct quire_sysctl *s = f->v->priv;
+	char text[128];
+	long done = (long)n;
 
-	if (n >= sizeof(text))
+	if (s->capability >= 0 && !capable(s->capability))
+		return -EPERM;
+	if (n > sizeof(text))
 		return -EINVAL;
 	if (hal_copy_from_user(text, buf, n))
 		return -EFAULT;
-	text[n] = '\0';
-	if (*s == '-') {
-		negative = true;
-		s++;
-	}
-	if (parse_number(s, &v))
-		return -EINVAL;
-	/* Who may not map there may not allow it either. */
-	if (!strcmp(name, "mmap_min_addr") && !capable(CAP_SYS_RAWIO))
-		return -EPERM;
-	err = quire_sysctl_set(name, negative ? -(long)v : (long)v);
-	return err ? err : (long)n;
+	if (!*pos)
+		done = quire_sysctl_write(s->name, text, n);
+	if (done > 0)
+		*pos += (uint64_t)done;
+	return done;
 }
 
-static const struct file_ops sysctl_ops = {.read = sysctl_read, .write = sysctl_write};
-
-/* Linux's names; those that the core knows become files. */
-static const char *const sysctls[] = {
-	"overcommit_memory", "overcommit_ratio", "overcommit_kbytes", "max_map_count",
-	"mmap_min_addr", "min_free_kbytes", "swappiness", "watermark_scale_factor",
-	"watermark_boost_factor", "vfs_cache_pressure", "panic_on_oom", "oom_kill_allocating_task",
-	"oom_dump_tasks", "admin_reserve_kbytes", "user_reserve_kbytes", "page-cluster",
-	"dirty_ratio", "dirty_background_ratio", "dirty_expire_centisecs",
-	"dirty_writeback_centisecs", "laptop_mode", "legacy_va_layout", "nr_hugepages",
-	"lowmem_reserve_ratio", "percpu_pagelist_fraction", "stat_interval", "compact_memory",
-	"extfrag_threshold", "compaction_proactiveness", "zone_reclaim_mode",
-};
+static const struct file_ops sysctl_ops = {
+	.open = sysctl_open, .read = sysctl_read, .write = sysctl_write};
 
 /* pf: a text; otherwise whatever ops do with priv. */
 static int add_file(const char *path, const struct proc_file *pf, const struct file_ops *ops,
@@ -900,20 +880,15 @@ static int add_file(const char *path, const struct proc_file *pf, const struct f
 
 static int add_sysctls(void)
 {
+	const struct quire_sysctl *s;
 	char path[128];
-	long v;
+	int err = 0;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(sysctls); i++) {
-		int err = 0;
-
-		if (quire_sysctl_get(sysctls[i], &v))
-			continue;
-		scnprintf(path, sizeof(path), "/proc/sys/vm/%s", sysctls[i]);
-		err = add_file(path, NULL, &sysctl_ops, S_IFREG | 0644, sysctls[i]);
-		if (err)
-			return err;
+	for (unsigned i = 0; !err && (s = quire_sysctl_at(i)) != NULL; i++) {
+		scnprintf(path, sizeof(path), "/proc/sys/vm/%s", s->name);
+		err = add_file(path, NULL, &sysctl_ops, S_IFREG | s->mode, s);
 	}
-	return 0;
+	return err;
 }
 
 static int add_link(const char *path, const char *target)

@@ -222,9 +222,28 @@ void quire_statm(struct quire_mm *mm, unsigned long out[7]);
 uint64_t quire_pagemap(struct quire_mm *mm, uintptr_t addr);
 /* /proc/PID/clear_refs: 1..5 as Linux; 4 clears soft-dirty. */
 int quire_clear_refs(struct quire_mm *mm, int what);
-/* /proc/sys/vm: names as Linux's. get and set; -ENOENT, -EINVAL, -EPERM. */
+
+/* A tunable of /proc/sys/vm (docs/sysctl.md has them all). */
+#define QUIRE_SYSCTL_NUMBERS 4 /* no tunable has more */
+struct quire_sysctl {
+	const char *name, *help;
+	unsigned mode;	/* of its file: 0644, or 0200 if writing only makes something happen */
+	unsigned count; /* numbers it has */
+	int capability; /* that the caller's user must have to write it; -1: none */
+	long low, high; /* bounds of each number */
+	long initial[QUIRE_SYSCTL_NUMBERS]; /* a 0 may be computed from memory at the start */
+};
+/* The tunables in the order of their names; NULL past the last. The core asks nobody for rights:
+ * mode and capability are the caller's to obey. */
+const struct quire_sysctl *quire_sysctl_at(unsigned i);
+/* The first number, and the other way; -ENOENT, -EINVAL. Context: sleep. */
 int quire_sysctl_get(const char *name, long *value);
 int quire_sysctl_set(const char *name, long value);
+/* As the text of Linux's file, and what is written to it from its start: bytes taken, -ENOENT or
+ * -EINVAL. Context: sleep. */
+int quire_sysctl_show(const char *name, quire_emit_fn emit, void *ctx);
+long quire_sysctl_write(const char *name, const char *text, size_t n);
+
 /* One leaf of a space's tables as the core's own walk sees it; in order of address. */
 struct quire_leaf {
 	uintptr_t va;

@@ -222,11 +222,9 @@ void free_reserved_area(uint64_t start_pfn, uint64_t end_pfn);
 /* Recomputes watermarks, reserves and per-CPU limits after a change of managed pages or of a
  * tunable. Context: any. */
 void setup_per_zone_wmarks(void);
-extern unsigned long min_free_kbytes;
-extern bool min_free_kbytes_user; /* set by sysctl: keep it */
-extern unsigned lowmem_reserve_ratio[MAX_NR_ZONES];
-extern unsigned watermark_scale_factor; /* ten thousandths of the zone between two marks */
-extern unsigned watermark_boost_factor; /* ten thousandths of the high mark; 0: no boost */
+/* Recomputes what lower zones keep, after a change of lowmem_reserve_ratio. Context: any. */
+void setup_per_zone_lowmem_reserve(void);
+extern bool min_free_kbytes_user; /* vm_sysctl.min_free_kbytes was set by hand: keep it */
 unsigned long totalram_pages(void);   /* managed, all zones */
 unsigned long totalreserve_pages(void); /* high watermarks and reserves: not for user memory */
 /* True if a section with this frame number has struct pages. */

@@ -1,24 +1,103 @@
 /* SPDX-License-Identifier: MIT */
-/* Defaults of the tunables. */
+/*
+ * The table of tunables: the only place with their names, defaults, bounds and help. Setting one
+ * (mm/report/sysctl_set.c), /proc/sys/vm (kernel/) and docs/sysctl.md all go by it. Names, bounds,
+ * rights and formats are Linux 5.10's; where Linux has no such file the help says so.
+ */
 #include "mm/base/sysctl.h"
 #include "lib/bug.h"
+#include "lib/string.h"
 #include "mm/base/page.h"
+#include <quire/abi.h>
 
-static const struct vm_sysctl vm_sysctl_default = {
-	.overcommit_memory = OVERCOMMIT_GUESS,
-	.overcommit_ratio = 50,
-	.max_map_count = 65530,
-	.mmap_min_addr = 65536,
-	.stack_guard_gap = 256,
-	.admin_reserve_kbytes = 8192,
-	.user_reserve_kbytes = 131072,
-	.fault_around_bytes = 65536,
-};
 struct vm_sysctl vm_sysctl;
+
+#define KB_MAX	(INT64_MAX >> 10)
+#define NOBODY	-1 /* no capability is asked for */
+#define V(name) &vm_sysctl.name
+
+/* clang-format off */
+/* { { name, help, mode, numbers, capability, low, high, { defaults } }, value, kind } */
+static const struct vm_tunable vm_tunables[] = {
+	{ { "admin_reserve_kbytes",
+	    "kept from those without CAP_SYS_ADMIN under strict overcommit; at the start at most a 32nd of free memory",
+	    0644, 1, NOBODY, 0, KB_MAX, { 8192 } }, V(admin_reserve_kbytes), SYSCTL_ULONG },
+	{ { "compact_memory",
+	    "any write compacts all zones",
+	    0200, 1, NOBODY, INT64_MIN, INT64_MAX, { 0 } }, V(compact_memory), SYSCTL_TRIGGER },
+	{ { "drop_caches",
+	    "1 drops clean page cache, 2 empty slabs, 3 both; 4 is Linux's order to log no more of it",
+	    0200, 1, NOBODY, 1, 4, { 0 } }, V(drop_caches), SYSCTL_INT },
+	{ { "fault_around_bytes",
+	    "cached pages that a read fault of a file maps at once; rounded down to a power of two, from a page to a whole table (Linux: debugfs)",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 65536 } }, V(fault_around_bytes), SYSCTL_INT },
+	{ { "legacy_va_layout",
+	    "not 0: programs started from now on place mappings bottom-up",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 0 } }, V(legacy_va_layout), SYSCTL_INT },
+	{ { "lowmem_reserve_ratio",
+	    "for each zone: it keeps the pages of higher zones divided by this from requests that could use those; below 1: nothing",
+	    0644, MAX_NR_ZONES, NOBODY, INT32_MIN, INT32_MAX, { 256, 256, 32, 0 } },
+	  vm_sysctl.lowmem_reserve_ratio, SYSCTL_INT },
+	{ { "max_map_count",
+	    "most areas of a space",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 65530 } }, V(max_map_count), SYSCTL_INT },
+	{ { "min_free_kbytes",
+	    "what the min marks of all zones add up to; at the start the root of 16 times the kB of memory, from 128 to 262144; at most half of memory",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 0 } }, V(min_free_kbytes), SYSCTL_INT },
+	{ { "mmap_min_addr",
+	    "lowest address that may be mapped without CAP_SYS_RAWIO, and never below 65536 without it",
+	    0644, 1, CAP_SYS_RAWIO, 0, INT64_MAX, { 65536 } }, V(mmap_min_addr), SYSCTL_ULONG },
+	{ { "overcommit_kbytes",
+	    "the limit of strict overcommit as a size; sets overcommit_ratio to 0",
+	    0644, 1, NOBODY, 0, KB_MAX, { 0 } }, V(overcommit_kbytes), SYSCTL_ULONG },
+	{ { "overcommit_memory",
+	    "0 refuses what can never be had, 1 nothing, 2 (strict) what exceeds the limit",
+	    0644, 1, NOBODY, OVERCOMMIT_GUESS, OVERCOMMIT_NEVER, { OVERCOMMIT_GUESS } },
+	  V(overcommit_memory), SYSCTL_INT },
+	{ { "overcommit_ratio",
+	    "the limit of strict overcommit in per cent of memory; sets overcommit_kbytes to 0",
+	    0644, 1, NOBODY, INT32_MIN, INT32_MAX, { 50 } }, V(overcommit_ratio), SYSCTL_INT },
+	{ { "stack_guard_gap",
+	    "pages kept free below a stack that grows (Linux: a boot parameter)",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 256 } }, V(stack_guard_gap), SYSCTL_INT },
+	{ { "trace_kmem",
+	    "not 0: a trace has kmalloc, kfree and their relatives too (Linux: events of tracefs)",
+	    0644, 1, NOBODY, INT32_MIN, INT32_MAX, { 0 } }, V(trace_kmem), SYSCTL_INT },
+	{ { "trace_pages",
+	    "not 0: a trace has allocations and frees of pages too (Linux: events of tracefs)",
+	    0644, 1, NOBODY, INT32_MIN, INT32_MAX, { 0 } }, V(trace_pages), SYSCTL_INT },
+	{ { "user_reserve_kbytes",
+	    "kept back under strict overcommit, at most a 32nd of the process; at the start at most a 32nd of free memory",
+	    0644, 1, NOBODY, 0, KB_MAX, { 131072 } }, V(user_reserve_kbytes), SYSCTL_ULONG },
+	{ { "watermark_boost_factor",
+	    "how far mixing types of pageblocks may raise the marks, in ten thousandths of the high mark; 0: not at all",
+	    0644, 1, NOBODY, 0, INT32_MAX, { 15000 } }, V(watermark_boost_factor), SYSCTL_INT },
+	{ { "watermark_scale_factor",
+	    "distance between two marks, in ten thousandths of the zone",
+	    0644, 1, NOBODY, 1, 3000, { 10 } }, V(watermark_scale_factor), SYSCTL_INT },
+};
+/* clang-format on */
+
+_Static_assert(MAX_NR_ZONES <= QUIRE_SYSCTL_NUMBERS, "a number for each zone");
+
+const struct vm_tunable *vm_tunable_at(unsigned i)
+{
+	return i < ARRAY_SIZE(vm_tunables) ? &vm_tunables[i] : NULL;
+}
+
+const struct vm_tunable *vm_tunable_find(const char *name)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(vm_tunables); i++)
+		if (!strcmp(vm_tunables[i].shown.name, name))
+			return &vm_tunables[i];
+	return NULL;
+}
 
 void vm_sysctl_init(void)
 {
-	vm_sysctl = vm_sysctl_default;
+	for (unsigned i = 0; i < ARRAY_SIZE(vm_tunables); i++)
+		memcpy(vm_tunables[i].value, vm_tunables[i].shown.initial,
+		       vm_tunables[i].shown.count * sizeof(long));
 	/* Whatever the page size, a window of at least a page. */
 	vm_sysctl.fault_around_bytes = max(vm_sysctl.fault_around_bytes, (long)PAGE_SIZE);
 }

@@ -1,29 +1,62 @@
 /* SPDX-License-Identifier: MIT */
-/* The tunables of /proc/sys/vm that the virtual half obeys, and their defaults (sysctl.c). */
+/* The tunables of /proc/sys/vm: their values, and the one table of names, bounds and defaults. */
 #ifndef MM_SYSCTL_H
 #define MM_SYSCTL_H
 
-#include "arch/hal.h"
+#include "mm/base/mmzone.h"
+#include <quire/quire.h>
 
 enum { OVERCOMMIT_GUESS, OVERCOMMIT_ALWAYS, OVERCOMMIT_NEVER };
 
-/* Read anywhere, set by quire_sysctl_set(); plain loads and stores of words. */
+/* Read anywhere, set by quire_sysctl_set() and quire_sysctl_write(); plain loads and stores of
+ * words. What each one is: vm_tunables[] in sysctl.c. */
 struct vm_sysctl {
-	long overcommit_memory;
-	long overcommit_ratio;	     /* per cent */
-	long overcommit_kbytes;	     /* 0: the ratio counts */
+	long admin_reserve_kbytes;
+	long compact_memory;
+	long drop_caches;
+	long fault_around_bytes; /* a power of two, at least a page */
+	long legacy_va_layout;
+	long lowmem_reserve_ratio[MAX_NR_ZONES];
 	long max_map_count;
-	long mmap_min_addr;	     /* bytes; see lowest_mmap_addr() */
-	long stack_guard_gap;	     /* pages; a boot option in Linux */
-	long legacy_va_layout;	     /* not 0: mmap of new programs is bottom-up */
-	long admin_reserve_kbytes, user_reserve_kbytes;
-	long fault_around_bytes;     /* debugfs in Linux; a power of two, at least a page */
+	long min_free_kbytes;
+	long mmap_min_addr; /* bytes; see lowest_mmap_addr() */
+	long overcommit_kbytes;
+	long overcommit_memory;
+	long overcommit_ratio;
+	long stack_guard_gap; /* pages */
+	long trace_kmem;
+	long trace_pages;
+	long user_reserve_kbytes;
+	long watermark_boost_factor;
+	long watermark_scale_factor;
 };
 extern struct vm_sysctl vm_sysctl;
 
 #define STACK_GUARD_GAP ((uintptr_t)vm_sysctl.stack_guard_gap << PAGE_SHIFT)
 
-/* Back to the defaults. Early. */
+/* What min_free_kbytes is computed to be at the start lies between these. */
+#define MIN_FREE_KBYTES_LEAST 128ul
+#define MIN_FREE_KBYTES_MOST  262144ul
+
+/* How a number that is written as text is taken (Linux's proc_dointvec and its relatives). */
+enum sysctl_kind {
+	SYSCTL_INT,
+	SYSCTL_ULONG,	/* a negative number is passed over */
+	SYSCTL_TRIGGER, /* whatever is written, it happens; nothing is kept */
+};
+
+struct vm_tunable {
+	struct quire_sysctl shown;
+	long *value; /* shown.count of them */
+	enum sysctl_kind kind;
+};
+
+/* The tunables by number, in the order of their names; NULL past the last. */
+const struct vm_tunable *vm_tunable_at(unsigned i);
+/* NULL: no such name. */
+const struct vm_tunable *vm_tunable_find(const char *name);
+
+/* All values back to their defaults. Before anything of the core reads one. */
 void vm_sysctl_init(void);
 
 #endif

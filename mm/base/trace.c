@@ -15,11 +15,11 @@
 #include "mm/base/lockrank.h"
 #include "mm/base/page.h"
 #include "mm/base/slowpath.h"
+#include "mm/base/sysctl.h"
 #include <quire/abi.h>
 #include <quire/quire.h>
 
 bool trace_on, trace_pages_on, trace_kmem_on;
-static bool trace_pages_wanted, trace_kmem_wanted;
 static struct quire_trace_ring *ring;
 static struct quire_trace_record *records;
 static spinlock_t trace_lock = SPINLOCK_INIT_RANK("trace", RANK_TRACE);
@@ -110,8 +110,8 @@ void trace_exit(void)
 	quire_trace_enable(false);
 	ring = NULL;
 	records = NULL;
-	trace_pages_wanted = false;
-	trace_kmem_wanted = false;
+	vm_sysctl.trace_pages = false;
+	vm_sysctl.trace_kmem = false;
 }
 
 void quire_trace_enable(bool on)
@@ -120,9 +120,9 @@ void quire_trace_enable(bool on)
 
 	spin_lock_irqsave(&trace_lock, flags);
 	trace_on = on && ring;
-	trace_pages_on = trace_on && trace_pages_wanted;
+	trace_pages_on = trace_on && vm_sysctl.trace_pages;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
-	trace_kmem_on = trace_on && trace_kmem_wanted;
+	trace_kmem_on = trace_on && vm_sysctl.trace_kmem;
 	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 	if (ring)
 		__atomic_store_n(&ring->enabled, trace_on, __ATOMIC_RELEASE);
@@ -136,14 +136,14 @@ bool quire_trace_enabled(void)
 
 void trace_set_pages(bool on)
 {
-	trace_pages_wanted = on;
+	vm_sysctl.trace_pages = on;
 	trace_pages_on = trace_on && on;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
 }
 
 void trace_set_kmem(bool on)
 {
-	trace_kmem_wanted = on;
+	vm_sysctl.trace_kmem = on;
 	trace_kmem_on = trace_on && on;
 	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 }

@@ -15,6 +15,7 @@
 #include "lib/printf.h"
 #include "lib/string.h"
 #include "mm/base/param.h"
+#include "mm/base/sysctl.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"
@@ -406,6 +407,7 @@ int mem_init(void)
 {
 	int err;
 
+	vm_sysctl_init();
 	page_debug_init();
 	err = populate_vmemmap();
 	return err ? err : zones_init();

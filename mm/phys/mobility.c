@@ -15,6 +15,7 @@
  * ISOLATE takes a pageblock's free pages out of use. Everything here is under zone->lock.
  */
 #include "lib/bits.h"
+#include "mm/base/sysctl.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
@@ -26,8 +27,6 @@ const char *const migratetype_names[MIGRATE_TYPES] = {
 	[MIGRATE_RECLAIMABLE] = "Reclaimable", [MIGRATE_HIGHATOMIC] = "HighAtomic",
 	[MIGRATE_ISOLATE] = "Isolate",
 };
-
-unsigned watermark_boost_factor = 15000;
 
 /* The types to steal from, best fit first (5.10's order). */
 static const uint8_t fallbacks[MIGRATE_PCPTYPES][2] = {
@@ -85,7 +84,7 @@ static void boost_watermark(struct zone *z, unsigned alloc_flags)
 		return;
 	if (PAGEBLOCK_PAGES * 4 > z->managed_pages)
 		return;
-	most = z->watermark[WMARK_HIGH] * watermark_boost_factor / 10000;
+	most = z->watermark[WMARK_HIGH] * (unsigned long)vm_sysctl.watermark_boost_factor / 10000;
 	if (!most)
 		return;
 	most = max(most, PAGEBLOCK_PAGES);

@@ -5,14 +5,12 @@
  * requests that could go higher (lowmem_reserve), less what its urgency allows. Read without a
  * lock: a stale count is a guess that rmqueue() then makes sure of.
  */
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
 
-unsigned long min_free_kbytes;
 bool min_free_kbytes_user;
-unsigned watermark_scale_factor = 10;
-unsigned lowmem_reserve_ratio[MAX_NR_ZONES] = {256, 256, 32, 0};
 
 #define TYPES_FOR_ALL	 ((1u << MIGRATE_PCPTYPES) - 1)
 #define TYPES_FOR_HARDER (TYPES_FOR_ALL | 1u << MIGRATE_HIGHATOMIC)
@@ -104,7 +102,7 @@ unsigned long totalreserve_pages(void)
 static void setup_lowmem_reserve(void)
 {
 	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
-		unsigned ratio = lowmem_reserve_ratio[i];
+		unsigned long ratio = (unsigned long)vm_sysctl.lowmem_reserve_ratio[i];
 		unsigned long above = 0;
 
 		for (unsigned j = i + 1; j < MAX_NR_ZONES; j++) {
@@ -113,6 +111,15 @@ static void setup_lowmem_reserve(void)
 				ratio && managed_zone(&zones[i]) ? above / ratio : 0;
 		}
 	}
+}
+
+void setup_per_zone_lowmem_reserve(void)
+{
+	struct zone *z;
+
+	setup_lowmem_reserve();
+	for_each_populated_zone(z)
+		zone_marks_changed(z);
 }
 
 /* Bit by bit; there is no floating point here. */
@@ -136,14 +143,16 @@ void setup_per_zone_wmarks(void)
 		unsigned long kb = (total - zones[ZONE_MOVABLE].managed_pages)
 				   << (PAGE_SHIFT - 10);
 
-		min_free_kbytes = clamp(int_sqrt(kb * 16), 128ul, 262144ul);
+		vm_sysctl.min_free_kbytes = (long)clamp(int_sqrt(kb * 16), MIN_FREE_KBYTES_LEAST,
+							MIN_FREE_KBYTES_MOST);
 	}
-	pages_min = min_free_kbytes >> (PAGE_SHIFT - 10);
+	pages_min = (unsigned long)vm_sysctl.min_free_kbytes >> (PAGE_SHIFT - 10);
 	setup_lowmem_reserve();
 	for_each_populated_zone(z) {
 		unsigned long share = pages_min * z->managed_pages / max(total, 1ul), gap;
 
-		gap = max(share >> 2, z->managed_pages * watermark_scale_factor / 10000);
+		gap = max(share >> 2, z->managed_pages *
+				      (unsigned long)vm_sysctl.watermark_scale_factor / 10000);
 		z->watermark[WMARK_MIN] = share;
 		z->watermark[WMARK_LOW] = share + gap;
 		z->watermark[WMARK_HIGH] = share + 2 * gap;

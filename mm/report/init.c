@@ -3,7 +3,6 @@
  * Start and end of the whole core, in the order in which its rooms need each other; and the public
  * names of plain memory. It can be started and ended any number of times.
  */
-#include "mm/report/init.h"
 #include "lib/printf.h"
 #include "mm/base/fail_inject.h"
 #include "mm/base/param.h"

@@ -12,7 +12,6 @@
 #include "mm/phys/buddy.h"
 #include "mm/phys/commit.h"
 #include "mm/phys/page_alloc.h"
-#include "mm/report/init.h"
 #include "mm/slab/slab_def.h"
 #include "mm/vmalloc/vmalloc.h"
 #include <quire/abi.h>
@@ -437,86 +436,4 @@ void quire_show_zoneinfo(quire_emit_fn emit, void *ctx)
 		show_zone(&zones[i], first && populated_zone(&zones[i]), emit, ctx);
 		first = first && !populated_zone(&zones[i]);
 	}
-}
-
-/* ---- /proc/sys/vm, the physical side --------------------------------------------------------- */
-
-/* A value set by hand stays, whatever memory joins later. */
-static int set_min_free(long value)
-{
-	if (value < 0 || (unsigned long)value > kb(totalram_pages()) / 2)
-		return -EINVAL;
-	min_free_kbytes = value;
-	min_free_kbytes_user = true;
-	setup_per_zone_wmarks();
-	return 0;
-}
-
-/* 1: clean page cache, 2: empty slabs, 3: both; 4 only silences Linux's log line. */
-static int set_drop_caches(long value)
-{
-	if (value < 1 || value > 4)
-		return -EINVAL;
-	if (value & 1)
-		quire_drop_caches();
-	if (value & 2) {
-		count_vm_event(DROP_SLAB);
-		slab_drain();
-	}
-	return 0;
-}
-
-static int phys_sysctl_set(const char *name, long value)
-{
-	if (!strcmp(name, "min_free_kbytes"))
-		return set_min_free(value);
-	if (!strcmp(name, "drop_caches"))
-		return set_drop_caches(value);
-	if (!strcmp(name, "watermark_scale_factor")) {
-		if (value < 1 || value > 1000)
-			return -EINVAL;
-		watermark_scale_factor = value;
-		setup_per_zone_wmarks();
-		return 0;
-	}
-	if (!strcmp(name, "watermark_boost_factor")) {
-		if (value < 0 || value > INT32_MAX)
-			return -EINVAL;
-		watermark_boost_factor = value;
-		return 0;
-	}
-	if (!strcmp(name, "compact_memory")) {
-		compact_memory();
-		return 0;
-	}
-	if (!strcmp(name, "trace_pages")) {
-		trace_set_pages(value);
-		return 0;
-	}
-	if (!strcmp(name, "trace_kmem")) {
-		trace_set_kmem(value);
-		return 0;
-	}
-	return -ENOENT;
-}
-
-int phys_sysctl(const char *name, long *value, bool set)
-{
-	if (set)
-		return phys_sysctl_set(name, *value);
-	if (!strcmp(name, "min_free_kbytes"))
-		*value = min_free_kbytes;
-	else if (!strcmp(name, "watermark_scale_factor"))
-		*value = watermark_scale_factor;
-	else if (!strcmp(name, "trace_pages"))
-		*value = trace_pages_on;
-	else if (!strcmp(name, "trace_kmem"))
-		*value = trace_kmem_on;
-	else if (!strcmp(name, "watermark_boost_factor"))
-		*value = watermark_boost_factor;
-	else if (!strcmp(name, "drop_caches") || !strcmp(name, "compact_memory"))
-		*value = 0;
-	else
-		return -ENOENT;
-	return 0;
 }

@@ -1,68 +1,281 @@
 /* SPDX-License-Identifier: MIT */
-/* /proc/sys/vm by name: the tunables of the virtual half here, the others in the physical half. */
+/*
+ * Reading and setting the tunables of mm/base/sysctl.c, by number and as the text of /proc/sys/vm,
+ * and what setting one does beyond keeping the value. A write is taken as Linux 5.10 takes it:
+ * numbers in any base of C between white space, as many as the tunable has; what follows them is
+ * left unread. A number out of bounds, or none, is EINVAL; of a tunable with several numbers those
+ * before the first bad one count, and the write never fails.
+ */
+#include "lib/printf.h"
 #include "lib/string.h"
-#include "mm/report/init.h"
-#include "mm/space/mm.h"
+#include "mm/base/sysctl.h"
+#include "mm/base/trace.h"
+#include "mm/base/vmstat.h"
+#include "mm/migrate/compaction.h"
+#include "mm/object/filemap.h"
+#include "mm/phys/page_alloc.h"
+#include "mm/slab/slab_def.h"
 #include <quire/abi.h>
 
-struct tunable {
-	const char *name;
-	long *value;
-	long low, high;
-};
+/* ---- effects --------------------------------------------------------------------------------- */
 
-#define KB_MAX (INT64_MAX >> 10)
-
-static const struct tunable tunables[] = {
-	{"overcommit_memory", &vm_sysctl.overcommit_memory, 0, 2},
-	{"overcommit_ratio", &vm_sysctl.overcommit_ratio, INT32_MIN, INT32_MAX},
-	{"overcommit_kbytes", &vm_sysctl.overcommit_kbytes, 0, KB_MAX},
-	{"max_map_count", &vm_sysctl.max_map_count, 0, INT32_MAX},
-	{"mmap_min_addr", &vm_sysctl.mmap_min_addr, 0, INT64_MAX},
-	{"stack_guard_gap", &vm_sysctl.stack_guard_gap, 0, INT32_MAX},
-	{"legacy_va_layout", &vm_sysctl.legacy_va_layout, 0, INT32_MAX},
-	{"admin_reserve_kbytes", &vm_sysctl.admin_reserve_kbytes, 0, KB_MAX},
-	{"user_reserve_kbytes", &vm_sysctl.user_reserve_kbytes, 0, KB_MAX},
-	{"fault_around_bytes", &vm_sysctl.fault_around_bytes, 0, INT32_MAX},
-};
-
-static const struct tunable *find_tunable(const char *name)
+static void drop_caches(void)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(tunables); i++)
-		if (!strcmp(tunables[i].name, name))
-			return &tunables[i];
-	return NULL;
+	if (vm_sysctl.drop_caches & 1)
+		quire_drop_caches();
+	if (vm_sysctl.drop_caches & 2) {
+		count_vm_event(DROP_SLAB);
+		slab_drain();
+	}
+}
+
+static void compact_all(void)
+{
+	compact_memory();
+}
+
+/* At least a page, at most a table, and a power of two below. */
+static int round_window(long *value)
+{
+	long v = min(max(*value, (long)PAGE_SIZE), (long)(PAGE_SIZE << ARCH_INDEX_BITS));
+
+	while (v & (v - 1))
+		v &= v - 1;
+	*value = v;
+	return 0;
+}
+
+static int no_negative_ratios(long *value)
+{
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
+		value[i] = max(value[i], 0l);
+	return 0;
+}
+
+static int at_most_half(long *value)
+{
+	long kb = (long)(totalram_pages() << (PAGE_SHIFT - 10));
+
+	return *value > kb / 2 ? -EINVAL : 0;
+}
+
+/* A value set by hand stays, whatever memory joins later. */
+static void keep_min_free(void)
+{
+	min_free_kbytes_user = true;
+	setup_per_zone_wmarks();
+}
+
+/* The whole promise or the ratio, never both. */
+static void forget_ratio(void)
+{
+	vm_sysctl.overcommit_ratio = 0;
+}
+
+static void forget_kbytes(void)
+{
+	vm_sysctl.overcommit_kbytes = 0;
+}
+
+static void trace_pages(void)
+{
+	trace_set_pages(vm_sysctl.trace_pages);
+}
+
+static void trace_kmem(void)
+{
+	trace_set_kmem(vm_sysctl.trace_kmem);
+}
+
+static const struct effect {
+	const long *of;
+	int (*admit)(long *value); /* rounds or refuses what is within the bounds */
+	void (*then)(void);	   /* called once the value stands */
+} effects[] = {
+	{&vm_sysctl.compact_memory, NULL, compact_all},
+	{&vm_sysctl.drop_caches, NULL, drop_caches},
+	{&vm_sysctl.fault_around_bytes, round_window, NULL},
+	{vm_sysctl.lowmem_reserve_ratio, no_negative_ratios, setup_per_zone_lowmem_reserve},
+	{&vm_sysctl.min_free_kbytes, at_most_half, keep_min_free},
+	{&vm_sysctl.overcommit_kbytes, NULL, forget_ratio},
+	{&vm_sysctl.overcommit_ratio, NULL, forget_kbytes},
+	{&vm_sysctl.trace_kmem, NULL, trace_kmem},
+	{&vm_sysctl.trace_pages, NULL, trace_pages},
+	{&vm_sysctl.watermark_scale_factor, NULL, setup_per_zone_wmarks},
+};
+
+static const struct effect *effect_of(const struct vm_tunable *t)
+{
+	static const struct effect none;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(effects); i++)
+		if (effects[i].of == t->value)
+			return &effects[i];
+	return &none;
+}
+
+/* All numbers of t, each within its bounds. */
+static int commit_values(const struct vm_tunable *t, long *value)
+{
+	const struct effect *e = effect_of(t);
+	int err = e->admit ? e->admit(value) : 0;
+
+	if (err)
+		return err;
+	if (t->kind != SYSCTL_TRIGGER)
+		memcpy(t->value, value, t->shown.count * sizeof(long));
+	if (e->then)
+		e->then();
+	return 0;
+}
+
+/* ---- by number ------------------------------------------------------------------------------- */
+
+const struct quire_sysctl *quire_sysctl_at(unsigned i)
+{
+	const struct vm_tunable *t = vm_tunable_at(i);
+
+	return t ? &t->shown : NULL;
 }
 
 int quire_sysctl_get(const char *name, long *value)
 {
-	const struct tunable *t = find_tunable(name);
+	const struct vm_tunable *t = vm_tunable_find(name);
 
 	if (!t)
-		return phys_sysctl(name, value, false);
+		return -ENOENT;
 	*value = *t->value;
 	return 0;
 }
 
+static bool in_bounds(const struct vm_tunable *t, long value)
+{
+	return value >= t->shown.low && value <= t->shown.high;
+}
+
 int quire_sysctl_set(const char *name, long value)
 {
-	const struct tunable *t = find_tunable(name);
+	const struct vm_tunable *t = vm_tunable_find(name);
+	long all[QUIRE_SYSCTL_NUMBERS];
 
 	if (!t)
-		return phys_sysctl(name, &value, true);
-	if (value < t->low || value > t->high)
+		return -ENOENT;
+	if (!in_bounds(t, value))
 		return -EINVAL;
-	if (t->value == &vm_sysctl.fault_around_bytes) {
-		/* At least a page, at most a table, and a power of two below. */
-		value = min(max(value, (long)PAGE_SIZE), (long)(PAGE_SIZE << ARCH_INDEX_BITS));
-		while (value & (value - 1))
-			value &= value - 1;
-	}
-	*t->value = value;
-	/* The whole promise or the ratio, never both. */
-	if (t->value == &vm_sysctl.overcommit_kbytes)
-		vm_sysctl.overcommit_ratio = 0;
-	if (t->value == &vm_sysctl.overcommit_ratio)
-		vm_sysctl.overcommit_kbytes = 0;
+	memcpy(all, t->value, t->shown.count * sizeof(long));
+	all[0] = value;
+	return commit_values(t, all);
+}
+
+/* ---- as text --------------------------------------------------------------------------------- */
+
+int quire_sysctl_show(const char *name, quire_emit_fn emit, void *ctx)
+{
+	const struct vm_tunable *t = vm_tunable_find(name);
+	char text[24];
+
+	if (!t)
+		return -ENOENT;
+	for (unsigned i = 0; i < t->shown.count; i++)
+		emit(ctx, text, (size_t)scnprintf(text, sizeof(text), i ? "\t%ld" : "%ld",
+						  t->value[i]));
+	emit(ctx, "\n", 1);
 	return 0;
+}
+
+/* Text that is being read. */
+struct cursor {
+	const char *s, *end;
+};
+
+static bool at_space(const struct cursor *c)
+{
+	return c->s < c->end && (*c->s == ' ' || (*c->s >= '\t' && *c->s <= '\r'));
+}
+
+static void skip_space(struct cursor *c)
+{
+	while (at_space(c))
+		c->s++;
+}
+
+static unsigned digit(char ch)
+{
+	if (ch >= '0' && ch <= '9')
+		return (unsigned)(ch - '0');
+	ch |= 0x20;
+	return ch >= 'a' && ch <= 'f' ? (unsigned)(ch - 'a') + 10 : 16;
+}
+
+/* 0x and 0 as in C. Moves on only past digits. */
+static unsigned read_base(struct cursor *c)
+{
+	if (c->end - c->s < 2 || c->s[0] != '0')
+		return 10;
+	if ((c->s[1] | 0x20) != 'x')
+		return 8;
+	c->s += 2;
+	return 16;
+}
+
+/* One number and the white space before it; it must end at white space, or with the text. */
+static int read_number(struct cursor *c, bool *negative, uint64_t *value)
+{
+	const char *first;
+	unsigned base;
+	uint64_t v = 0;
+
+	skip_space(c);
+	*negative = c->s < c->end && *c->s == '-';
+	c->s += *negative;
+	base = read_base(c);
+	for (first = c->s; c->s < c->end && digit(*c->s) < base; c->s++) {
+		if (v > (UINT64_MAX - digit(*c->s)) / base)
+			return -EINVAL;
+		v = v * base + digit(*c->s);
+	}
+	if (c->s == first || (c->s < c->end && *c->s && !at_space(c)))
+		return -EINVAL;
+	*value = v;
+	return 0;
+}
+
+/* The next number of t into *value; a negative one of a kind that has none leaves it alone. */
+static int read_value(struct cursor *c, const struct vm_tunable *t, long *value)
+{
+	bool negative;
+	uint64_t v;
+	int err = read_number(c, &negative, &v);
+
+	if (err)
+		return err;
+	if (negative && t->kind == SYSCTL_ULONG)
+		return 0;
+	if (v > INT64_MAX || !in_bounds(t, negative ? -(long)v : (long)v))
+		return -EINVAL;
+	*value = negative ? -(long)v : (long)v;
+	return 0;
+}
+
+long quire_sysctl_write(const char *name, const char *text, size_t n)
+{
+	struct cursor c = {text, text + n};
+	const struct vm_tunable *t = vm_tunable_find(name);
+	long value[QUIRE_SYSCTL_NUMBERS] = {0};
+	int err = 0;
+
+	if (!t)
+		return -ENOENT;
+	if (!n)
+		return 0;
+	memcpy(value, t->value, t->shown.count * sizeof(long));
+	if (t->kind == SYSCTL_TRIGGER)
+		c.s = c.end;
+	for (unsigned i = 0; i < t->shown.count && t->kind != SYSCTL_TRIGGER && !err; i++)
+		err = read_value(&c, t, &value[i]);
+	if (err && t->shown.count == 1)
+		return err;
+	skip_space(&c);
+	err = commit_values(t, value);
+	return err ? err : c.s - text;
 }

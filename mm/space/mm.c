@@ -53,7 +53,6 @@ int mm_virt_init(void)
 {
 	int err = -ENOMEM;
 
-	vm_sysctl_init();
 	commit_init();
 	random_init();
 #ifdef QUIRE_KEEP_REPLACED

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
 #include "mm/migrate/migrate.h"
@@ -512,8 +513,8 @@ static void do_tune(void)
 {
 	snprintf(doing, sizeof(doing), "tune");
 	min_free_kbytes_user = rnd() & 1;
-	min_free_kbytes = 128 + rnd() % 1024;
-	watermark_scale_factor = 1 + rnd() % 100;
+	vm_sysctl.min_free_kbytes = 128 + rnd() % 1024;
+	vm_sysctl.watermark_scale_factor = 1 + rnd() % 100;
 	setup_per_zone_wmarks();
 	if (rnd() & 1)
 		unreserve_highatomic_pageblock(&node_zonelist, ZONE_MOVABLE, rnd() & 1);

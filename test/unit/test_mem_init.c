@@ -4,6 +4,7 @@
 
 #include "mm_test.h"
 
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/memblock.h"
 #include <quire/abi.h>
@@ -117,9 +118,10 @@ Test(mem_init, watermarks_as_5_10)
 	kb = totalram_pages() << (PAGE_SHIFT - 10);
 	while ((root + 1) * (root + 1) <= kb * 16)
 		root++;
-	cr_expect_eq(min_free_kbytes, root < 128 ? 128 : root);
+	cr_expect_eq((unsigned long)vm_sysctl.min_free_kbytes, root < 128 ? 128 : root);
 	for_each_populated_zone(z) {
-		unsigned long min = (min_free_kbytes >> (PAGE_SHIFT - 10)) * z->managed_pages /
+		unsigned long min = ((unsigned long)vm_sysctl.min_free_kbytes >> (PAGE_SHIFT - 10)) *
+				    z->managed_pages /
 				    totalram_pages();
 		unsigned long gap = min / 4, scaled = z->managed_pages * 10 / 10000;
 

@@ -6,6 +6,7 @@
  */
 #include "mm_test.h"
 
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/phys/buddy.h"
 #include "phys_hooks.h"
@@ -166,7 +167,7 @@ static void gather(void)
 	zone_boost_reset(z);
 	give_all();
 	page_kswapd_hook = NULL;
-	watermark_boost_factor = 15000;
+	vm_sysctl.watermark_boost_factor = 15000;
 }
 
 Test(mobility, marks_are_boosted_by_pageblocks_up_to_a_limit)
@@ -177,7 +178,7 @@ Test(mobility, marks_are_boosted_by_pageblocks_up_to_a_limit)
 	page_kswapd_hook = hear;
 	scatter();
 	zone_boost_reset(z);
-	watermark_boost_factor = 60000;
+	vm_sysctl.watermark_boost_factor = 60000;
 	most = max(z->watermark[WMARK_HIGH] * 6, PAGEBLOCK_PAGES);
 	for (unsigned i = 0; i < 5; i++) {
 		unsigned long more = min(PAGEBLOCK_PAGES, most - sum);
@@ -188,7 +189,7 @@ Test(mobility, marks_are_boosted_by_pageblocks_up_to_a_limit)
 	cr_expect_eq(z->watermark_boost, most);
 	/* One pageblock is the least limit. */
 	zone_boost_reset(z);
-	watermark_boost_factor = 10000 / z->watermark[WMARK_HIGH] + 1;
+	vm_sysctl.watermark_boost_factor = 10000 / (long)z->watermark[WMARK_HIGH] + 1;
 	cr_expect_eq(boosted_by(ALLOC_KSWAPD), PAGEBLOCK_PAGES);
 	cr_expect_eq(boosted_by(ALLOC_KSWAPD), 0);
 	gather();
@@ -202,11 +203,11 @@ Test(mobility, marks_are_not_boosted_where_nobody_would_lower_them)
 	scatter();
 	zone_boost_reset(z);
 	cr_expect_eq(boosted_by(0), 0, "it must not wake the background");
-	watermark_boost_factor = 0;
+	vm_sysctl.watermark_boost_factor = 0;
 	cr_expect_eq(boosted_by(ALLOC_KSWAPD), 0, "turned off");
-	watermark_boost_factor = 1;
+	vm_sysctl.watermark_boost_factor = 1;
 	cr_expect_eq(boosted_by(ALLOC_KSWAPD), 0, "comes to nothing");
-	watermark_boost_factor = 15000;
+	vm_sysctl.watermark_boost_factor = 15000;
 	page_kswapd_hook = NULL;
 	cr_expect_eq(boosted_by(ALLOC_KSWAPD), 0, "no background");
 	page_kswapd_hook = hear;

@@ -5,12 +5,13 @@
  */
 #include "mm_test.h"
 
+#include "mm/base/sysctl.h"
+#include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
 #include "mm/migrate/migrate.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_debug.h"
-#include "mm/report/init.h"
 #include "phys_hooks.h"
 #include <quire/abi.h>
 
@@ -555,10 +556,10 @@ Test(page_corners, marks_by_urgency)
 	z->watermark_boost = 0;
 	cr_expect_not(zone_watermark_slow(z, 0, mark, ZONE_DMA32, ALLOC_WMARK_MIN, GFP_ATOMIC));
 	/* A ratio of 0 keeps nothing back. */
-	lowmem_reserve_ratio[ZONE_DMA] = 0;
+	vm_sysctl.lowmem_reserve_ratio[ZONE_DMA] = 0;
 	setup_per_zone_wmarks();
 	cr_expect_eq(zones[ZONE_DMA].lowmem_reserve[ZONE_NORMAL], 0);
-	lowmem_reserve_ratio[ZONE_DMA] = 256;
+	vm_sysctl.lowmem_reserve_ratio[ZONE_DMA] = 256;
 	setup_per_zone_wmarks();
 	cr_expect_gt(zones[ZONE_DMA].lowmem_reserve[ZONE_NORMAL], 0);
 	exit(0); /* the counts are not what they were */
@@ -572,7 +573,7 @@ Test(page_corners, tunables_at_their_edges)
 	} t[] = {
 		{"min_free_kbytes", {0, 512, 1024}, {-1, 1l << 40}},
 		{"drop_caches", {1, 2, 4}, {0, 5}},
-		{"watermark_scale_factor", {1, 1000, 10}, {0, 1001}},
+		{"watermark_scale_factor", {1, 3000, 10}, {0, 3001}},
 		{"watermark_boost_factor", {0, INT32_MAX, 15000}, {-1, 1l << 31}},
 	};
 	long v;
@@ -581,30 +582,26 @@ Test(page_corners, tunables_at_their_edges)
 	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
 		for (unsigned k = 0; k < 3; k++) {
 			v = t[i].good[k];
-			cr_expect_eq(phys_sysctl(t[i].name, &v, true), 0, "%s %ld", t[i].name, v);
+			cr_expect_eq(quire_sysctl_set(t[i].name, v), 0, "%s %ld", t[i].name, v);
 			v = -7;
-			cr_expect_eq(phys_sysctl(t[i].name, &v, false), 0);
-			cr_expect_eq(v, i == 1 ? 0 : t[i].good[k], "%s %ld", t[i].name, v);
+			cr_expect_eq(quire_sysctl_get(t[i].name, &v), 0);
+			cr_expect_eq(v, t[i].good[k], "%s %ld", t[i].name, v);
 		}
 		for (unsigned k = 0; k < 2; k++) {
 			v = t[i].bad[k];
-			cr_expect_eq(phys_sysctl(t[i].name, &v, true), -EINVAL, "%s %ld",
+			cr_expect_eq(quire_sysctl_set(t[i].name, v), -EINVAL, "%s %ld",
 				     t[i].name, v);
 		}
 	}
-	for (v = 1; v >= 0; v--) {
-		long back = 5;
-
-		cr_expect_eq(phys_sysctl("trace_pages", &v, true), 0);
-		cr_expect_eq(phys_sysctl("trace_pages", &back, false), 0);
-		cr_expect_eq(back, 0, "no trace, no events");
-		cr_expect_eq(phys_sysctl("trace_kmem", &v, true), 0);
-		cr_expect_eq(phys_sysctl("trace_kmem", &back, false), 0);
-		cr_expect_eq(back, 0, "no trace, no events");
+	for (long on = 1; on >= 0; on--) {
+		cr_expect_eq(quire_sysctl_set("trace_pages", on), 0);
+		cr_expect_eq(quire_sysctl_set("trace_kmem", on), 0);
+		cr_expect(!trace_pages_on && !trace_kmem_on, "no trace, no events");
+		quire_sysctl_get("trace_pages", &v);
+		cr_expect_eq(v, on, "but the wish is kept");
 	}
-	v = 0;
-	cr_expect_eq(phys_sysctl("compact_memory", &v, false), 0);
-	cr_expect_eq(phys_sysctl("compact", &v, true), -ENOENT);
+	cr_expect_eq(quire_sysctl_get("compact_memory", &v), 0);
+	cr_expect_eq(quire_sysctl_set("compact", 1), -ENOENT);
 	machine_down();
 }
 

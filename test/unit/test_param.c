@@ -3,7 +3,6 @@
 #include "mm_test.h"
 
 #include "mm/base/param.h"
-#include "mm/report/init.h"
 
 static const char *of(const char *params, const char *name, size_t n)
 {

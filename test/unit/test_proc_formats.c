@@ -10,7 +10,6 @@
 
 #include "mm_test.h"
 
-#include "mm/report/init.h"
 
 #define MIB (1ull << 20)
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "mm/base/vmstat.h"
-#include "mm/report/init.h"
 #include <quire/abi.h>
 
 #define MIB (1ull << 20)
@@ -110,20 +109,114 @@ Test(show, pagetypeinfo_zoneinfo_slabinfo)
 
 Test(show, tunables)
 {
-	long v = 2048;
+	long v;
 
 	machine_up(64 * MIB, 1);
-	cr_expect_eq(phys_sysctl("min_free_kbytes", &v, true), 0);
-	cr_expect_eq(phys_sysctl("min_free_kbytes", &v, false), 0);
+	cr_expect_eq(quire_sysctl_set("min_free_kbytes", 2048), 0);
+	cr_expect_eq(quire_sysctl_get("min_free_kbytes", &v), 0);
 	cr_expect_eq(v, 2048);
 	cr_expect_eq(zones[ZONE_DMA].watermark[WMARK_MIN] + zones[ZONE_DMA32].watermark[WMARK_MIN],
 		     (2048 >> (PAGE_SHIFT - 10)) - 1 /* rounded down twice */);
-	v = -1;
-	cr_expect_eq(phys_sysctl("min_free_kbytes", &v, true), -EINVAL);
-	v = 5;
-	cr_expect_eq(phys_sysctl("drop_caches", &v, true), -EINVAL);
-	v = 3;
-	cr_expect_eq(phys_sysctl("drop_caches", &v, true), 0);
-	cr_expect_eq(phys_sysctl("no_such_name", &v, false), -ENOENT);
+	cr_expect_eq(quire_sysctl_set("min_free_kbytes", -1), -EINVAL);
+	cr_expect_eq(quire_sysctl_get("no_such_name", &v), -ENOENT);
+	machine_down();
+}
+
+/* By text, as /proc/sys/vm has it, so there is no other way in. */
+Test(show, drop_caches)
+{
+	static const char *const bad[] = {"0", "5", "7", "-1", "x", "3x", " "};
+	unsigned long slab;
+
+	machine_up(64 * MIB, 1);
+	slab = sum_vm_event(DROP_SLAB);
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		cr_expect_eq(quire_sysctl_write("drop_caches", bad[i], strlen(bad[i])), -EINVAL,
+			     "%s", bad[i]);
+	cr_expect_eq(quire_sysctl_write("drop_caches", "1", 1), 1);
+	cr_expect_eq(quire_sysctl_write("drop_caches", "4\n", 2), 2);
+	cr_expect_eq(sum_vm_event(DROP_SLAB), slab);
+	cr_expect_eq(sum_vm_event(DROP_PAGECACHE), 1);
+	cr_expect_eq(quire_sysctl_write("drop_caches", "3\n", 2), 2);
+	cr_expect_eq(quire_sysctl_write("drop_caches", "2", 1), 1);
+	cr_expect_eq(sum_vm_event(DROP_SLAB), slab + 2);
+	cr_expect_eq(sum_vm_event(DROP_PAGECACHE), 2);
+	machine_down();
+}
+
+/* What 5.10 makes of a text: bytes taken or an error, and the file afterwards. */
+Test(show, tunables_as_text)
+{
+	static const struct {
+		const char *name, *text;
+		long taken;
+		const char *after;
+	} w[] = {
+		{"max_map_count", "65531 7", 6, "65531\n"},
+		{"max_map_count", " 65530 \n", 8, "65530\n"},
+		{"max_map_count", "0x10000", 7, "65536\n"},
+		{"max_map_count", "010", 3, "8\n"},
+		{"max_map_count", "12x", -EINVAL, "8\n"},
+		{"max_map_count", "", 0, "8\n"},
+		{"max_map_count", " ", -EINVAL, "8\n"},
+		{"max_map_count", "2147483648", -EINVAL, "8\n"},
+		{"max_map_count", "+5", -EINVAL, "8\n"},
+		{"max_map_count", "-", -EINVAL, "8\n"},
+		{"max_map_count", "- 5", -EINVAL, "8\n"},
+		{"max_map_count", "-0", 2, "0\n"},
+		{"max_map_count", "65530k", -EINVAL, "0\n"},
+		{"max_map_count", "\t\n65530\n\n", 9, "65530\n"},
+		{"max_map_count", "6553099999999999999999999999999999999", -EINVAL, "65530\n"},
+		{"lowmem_reserve_ratio", "0\t7", 3, "0\t7\t32\t0\n"},
+		{"lowmem_reserve_ratio", "-3 128 32 0 0", 12, "0\t128\t32\t0\n"},
+		{"lowmem_reserve_ratio", "1 x", 2, "1\t128\t32\t0\n"},
+		{"lowmem_reserve_ratio", "256 256 32 0", 12, "256\t256\t32\t0\n"},
+		{"mmap_min_addr", "-1", 2, "65536\n"},
+		{"mmap_min_addr", "99999999999999999999999", -EINVAL, "65536\n"},
+		{"overcommit_kbytes", "-1", 2, "0\n"},
+		{"overcommit_ratio", "-1", 2, "-1\n"},
+		{"overcommit_ratio", "2147483648", -EINVAL, "-1\n"},
+		{"overcommit_ratio", "50", 2, "50\n"},
+		{"watermark_scale_factor", "3000", 4, "3000\n"},
+		{"watermark_scale_factor", "3001", -EINVAL, "3000\n"},
+		{"compact_memory", "abc", 3, "0\n"},
+	};
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(w); i++) {
+		static struct text after;
+
+		memset(&after, 0, sizeof(after));
+		cr_expect_eq(quire_sysctl_write(w[i].name, w[i].text, strlen(w[i].text)),
+			     w[i].taken, "%s %s", w[i].name, w[i].text);
+		quire_sysctl_show(w[i].name, text_emit, &after);
+		cr_expect_str_eq(after.s, w[i].after, "%s %s", w[i].name, w[i].text);
+	}
+	cr_expect_eq(quire_sysctl_write("no_such_name", "1", 1), -ENOENT);
+	cr_expect_eq(quire_sysctl_show("no_such_name", text_emit, NULL), -ENOENT);
+	machine_down();
+}
+
+/* The table: in order, no name twice, each default within its bounds and in force at the start. */
+Test(show, tunables_in_their_table)
+{
+	const struct quire_sysctl *s, *before = NULL;
+	long v;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; (s = quire_sysctl_at(i)) != NULL; i++) {
+		cr_expect(!before || strcmp(before->name, s->name) < 0, "%s", s->name);
+		cr_expect(s->mode == 0200 || (s->initial[0] >= s->low && s->initial[0] <= s->high),
+			  "%s", s->name);
+		cr_expect_eq(quire_sysctl_get(s->name, &v), 0);
+		if (s->initial[0] && !strstr(s->name, "reserve_kbytes"))
+			cr_expect_eq(v, s->initial[0], "%s", s->name);
+		before = s;
+	}
+	cr_expect_eq(quire_sysctl_set("watermark_scale_factor", 20), 0);
+	machine_down();
+	machine_up(64 * MIB, 1);
+	quire_sysctl_get("watermark_scale_factor", &v);
+	cr_expect_eq(v, 10, "a new start begins with the defaults");
 	machine_down();
 }
