@@ -45,7 +45,7 @@ static const struct vm_tunable vm_tunables[] = {
 	    "what the min marks of all zones add up to; at the start the root of 16 times the kB of memory, from 128 to 262144; at most half of memory",
 	    0644, 1, NOBODY, 0, INT32_MAX, { 0 } }, V(min_free_kbytes), SYSCTL_INT },
 	{ { "mmap_min_addr",
-	    "lowest address that may be mapped without CAP_SYS_RAWIO, and never below 65536 without it",
+	    "lowest address that may be mapped without CAP_SYS_RAWIO; a lower hint is rounded up to it, and at least to 65536",
 	    0644, 1, CAP_SYS_RAWIO, 0, INT64_MAX, { 65536 } }, V(mmap_min_addr), SYSCTL_ULONG },
 	{ { "overcommit_kbytes",
 	    "the limit of strict overcommit as a size; sets overcommit_ratio to 0",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the page cache asks of the rooms that map its pages. Declared here, defined there: direct calls
- * that go upward (test/tools/rooms.py lists them). */
+ * that go upward (tools/check_rooms.py lists them). */
 #ifndef MM_OBJECT_HOOKS_H
 #define MM_OBJECT_HOOKS_H
 

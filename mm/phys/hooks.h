@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the page allocator asks of rooms above it when frames run short. Declared here, defined there:
- * direct calls, the only ones that go upward (test/tools/rooms.py lists them).
+ * direct calls, the only ones that go upward (tools/check_rooms.py lists them).
  */
 #ifndef MM_PHYS_HOOKS_H
 #define MM_PHYS_HOOKS_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the memory system calls ask of rooms above theirs. Declared here, defined there: direct calls
- * that go upward (test/tools/rooms.py lists them). */
+ * that go upward (tools/check_rooms.py lists them). */
 #ifndef MM_SPACE_HOOKS_H
 #define MM_SPACE_HOOKS_H
 
