@@ -28,7 +28,8 @@ _Noreturn void kernel_main(const struct boot_info *bi);
 
 /*
  * The registers of an interrupted context. struct trap_frame is completed by the machine's
- * "trapframe.h" (found on the include path), which defines these as static inline:
+ * "trapframe.h" (found on the include path), which defines these as static inline (those that only
+ * name a field by way of arch/common/trapframe.h):
  *
  *   unsigned long tf_syscall_nr(const struct trap_frame *);
  *   unsigned long tf_syscall_arg(const struct trap_frame *, unsigned i);      i = 0 .. 5
@@ -133,9 +134,9 @@ const void *hal_sigreturn_code(size_t *n);
 /* ---- system-call numbers --------------------------------------------------------------------- */
 
 /*
- * "syscall_table.h", on the machine's include path: lines  SYS(number, name)  with Linux's
- * numbers and the neutral handler's name; kernel/ builds its dispatch table from it. A few calls
- * of one machine only (arch_prctl, riscv_flush_icache) end in:
+ * arch/common/syscall_table.h has Linux's numbers, a column for each architecture; trapframe.h says
+ * by the macro SYS_COLUMN(x86_64, riscv64) which one this machine's programs speak. A few calls of
+ * one architecture only (arch_prctl, riscv_flush_icache) end in:
  */
 long hal_arch_syscall(struct trap_frame *tf, const char *name);
 /* AT_HWCAP, AT_PLATFORM (may be NULL) and uname's machine for a new program. */

@@ -11,7 +11,7 @@
 typedef long (*syscall_fn)(const unsigned long *a);
 
 #define SYS(nr, name) long call_##name(const unsigned long *a) __attribute__((weak));
-#include "syscall_table.h"
+#include "arch/common/syscall_table.h"
 #undef SYS
 
 #define MAX_NR 512
@@ -19,13 +19,13 @@ typedef long (*syscall_fn)(const unsigned long *a);
 /* By number; NULL: unknown, or known by name only. */
 static const syscall_fn calls[MAX_NR] = {
 #define SYS(nr, name) [nr] = call_##name,
-#include "syscall_table.h"
+#include "arch/common/syscall_table.h"
 #undef SYS
 };
 
 static const char *const names[MAX_NR] = {
 #define SYS(nr, name) [nr] = #name,
-#include "syscall_table.h"
+#include "arch/common/syscall_table.h"
 #undef SYS
 };
 

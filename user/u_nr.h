@@ -6,64 +6,24 @@
 #ifndef USER_U_NR_H
 #define USER_U_NR_H
 
-/*          name           x86-64  riscv64 (the generic table) */
+/* Whose column of the table; the names are NR_read, NR_write ... */
 #if defined(__x86_64__)
-#define NR(x86, generic) (x86)
+#define U_NR(x86_64, riscv64) x86_64
 #elif defined(__riscv)
-#define NR(x86, generic) (generic)
+#define U_NR(x86_64, riscv64) riscv64
 #else
 #error "no system call numbers for this architecture"
 #endif
 
+#pragma push_macro("SYS_COLUMN")
+#undef SYS_COLUMN
+#define SYS_COLUMN U_NR
+#define SYS(nr, name) NR_##name = nr,
 enum u_nr {
-	NR_read = NR(0, 63),
-	NR_write = NR(1, 64),
-	NR_close = NR(3, 57),
-	NR_mmap = NR(9, 222),
-	NR_mprotect = NR(10, 226),
-	NR_munmap = NR(11, 215),
-	NR_brk = NR(12, 214),
-	NR_rt_sigaction = NR(13, 134),
-	NR_rt_sigreturn = NR(15, 139),
-	NR_pread64 = NR(17, 67),
-	NR_pwrite64 = NR(18, 68),
-	NR_mremap = NR(25, 216),
-	NR_msync = NR(26, 227),
-	NR_mincore = NR(27, 232),
-	NR_madvise = NR(28, 233),
-	NR_sched_yield = NR(24, 124),
-	NR_setitimer = NR(38, 103),
-	NR_getpid = NR(39, 172),
-	NR_clone = NR(56, 220),
-	NR_execve = NR(59, 221),
-	NR_wait4 = NR(61, 260),
-	NR_uname = NR(63, 160),
-	NR_fcntl = NR(72, 25),
-	NR_ftruncate = NR(77, 46),
-	NR_mkdirat = NR(258, 34),
-	NR_getrusage = NR(98, 165),
-	NR_capset = NR(126, 91),
-	NR_sigaltstack = NR(131, 132),
-	NR_mlock = NR(149, 228),
-	NR_munlock = NR(150, 229),
-	NR_mlockall = NR(151, 230),
-	NR_munlockall = NR(152, 231),
-	NR_prctl = NR(157, 167),
-	NR_mount = NR(165, 40),
-	NR_swapon = NR(167, 224),
-	NR_swapoff = NR(168, 225),
-	NR_reboot = NR(169, 142),
-	NR_remap_file_pages = NR(216, 234),
-	NR_exit_group = NR(231, 94),
-	NR_openat = NR(257, 56),
-	NR_unlinkat = NR(263, 35),
-	NR_fallocate = NR(285, 47),
-	NR_dup3 = NR(292, 24),
-	NR_pipe2 = NR(293, 59),
-	NR_prlimit64 = NR(302, 261),
-	NR_memfd_create = NR(319, 279),
-	NR_mlock2 = NR(325, 284),
+#include "arch/common/syscall_table.h"
 };
+#undef SYS
+#pragma pop_macro("SYS_COLUMN")
 
 #define U_AT_FDCWD (-100l)
 #define U_SIGCHLD  17

@@ -27,6 +27,12 @@ struct hal_fpu {
 	uint64_t word[4];
 };
 
+#define TF_IP(tf)	   ((tf)->ip)
+#define TF_SP(tf)	   ((tf)->sp)
+#define TF_SYSCALL_NR(tf)  ((tf)->nr)
+#define TF_SYSCALL_RET(tf) ((tf)->ret)
+#define SYS_COLUMN(x86_64, riscv64) x86_64 /* whatever the host is */
+
 struct fake_task;
 
 /* A kernel thread: the host thread that runs it while it holds a CPU's token. */
@@ -34,44 +40,14 @@ struct hal_context {
 	struct fake_task *task;
 };
 
-static inline unsigned long tf_syscall_nr(const struct trap_frame *tf)
-{
-	return tf->nr;
-}
-
 static inline unsigned long tf_syscall_arg(const struct trap_frame *tf, unsigned i)
 {
 	return tf->arg[i];
 }
 
-static inline void tf_set_syscall_ret(struct trap_frame *tf, long ret)
-{
-	tf->ret = ret;
-}
-
 static inline void tf_syscall_restart(struct trap_frame *tf)
 {
 	tf->again = true;
-}
-
-static inline unsigned long tf_ip(const struct trap_frame *tf)
-{
-	return tf->ip;
-}
-
-static inline void tf_set_ip(struct trap_frame *tf, unsigned long ip)
-{
-	tf->ip = ip;
-}
-
-static inline unsigned long tf_sp(const struct trap_frame *tf)
-{
-	return tf->sp;
-}
-
-static inline void tf_set_sp(struct trap_frame *tf, unsigned long sp)
-{
-	tf->sp = sp;
 }
 
 static inline bool tf_user(const struct trap_frame *tf)
@@ -83,5 +59,7 @@ static inline void tf_init_user(struct trap_frame *tf, unsigned long entry, unsi
 {
 	*tf = (struct trap_frame){.ip = entry, .sp = sp, .user = true, .fresh = true};
 }
+
+#include "arch/common/trapframe.h"
 
 #endif

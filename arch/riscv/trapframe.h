@@ -30,19 +30,15 @@ _Static_assert(offsetof(struct trap_frame, cause) == TF_CAUSE, "trap.S knows the
 _Static_assert(offsetof(struct trap_frame, tval) == TF_TVAL, "trap.S knows the offset");
 _Static_assert(offsetof(struct trap_frame, orig_a0) == TF_ORIG_A0, "trap.S knows the offset");
 
-static inline unsigned long tf_syscall_nr(const struct trap_frame *tf)
-{
-	return tf->x[RV_A7];
-}
+#define TF_IP(tf)	   ((tf)->x[0])
+#define TF_SP(tf)	   ((tf)->x[RV_SP])
+#define TF_SYSCALL_NR(tf)  ((tf)->x[RV_A7])
+#define TF_SYSCALL_RET(tf) ((tf)->x[RV_A0])
+#define SYS_COLUMN(x86_64, riscv64) riscv64
 
 static inline unsigned long tf_syscall_arg(const struct trap_frame *tf, unsigned i)
 {
 	return i == 0 ? tf->orig_a0 : tf->x[RV_A0 + i];
-}
-
-static inline void tf_set_syscall_ret(struct trap_frame *tf, long ret)
-{
-	tf->x[RV_A0] = (unsigned long)ret;
 }
 
 /* The trap entry stepped over the ecall, four bytes always. */
@@ -50,26 +46,6 @@ static inline void tf_syscall_restart(struct trap_frame *tf)
 {
 	tf->x[0] -= 4;
 	tf->x[RV_A0] = tf->orig_a0;
-}
-
-static inline unsigned long tf_ip(const struct trap_frame *tf)
-{
-	return tf->x[0];
-}
-
-static inline void tf_set_ip(struct trap_frame *tf, unsigned long ip)
-{
-	tf->x[0] = ip;
-}
-
-static inline unsigned long tf_sp(const struct trap_frame *tf)
-{
-	return tf->x[RV_SP];
-}
-
-static inline void tf_set_sp(struct trap_frame *tf, unsigned long sp)
-{
-	tf->x[RV_SP] = sp;
 }
 
 static inline bool tf_user(const struct trap_frame *tf)
@@ -98,5 +74,7 @@ struct hal_context {
 
 /* C libraries give no restorer here: the kernel maps hal_sigreturn_code() for them. */
 #define HAL_SIGRETURN_CODE 1
+
+#include "arch/common/trapframe.h"
 
 #endif

@@ -55,16 +55,17 @@ struct hal_fpu {
 	uint8_t area[X86_XSTATE_MAX] __attribute__((aligned(64)));
 };
 
+#define TF_IP(tf)	  ((tf)->rip)
+#define TF_SP(tf)	  ((tf)->rsp)
+#define TF_SYSCALL_NR(tf) ((tf)->error)
+#define TF_SYSCALL_RET(tf) ((tf)->rax)
+#define SYS_COLUMN(x86_64, riscv64) x86_64
+
 /* A kernel thread that does not run: its stack pointer, and the user's GS base of its task. */
 struct hal_context {
 	uint64_t rsp;
 	uint64_t user_gs;
 };
-
-static inline unsigned long tf_syscall_nr(const struct trap_frame *tf)
-{
-	return tf->error;
-}
 
 static inline unsigned long tf_syscall_arg(const struct trap_frame *tf, unsigned i)
 {
@@ -78,11 +79,6 @@ static inline unsigned long tf_syscall_arg(const struct trap_frame *tf, unsigned
 	}
 }
 
-static inline void tf_set_syscall_ret(struct trap_frame *tf, long ret)
-{
-	tf->rax = (uint64_t)ret;
-}
-
 /* Runs the system call that made this frame again: back over the two bytes of `syscall`. */
 static inline void tf_syscall_restart(struct trap_frame *tf)
 {
@@ -90,26 +86,6 @@ static inline void tf_syscall_restart(struct trap_frame *tf)
 		return;
 	tf->rax = tf->error;
 	tf->rip -= 2;
-}
-
-static inline unsigned long tf_ip(const struct trap_frame *tf)
-{
-	return tf->rip;
-}
-
-static inline void tf_set_ip(struct trap_frame *tf, unsigned long ip)
-{
-	tf->rip = ip;
-}
-
-static inline unsigned long tf_sp(const struct trap_frame *tf)
-{
-	return tf->rsp;
-}
-
-static inline void tf_set_sp(struct trap_frame *tf, unsigned long sp)
-{
-	tf->rsp = sp;
 }
 
 static inline bool tf_user(const struct trap_frame *tf)
@@ -135,5 +111,7 @@ static inline void tf_init_user(struct trap_frame *tf, unsigned long entry, unsi
 	};
 	x86_reset_user_gs();
 }
+
+#include "arch/common/trapframe.h"
 
 #endif
