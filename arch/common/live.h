@@ -35,14 +35,10 @@ static inline pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
 #define HAL_INLINE_poison
 static inline void hal_poison(const void *p, size_t n)
 {
-	(void)p;
-	(void)n;
 }
 
 static inline void hal_unpoison(const void *p, size_t n)
 {
-	(void)p;
-	(void)n;
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hart and the few devices that the contract needs: console, exit, clock and timer, entropy,
+ * The hart and the few devices that the contract needs: console, exit, clock and timer,
  * floating-point state, kernel contexts, whole pages. And riscv_start(), where C begins.
  */
 #include "lib/printf.h"
@@ -28,7 +28,6 @@ static bool has_dbcn;
 static bool has_fp;
 static uint64_t boot_time;
 static uint64_t timer_period, timer_next;
-static uint64_t entropy;
 
 /* ---- console and exit ------------------------------------------------------------------------ */
 
@@ -93,35 +92,6 @@ int hal_console_getc(void)
 	return c < 0 ? -1 : (int)c;
 }
 
-static void say(const char *fmt, va_list ap)
-{
-	char line[256];
-	size_t n = vscnprintf(line, sizeof(line) - 1, fmt, ap);
-
-	line[n++] = '\n';
-	hal_log("riscv: ", 7);
-	hal_log(line, n);
-}
-
-void rv_say(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	say(fmt, ap);
-	va_end(ap);
-}
-
-void rv_die(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	say(fmt, ap);
-	va_end(ap);
-	hal_exit(1);
-}
-
 void hal_exit(int status)
 {
 	unsigned code = status & 0xff;
@@ -156,9 +126,9 @@ void rv_devices_late(void)
 	uart = NULL;
 	test_device = NULL;
 	if (p->uart)
-		uart = rv_map_device(p->uart, UART_REGS << p->uart_shift);
+		uart = mmu_map_device(p->uart, UART_REGS << p->uart_shift);
 	if (p->test)
-		test_device = rv_map_device(p->test, 4);
+		test_device = mmu_map_device(p->test, 4);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -221,26 +191,6 @@ void hal_idle(void)
 	hal_irq_disable();
 }
 
-/* The boot loader's seed and the clock, stirred (splitmix64's constants). */
-uint64_t hal_entropy(void)
-{
-	uint64_t z;
-
-	entropy += 0x9e3779b97f4a7c15ull + csr_read(time);
-	z = entropy;
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
-}
-
-/* With one hart there is nobody else to run it. */
-void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
-{
-	(void)fn;
-	(void)arg;
-	ASSERT(!(cpu_mask & ~(1ull << hal_cpu_id())));
-}
-
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 void hal_clear_page(void *page)
@@ -267,30 +217,6 @@ void hal_copy_page(void *dst, const void *src)
 	}
 }
 
-/* ---- user memory ----------------------------------------------------------------------------- */
-
-static bool user_range(uintptr_t a, size_t n)
-{
-	uintptr_t end = hal_mmu_info()->user_end;
-
-	return n <= end && a <= end - n;
-}
-
-size_t hal_copy_from_user(void *dst, uintptr_t src, size_t n)
-{
-	return user_range(src, n) ? riscv_user_copy(dst, (const void *)src, n) : n;
-}
-
-size_t hal_copy_to_user(uintptr_t dst, const void *src, size_t n)
-{
-	return user_range(dst, n) ? riscv_user_copy((void *)dst, src, n) : n;
-}
-
-size_t hal_clear_user(uintptr_t dst, size_t n)
-{
-	return user_range(dst, n) ? riscv_user_clear((void *)dst, n) : n;
-}
-
 /* ---- kernel contexts ------------------------------------------------------------------------- */
 
 void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn)(void *),
@@ -307,14 +233,9 @@ void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn
 	c->sp = (unsigned long)sp;
 }
 
-void hal_context_destroy(struct hal_context *c)
-{
-	c->sp = 0;
-}
-
 void riscv_context_ended(void)
 {
-	rv_die("a kernel context returned");
+	boot_die("a kernel context returned");
 }
 
 void hal_set_kernel_stack(void *top)
@@ -377,7 +298,6 @@ unsigned long hal_tls_save(void)
 
 void hal_tls_restore(unsigned long tls)
 {
-	(void)tls;
 }
 
 /* ---- who we are ------------------------------------------------------------------------------ */
@@ -385,21 +305,6 @@ void hal_tls_restore(unsigned long tls)
 unsigned long hal_elf_hwcap(void)
 {
 	return rv_platform.hwcap;
-}
-
-const char *hal_elf_platform(void)
-{
-	return NULL;
-}
-
-const char *hal_machine_name(void)
-{
-	return "riscv64";
-}
-
-unsigned hal_elf_machine(void)
-{
-	return EM_RISCV;
 }
 
 /* ---- the beginning --------------------------------------------------------------------------- */
@@ -413,7 +318,7 @@ void rv_cpu_init(void)
 	hal_fpu_init(&fresh);
 	hal_fpu_restore(&fresh);
 	boot_time = csr_read(time);
-	entropy = rv_platform.seed;
+	boot_seed = rv_platform.seed;
 	/* user programs may read the clock, the cycle and the instruction counter */
 	csr_write(scounteren, 7);
 }
@@ -421,23 +326,17 @@ void rv_cpu_init(void)
 /* trace=SIZE: a ring that the host finds by the line about it. */
 static void take_trace_ring(struct boot_info *bi)
 {
-	const char *opt = rv_option("trace");
 	char word[24];
 	uint64_t size;
-	size_t n = 0;
 
-	if (!opt)
+	if (!boot_option(rv_platform.cmdline, "trace", word, sizeof(word)))
 		return;
-	while (opt[n] && opt[n] != ' ' && n < sizeof(word) - 1)
-		n++;
-	memcpy(word, opt, n);
-	word[n] = 0;
 	if (parse_u64(word, &size) || !size)
-		rv_die("trace=%s: not a size", word);
+		boot_die("trace=%s: not a size", word);
 	size = ALIGN_UP(size, PAGE_SIZE);
 	bi->trace_ring_phys = rv_boot_alloc(size, MEM_TRACE, "trace ring", UINT64_MAX);
 	if (bi->trace_ring_phys == UINT64_MAX)
-		rv_die("trace=%s: no room for it in RAM", word);
+		boot_die("trace=%s: no room for it in RAM", word);
 	bi->trace_ring = hal_phys_to_virt(bi->trace_ring_phys);
 	bi->trace_ring_size = size;
 }
@@ -456,7 +355,7 @@ static unsigned harts_waiting(void)
 		if (!r.error && r.value == SBI_HSM_STOPPED)
 			n++;
 		else
-			rv_say("hart %u is not stopped (error %ld, state %ld): ignored", i,
+			boot_log("hart %u is not stopped (error %ld, state %ld): ignored", i,
 			       r.error, r.value);
 	}
 	return n;
@@ -468,7 +367,7 @@ static void say_hello(const struct boot_info *bi)
 	char line[96];
 	size_t n;
 
-	rv_say("hart %u (%u more stay stopped), Sv%u, %u ASID bits, A/D by %s",
+	boot_log("hart %u (%u more stay stopped), Sv%u, %u ASID bits, A/D by %s",
 	       rv_platform.boot_hart, harts_waiting(), mi->va_bits, mi->asid_bits,
 	       mi->hw_accessed_dirty ? "hardware" : "software");
 	if (!bi->trace_ring)
@@ -480,12 +379,13 @@ static void say_hello(const struct boot_info *bi)
 
 static unsigned wanted_sv(void)
 {
-	const char *opt = rv_option("sv");
-	unsigned sv = opt && opt[0] && opt[1] ? (unsigned)(opt[0] - '0') * 10 + opt[1] - '0' : 48;
+	char word[8];
+	uint64_t sv = 48;
 
-	if (sv != 39 && sv != 48 && sv != 57)
-		rv_die("sv=: 39, 48 or 57");
-	return sv;
+	if (boot_option(rv_platform.cmdline, "sv", word, sizeof(word)) &&
+	    (parse_u64(word, &sv) || (sv != 39 && sv != 48 && sv != 57)))
+		boot_die("sv=: 39, 48 or 57");
+	return (unsigned)sv;
 }
 
 void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset)

@@ -11,13 +11,12 @@
 #include "csr.h"
 #include "pte.h"
 
-/* One address space. The ASID counts only while its generation is the machine's (mmu.c). */
+/* One address space. The ASID counts only while its generation is the machine's (arch.h). */
 struct arch_space {
 	pfn_t root;
 	uint64_t generation; /* 0: never had an ASID */
 	uint32_t asid;
 	bool user;
-	uint64_t cpu_mask; /* CPUs that may hold its translations */
 };
 
 #define csr_read(reg)                                                                              \
@@ -99,14 +98,12 @@ static inline void hal_cpu_relax(void)
 
 static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
 {
-	(void)level;
 	return __atomic_fetch_and(p, ~RV_PTE_A, __ATOMIC_SEQ_CST);
 }
 
 /* One AMO on the whole word: an A or D that a walker sets at the same time is not lost. */
 static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
 {
-	(void)level;
 	return __atomic_fetch_and(p, ~RV_PTE_W, __ATOMIC_SEQ_CST);
 }
 

@@ -24,7 +24,7 @@ static void add_range(phys_addr_t start, phys_addr_t end, enum mem_range_kind ki
 	if (start == end)
 		return;
 	if (p->nr_ranges == RV_MAX_RANGES)
-		rv_die("more than %u memory ranges", RV_MAX_RANGES);
+		boot_die("more than %u memory ranges", RV_MAX_RANGES);
 	p->ranges[p->nr_ranges++] =
 		(struct rv_range){.r = {start, end, kind, name}, .no_map = no_map};
 }
@@ -52,7 +52,7 @@ static void add_bank(phys_addr_t start, phys_addr_t end, const char *node)
 			i++;
 			continue;
 		}
-		rv_say("device tree: /%s: [0x%lx, 0x%lx) overlaps [0x%lx, 0x%lx), taken as one bank",
+		boot_log("device tree: /%s: [0x%lx, 0x%lx) overlaps [0x%lx, 0x%lx), taken as one bank",
 		       node, start, end, r->start, r->end);
 		start = min(start, r->start);
 		end = max(end, r->end);
@@ -104,7 +104,7 @@ void rv_clip_ram(phys_addr_t limit)
 
 		if (r->kind != MEM_RAM || r->end <= limit)
 			continue;
-		rv_say("RAM [0x%lx, 0x%lx) is beyond what these page tables reach",
+		boot_log("RAM [0x%lx, 0x%lx) is beyond what these page tables reach",
 		       max(r->start, limit), r->end);
 		r->end = limit;
 		r->start = min(r->start, limit);
@@ -173,10 +173,10 @@ static void read_banks(const struct dtb *d)
 			any = true;
 		}
 		if (err == -EINVAL)
-			rv_die("device tree: /%s: reg makes no sense", dtb_name(d, n));
+			boot_die("device tree: /%s: reg makes no sense", dtb_name(d, n));
 	}
 	if (!any)
-		rv_die("device tree: no memory");
+		boot_die("device tree: no memory");
 }
 
 static void read_reserved(const struct dtb *d)
@@ -200,7 +200,7 @@ static void read_reserved(const struct dtb *d)
 					  true);
 		}
 		if (err == -EINVAL)
-			rv_die("device tree: /reserved-memory/%s: reg makes no sense",
+			boot_die("device tree: /reserved-memory/%s: reg makes no sense",
 			       dtb_name(d, n));
 	}
 }
@@ -227,10 +227,10 @@ static void read_initrd(const struct dtb *d, dtb_node chosen)
 	    dtb_number(d, chosen, "linux,initrd-end", &end) || start == end)
 		return;
 	if (end < start || !rv_is_ram(start, end - start))
-		rv_die("initramfs [0x%lx, 0x%lx) is not in RAM", start, end);
+		boot_die("initramfs [0x%lx, 0x%lx) is not in RAM", start, end);
 	r = taken_but(start, end, memreserve);
 	if (r)
-		rv_die("initramfs [0x%lx, 0x%lx) runs into %s [0x%lx, 0x%lx): give more memory",
+		boot_die("initramfs [0x%lx, 0x%lx) runs into %s [0x%lx, 0x%lx): give more memory",
 		       start, end, r->name, r->start, r->end);
 	p->initrd_start = start;
 	p->initrd_end = end;
@@ -245,7 +245,7 @@ static void read_chosen(const struct dtb *d)
 	const uint8_t *seed = dtb_prop(d, n, "rng-seed", &len);
 
 	if (args && strscpy(rv_platform.cmdline, args, sizeof(rv_platform.cmdline)) < 0)
-		rv_die("command line is longer than %zu bytes", sizeof(rv_platform.cmdline));
+		boot_die("command line is longer than %zu bytes", sizeof(rv_platform.cmdline));
 	for (uint32_t i = 0; seed && i < len; i++)
 		rv_platform.seed = (rv_platform.seed ^ seed[i]) * 0x100000001b3ull;
 	read_initrd(d, n);
@@ -257,7 +257,7 @@ static void read_isa(const struct dtb *d, dtb_node cpu)
 	const char *isa = dtb_string(d, cpu, "riscv,isa");
 
 	if (!isa || strncmp(isa, "rv64", 4))
-		rv_die("device tree: /cpus/%s: riscv,isa is not rv64...", dtb_name(d, cpu));
+		boot_die("device tree: /cpus/%s: riscv,isa is not rv64...", dtb_name(d, cpu));
 	for (isa += 4; *isa >= 'a' && *isa <= 'z'; isa++)
 		if (strchr("imafdc", *isa))
 			rv_platform.hwcap |= 1ul << (*isa - 'a');
@@ -270,7 +270,7 @@ static void read_cpus(const struct dtb *d)
 
 	if (dtb_number(d, cpus, "timebase-frequency", &rv_platform.timebase) ||
 	    !rv_platform.timebase)
-		rv_die("device tree: /cpus: no timebase-frequency");
+		boot_die("device tree: /cpus: no timebase-frequency");
 	for (dtb_node n = dtb_first_child(d, cpus); n >= 0; n = dtb_next_sibling(d, n)) {
 		if (!dtb_reg(d, n, "reg", 0, &hart, &size) && hart < 64) {
 			rv_platform.harts |= 1ull << hart;
@@ -279,7 +279,7 @@ static void read_cpus(const struct dtb *d)
 		}
 	}
 	if (!rv_platform.hwcap)
-		rv_die("device tree: /cpus: hart %u is not there", rv_platform.boot_hart);
+		boot_die("device tree: /cpus: hart %u is not there", rv_platform.boot_hart);
 }
 
 /* The address of the first device that is one of names, in physical memory; 0: none. */
@@ -319,9 +319,9 @@ void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 
 	rv_platform.boot_hart = boot_hart;
 	if (fdt >= RV_EARLY_DIRECT_SIZE)
-		rv_die("device tree at 0x%lx is out of reach", fdt);
+		boot_die("device tree at 0x%lx is out of reach", fdt);
 	if (dtb_open(&d, hal_phys_to_virt(fdt), RV_EARLY_DIRECT_SIZE - fdt, &e))
-		rv_die("device tree at 0x%lx, byte %u: %s", fdt, e.at, e.why);
+		boot_die("device tree at 0x%lx, byte %u: %s", fdt, e.at, e.why);
 	read_devices(&d);
 	rv_devices_early();
 	read_banks(&d);
@@ -331,23 +331,6 @@ void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 	add_range(fdt, fdt + d.size, MEM_RESERVED, "device tree", false);
 	read_chosen(&d);
 	read_cpus(&d);
-}
-
-const char *rv_option(const char *name)
-{
-	const char *s = rv_platform.cmdline;
-	size_t n = strlen(name);
-
-	for (;;) {
-		while (*s == ' ')
-			s++;
-		if (!*s || (s[0] == '-' && s[1] == '-' && (!s[2] || s[2] == ' ')))
-			return NULL;
-		if (!strncmp(s, name, n) && s[n] == '=')
-			return s + n + 1;
-		while (*s && *s != ' ')
-			s++;
-	}
 }
 
 void hal_memory_ranges(void (*fn)(const struct mem_range *r, void *ctx), void *ctx)

@@ -83,10 +83,9 @@ ARCH_INLINE pteval_t rv_pte_ad(struct pte_desc d)
 	return (d.accessed ? RV_PTE_A : 0) | (d.dirty ? RV_PTE_D : 0);
 }
 
-/* The word for d at level. d is well formed: a leaf's frame is aligned to its size. */
+/* The word for d, the same at every level. d is well formed: a leaf's frame is aligned to its size. */
 ARCH_INLINE pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 {
-	(void)level; /* every level has the same format */
 	d = arch_pte_widen(d);
 	switch (d.kind) {
 	case PTE_TABLE:

@@ -6,10 +6,13 @@
 #define ARCH_RISCV_RISCV_H
 
 #include "arch/hal_kernel.h"
+#include "arch/common/boot.h"
+#include "arch/common/mmu.h"
+#include "arch/common/uaccess.h"
 #include "lib/bug.h"
 #include "lib/fdt.h"
 
-#define PAGE_SIZE (1ul << ARCH_PAGE_SHIFT)
+#define PAGE_SIZE PAGE_BYTES
 
 /* ---- platform.c: what the device tree says --------------------------------------------------- */
 
@@ -39,8 +42,6 @@ extern struct rv_platform rv_platform;
 
 /* Reads everything from the tree at fdt; early direct map. Does not return if it is unusable. */
 void rv_platform_init(phys_addr_t fdt, unsigned boot_hart);
-/* A word "name=value" of the command line before "--": its value, ended by a blank; or NULL. */
-const char *rv_option(const char *name);
 /* Takes whole pages from the top of RAM for good, marks them with kind; UINT64_MAX: none left. */
 phys_addr_t rv_boot_alloc(uint64_t size, enum mem_range_kind kind, const char *name,
 			  phys_addr_t limit);
@@ -53,10 +54,6 @@ bool rv_is_ram(phys_addr_t a, uint64_t n);
 
 /* Makes the real tables for want levels, or as many as satp takes, and moves to them. */
 void rv_mmu_init(unsigned want_sv);
-/* Maps device registers for good, before kernel_main. */
-void *rv_map_device(phys_addr_t pa, uint64_t size);
-/* True if the running space is a user program's. */
-bool rv_in_user_space(void);
 /* True while a fault with a fix-up is part of probing the machine. */
 extern bool rv_probing;
 
@@ -65,10 +62,6 @@ extern bool rv_probing;
 /* The console and the exit device, found through the boot page tables or the real ones. */
 void rv_devices_early(void);
 void rv_devices_late(void);
-/* One formatted line for people. */
-void rv_say(const char *fmt, ...) __printf(1, 2);
-/* The same, and the end of the machine: the boot cannot go on. */
-_Noreturn void rv_die(const char *fmt, ...) __printf(1, 2);
 void rv_timer_irq(void);
 void rv_cpu_init(void);
 
@@ -84,8 +77,6 @@ void riscv_context_start(void);
 _Noreturn void riscv_context_ended(void);
 void riscv_fp_save(struct hal_fpu *f);
 void riscv_fp_load(const struct hal_fpu *f);
-size_t riscv_user_copy(void *dst, const void *src, size_t n);
-size_t riscv_user_clear(void *dst, size_t n);
 int riscv_probe_store(void *p);
 extern const char riscv_sigreturn_code[], riscv_sigreturn_code_end[];
 

@@ -4,30 +4,11 @@
  * library's handlers and unwinders find on the stack. Layouts only; which signal, and on which
  * stack, the kernel decided.
  */
+#include "arch/common/sigframe.h"
 #include "lib/string.h"
 #include "riscv.h"
 #include "sbi.h"
 #include <quire/abi.h>
-
-struct rv_siginfo {
-	int32_t signo, errno_, code, pad;
-	union {
-		uint64_t addr;
-		struct {
-			int32_t pid;
-			uint32_t uid;
-			int32_t status;
-		} who;
-		uint8_t bytes[112];
-	};
-};
-
-struct rv_stack {
-	uint64_t sp;
-	int32_t flags;
-	uint32_t pad;
-	uint64_t size;
-};
 
 /* The room is that of the widest registers, 32 of 128 bits; we fill what F and D have. */
 struct rv_fpstate {
@@ -41,7 +22,7 @@ struct rv_fpstate {
 
 struct rv_ucontext {
 	uint64_t flags, link;
-	struct rv_stack stack;
+	struct user_stack stack;
 	uint64_t sigmask;
 	uint8_t sigset_room[120]; /* a C library's sigset_t is 1024 bits */
 	uint64_t regs[32] __attribute__((aligned(16))); /* pc, x1 .. x31 */
@@ -49,36 +30,13 @@ struct rv_ucontext {
 };
 
 struct rv_sigframe {
-	struct rv_siginfo info;
+	struct user_siginfo info;
 	struct rv_ucontext uc;
 };
 
-_Static_assert(sizeof(struct rv_siginfo) == 128, "Linux's siginfo_t");
 _Static_assert(offsetof(struct rv_ucontext, regs) == 176, "Linux's uc_mcontext");
 _Static_assert(sizeof(struct rv_fpstate) == 528, "Linux's __riscv_fp_state");
 _Static_assert(sizeof(struct rv_sigframe) == 1088, "Linux's rt_sigframe");
-
-static bool carries_address(const struct hal_siginfo *si)
-{
-	return si->code > 0 && (si->signo == SIGSEGV || si->signo == SIGBUS ||
-				si->signo == SIGILL || si->signo == SIGFPE ||
-				si->signo == SIGTRAP);
-}
-
-static void fill_info(struct rv_siginfo *to, const struct hal_siginfo *si)
-{
-	to->signo = si->signo;
-	to->errno_ = si->errno_;
-	to->code = si->code;
-	if (carries_address(si)) {
-		to->addr = si->addr;
-		return;
-	}
-	to->who.pid = si->pid;
-	to->who.uid = (uint32_t)si->uid;
-	if (si->signo == SIGCHLD)
-		to->who.status = si->status;
-}
 
 int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct hal_sigaction *sa,
 		      const struct hal_siginfo *si, unsigned long oldmask, unsigned long sp,
@@ -87,13 +45,11 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 	struct rv_sigframe f;
 	unsigned long at = (sp - sizeof(f)) & ~15ul;
 
-	(void)fault_code; /* this architecture's frame has no place for it */
+	/* this architecture's frame has no place for the fault code */
 	hal_fpu_save(fpu);
 	memset(&f, 0, sizeof(f));
-	fill_info(&f.info, si);
-	f.uc.stack.sp = altstack[0];
-	f.uc.stack.flags = (int32_t)altstack[1];
-	f.uc.stack.size = altstack[2];
+	siginfo_fill(&f.info, si);
+	f.uc.stack = altstack_to_user(altstack);
 	f.uc.sigmask = oldmask;
 	memcpy(f.uc.regs, tf->x, sizeof(f.uc.regs));
 	memcpy(f.uc.fp.f, fpu->f, sizeof(fpu->f));
@@ -125,9 +81,7 @@ int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *
 	fpu->fcsr = f.uc.fp.fcsr;
 	hal_fpu_restore(fpu);
 	*mask = f.uc.sigmask;
-	altstack[0] = f.uc.stack.sp;
-	altstack[1] = (unsigned)f.uc.stack.flags;
-	altstack[2] = f.uc.stack.size;
+	altstack_from_user(altstack, &f.uc.stack);
 	return 0;
 }
 

@@ -244,12 +244,13 @@ riscv_fp_load:
 	.endm
 
 	/*
-	 * size_t riscv_user_copy(void *dst, const void *src, size_t n): bytes not copied. One of the
-	 * two is the user's; SUM is on only in here (a trap turns it off and back on). Words where
-	 * both are aligned alike: an aligned word never crosses a page, so what is left is exact.
+	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied; one loop
+	 * serves both. SUM is on only in here (a trap turns it off and back on). Words where both
+	 * addresses are aligned alike: an aligned word never crosses a page, so what is left is exact.
 	 */
-	.globl riscv_user_copy
-riscv_user_copy:
+	.globl arch_copy_to_user, arch_copy_from_user
+arch_copy_to_user:
+arch_copy_from_user:
 	li	t5, SSTATUS_SUM
 	csrs	sstatus, t5
 	xor	t0, a0, a1
@@ -283,9 +284,9 @@ riscv_user_copy:
 	mv	a0, a2
 	ret
 
-	/* size_t riscv_user_clear(void *dst, size_t n): bytes not cleared. */
-	.globl riscv_user_clear
-riscv_user_clear:
+	/* arch_clear_user(dst, n): bytes not cleared. */
+	.globl arch_clear_user
+arch_clear_user:
 	li	t5, SSTATUS_SUM
 	csrs	sstatus, t5
 1:	andi	t0, a0, 7

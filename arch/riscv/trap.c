@@ -28,21 +28,6 @@ enum cause {
 	CAUSE_STORE_PAGE = 15,
 };
 
-/* Places that may fault, relative to the entry itself (may_fault in trap.S). */
-struct ex_entry {
-	int32_t insn, fixup;
-};
-
-extern const struct ex_entry __ex_table_start[], __ex_table_end[];
-
-static uintptr_t find_fixup(uintptr_t ip)
-{
-	for (const struct ex_entry *e = __ex_table_start; e < __ex_table_end; e++)
-		if ((uintptr_t)&e->insn + (uintptr_t)(long)e->insn == ip)
-			return (uintptr_t)&e->fixup + (uintptr_t)(long)e->fixup;
-	return 0;
-}
-
 static bool is_memory_fault(unsigned long cause)
 {
 	const unsigned long faults = 1ul << CAUSE_FETCH_ACCESS | 1ul << CAUSE_LOAD_ACCESS |
@@ -84,7 +69,7 @@ static struct fault_info decode_fault(const struct trap_frame *tf)
 	if (fi.user)
 		fi.raw_code |= FAULT_CODE_USER;
 	else
-		fi.fixup = find_fixup(fi.ip);
+		fi.fixup = search_fixup(fi.ip);
 	return fi;
 }
 
@@ -97,7 +82,7 @@ static const char *broken_rule(const struct trap_frame *tf, const struct fault_i
 	if (fi->addr >= hal_mmu_info()->user_end)
 		return fi->addr - (tf_sp(tf) - PAGE_SIZE) < 2 * PAGE_SIZE ? "kernel stack overflow"
 									   : NULL;
-	if (!rv_in_user_space())
+	if (!mmu_in_user_space())
 		return NULL;
 	return fi->access == FAULT_FETCH ? "kernel runs user memory"
 					 : "kernel touches user memory outside a user copy";

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How the machine speaks: the emulator's debug console (port 0xE9) where there is one, the first
- * serial port otherwise and for typed input; boot's own lines; the end of the machine.
+ * serial port otherwise and for typed input; the end of the machine.
  * Nothing here waits for long or needs memory, so it works from any context.
  */
 #include "x86.h"
-#include "lib/printf.h"
 
 #define DEBUGCON 0xe9
 #define EXIT_PORT 0xf4
@@ -76,23 +75,4 @@ void hal_exit(int status)
 	outl(EXIT_PORT, 0x10 + v); /* the emulator ends with (v << 1) | 1 */
 	for (;;)
 		__asm__ volatile("hlt");
-}
-
-void x86_log(const char *fmt, ...)
-{
-	char line[200];
-	va_list ap;
-	size_t n;
-
-	va_start(ap, fmt);
-	n = vscnprintf(line, sizeof(line) - 1, fmt, ap);
-	va_end(ap);
-	line[n++] = '\n';
-	hal_log(line, n);
-}
-
-void x86_die(const char *why)
-{
-	x86_log("quire: cannot start: %s", why);
-	hal_exit(1);
 }

@@ -134,7 +134,7 @@ static void fpu_features(uint32_t leaf1_ecx)
 	__asm__ volatile("xsetbv" : : "a"((uint32_t)x86_xfeatures), "d"(0), "c"(0));
 	d = x86_cpuid(0xd, 0);
 	if (d.ebx > X86_XSTATE_MAX) /* no processor lays AVX out wider than this */
-		x86_die("the FP state is larger than a task's room for it");
+		boot_die("the FP state is larger than a task's room for it");
 	x86_xstate_size = d.ebx;
 }
 
@@ -154,11 +154,11 @@ void x86_features_init(void)
 	uint64_t cr4 = read_cr4() | CR4_PGE;
 
 	if (!(ext.edx & (1u << 20)))
-		x86_die("the processor cannot forbid execution of data (no NX)");
+		boot_die("the processor cannot forbid execution of data (no NX)");
 	if (!(ext.edx & (1u << 11)) || !(one.edx & (1u << 24)))
-		x86_die("the processor has no syscall or no fxsave instruction");
+		boot_die("the processor has no syscall or no fxsave instruction");
 	if (!(one.edx & (1u << 16)) || !(one.edx & (1u << 13)))
-		x86_die("the processor has no PAT or no global pages");
+		boot_die("the processor has no PAT or no global pages");
 	x86_has_1g = ext.edx & (1u << 26);
 	x86_has_rdrand = one.ecx & (1u << 30);
 	if (width.eax & 0xff)
@@ -183,30 +183,6 @@ void x86_features_init(void)
 unsigned long hal_elf_hwcap(void)
 {
 	return x86_cpuid(1, 0).edx;
-}
-
-const char *hal_elf_platform(void)
-{
-	return "x86_64";
-}
-
-const char *hal_machine_name(void)
-{
-	return "x86_64";
-}
-
-unsigned hal_elf_machine(void)
-{
-	return EM_X86_64;
-}
-
-/* ---- other CPUs: none yet -------------------------------------------------------------------- */
-
-void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
-{
-	(void)cpu_mask; /* it can only name this one, which is left out */
-	(void)fn;
-	(void)arg;
 }
 
 /* ---- FP state -------------------------------------------------------------------------------- */
@@ -260,13 +236,11 @@ void hal_fpu_restore(const struct hal_fpu *f)
 
 unsigned long hal_tls_get(const struct trap_frame *tf)
 {
-	(void)tf;
 	return rdmsr(MSR_FS_BASE);
 }
 
 void hal_tls_set(struct trap_frame *tf, unsigned long tls)
 {
-	(void)tf;
 	hal_tls_restore(tls);
 }
 
@@ -352,11 +326,6 @@ void hal_context_switch(struct hal_context *prev, struct hal_context *next)
 	if (next->user_gs != prev->user_gs)
 		wrmsr(MSR_KERNEL_GS_BASE, next->user_gs);
 	x86_switch_stacks(&prev->rsp, next->rsp);
-}
-
-void hal_context_destroy(struct hal_context *c)
-{
-	*c = (struct hal_context){0};
 }
 
 /* ---- interrupts and idling ------------------------------------------------------------------- */

@@ -11,10 +11,9 @@
 #include "arch/common/live.h"
 #include "pte.h"
 
-/* One address space: its top table, and who may hold translations of it. */
+/* One address space: its top table. */
 struct arch_space {
 	pfn_t root;
-	uint64_t cpus; /* CPUs that ran it since their last full flush of it */
 	bool user;
 };
 
@@ -115,13 +114,11 @@ static inline void hal_copy_page(void *dst, const void *src)
 
 static inline pteval_t hal_pte_clear_accessed(pteval_t *p, unsigned level)
 {
-	(void)level;
 	return __atomic_fetch_and(p, ~X86_PTE_A, __ATOMIC_SEQ_CST);
 }
 
 static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
 {
-	(void)level;
 	return __atomic_fetch_and(p, ~X86_PTE_RW, __ATOMIC_SEQ_CST);
 }
 
@@ -129,8 +126,6 @@ static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
 #define HAL_INLINE_published
 static inline void hal_pt_published(struct arch_space *s, uintptr_t va)
 {
-	(void)s;
-	(void)va;
 }
 
 #endif

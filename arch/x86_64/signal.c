@@ -12,6 +12,7 @@
  * flags masked, an FP state that the processor would refuse is refused here.
  */
 #include "x86.h"
+#include "arch/common/sigframe.h"
 #include "lib/string.h"
 
 struct user_sigcontext {
@@ -23,30 +24,11 @@ struct user_sigcontext {
 	uint64_t reserved[8];
 };
 
-struct user_stack {
-	uint64_t sp;
-	int32_t flags, pad;
-	uint64_t size;
-};
-
 struct user_ucontext {
 	uint64_t flags, link;
 	struct user_stack stack;
 	struct user_sigcontext mc;
 	uint64_t sigmask;
-};
-
-struct user_siginfo {
-	int32_t signo, errno_, code, pad;
-	union {
-		struct {
-			int32_t pid, uid, status, pad2;
-		} sender;
-		struct {
-			uint64_t addr;
-		} fault;
-		uint8_t bytes[112];
-	};
 };
 
 struct rt_sigframe {
@@ -57,7 +39,6 @@ struct rt_sigframe {
 
 _Static_assert(sizeof(struct user_sigcontext) == 256, "struct sigcontext");
 _Static_assert(sizeof(struct user_ucontext) == 304, "struct ucontext");
-_Static_assert(sizeof(struct user_siginfo) == 128, "siginfo_t");
 
 #define UC_FP_XSTATE	     0x1
 #define UC_SIGCONTEXT_SS     0x2
@@ -155,24 +136,6 @@ static int fp_pop(struct hal_fpu *fpu, uint64_t at)
 	return 0;
 }
 
-/* A code above zero comes from the kernel and tells of a fault (but SIGCHLD's); others have a
- * sender. */
-static void fill_siginfo(struct user_siginfo *u, const struct hal_siginfo *si)
-{
-	u->signo = si->signo;
-	u->errno_ = si->errno_;
-	u->code = si->code;
-	if (si->code > 0 && si->code != SI_KERNEL && si->signo != SIGCHLD) {
-		u->fault.addr = si->addr;
-	} else if (si->code == SI_KERNEL) {
-		u->fault.addr = 0;
-	} else {
-		u->sender.pid = si->pid;
-		u->sender.uid = si->uid;
-		u->sender.status = si->status;
-	}
-}
-
 static void fill_registers(struct user_sigcontext *mc, const struct trap_frame *tf)
 {
 	*mc = (struct user_sigcontext){
@@ -211,7 +174,7 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 		.uc = {
 			.flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS |
 				 (x86_xfeatures ? UC_FP_XSTATE : 0),
-			.stack = {altstack[0], (int32_t)altstack[1], 0, altstack[2]},
+			.stack = altstack_to_user(altstack),
 			.sigmask = oldmask,
 		},
 	};
@@ -226,7 +189,7 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 	at = ((fp_at - sizeof(f)) & ~15ul) - 8;
 
 	fill_registers(&f.uc.mc, tf);
-	fill_siginfo(&f.info, si);
+	siginfo_fill(&f.info, si);
 	f.uc.mc.fpstate = fp_at;
 	f.uc.mc.oldmask = oldmask;
 	fill_trap(&f.uc.mc, tf, si, fault_code);
@@ -278,8 +241,6 @@ int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *
 		.error = UINT64_MAX, /* what was interrupted is not to be restarted from here */
 	};
 	*mask = uc.sigmask;
-	altstack[0] = uc.stack.sp;
-	altstack[1] = (unsigned long)uc.stack.flags;
-	altstack[2] = uc.stack.size;
+	altstack_from_user(altstack, &uc.stack);
 	return 0;
 }

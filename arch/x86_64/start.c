@@ -65,7 +65,7 @@ static void claim(uint64_t start, uint64_t size, enum mem_range_kind kind, const
 	if (!size)
 		return;
 	if (nclaims == sizeof(claims) / sizeof(claims[0]))
-		x86_die("the memory map is in too many pieces");
+		boot_die("the memory map is in too many pieces");
 	claims[nclaims++] = (struct mem_range){start, start + size, kind, name};
 }
 
@@ -74,7 +74,7 @@ static const void *loader_data(uint64_t start, uint64_t size, const char *what)
 {
 	if (start && size <= BOOT_REACH && start <= BOOT_REACH - size)
 		return (const void *)start;
-	x86_log("quire: boot: %s at %#lx, %lu bytes: out of reach, ignored", what, start, size);
+	boot_log("boot: %s at %#lx, %lu bytes: out of reach, ignored", what, start, size);
 	return NULL;
 }
 
@@ -95,14 +95,14 @@ static bool map_add(uint64_t start, uint64_t size, uint32_t type, uint64_t i)
 	else if (!type || type > E820_KNOWN_MAX)
 		wrong = "of unknown type, taken as reserved";
 	if (wrong)
-		x86_log("quire: boot: memory map entry %lu (start %#lx size %#lx type %lu) is %s", i,
+		boot_log("boot: memory map entry %lu (start %#lx size %#lx type %lu) is %s", i,
 			start, size, (uint64_t)type, wrong);
 	if (!size || start >= end_of_bus)
 		return true;
 	if (size > end_of_bus - start)
 		size = end_of_bus - start;
 	if (nmap == MAX_ENTRIES) {
-		x86_log("quire: boot: memory map entry %lu and later ones do not fit, ignored", i);
+		boot_log("boot: memory map entry %lu and later ones do not fit, ignored", i);
 		return false;
 	}
 	map[nmap++] = (struct start_entry){start, size, type, 0};
@@ -165,7 +165,7 @@ static void tell_overlaps(void)
 			uint64_t end_j = map[j].start + map[j].size;
 
 			if (map[i].start < end_j && map[j].start < end_i)
-				x86_log("quire: boot: memory map: %#lx-%#lx and %#lx-%#lx overlap",
+				boot_log("boot: memory map: %#lx-%#lx and %#lx-%#lx overlap",
 					map[i].start, end_i, map[j].start, end_j);
 		}
 	}
@@ -205,7 +205,7 @@ static void take_cmdline(uint64_t pa)
 		n++;
 	}
 	if (n == CMDLINE_MAX - 1)
-		x86_log("quire: boot: the command line is cut after %lu bytes", n);
+		boot_log("boot: the command line is cut after %lu bytes", n);
 }
 
 static void take_initrd(const struct start_info *si)
@@ -218,13 +218,13 @@ static void take_initrd(const struct start_info *si)
 	if (!m)
 		return;
 	if (si->nr_modules > 1)
-		x86_log("quire: boot: %lu modules, only the first is used",
+		boot_log("boot: %lu modules, only the first is used",
 			(uint64_t)si->nr_modules);
 	if (m->size && m->start + m->size > m->start) {
 		initrd_start = m->start;
 		initrd_size = m->size;
 	} else {
-		x86_log("quire: boot: module at %#lx, %lu bytes: not usable, ignored", m->start,
+		boot_log("boot: module at %#lx, %lu bytes: not usable, ignored", m->start,
 			m->size);
 	}
 }
@@ -236,13 +236,13 @@ void x86_start_info(uint64_t pa)
 	unsigned n = 0;
 
 	if (!si || si->magic != START_MAGIC)
-		x86_die("not started by a PVH loader (no start info)");
+		boot_die("not started by a PVH loader (no start info)");
 	if (si->version >= 1)
 		n = si->memmap_entries;
 	if (n)
 		e = loader_data(si->memmap, (uint64_t)n * sizeof(*e), "the memory map");
 	if (!e)
-		x86_die("the loader gave no memory map");
+		boot_die("the loader gave no memory map");
 	map_read(e, n);
 	make_spans();
 	take_cmdline(si->cmdline);
@@ -297,7 +297,6 @@ pfn_t x86_early_page(void *ctx)
 {
 	uint64_t pa;
 
-	(void)ctx;
 	if (!early_next)
 		early_first = early_next = page_up(hal_virt_to_phys(__image_end));
 	pa = free_page_from(early_next);
@@ -312,26 +311,6 @@ pfn_t x86_early_page(void *ctx)
 	/* hal_direct_base is 0 on the boot tables: physical addresses are addresses there */
 	hal_clear_page(hal_phys_to_virt(pa));
 	return PFN(pa >> ARCH_PAGE_SHIFT);
-}
-
-/* Copies the value of `name=` on the command line to value; false if the word is not there. */
-static bool cmdline_value(const char *name, char *value, size_t size)
-{
-	size_t len = strlen(name), n = 0;
-
-	for (const char *s = cmdline; *s; s++) {
-		if (s != cmdline && s[-1] != ' ')
-			continue;
-		if (!strncmp(s, "--", 2) && (!s[2] || s[2] == ' '))
-			return false; /* what follows is the first program's */
-		if (strncmp(s, name, len) || s[len] != '=')
-			continue;
-		for (s += len + 1; *s && *s != ' ' && n < size - 1; s++)
-			value[n++] = *s;
-		value[n] = 0;
-		return true;
-	}
-	return false;
 }
 
 /* The highest free [start, start+size) that lies below 4 GiB, where a file behind the emulator's
@@ -361,21 +340,21 @@ void x86_trace_ring_init(void)
 	claim(early_first, early_next - early_first, MEM_KERNEL, "boot page tables");
 	early_first = early_next;
 
-	if (!cmdline_value("trace", word, sizeof(word)))
+	if (!boot_option(cmdline, "trace", word, sizeof(word)))
 		return;
 	if (parse_u64(word, &size) || !size || size >= BOOT_REACH) {
-		x86_log("quire: trace=%s is not a size below 4G: no trace", word);
+		boot_log("trace=%s is not a size below 4G: no trace", word);
 		return;
 	}
 	size = page_up(size);
 	ring_start = free_run_below_4g(size);
 	if (!ring_start) {
-		x86_log("quire: trace=%s: no room for it: no trace", word);
+		boot_log("trace=%s: no room for it: no trace", word);
 		return;
 	}
 	ring_size = size;
 	claim(ring_start, ring_size, MEM_TRACE, "trace ring");
-	x86_log("quire: trace ring phys=%#lx size=%#lx", ring_start, ring_size);
+	boot_log("trace ring phys=%#lx size=%#lx", ring_start, ring_size);
 }
 
 void hal_memory_ranges(void (*fn)(const struct mem_range *r, void *ctx), void *ctx)
@@ -401,7 +380,7 @@ static const void *initrd_address(void)
 		return NULL;
 	if (in_ram(page_down(initrd_start), page_up(initrd_start + initrd_size)))
 		return hal_phys_to_virt(initrd_start);
-	x86_log("quire: boot: initrd %#lx-%#lx does not lie in RAM, ignored", initrd_start,
+	boot_log("boot: initrd %#lx-%#lx does not lie in RAM, ignored", initrd_start,
 		initrd_start + initrd_size);
 	initrd_size = 0;
 	return NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Time: the TSC as clock, the local APIC's timer as tick, both measured once against the PIT;
- * the old interrupt controllers moved out of the exceptions' way and masked; entropy.
+ * the old interrupt controllers moved out of the exceptions' way and masked.
  */
 #include "x86.h"
 
@@ -85,7 +85,7 @@ static void measure(void)
 		uint64_t tsc, ticks;
 
 		if (!measure_once(&tsc, &ticks)) {
-			x86_log("quire: no PIT to measure time with, 1 GHz assumed");
+			boot_log("no PIT to measure time with, 1 GHz assumed");
 			best_tsc = 1000 * MEASURE_US;
 			best_ticks = best_tsc / 16;
 			break;
@@ -110,12 +110,12 @@ void x86_time_init(void)
 	tsc_boot = rdtsc();
 	if (x86_cpuid(1, 0).edx & (1u << 9)) {
 		wrmsr(MSR_APIC_BASE, base | 1u << 11);
-		lapic = x86_map_device(base & X86_PTE_FRAME);
+		lapic = mmu_map_device(base & X86_PTE_FRAME, PAGE_BYTES);
 		lapic_write(LAPIC_SVR, 0x100 | X86_VEC_SPURIOUS);
 		lapic_write(LAPIC_LVT_LINT0, LVT_MASKED);
 		lapic_write(LAPIC_LVT_LINT1, 0x400); /* NMI */
 	} else {
-		x86_log("quire: no local APIC: no timer interrupts");
+		boot_log("no local APIC: no timer interrupts");
 	}
 	measure();
 }
@@ -145,22 +145,4 @@ uint64_t hal_cycles(void)
 uint64_t hal_clock_ns(void)
 {
 	return (uint64_t)((unsigned __int128)(rdtsc() - tsc_boot) * ns_per_tsc >> 32);
-}
-
-uint64_t hal_entropy(void)
-{
-	static uint64_t state;
-	uint64_t v;
-	bool ok = false;
-
-	for (unsigned i = 0; x86_has_rdrand && i < 10 && !ok; i++)
-		__asm__ volatile("rdrand %0; setc %1" : "=r"(v), "=qm"(ok));
-	if (ok)
-		return v;
-	/* no generator: the time between calls, well mixed (splitmix64) */
-	state += 0x9e3779b97f4a7c15ull + rdtsc();
-	v = state;
-	v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9ull;
-	v = (v ^ v >> 27) * 0x94d049bb133111ebull;
-	return v ^ v >> 31;
 }

@@ -203,7 +203,8 @@ x86_context_start:
 
 .macro FIXUP ip, target
 	.pushsection __ex_table, "a"
-	.quad \ip, \target
+	.balign 4
+	.long \ip - ., \target - .
 	.popsection
 .endm
 
@@ -215,16 +216,16 @@ x86_context_start:
 .endm
 
 	/*
-	 * x86_copy_to(dst, src, n), x86_copy_from(dst, src, n): bytes not copied. Bytes until the
+	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied. Bytes until the
 	 * user's address is a multiple of 8, then words, then bytes: so no word straddles two pages,
 	 * a fault tells exactly what is left, and a refused copy faults once, as on other machines.
 	 * r8: bytes of the head; rdx: what follows the part that rcx counts.
 	 */
-	.globl x86_copy_to, x86_copy_from
-x86_copy_to:
+	.globl arch_copy_to_user, arch_copy_from_user
+arch_copy_to_user:
 	movq %rdi, %r8
 	jmp 1f
-x86_copy_from:
+arch_copy_from_user:
 	movq %rsi, %r8
 1:	negq %r8
 	andl $7, %r8d
@@ -251,9 +252,9 @@ x86_copy_from:
 	FIXUP 3b, 7b
 	FIXUP 4b, 5b
 
-	/* x86_user_clear(dst, n): bytes not cleared; in the same three parts */
-	.globl x86_user_clear
-x86_user_clear:
+	/* arch_clear_user(dst, n): bytes not cleared; in the same three parts */
+	.globl arch_clear_user
+arch_clear_user:
 	movq %rdi, %r8
 	negq %r8
 	andl $7, %r8d

@@ -34,12 +34,12 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 
 	/* "present" up there is the kernel's own table, of which a user space's owner knows nothing;
 	 * and with a reserved bit it goes without saying: the processor says it, the emulator not */
-	if (unlikely((user && cr2 >= x86_user_end) || (code & FAULT_CODE_RSVD)))
+	if (unlikely((user && cr2 >= mmu_info.user_end) || (code & FAULT_CODE_RSVD)))
 		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){
 		.addr = cr2,
 		.ip = tf->rip,
-		.fixup = likely(user) ? 0 : x86_fixup(tf->rip),
+		.fixup = likely(user) ? 0 : search_fixup(tf->rip),
 		.access = code & FAULT_CODE_FETCH ? FAULT_FETCH :
 			  code & FAULT_CODE_WRITE ? FAULT_WRITE : FAULT_READ,
 		.kind = code & FAULT_CODE_RSVD ? FAULT_CORRUPT : FAULT_TRANSLATION,
@@ -53,7 +53,7 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
  * outside a user copy, or ran one. The core would find nothing wrong and retry for ever. */
 static const char *forbidden_to_kernel(const struct trap_frame *tf, const struct fault_info *fi)
 {
-	if (fi->user || fi->addr >= x86_user_end || !x86_in_user_space() ||
+	if (fi->user || fi->addr >= mmu_info.user_end || !mmu_in_user_space() ||
 	    !(fi->raw_code & FAULT_CODE_PRESENT))
 		return NULL;
 	if (fi->access == FAULT_FETCH)
@@ -72,13 +72,13 @@ static void page_fault(struct trap_frame *tf, uint64_t cr2)
 	if (quire_trace_words)
 		quire_trace_words(QUIRE_TR_X86_FAULT, words, 3);
 	if (unlikely(forbidden)) {
-		x86_log("quire: fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
+		boot_log("fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
 		kernel_oops(tf, forbidden);
 	}
 	if (likely(kernel_page_fault(tf, &fi)))
 		return;
 	if (!fi.fixup) {
-		x86_log("quire: fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
+		boot_log("fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
 		kernel_oops(tf, "page fault in the kernel");
 	}
 	tf->rip = fi.fixup;
@@ -181,7 +181,7 @@ static void prepare_user(struct trap_frame *tf)
 {
 	for (;;) {
 		kernel_return_to_user(tf);
-		if (likely(tf->rip < x86_user_end) || x86_canonical(tf->rip))
+		if (likely(tf->rip < mmu_info.user_end) || x86_canonical(tf->rip))
 			break;
 		kernel_user_trap(tf, TRAP_PROTECTION, 0, SI_KERNEL);
 	}
@@ -197,11 +197,11 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2)
 	} else if (tf->vector >= X86_VEC_PIC) {
 		/* the masked 8259s' and the local APIC's spurious ones want no answer */
 		if (tf->vector != X86_VEC_SPURIOUS && tf->vector >= X86_VEC_PIC + 16)
-			x86_log("quire: unexpected interrupt %lu", tf->vector);
+			boot_log("unexpected interrupt %lu", tf->vector);
 	} else if (tf_user(tf)) {
 		user_trap(tf);
 	} else {
-		x86_log("quire: %s, ip %#lx, code %#lx", trap_name(tf->vector), tf->rip, tf->error);
+		boot_log("%s, ip %#lx, code %#lx", trap_name(tf->vector), tf->rip, tf->error);
 		kernel_oops(tf, trap_name(tf->vector));
 	}
 	if (tf_user(tf))
@@ -212,10 +212,10 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2)
 void x86_paranoid_trap(struct trap_frame *tf, uint64_t cr2)
 {
 	if (tf->vector == X86_VEC_NMI) {
-		x86_log("quire: NMI at ip %#lx, going on", tf->rip);
+		boot_log("NMI at ip %#lx, going on", tf->rip);
 		return;
 	}
-	x86_log("quire: %s, ip %#lx, sp %#lx, fault address %#lx", trap_name(tf->vector), tf->rip,
+	boot_log("%s, ip %#lx, sp %#lx, fault address %#lx", trap_name(tf->vector), tf->rip,
 		tf->rsp, cr2);
 	if (tf->vector == X86_VEC_DF && cr2 - (tf->rsp - PAGE_BYTES) < 2 * PAGE_BYTES)
 		kernel_oops(tf, "kernel stack overflow");
@@ -229,7 +229,7 @@ bool x86_syscall(struct trap_frame *tf)
 {
 	kernel_syscall(tf);
 	prepare_user(tf);
-	return tf->rcx == tf->rip && tf->r11 == tf->rflags && tf->rip < x86_user_end &&
+	return tf->rcx == tf->rip && tf->r11 == tf->rflags && tf->rip < mmu_info.user_end &&
 	       !((tf->cs ^ X86_USER_CS) | (tf->ss ^ X86_USER_DS) |
 		 (tf->rflags & (RFLAGS_TF | RFLAGS_RF | RFLAGS_NT)));
 }

@@ -7,11 +7,11 @@
 #define ARCH_X86_64_X86_H
 
 #include "arch/hal_kernel.h"
-#include "arch/common/kmap.h"
+#include "arch/common/boot.h"
+#include "arch/common/mmu.h"
+#include "arch/common/uaccess.h"
 #include "lib/bug.h"
 #include <quire/abi.h>
-
-#define PAGE_BYTES (1ul << ARCH_PAGE_SHIFT)
 
 /* ---- instructions ---------------------------------------------------------------------------- */
 
@@ -145,7 +145,7 @@ struct cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 
 /* ---- what this processor has ----------------------------------------------------------------- */
 
-extern bool x86_has_smap; /* trap.S and usercopy.S read it too */
+extern bool x86_has_smap; /* trap.S reads it too */
 extern bool x86_has_smep;
 extern bool x86_has_rdrand;
 extern bool x86_has_1g;		 /* 1 GiB leaves */
@@ -180,8 +180,6 @@ extern struct x86_span x86_spans[];
 extern unsigned x86_nspans;
 /* One zeroed page of RAM for a table, below 4 GiB (boot tables reach it); UINT64_MAX: none. */
 pfn_t x86_early_page(void *ctx);
-/* Maps a device page for good and returns its address. Before the core starts only. */
-volatile void *x86_map_device(uint64_t pa);
 
 /* ---- traps ----------------------------------------------------------------------------------- */
 
@@ -195,24 +193,9 @@ void x86_timer_ack(void);
 int x86_fpe_code(unsigned vector);
 /* An address of width va_bits whose upper bits repeat its top one. */
 bool x86_canonical(uint64_t va);
-/* mmu_info.user_end, for those who ask at every trap. */
-extern uintptr_t x86_user_end;
-/* The resume address for a fault at ip in a user copy, or 0. */
-uintptr_t x86_fixup(uintptr_t ip);
-/* The space that CR3 holds is a user's (not the kernel's own, not a supervisor space). */
-bool x86_in_user_space(void);
-
-/* A line for people, without its newline. */
-void x86_log(const char *fmt, ...) __printf(1, 2);
-/* The machine cannot go on, before there is a kernel to panic. */
-_Noreturn void x86_die(const char *why);
 
 /* Symbols of link.ld: the image's parts, page-aligned. */
 extern char __image_start[], __text_start[], __text_end[], __rodata_start[], __rodata_end[];
 extern char __data_start[], __image_end[], __boot_stack_guard[], __boot_stack_top[];
-struct x86_ex_entry {
-	uint64_t ip, fixup;
-};
-extern const struct x86_ex_entry __ex_table_start[], __ex_table_end[];
 
 #endif

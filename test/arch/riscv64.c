@@ -115,6 +115,7 @@ static void check_asids(void)
 	if (n == 1)
 		return;
 	for (unsigned long i = 0; i < n; i++) {
+		hal_space_switch(NULL);
 		hal_space_init(&other, root, true);
 		hal_space_switch(&other);
 		if (other.generation == generation)

@@ -36,7 +36,7 @@ static void note(const char *fmt, va_list ap)
 	vsnprintf(said + n, sizeof(said) - n, fmt, ap);
 }
 
-void rv_say(const char *fmt, ...)
+void boot_log(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -46,7 +46,7 @@ void rv_say(const char *fmt, ...)
 }
 
 /* The end of the boot, with its reason; 42 tells it from a crash. */
-void rv_die(const char *fmt, ...)
+void boot_die(const char *fmt, ...)
 {
 	va_list ap;
 

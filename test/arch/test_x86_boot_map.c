@@ -22,7 +22,7 @@ uintptr_t hal_direct_base;
 unsigned x86_phys_bits = 40;
 static char log_text[65536];
 
-void x86_log(const char *fmt, ...)
+void boot_log(const char *fmt, ...)
 {
 	size_t n = strlen(log_text);
 	va_list ap;
@@ -33,9 +33,9 @@ void x86_log(const char *fmt, ...)
 	strncat(log_text, "\n", sizeof(log_text) - strlen(log_text) - 1);
 }
 
-void x86_die(const char *why)
+void boot_die(const char *fmt, ...)
 {
-	(void)why;
+	(void)fmt;
 	exit(42);
 }
 

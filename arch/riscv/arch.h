@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What arch/common asks of an architecture (its headers say what each promises), answered for RISC-V.
+ *
+ * ASIDs: a space gets one when it is switched to, if its generation is not the current one; when
+ * they run out the generation counts up and everything is flushed once. ASID 0 is the kernel's
+ * own (empty lower half). A space without a current ASID has nothing cached: it will be given a
+ * flushed one. One hart: local fences reach every translation cache.
+ */
+#ifndef ARCH_RISCV_ARCH_H
+#define ARCH_RISCV_ARCH_H
+
+#include "riscv.h"
+
+#define ARCH_LOG_PREFIX	  "riscv: "
+#define ARCH_ELF_MACHINE  243 /* EM_RISCV */
+#define ARCH_ELF_PLATFORM NULL
+
+#define ARCH_DEVICE_BASE 0xffffffff00000000ul
+#define ARCH_DEVICE_SIZE (16ul << 20)
+#define ARCH_STACK_TOP	 (1ul << 47) /* programs for Sv48 may count on 47 bits */
+
+#define ARCH_FLUSH_MAX	  64
+#define ARCH_FLUSH_TABLES true /* a fence of one address leaves cached tables in place */
+
+extern uint64_t rv_asid_generation;
+
+void arch_space_load(struct arch_space *s, pfn_t root);
+
+static inline bool arch_space_cached(const struct arch_space *s)
+{
+	return !s->user || !mmu_info.asid_bits || s->generation == rv_asid_generation;
+}
+
+/* Entries of one ASID, tables included; global ones stay. */
+static inline void rv_fence_asid(unsigned long asid)
+{
+	__asm__ volatile("sfence.vma zero, %0" : : "r"(asid) : "memory");
+}
+
+/* Of a user's space its own ASID's leaf; else that of every ASID, global ones too. */
+static inline void arch_flush_page(const struct arch_space *s, uintptr_t va)
+{
+	if (s && s->user)
+		__asm__ volatile("sfence.vma %0, %1"
+				 : : "r"(va), "r"((unsigned long)s->asid) : "memory");
+	else
+		__asm__ volatile("sfence.vma %0, zero" : : "r"(va) : "memory");
+}
+
+static inline void arch_flush_space(const struct arch_space *s)
+{
+	rv_fence_asid(s->asid);
+}
+
+static inline void arch_flush_all(void)
+{
+	__asm__ volatile("sfence.vma" : : : "memory");
+}
+
+static inline bool arch_random(uint64_t *v)
+{
+	return false; /* the boot loader's seed stirs the clock's words */
+}
+
+#endif
