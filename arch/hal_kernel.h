@@ -135,7 +135,7 @@ const void *hal_sigreturn_code(size_t *n);
 
 /*
  * arch/common/syscall_table.h has Linux's numbers, a column for each architecture; trapframe.h says
- * by the macro SYS_COLUMN(x86_64, riscv64) which one this machine's programs speak. A few calls of
+ * by SYS_ARCH which one this machine's programs speak. A few calls of
  * one architecture only (arch_prctl, riscv_flush_icache) end in:
  */
 long hal_arch_syscall(struct trap_frame *tf, const char *name);

@@ -15,16 +15,6 @@
 #include "user/u.h"
 #include "user/u_nr.h"
 
-#if defined(__x86_64__)
-#define TICK 1ul
-#define NR_getppid   110
-#define NR_nanosleep 35
-#else
-#define TICK 100ul
-#define NR_getppid   173
-#define NR_nanosleep 101
-#endif
-
 #define RW		(U_PROT_READ | U_PROT_WRITE)
 #define ANON		(U_MAP_PRIVATE | U_MAP_ANONYMOUS)
 #define NORESERVE	0x4000l
@@ -53,45 +43,7 @@ struct q {
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
-static inline uint64_t clock_ticks(void)
-{
-#if defined(__x86_64__)
-	uint32_t lo, hi;
-
-	__asm__ volatile("rdtsc" : "=a"(lo), "=d"(hi) : : "memory");
-	return (uint64_t)hi << 32 | lo;
-#else
-	uint64_t t;
-
-	__asm__ volatile("rdtime %0" : "=r"(t) : : "memory");
-	return t;
-#endif
-}
-
-static inline long sys6(long nr, long a, long b, long c, long d, long e, long f)
-{
-#if defined(__x86_64__)
-	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-
-	__asm__ volatile("syscall"
-			 : "+a"(nr)
-			 : "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return nr;
-#else
-	register long a0 __asm__("a0") = a, a1 __asm__("a1") = b, a2 __asm__("a2") = c;
-	register long a3 __asm__("a3") = d, a4 __asm__("a4") = e, a5 __asm__("a5") = f;
-	register long a7 __asm__("a7") = nr;
-
-	__asm__ volatile("ecall"
-			 : "+r"(a0)
-			 : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5), "r"(a7)
-			 : "memory");
-	return a0;
-#endif
-}
-
-#define SYS(nr, a, b, c) sys6((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define SYS(nr, a, b, c) u_raw_syscall((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
 
 /* Out of line and with names that a profiler can find. */
 __attribute__((noinline, noclone)) void q_begin(struct q *q);
@@ -99,12 +51,12 @@ __attribute__((noinline, noclone)) void q_end(struct q *q, uint64_t ops);
 
 void q_begin(struct q *q)
 {
-	q->start = clock_ticks();
+	q->start = u_clock();
 }
 
 void q_end(struct q *q, uint64_t ops)
 {
-	q->ticks = clock_ticks() - q->start;
+	q->ticks = u_clock() - q->start;
 	q->ops = ops;
 }
 
@@ -125,7 +77,7 @@ static void power_off(int status)
 {
 	/* A Linux ends the machine here; a kernel that does not know the call ends with its init. */
 	if (SYS(NR_getpid, 0, 0, 0) == 1)
-		sys6(NR_reboot, 0xfee1deadl, 0x28121969l, REBOOT_OFF, 0, 0, 0);
+		u_raw_syscall(NR_reboot, 0xfee1deadl, 0x28121969l, REBOOT_OFF, 0, 0, 0);
 	u_exit(NULL, status);
 }
 
@@ -140,7 +92,7 @@ static void need(bool ok, const char *what, long got)
 
 static inline uintptr_t map(uintptr_t at, size_t len, long prot, long flags)
 {
-	return (uintptr_t)sys6(NR_mmap, (long)at, (long)len, prot, ANON | flags, -1, 0);
+	return (uintptr_t)u_raw_syscall(NR_mmap, (long)at, (long)len, prot, ANON | flags, -1, 0);
 }
 
 /* The same, and it must succeed. For what is not measured. */
@@ -289,9 +241,9 @@ static void move_round(struct q *q, size_t len, uintptr_t to, unsigned times)
 	write_all(p, len);
 	q_begin(q);
 	for (unsigned i = 0; i < times; i++) {
-		err |= (uintptr_t)sys6(NR_mremap, (long)p, (long)len, (long)len, MREMAP_MOVE,
+		err |= (uintptr_t)u_raw_syscall(NR_mremap, (long)p, (long)len, (long)len, MREMAP_MOVE,
 				       (long)to, 0) ^ to;
-		err |= (uintptr_t)sys6(NR_mremap, (long)to, (long)len, (long)len, MREMAP_MOVE,
+		err |= (uintptr_t)u_raw_syscall(NR_mremap, (long)to, (long)len, (long)len, MREMAP_MOVE,
 				       (long)p, 0) ^ p;
 	}
 	q_end(q, times * 2 * (len / U_PAGE));
@@ -316,7 +268,7 @@ static void child_waits(struct u *u, void *state)
 	struct q *q = state;
 	char c;
 
-	sys6(NR_close, q->pipe[1], 0, 0, 0, 0, 0);
+	u_raw_syscall(NR_close, q->pipe[1], 0, 0, 0, 0, 0);
 	SYS(NR_read, q->pipe[0], &c, 1);
 	u_exit(u, 0);
 }
@@ -582,7 +534,7 @@ static void run_row(struct q *q, const struct row *r)
 	for (;;) {
 		for (uint64_t i = 0; i < q->rounds; i++) {
 			r->run(q);
-			q->result[i] = q->ticks * TICK * 10 / q->ops;
+			q->result[i] = q->ticks * U_TICK * 10 / q->ops;
 		}
 		if (!q->loop)
 			break;

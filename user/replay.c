@@ -77,14 +77,10 @@ static void kernel_access(struct u *u, struct rp *r, uint64_t addr, bool write, 
 		report_access(u, r, addr, ret, 0);
 }
 
-/* Instructions of RISC-V lie at even addresses; those of x86-64 anywhere. */
+/* A recording's addresses are x86-64's, where an instruction lies anywhere. */
 static uint64_t fetch_addr(uint64_t addr)
 {
-#if defined(__riscv)
-	return addr & ~1ull;
-#else
-	return addr;
-#endif
+	return addr & ~(U_CODE_ALIGN - 1);
 }
 
 static void plant(struct u *u, uint64_t addr)

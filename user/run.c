@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One action of a scenario: its arguments, what it did, what was expected of it. */
 #include "run.h"
+#include "user/arch.h"
 #include "names.h"
 
 /* ---- expressions ---------------------------------------------------------------------------- */
@@ -318,7 +319,7 @@ void run_action(struct u *u, struct run *r, const struct scn_action *a)
 	struct seen s = { .text = { text, 0, sizeof(text) } };
 	bool equal;
 
-	if (a->arch && a->arch != SCN_ARCH_HERE)
+	if (a->arch && a->arch != U_ARCH)
 		return;
 	run_mark(u, r, a->arch ? "only" : "line", a->line, true);
 	carry_out(u, r, a, &s);

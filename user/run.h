@@ -14,13 +14,6 @@
 
 #define NOBODY 255
 
-/* The fake machine speaks x86-64. */
-#if defined(__x86_64__)
-#define SCN_ARCH_HERE SCN_ARCH_X86_64
-#else
-#define SCN_ARCH_HERE SCN_ARCH_RISCV64
-#endif
-
 struct baton {
 	uint32_t next;	 /* action */
 	uint32_t failed; /* expectations */

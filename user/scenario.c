@@ -5,6 +5,7 @@
  * unknown words, counts of arguments, names that are not bound above, tasks that do not live.
  */
 #include "scenario.h"
+#include "user/arch.h"
 #include "names.h"
 
 /* What an argument may be, a letter each: e an expression, w a word or a "string",
@@ -569,9 +570,10 @@ static bool expectation(struct parser *ps, struct scn_action *a)
 
 /* ---- lines ---------------------------------------------------------------------------------- */
 
-/* `[x86_64]` or `[riscv64]`: the line is left out on other architectures. */
+/* `[NAME]` of an architecture: the line is left out on others. */
 static bool architecture(struct parser *ps, struct scn_action *a)
 {
+	static const char names[][8] = { U_ARCHES };
 	const char *w;
 	size_t n;
 
@@ -579,11 +581,10 @@ static bool architecture(struct parser *ps, struct scn_action *a)
 		return true;
 	ps->p++;
 	n = word(ps, &w);
-	if (mem_is(w, n, "x86_64"))
-		a->arch = SCN_ARCH_X86_64;
-	else if (mem_is(w, n, "riscv64"))
-		a->arch = SCN_ARCH_RISCV64;
-	else
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (mem_is(w, n, names[i]))
+			a->arch = (uint8_t)(i + 1);
+	if (!a->arch)
 		return fail_at(ps, w, "no architecture of this name:", w, n);
 	if (!expect_char(ps, ']', "a ] is missing"))
 		return false;

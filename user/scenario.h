@@ -57,10 +57,6 @@ struct scn_expr {
 	uint16_t first, count; /* of the tokens */
 };
 
-/* A line may be of one architecture only. */
-#define SCN_ARCH_X86_64  1
-#define SCN_ARCH_RISCV64 2
-
 enum scn_arg_kind { ARG_EXPR, ARG_WORD, ARG_TASK };
 
 struct scn_arg {
@@ -80,7 +76,7 @@ struct scn_action {
 	uint32_t off, len; /* the action's text without what is expected of it */
 	uint32_t want_off, want_len;
 	uint8_t task, nargs;
-	uint8_t arch; /* SCN_ARCH_*, 0: every machine */
+	uint8_t arch; /* the line is of this architecture alone (user/arch.h); 0: of every one */
 	int8_t bind; /* name that gets the result, -1: none */
 	struct scn_arg arg[SCN_MAX_ARGS];
 

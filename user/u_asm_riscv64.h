@@ -74,23 +74,6 @@ __asm__(".pushsection .text\n"
 	"	j u_refused\n"
 	".popsection\n");
 
-static inline long u_raw_syscall(long nr, long a, long b, long c, long d, long e, long f)
-{
-	register long a7 __asm__("a7") = nr;
-	register long a0 __asm__("a0") = a;
-	register long a1 __asm__("a1") = b;
-	register long a2 __asm__("a2") = c;
-	register long a3 __asm__("a3") = d;
-	register long a4 __asm__("a4") = e;
-	register long a5 __asm__("a5") = f;
-
-	__asm__ volatile("ecall"
-			 : "+r"(a0)
-			 : "r"(a7), "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a5)
-			 : "memory");
-	return a0;
-}
-
 extern char u_stubs[], u_stubs_end[], u_fetched[];
 _Noreturn void u_leap(uint64_t *gregs, uint64_t addr, uint64_t why);
 
@@ -110,6 +93,12 @@ static inline bool u_resume(void *ucontext, uint64_t addr, uint64_t why)
 
 #define U_SA_RESTORER	 0ul
 #define U_SIGACTION_WORDS 3 /* handler, flags, mask */
+
+/* What is in the third word of a sigaction here. */
+static inline uint64_t u_third_word(void)
+{
+	return 0;
+}
 
 static inline void u_sync_code(void)
 {

@@ -56,20 +56,6 @@ __asm__(".pushsection .text\n"
 	"	syscall\n"
 	".popsection\n");
 
-static inline long u_raw_syscall(long nr, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d;
-	register long r8 __asm__("r8") = e;
-	register long r9 __asm__("r9") = f;
-	long ret;
-
-	__asm__ volatile("syscall"
-			 : "=a"(ret)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return ret;
-}
-
 /* Linux's ucontext here: flags, link, stack_t, then 23 general registers. */
 enum { U_REG_RDX = 12, U_REG_RAX = 13, U_REG_RSP = 15, U_REG_RIP = 16 };
 
@@ -95,6 +81,12 @@ static inline bool u_resume(void *ucontext, uint64_t addr, uint64_t why)
 
 #define U_SA_RESTORER	 0x04000000ul
 #define U_SIGACTION_WORDS 4 /* handler, flags, restorer, mask */
+
+/* What is in the third word of a sigaction here. */
+static inline uint64_t u_third_word(void)
+{
+	return (uint64_t)u_restorer;
+}
 
 static inline void u_sync_code(void)
 {

@@ -10,11 +10,8 @@
 #include "u.h"
 #include "text.h"
 #include "u_nr.h"
-#if defined(__x86_64__)
-#include "u_asm_x86_64.h"
-#else
-#include "u_asm_riscv64.h"
-#endif
+#include "user/arch.h"
+#include U_ASM_HEADER
 
 struct u {
 	uintptr_t scratch, altstack, stack, state, end;
@@ -65,11 +62,8 @@ static void catch_signals(struct u *u)
 {
 	static const int sigs[] = { 4, 5, U_SIGBUS, 8, 11 }; /* ILL TRAP BUS FPE SEGV */
 	uint64_t stack[3] = { u->altstack, 0, U_ALTSTACK_SIZE };
-	uint64_t act[U_SIGACTION_WORDS] = { (uint64_t)on_signal, U_SA_FLAGS };
+	uint64_t act[U_SIGACTION_WORDS] = { (uint64_t)on_signal, U_SA_FLAGS, u_third_word() };
 
-#if defined(__x86_64__)
-	act[2] = (uint64_t)u_restorer;
-#endif
 	u_raw_syscall(NR_sigaltstack, (long)stack, 0, 0, 0, 0, 0);
 	for (unsigned i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++)
 		u_raw_syscall(NR_rt_sigaction, sigs[i], (long)act, 0, 8, 0, 0);

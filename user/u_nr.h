@@ -6,24 +6,18 @@
 #ifndef USER_U_NR_H
 #define USER_U_NR_H
 
-/* Whose column of the table; the names are NR_read, NR_write ... */
-#if defined(__x86_64__)
-#define U_NR(x86_64, riscv64) x86_64
-#elif defined(__riscv)
-#define U_NR(x86_64, riscv64) riscv64
-#else
-#error "no system call numbers for this architecture"
-#endif
+#include "user/arch.h"
 
-#pragma push_macro("SYS_COLUMN")
-#undef SYS_COLUMN
-#define SYS_COLUMN U_NR
+/* NR_read, NR_write ... */
+#pragma push_macro("SYS_ARCH")
+#undef SYS_ARCH
+#define SYS_ARCH U_SYS_ARCH
 #define SYS(nr, name) NR_##name = nr,
 enum u_nr {
 #include "arch/common/syscall_table.h"
 };
 #undef SYS
-#pragma pop_macro("SYS_COLUMN")
+#pragma pop_macro("SYS_ARCH")
 
 #define U_AT_FDCWD (-100l)
 #define U_SIGCHLD  17

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Linux's system calls: SYS_ROW(the neutral handler's name, number on x86-64, number on RISC-V),
- * empty where that architecture has no such call. A column for each; the machine's trapframe.h
- * says by SYS_COLUMN which one its programs speak, and an includer's SYS(number, name) is called
- * for the rows that have a number there. No include guard on purpose. A call that is not listed,
- * or that the kernel has no handler for, answers -ENOSYS.
+ * empty where that architecture has no such call. The includer says by SYS_ARCH whose column it
+ * wants, and its SYS(number, name) is called for each row that has a number there. No include
+ * guard on purpose. A call that is not listed, or that the kernel has no handler for, answers
+ * -ENOSYS.
  */
+#define SYS_OF_x86_64(x86_64, riscv64) x86_64
+#define SYS_OF_riscv64(x86_64, riscv64) riscv64
+
+#define SYS_COLUMN_(arch) SYS_OF_##arch
+#define SYS_COLUMN(arch) SYS_COLUMN_(arch)
 #define SYS_FILLED(name, ...) __VA_OPT__(SYS(__VA_ARGS__, name))
-#define SYS_ROW(name, x86_64, riscv64) SYS_FILLED(name, SYS_COLUMN(x86_64, riscv64))
+#define SYS_ROW(name, ...) SYS_FILLED(name, SYS_COLUMN(SYS_ARCH)(__VA_ARGS__))
 
 /* memory */
 SYS_ROW(mmap, 9, 222)
@@ -216,3 +221,7 @@ SYS_ROW(riscv_flush_icache, , 259)
 
 #undef SYS_ROW
 #undef SYS_FILLED
+#undef SYS_COLUMN
+#undef SYS_COLUMN_
+#undef SYS_OF_riscv64
+#undef SYS_OF_x86_64

@@ -31,7 +31,7 @@ struct hal_fpu {
 #define TF_SP(tf)	   ((tf)->sp)
 #define TF_SYSCALL_NR(tf)  ((tf)->nr)
 #define TF_SYSCALL_RET(tf) ((tf)->ret)
-#define SYS_COLUMN(x86_64, riscv64) x86_64 /* whatever the host is */
+#define SYS_ARCH x86_64 /* whatever the host is */
 
 struct fake_task;
 

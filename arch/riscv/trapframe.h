@@ -34,7 +34,7 @@ _Static_assert(offsetof(struct trap_frame, orig_a0) == TF_ORIG_A0, "trap.S knows
 #define TF_SP(tf)	   ((tf)->x[RV_SP])
 #define TF_SYSCALL_NR(tf)  ((tf)->x[RV_A7])
 #define TF_SYSCALL_RET(tf) ((tf)->x[RV_A0])
-#define SYS_COLUMN(x86_64, riscv64) riscv64
+#define SYS_ARCH riscv64
 
 static inline unsigned long tf_syscall_arg(const struct trap_frame *tf, unsigned i)
 {

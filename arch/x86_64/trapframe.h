@@ -59,7 +59,7 @@ struct hal_fpu {
 #define TF_SP(tf)	  ((tf)->rsp)
 #define TF_SYSCALL_NR(tf) ((tf)->error)
 #define TF_SYSCALL_RET(tf) ((tf)->rax)
-#define SYS_COLUMN(x86_64, riscv64) x86_64
+#define SYS_ARCH x86_64
 
 /* A kernel thread that does not run: its stack pointer, and the user's GS base of its task. */
 struct hal_context {
