@@ -17,10 +17,10 @@ import cpio
 import oracle
 import profile_q
 import qemu
+from arches import ARCHES, NAMES, image_machine
 from common import CANNOT, CannotRun, OK, build_folder, say, scratch
 
-MACHINES = ('x86_64', 'riscv64')
-PEER = {'x86_64': 'linux-5.10', 'riscv64': 'linux-6.12-riscv64'}
+MACHINES = NAMES
 UNIT = 'instructions'
 MANY = 10000            # other areas in the process, beside 0
 SECONDS = 900
@@ -28,8 +28,6 @@ SECONDS = 900
 LINUX_WORDS = ['panic=-1', 'quiet', 'transparent_hugepage=never', 'init_on_alloc=0',
                'cgroup_disable=memory', 'preempt=none', 'mitigations=off', 'nokaslr', 'norandmaps',
                'rdinit=/init']
-# The string instructions' fast forms off: the emulator counts a byte as one instruction.
-X86_CPU = 'max,la57=off,pku=off,-erms,-fsrm'
 
 Row = namedtuple('Row', 'name workload floor alone', defaults=[False])
 # floor: what no kernel can go below: two crossings a call, 512 stores to clear a page.
@@ -98,15 +96,17 @@ def chosen(words):
 
 # ---- one machine -----------------------------------------------------------------------------
 
+def _counting(machine, mib, log=None):
+    """A machine whose instructions are counted; one processor."""
+    arch = ARCHES[machine]
+    return arch.command(mib, log, arch.counted_cpu)
+
+
 def quire_command(machine, folder, args):
     """QEMU with our kernel and the program as its first, counting instructions."""
     with open(os.path.join(folder, 'initrd'), 'wb') as f:
         f.write(cpio.build({'/q': (program(machine), 0o755)}))
-    command = qemu.base_command(machine, 512 << 20, 1)
-    if '-cpu' in command:
-        command[command.index('-cpu') + 1] = X86_CPU
-    return [*command, *qemu.log_devices(machine, os.path.join(folder, 'log')),
-            '-icount', 'shift=0,sleep=off', '-kernel', kernel_image(machine),
+    return [*_counting(machine, 512, os.path.join(folder, 'log')), '-icount', 'shift=0,sleep=off', '-kernel', kernel_image(machine),
             '-initrd', os.path.join(folder, 'initrd'),
             '-append', ' '.join(['init=/q', 'norandmaps', '--', *args])]
 
@@ -115,13 +115,8 @@ def _linux_command(machine, kernel, folder, args):
     with open(os.path.join(folder, 'initrd'), 'wb') as f:
         f.write(cpio.build({'/init': (program(machine), 0o755)},
                            nodes={'/dev/console': (0o20600, 5, 1)}))
-    command = [*qemu.base_command(machine, 1 << 30, 1)]
-    words = ['console=ttyS0', *LINUX_WORDS]
-    if machine == 'x86_64':
-        command[command.index('-cpu') + 1] = X86_CPU
-    else:
-        words.append('no5lvl')
-    return [*command, '-serial', 'file:' + os.path.join(folder, 'log'),
+    words = ['console=ttyS0', *LINUX_WORDS, *ARCHES[machine].peer_words]
+    return [*_counting(machine, 1024), '-serial', 'file:' + os.path.join(folder, 'log'),
             '-icount', 'shift=0,sleep=off', '-kernel', kernel,
             '-initrd', os.path.join(folder, 'initrd'), '-append', ' '.join([*words, '--', *args])]
 
@@ -187,7 +182,7 @@ def _check_peer(word):
         raise CannotRun(f'--peer {word}: there is no file {path}')
     if not path and name not in oracle.KERNELS:
         raise CannotRun(f'--peer {word}: wants one of {", ".join(oracle.KERNELS)}, or NAME=FILE')
-    machine = oracle.image_machine(path) if path else oracle.KERNELS[name]['machine']
+    machine = image_machine(path) if path else oracle.KERNELS[name]['machine']
     if not machine:
         raise CannotRun(f'--peer {word}: not a kernel image of x86-64 or RISC-V')
     return machine
@@ -197,7 +192,7 @@ def peers(machine, named):
     """The kernels to stand beside ours on a machine: a list of (name, image), and why others are
     missing. named: known names, or NAME=FILE of any kernel image for that machine."""
     have, missing = [], []
-    for word in named or [PEER[machine]]:
+    for word in named or [ARCHES[machine].peer]:
         name, _, path = word.partition('=')
         if _check_peer(word) != machine:
             continue
@@ -261,7 +256,7 @@ def run(words, named_peers=(), on=MACHINES, no_peer=False, emit=None):
                 missing.append(str(e))
         for why in missing:
             say(f'quire: bench: no peer: {why}')
-        if missing and machine == 'x86_64':
+        if missing and ARCHES[machine].peer == 'linux-5.10':
             code = CANNOT
         lines = _lines(machine, rows, ours, theirs)
         if emit:

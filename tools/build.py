@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import packages
+from arches import NAMES
 from common import CannotRun, TOP, build_folder as folder, say
 
 OPTIONS = {
@@ -21,18 +22,16 @@ OPTIONS = {
     'coverage': ['-Db_coverage=true', '-Dbuildtype=debug', '-Dencodings=x86_64,invented',
                  '-Dwerror=false', '-Dc_args=-fprofile-update=prefer-atomic -Dalways_inline=unused'],
     'bench': ['--buildtype=release', '-Dencodings=x86_64'],
-    'x86_64': ['--cross-file', os.path.join(TOP, 'cross', 'x86_64.ini')],
-    'riscv64': ['--cross-file', os.path.join(TOP, 'cross', 'riscv64.ini')],
 }
-for _machine in ('x86_64', 'riscv64'):
+for _machine in NAMES:
+    OPTIONS[_machine] = ['--cross-file', os.path.join(TOP, 'cross', _machine + '.ini')]
     OPTIONS['release-' + _machine] = ['--buildtype=release', *OPTIONS[_machine]]
 
 # What runs need of each build; tests want all of it.
 TARGETS = {
     'host': ['user/quire-host-x86_64', 'user/runner-native', 'user/replayer-native',
              'user/quire-fuzz-x86_64', 'user/fuzz-native'],
-    'x86_64': ['kernel/quire.elf', 'user/runner', 'user/replayer', 'user/fuzz'],
-    'riscv64': ['kernel/quire.elf', 'user/runner', 'user/replayer', 'user/fuzz'],
+    **{m: ['kernel/quire.elf', 'user/runner', 'user/replayer', 'user/fuzz'] for m in NAMES},
 }
 
 
@@ -63,7 +62,7 @@ def build(name, targets=()):
 def build_for(machines):
     """Installs and builds what these machines need; Linux's programs are the host build's."""
     packages.ensure('build')
-    for name in sorted({m if m in ('x86_64', 'riscv64') else 'host' for m in machines}):
+    for name in sorted({m if m in NAMES else 'host' for m in machines}):
         build(name, TARGETS[name])
 
 

@@ -27,7 +27,8 @@ import packages
 import qemu
 import record
 import trace
-from common import (CANNOT, CannotRun, DIFFERENT, OK, build_folder, elf_machine, is_elf,
+from arches import ARCHES, NAMES, elf_machine
+from common import (CANNOT, CannotRun, DIFFERENT, OK, build_folder, is_elf,
                     parse_size, say, scratch)
 
 EPILOG = """exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run
@@ -260,11 +261,11 @@ def _exec_on_oracle(args, guest, files):
 
 
 def cmd_exec(args):
-    if args.machine not in ('x86_64', 'riscv64', 'linux-5.10'):
-        raise CannotRun(f'exec: {args.machine}: wants x86_64, riscv64 or linux-5.10')
+    if args.machine not in (*NAMES, 'linux-5.10'):
+        raise CannotRun(f'exec: {args.machine}: wants {", ".join(NAMES)} or linux-5.10')
     if args.smp < 1:
         raise CannotRun(f'exec: --smp {args.smp}: wants at least 1')
-    arch = 'x86_64' if args.machine == 'linux-5.10' else args.machine
+    arch = args.machine if args.machine in NAMES else oracle.KERNELS[args.machine]['machine']
     _check_program(args.program, arch)
     guest = '/' + os.path.basename(args.program)
     files = {**_guest_files(args.file), guest: (args.program, 0o755)}
@@ -314,7 +315,7 @@ def cmd_boot(args):
         raise CannotRun(f'{e.filename} is missing (./quire setup installs it)') from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    status = qemu.exit_status(args.machine, code)
+    status = ARCHES[args.machine].ended(code)
     return CANNOT if status is None and code else status or OK
 
 
@@ -322,7 +323,7 @@ def cmd_boot(args):
 
 def cmd_setup(args):
     packages.ensure('all')
-    for name in ('host', 'x86_64', 'riscv64'):
+    for name in ('host', *NAMES):
         build.build(name)
     say('quire: everything is there')
     return OK
@@ -332,9 +333,8 @@ SUITES = {
     'host': [('host', ['host'])],
     'asan': [('asan', ['host'])],
     'tsan': [('host', ['tsan'])],
-    'qemu-x86_64': [('x86_64', ['qemu-x86_64'])],
-    'qemu-riscv64': [('riscv64', ['qemu-riscv64'])],
-    'release': [('release-x86_64', ['release']), ('release-riscv64', ['release'])],
+    **{f'qemu-{m}': [(m, [f'qemu-{m}'])] for m in NAMES},
+    'release': [(f'release-{m}', ['release']) for m in NAMES],
     'oracle': [('host', ['oracle'])],
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],
@@ -350,7 +350,7 @@ def cmd_test(args):
             raise CannotRun(f'{n}: no such suite (there are {", ".join(SUITES)})')
     packages.ensure('test')
     total = [0, 0]
-    for b in {'host', 'x86_64', 'riscv64'} | {b for n in names for b, _ in SUITES[n]}:
+    for b in {'host', *NAMES} | {b for n in names for b, _ in SUITES[n]}:
         build.build(b)
     for n in names:
         for b, suites in SUITES[n]:
@@ -479,7 +479,7 @@ def parser():
                         'several times (%%TASK: a process, %% the first one; @N: page N of the arena)')
     p.add_argument('file', nargs='+')
     p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
-    _machine_options(p, 'host,x86_64,riscv64')
+    _machine_options(p, ','.join(machines.QUIRES))
     p.add_argument('file', nargs='+')
     p = add('ask', cmd_ask, 'fill in what scenarios expect with what a real kernel answers')
     p.add_argument('--on', metavar='M', default='linux-5.10',
@@ -511,19 +511,19 @@ def parser():
     _guest_options(p, None, '128M; 1500M on linux-5.10, which wants at least 64M')
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
     p.add_argument('--trace', metavar='DIR', help='keep the trace in this folder')
-    p.add_argument('machine', help='x86_64, riscv64 or linux-5.10')
+    p.add_argument('machine', help=', '.join(NAMES) + ' or linux-5.10')
     p.add_argument('program')
     p.add_argument('args', nargs=argparse.REMAINDER)
     p = add('boot', cmd_boot, 'boot a machine with the monitor on its console')
     _guest_options(p)
     p.add_argument('--gdb', action='store_true', help='wait for a gdb on port 1234')
     p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
-    p.add_argument('machine', choices=['x86_64', 'riscv64', 'host'])
+    p.add_argument('machine', choices=[*NAMES, 'host'])
     p.add_argument('args', nargs=argparse.REMAINDER, metavar='-- WORDS of the kernel command line')
     p = add('bench', cmd_bench, 'measure beside other memory managers: real Linux, allocators')
     p.add_argument('--json', action='store_true', help='a line of JSON a figure instead of tables')
-    p.add_argument('--on', metavar='M,M…', default='x86_64,riscv64',
-                   help='Q: machines (default: x86_64,riscv64)')
+    p.add_argument('--on', metavar='M,M…', default=','.join(NAMES),
+                   help='Q: machines (default: %(default)s)')
     p.add_argument('--peer', action='append', metavar='NAME[=FILE]',
                    help='Q: a Linux to stand beside us, may be given several times: a known name, or any '
                         'kernel image (default: linux-5.10 and linux-6.12-riscv64)')

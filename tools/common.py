@@ -111,12 +111,3 @@ def is_elf(path):
             return f.read(4) == b'\x7fELF'
     except OSError:
         return False
-
-
-def elf_machine(path):
-    """'x86_64', 'riscv64' or None by the ELF header."""
-    with open(path, 'rb') as f:
-        head = f.read(20)
-    if len(head) < 20 or head[:4] != b'\x7fELF' or head[4] != 2:
-        return None
-    return {62: 'x86_64', 243: 'riscv64'}.get(int.from_bytes(head[18:20], 'little'))

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 import trace
+from arches import ARCHES
 from compile_replay import RULES
 
 SPECIAL = ('[vdso]', '[vvar]', '[vvar_vclock]', '[vsyscall]')
@@ -20,13 +21,13 @@ def machines(a, b, quires):
     left, right = events_of(a, kernel), events_of(b, kernel)
     if not kernel:                      # tasks are numbered by their first event, kernel's too
         left, right = _renumbered(left), _renumbered(right)
-    if 'riscv64' in (a.machine, b.machine):
+    if any(m in ARCHES and ARCHES[m].even_code for m in (a.machine, b.machine)):
         left, right = _even_fetches(left), _even_fetches(right)
     return trace.compare(left, right), left, right
 
 
 def _even_fetches(events):
-    """RISC-V's instructions lie at even addresses, so its replay clears bit 0 of fetches."""
+    """Where instructions lie at even addresses only, a replay clears bit 0 of fetches."""
     return [replace(e, address=e.address & ~1) if e.code & 16 else e for e in events]
 
 

@@ -27,7 +27,7 @@ class Table:
 
 def _run_all(subject, opt):
     results, absent = {}, {}
-    for name in ('host', 'x86_64', 'riscv64', 'linux-5.10'):
+    for name in (*machines.QUIRES, 'linux-5.10'):
         start = time.monotonic()
         say(f'quire: replaying {subject.name} on {name}')
         for _, r in machines.execute([subject], name, opt):
@@ -128,7 +128,7 @@ def run(args):
     subject = machines.Subject(args.file or DEFAULT)
     if not subject.is_recording:
         raise CannotRun(f'{subject.path}: the demo wants a recording')
-    machines.prepare(['host', 'x86_64', 'riscv64', 'linux-5.10'])
+    machines.prepare([*machines.QUIRES, 'linux-5.10'])
     mem = parse_size(args.mem) if args.mem else 0
     results, absent = _run_all(subject, machines.Options(mem=mem, seconds=240, full=True))
     if not results:

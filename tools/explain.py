@@ -49,7 +49,7 @@ def show(result):
             print(f'-- {r.text}')
         elif not on:
             continue
-        elif r.type in (trace.X86_FAULT, trace.RISCV_FAULT):
+        elif r.type in trace.RAW_FAULT:
             print('  ' + _trap(r))
         elif r.type in (trace.PF_USER, trace.PF_KERNEL):
             who = 'user' if r.type == trace.PF_USER else 'kernel'

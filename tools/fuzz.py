@@ -19,12 +19,14 @@ import build
 import machines
 import oracle
 import qemu
+from arches import ARCHES
 from common import (CANNOT, CannotRun, DIFFERENT, OK, TOP, Progress, build_folder, say)
 
 DIGEST = re.compile(r'^([DF]) (\d+) ([0-9a-f]+)\r?$', re.M)
 ACTION = re.compile(r'(t\d: )?\w+\(.*\) = ')
 ALL = (1 << 58) - 1
-NEUTRAL = ('riscv64',)          # machines on which x86-64's own seeds mean nothing
+# machines on which the seeds of one architecture alone mean nothing
+NEUTRAL = tuple(a.name for a in ARCHES.values() if not a.own_seeds)
 
 
 def generation():
@@ -434,7 +436,7 @@ def read_digests(path):
 def _check_machines(names):
     for n in names:
         if n == 'linux' or n not in machines.MACHINES:
-            raise CannotRun(f'fuzz: {n}: wants some of host, x86_64, riscv64, linux-5.10')
+            raise CannotRun(f'fuzz: {n}: wants some of {", ".join([*machines.QUIRES, "linux-5.10"])}')
 
 
 def _parse_seeds(text):

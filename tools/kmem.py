@@ -12,6 +12,7 @@ import shutil
 import subprocess
 
 import oracle
+from arches import ARCHES, NAMES
 from common import CannotRun, Malformed, build_folder, run, say, scratch
 
 HEAD = 'quire-kmem 1'
@@ -236,8 +237,7 @@ def record(output, script, mib=512, seconds=900):
 # ---- replaying -------------------------------------------------------------------------------------
 
 SECONDS = 200
-REPLAYERS = {'host': 'test/kmem/kmem-host', 'x86_64': 'test/kmem/kmem.elf',
-             'riscv64': 'test/kmem/kmem.elf'}
+REPLAYERS = {'host': 'test/kmem/kmem-host', **{m: 'test/kmem/kmem.elf' for m in NAMES}}
 SAID = re.compile(r'^kmem: (.*)$', re.M)
 
 
@@ -255,19 +255,7 @@ def _command(machine, image, text, mib, folder):
     initrd, log = os.path.join(folder, 'recording'), os.path.join(folder, 'log')
     with open(initrd, 'wb') as f:
         f.write(text)
-    common = ['-accel', 'tcg', '-m', f'{mib}M', '-display', 'none', '-no-reboot', '-kernel', image,
-              '-initrd', initrd]
-    if machine == 'x86_64':
-        return ['qemu-system-x86_64', '-M', 'q35', '-cpu', 'max,pku=off,la57=off', *common,
-                '-serial', 'null', '-debugcon', f'file:{log}', '-device',
-                'isa-debug-exit,iobase=0xf4,iosize=4'], log
-    return ['qemu-system-riscv64', '-M', 'virt', *common, '-serial', f'file:{log}'], log
-
-
-def _status(machine, code):
-    if machine != 'x86_64':
-        return code
-    return (code >> 1) - 0x10 if code & 1 and code >> 1 >= 0x10 else 3
+    return [*ARCHES[machine].command(mib, log), '-kernel', image, '-initrd', initrd], log
 
 
 def replay(path, machine):
@@ -293,7 +281,7 @@ def replay(path, machine):
                                timeout=SECONDS)
             with open(log, 'rb') as f:
                 said = f.read()
-            code = _status(machine, r.returncode)
+            code = ARCHES[machine].ended(r.returncode)
     except subprocess.TimeoutExpired:
         raise CannotRun(f'{path} on {machine}: no end after {SECONDS} s') from None
     except FileNotFoundError as e:

@@ -17,10 +17,11 @@ import oracle
 import qemu
 import recording
 import trace
+from arches import NAMES
 from common import BUILD, CannotRun, Malformed, build_folder, scratch
 
-MACHINES = ['host', 'x86_64', 'riscv64', 'linux', 'linux-5.10']
-QUIRES = ['host', 'x86_64', 'riscv64']
+QUIRES = ['host', *NAMES]
+MACHINES = [*QUIRES, 'linux', 'linux-5.10']
 REPLAY_RANGE = (compile_replay.HOLE[1], compile_replay.USER_END)
 TRACEFS = '/sys/kernel/tracing'
 
@@ -373,7 +374,7 @@ def execute(subjects, machine, opt, traced=True):
             yield from ((s, e) for s in subjects)
         return
     scenarios = [s for s in subjects if not s.is_recording]
-    if machine in ('x86_64', 'riscv64') and len(scenarios) > 1:
+    if machine in NAMES and len(scenarios) > 1:
         results = _on_qemu_together(scenarios, machine, opt)
         if results:
             yield from zip(scenarios, results)

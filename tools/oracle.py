@@ -145,17 +145,6 @@ def kernel_image(which='linux-5.10'):
     return image
 
 
-def image_machine(path):
-    """The machine that a kernel image is for, by its boot header; None if it is no such image."""
-    with open(path, 'rb') as f:
-        head = f.read(0x210)
-    if head[0x202:0x206] == b'HdrS':
-        return 'x86_64'
-    if head[0x30:0x35] == b'RISCV' or head[:4] == b'\x7fELF' and head[18:20] == b'\xf3\0':
-        return 'riscv64'
-    return 'x86_64' if head[:4] == b'\x7fELF' and head[18:20] == b'\x3e\0' else None
-
-
 def _init():
     """The init program, built once per source text."""
     source = os.path.join(TOP, 'tools', 'oracle-init.c')

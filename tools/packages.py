@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 
+from arches import ARCHES
 from common import CannotRun, have, say
 
 # package -> the program or file by which it is seen to be there
@@ -15,14 +16,9 @@ BUILD = {
     'meson': 'meson',
     'ninja-build': 'ninja',
     'pkg-config': 'pkg-config',
-    'gcc-riscv64-linux-gnu': 'riscv64-linux-gnu-gcc',
-    'libc6-dev-riscv64-cross': '/usr/riscv64-linux-gnu/include/stdio.h',
+    **{p: mark for a in ARCHES.values() for p, mark in a.build_packages.items()},
 }
-RUN = {
-    'qemu-system-x86': 'qemu-system-x86_64',
-    'qemu-system-misc': 'qemu-system-riscv64',
-    'opensbi': '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin',
-}
+RUN = {p: mark for a in ARCHES.values() for p, mark in a.run_packages.items()}
 TEST = {
     'libcriterion-dev': '/usr/include/criterion/criterion.h',
     'libfdt-dev': '/usr/include/libfdt.h',

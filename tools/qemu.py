@@ -18,6 +18,7 @@ import time
 from dataclasses import dataclass, field
 
 import cpio
+from arches import ARCHES
 from common import CannotRun, Progress, build_folder, scratch
 from trace import FILE_MAGIC, RECORD, RING_MAGIC, TABLE_END, TABLE_LEAF, TraceWriter
 
@@ -142,6 +143,14 @@ def parse_info_mem_riscv(text):
     return leaves
 
 
+# How the monitor shows the tables: its leaves, and user pages -> writable if it tells those apart.
+MONITOR = {
+    'x86_64': (lambda m: parse_info_tlb_x86(m.human('info tlb')),
+               lambda m: parse_info_mem_x86(m.human('info mem'))),
+    'riscv64': (lambda m: parse_info_mem_riscv(m.human('info mem')), None),
+}
+
+
 def flags_text(flags):
     return ''.join(c if flags & b else '-' for c, b in zip('rwxuad', (R, W, X, U, A, D)))
 
@@ -160,39 +169,13 @@ def compare_tables(dump, seen):
 
 # ---- one run ---------------------------------------------------------------------------------
 
-def ram_offset(machine, mem, phys):
-    """Where in the RAM file a physical address lies; q35 splits RAM below 4 GiB."""
-    if machine == 'riscv64':
-        return phys - 0x80000000
-    low = 0x80000000 if mem >= 0xb0000000 else 0xb0000000
-    return phys if phys < 1 << 32 else low + phys - (1 << 32)
-
-
-def base_command(machine, mem, smp, ram_file=None):
+def base_command(machine, mem, smp, ram_file=None, log=None, cpu=None):
     """QEMU without kernel and devices of a run."""
-    memory = []
+    memory, backend = [], ''
     if ram_file:
         memory = ['-object', f'memory-backend-file,id=ram,size={mem},mem-path={ram_file},share=on']
-    backend = ',memory-backend=ram' if ram_file else ''
-    common = ['-accel', 'tcg', '-m', str(mem >> 20), '-smp', str(smp), '-display', 'none',
-              '-nodefaults', '-no-reboot', *memory]
-    if machine == 'x86_64':
-        return ['qemu-system-x86_64', '-M', 'q35' + backend, '-cpu', 'max,la57=off,pku=off',
-                *common, '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
-    return ['qemu-system-riscv64', '-M', 'virt' + backend, *common]
-
-
-def log_devices(machine, path):
-    if machine == 'x86_64':
-        return ['-debugcon', 'file:' + path]
-    return ['-serial', 'file:' + path]
-
-
-def exit_status(machine, code):
-    """QEMU's own exit status as the guest's; None: the guest did not end by itself."""
-    if machine == 'x86_64':
-        return (code >> 1) - 0x10 if code >= 33 and code & 1 else None
-    return code
+        backend = ',memory-backend=ram'
+    return [*ARCHES[machine].command(mem >> 20, log, cpu, backend), '-smp', str(smp), *memory]
 
 
 def quoted(word):
@@ -228,8 +211,7 @@ class Run:
             words.append(f'trace={ring >> 20}M')
         if cfg.args:
             words += ['--', *map(quoted, cfg.args)]
-        return [*base_command(cfg.machine, cfg.mem, cfg.smp, self.path('ram')),
-                *log_devices(cfg.machine, self.path('log')),
+        return [*base_command(cfg.machine, cfg.mem, cfg.smp, self.path('ram'), self.path('log')),
                 '-qmp', f'unix:{self.path("qmp")},server=on,wait=off',
                 '-kernel', kernel_image(cfg.machine), '-initrd', self.path('initrd'),
                 '-append', ' '.join(words)]
@@ -273,7 +255,7 @@ class Run:
     def finish(self, process):
         self.outcome.log = self.read_log()
         error = process.stderr.read().decode(errors='replace').strip()
-        status = exit_status(self.cfg.machine, process.returncode)
+        status = ARCHES[self.cfg.machine].ended(process.returncode)
         if process.returncode < 0:
             raise CannotRun(f'{self.cfg.machine}: QEMU was killed by signal '
                             f'{-process.returncode}; the end of its log:\n{self.tail_of_log()}')
@@ -332,7 +314,7 @@ class Run:
         if not m:
             return
         phys, size = int(m.group(1), 16), int(m.group(2), 16)
-        at = ram_offset(self.cfg.machine, self.cfg.mem, phys)
+        at = ARCHES[self.cfg.machine].ram_offset(self.cfg.mem, phys)
         fd = os.open(self.path('ram'), os.O_RDWR)
         try:
             self.ram = mmap.mmap(fd, size, offset=at)
@@ -407,11 +389,8 @@ class Run:
         if not self.monitor:
             self.monitor = Monitor(self.path('qmp'))
         self.monitor.command('stop')
-        if self.cfg.machine == 'x86_64':
-            seen = parse_info_tlb_x86(self.monitor.human('info tlb'))
-            ranges = parse_info_mem_x86(self.monitor.human('info mem'))
-        else:
-            seen, ranges = parse_info_mem_riscv(self.monitor.human('info mem')), None
+        read_leaves, read_ranges = MONITOR[self.cfg.machine]
+        seen, ranges = read_leaves(self.monitor), read_ranges and read_ranges(self.monitor)
         self.monitor.command('cont')
         self.outcome.dumps += 1
         self.outcome.table_differences += compare_tables(self.dump, seen)

@@ -18,6 +18,9 @@ RECORD = 64
 RING_MAGIC = 0x6563617274717551
 (PF_USER, PF_KERNEL, MM_FAULT, MISMATCH, X86_FAULT, RISCV_FAULT, MARKER, SYS_ENTER, SYS_EXIT, FORK,
  EXIT, EXEC, MMAP, PAGE_ALLOC, PAGE_FREE, TABLE_LEAF, TABLE_END) = range(1, 18)
+# What each machine itself says of a fault: the record's name, its words.
+RAW_FAULT = {X86_FAULT: ('x86_fault', ('cr2', 'error_code', 'ip')),
+             RISCV_FAULT: ('riscv_fault', ('stval', 'scause', 'sepc'))}
 KMALLOC, KMEM_CACHE_ALLOC, KFREE, KMEM_CACHE_FREE = range(32, 36)
 KMEM = {KMALLOC: 'kmalloc', KMEM_CACHE_ALLOC: 'kmem_cache_alloc', KFREE: 'kfree',
         KMEM_CACHE_FREE: 'kmem_cache_free'}
@@ -135,10 +138,10 @@ def event_text(r):
                 f'{"major" if major else "minor"} result={result}')
     if r.type == MISMATCH:
         return f'fault_mismatch: address=0x{w[0]:x} derived=0x{w[1]:x} raw=0x{w[2]:x} mask=0x{w[3]:x}'
-    if r.type == X86_FAULT:
-        return f'x86_fault: cr2=0x{w[0]:x} error=0x{w[1]:x} ip=0x{w[2]:x}'
-    if r.type == RISCV_FAULT:
-        return f'riscv_fault: stval=0x{w[0]:x} scause=0x{w[1]:x} sepc=0x{w[2]:x}'
+    if r.type in RAW_FAULT:
+        name, fields = RAW_FAULT[r.type]
+        return f'{name}: ' + ' '.join(f'{f.removesuffix("_code")}=0x{v:x}'
+                                     for f, v in zip(fields, w))
     if r.type == MARKER:
         return f'tracing_mark_write: {r.text}'
     if r.type == SYS_ENTER:

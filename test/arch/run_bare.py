@@ -10,26 +10,26 @@ import subprocess
 import sys
 import tempfile
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(TOP, 'tools'))
+sys.dont_write_bytecode = True
+
+import arches  # noqa: E402
+
 SECONDS = 60
 TAP = re.compile(r'(not )?ok \d|1\.\.\d|Bail out!')
 
 
 def command(machine, image, mib, words, log):
-    if machine == 'x86_64':
-        return ['qemu-system-x86_64', '-accel', 'tcg', '-M', 'q35', '-cpu',
-                f'max,pku=off,la57={"on" if "la57" in words else "off"}', '-m', f'{mib}M', '-display', 'none',
-                '-serial', 'null', '-debugcon', f'file:{log}', '-no-reboot', '-kernel', image,
-                '-append', ' '.join(words), '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
-    return ['qemu-system-riscv64', '-accel', 'tcg', '-M', 'virt', '-m', f'{mib}M', '-display',
-            'none', '-serial', f'file:{log}', '-no-reboot', '-kernel', image,
-            '-append', ' '.join(words)]
+    arch = arches.find(machine)
+    cpu = arch.cpu and arch.cpu.replace('la57=off', 'la57=on' if 'la57' in words else 'la57=off')
+    return [*arch.command(mib, log, cpu), '-kernel', image, '-append', ' '.join(words)]
 
 
 def status(machine, code):
-    """What the image passed to hal_exit(), from QEMU's own exit code."""
-    if machine != 'x86_64':
-        return code
-    return (code >> 1) - 0x10 if code & 1 and code >> 1 >= 0x10 else 2
+    """What the image passed to hal_exit(), from QEMU's own exit code; 2: nothing that it asks for."""
+    ended = arches.find(machine).ended(code)
+    return 2 if ended is None else ended
 
 
 def main():

@@ -15,25 +15,15 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.dont_write_bytecode = True
 
+import arches  # noqa: E402
 import cpio  # noqa: E402
 
 SECONDS = 300
 
 
 def command(machine, image, initrd, words, log):
-    common = ['-accel', 'tcg', '-m', '128M', '-display', 'none', '-no-reboot', '-kernel', image,
-              '-initrd', initrd, '-append', ' '.join(words)]
-    if machine == 'x86_64':
-        return ['qemu-system-x86_64', '-M', 'q35', '-cpu', 'max,pku=off,la57=off', *common,
-                '-serial', 'null', '-debugcon', f'file:{log}',
-                '-device', 'isa-debug-exit,iobase=0xf4,iosize=4']
-    return ['qemu-system-riscv64', '-M', 'virt', *common, '-serial', f'file:{log}']
-
-
-def status(machine, code):
-    if machine != 'x86_64':
-        return code
-    return (code >> 1) - 0x10 if code & 1 and code >> 1 >= 0x10 else -1
+    return [*arches.find(machine).command(128, log), '-kernel', image, '-initrd', initrd,
+            '-append', ' '.join(words)]
 
 
 def problems(args, code, log):
@@ -75,7 +65,7 @@ def main():
                                          ['init=/program', *args.word], log),
                                  timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
                                  text=True)
-            code, err = status(args.machine, run.returncode), run.stderr
+            code, err = arches.find(args.machine).ended(run.returncode), run.stderr
         except subprocess.TimeoutExpired:
             code, err = -1, f'QEMU did not end within {SECONDS} s'
         text = open(log, errors='replace').read() if os.path.exists(log) else ''

@@ -19,9 +19,9 @@ import machines  # noqa: E402
 import oracle  # noqa: E402
 import qemu  # noqa: E402
 import trace  # noqa: E402
+from arches import ARCHES  # noqa: E402
 from common import CannotRun, build_folder, have  # noqa: E402
 
-COMPILERS = {'x86_64': ['musl-gcc', 'gcc'], 'riscv64': ['riscv64-linux-gnu-gcc']}
 PROGRAM = '''
 #include <signal.h>
 #include <stdio.h>
@@ -110,7 +110,7 @@ def run_files(machine, paths, seconds):
 
 def run_program(machine):
     """An unmodified program: malloc, fork, a SIGSEGV handler, floating point, exit status."""
-    for compiler in COMPILERS[machine]:
+    for compiler in ARCHES[machine].compilers:
         if not have(compiler):
             continue
         with tempfile.TemporaryDirectory() as folder:
@@ -223,7 +223,7 @@ def main():
     else:
         run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/scenario/**/*.scn'), recursive=True)), 60)
         run_files(machine, sorted(glob.glob(os.path.join(TOP, 'test/recording/*.rec.xz'))), 180)
-    if machine in COMPILERS:
+    if machine in ARCHES:
         run_program(machine)
     print(f'1..{count}')
     return bool(failed)

@@ -15,6 +15,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.dont_write_bytecode = True
 
+import arches  # noqa: E402
 import ask  # noqa: E402
 import bench  # noqa: E402
 import bench_q  # noqa: E402
@@ -504,16 +505,16 @@ class Monitor(unittest.TestCase):
         self.assertIn('rw----', lines[1])
 
     def test_ram_split(self):
-        self.assertEqual(qemu.ram_offset('x86_64', 1 << 30, 0x1000), 0x1000)
-        self.assertEqual(qemu.ram_offset('x86_64', 3 << 30, 1 << 32), 0x80000000)
-        self.assertEqual(qemu.ram_offset('riscv64', 1 << 30, 0x80001000), 0x1000)
+        self.assertEqual(arches.ARCHES['x86_64'].ram_offset(1 << 30, 0x1000), 0x1000)
+        self.assertEqual(arches.ARCHES['x86_64'].ram_offset(3 << 30, 1 << 32), 0x80000000)
+        self.assertEqual(arches.ARCHES['riscv64'].ram_offset(1 << 30, 0x80001000), 0x1000)
 
     def test_exit_status(self):
-        self.assertEqual(qemu.exit_status('x86_64', 33), 0)
-        self.assertEqual(qemu.exit_status('x86_64', 35), 1)
-        self.assertIsNone(qemu.exit_status('x86_64', 0))
-        self.assertIsNone(qemu.exit_status('x86_64', 1))
-        self.assertEqual(qemu.exit_status('riscv64', 3), 3)
+        self.assertEqual(arches.ARCHES['x86_64'].ended(33), 0)
+        self.assertEqual(arches.ARCHES['x86_64'].ended(35), 1)
+        self.assertIsNone(arches.ARCHES['x86_64'].ended(0))
+        self.assertIsNone(arches.ARCHES['x86_64'].ended(1))
+        self.assertEqual(arches.ARCHES['riscv64'].ended(3), 3)
 
 
 class Ring(Folder):
@@ -704,7 +705,7 @@ class Bench(Folder):
         for name, head, machine in (('a', b'\0' * 0x202 + b'HdrS' + b'\0' * 16, 'x86_64'),
                                     ('b', b'\0' * 0x30 + b'RISCV' + b'\0' * 16, 'riscv64'),
                                     ('c', b'text', None)):
-            self.assertEqual(oracle.image_machine(self.path(name, head)), machine)
+            self.assertEqual(arches.image_machine(self.path(name, head)), machine)
 
     def test_profile_counts_between_begin_and_end(self):
         class Symbols:
