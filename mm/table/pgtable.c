@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables: the generic walker and the five classic names over it. Knows of entries only what
+ * Page tables: the walks, what fills and frees tables, the roots. Knows of entries only what
  * arch_pte_encode() and arch_pte_decode() say, and how many levels hal_mmu_info() reports.
  *
  * A table page is a zeroed order-0 page with PG_table set; page->private counts its entries that
@@ -132,31 +132,23 @@ static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struc
 	hal_pte_set(entry, arch_pte_encode(d, level));
 }
 
-/* The table below an entry of level > 0, made if it is missing; NULL: no memory. */
-static pteval_t *pt_table_alloc(struct mm_struct *mm, pteval_t *entry, unsigned level)
+int pt_populate(struct mm_struct *mm, pteval_t *entry, unsigned level, struct page *table)
 {
-	pteval_t v = hal_pte_get(entry);
-	struct page *table;
+	bool first;
 
-	if (likely(v))
-		return pt_table_of(v, level);
-	table = pte_alloc_one(mm);
 	if (!table)
-		return NULL;
+		return -ENOMEM;
 	spin_lock(&mm->page_table_lock);
-	v = hal_pte_get(entry);
-	if (likely(!v)) {
+	first = !hal_pte_get(entry);
+	if (likely(first))
 		pt_hook(mm, entry, level, table);
-		v = hal_pte_get(entry);
-		table = NULL;
-	}
 	spin_unlock(&mm->page_table_lock);
-	if (table)
+	if (unlikely(!first))
 		pt_page_free(table);
-	return pt_table_of(v, level);
+	return 0;
 }
 
-/* ---- the walker ------------------------------------------------------------------------------ */
+/* ---- walks ----------------------------------------------------------------------------------- */
 
 pte_t *pt_find(struct mm_struct *mm, uintptr_t addr)
 {
@@ -174,14 +166,12 @@ pte_t *pt_find(struct mm_struct *mm, uintptr_t addr)
 
 pte_t *pt_make(struct mm_struct *mm, uintptr_t addr)
 {
-	pteval_t *table = mm->pgd;
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d = p4d_alloc(mm, pgd, addr);
+	pud_t *pud = p4d ? pud_alloc(mm, p4d, addr) : NULL;
+	pmd_t *pmd = pud ? pmd_alloc(mm, pud, addr) : NULL;
 
-	for (unsigned level = pt_levels - 1; level > 0; level--) {
-		table = pt_table_alloc(mm, table + pt_index(addr, level), level);
-		if (!table)
-			return NULL;
-	}
-	return table + pt_index(addr, 0);
+	return pmd && !pte_alloc(mm, pmd) ? pte_offset_map(pmd, addr) : NULL;
 }
 
 pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *pv, unsigned *plevel)
@@ -380,7 +370,8 @@ void pgtable_init(void)
 
 /* ---- roots ----------------------------------------------------------------------------------- */
 
-int pgd_init(struct mm_struct *mm, struct page *root)
+/* Prepares a fresh root page. 0 or an error. */
+static int pgd_init(struct mm_struct *mm, struct page *root)
 {
 	int err = hal_space_init(&mm->arch, page_to_pfn(root), mm->user);
 
@@ -416,119 +407,4 @@ void pgd_free(struct mm_struct *mm)
 	hal_space_destroy(&mm->arch);
 	mm->pgd = NULL;
 	pt_page_free(root);
-}
-
-/* ---- the five names, folded where a level is absent ------------------------------------------- */
-
-/* The levels that the names stand for when they exist; the root takes the highest that does. */
-enum { LVL_PMD = 1, LVL_PUD = 2, LVL_P4D = 3, LVL_PGD = 4 };
-
-static unsigned pgd_level(void)
-{
-	return pt_levels - 1;
-}
-
-/* The entry in the table below e, or e itself where that level is folded away. */
-static void *below_or_same(void *e, bool exists, unsigned level, uintptr_t addr)
-{
-	pteval_t *entry = e;
-
-	if (!exists)
-		return e;
-	return pt_table_of(hal_pte_get(entry), level + 1) + pt_index(addr, level);
-}
-
-pgd_t *pgd_offset(struct mm_struct *mm, uintptr_t addr)
-{
-	return (pgd_t *)(mm->pgd + pt_index(addr, pgd_level()));
-}
-
-p4d_t *p4d_offset(pgd_t *pgd, uintptr_t addr)
-{
-	return below_or_same(pgd, PT_HAS_P4D, LVL_P4D, addr);
-}
-
-pud_t *pud_offset(p4d_t *p4d, uintptr_t addr)
-{
-	return below_or_same(p4d, PT_HAS_PUD, LVL_PUD, addr);
-}
-
-pmd_t *pmd_offset(pud_t *pud, uintptr_t addr)
-{
-	return below_or_same(pud, PT_HAS_PMD, LVL_PMD, addr);
-}
-
-pte_t *pte_offset(pmd_t *pmd, uintptr_t addr)
-{
-	return pt_table_of(hal_pte_get(&pmd->v), LVL_PMD) + pt_index(addr, 0);
-}
-
-bool pgd_none(pgd_t e)
-{
-	return PT_HAS_P4D && !e.v;
-}
-
-bool p4d_none(p4d_t e)
-{
-	return PT_HAS_PUD && !e.v;
-}
-
-bool pud_none(pud_t e)
-{
-	return PT_HAS_PMD && !e.v;
-}
-
-bool pmd_none(pmd_t e)
-{
-	return !e.v;
-}
-
-void pgd_populate(struct mm_struct *mm, pgd_t *e, struct page *table)
-{
-	pt_hook(mm, &e->v, LVL_PGD, table);
-}
-
-void p4d_populate(struct mm_struct *mm, p4d_t *e, struct page *table)
-{
-	pt_hook(mm, &e->v, LVL_P4D, table);
-}
-
-void pud_populate(struct mm_struct *mm, pud_t *e, struct page *table)
-{
-	pt_hook(mm, &e->v, LVL_PUD, table);
-}
-
-void pmd_populate(struct mm_struct *mm, pmd_t *e, struct page *table)
-{
-	pt_hook(mm, &e->v, LVL_PMD, table);
-}
-
-static void *alloc_below(struct mm_struct *mm, void *e, bool exists, unsigned level, uintptr_t addr)
-{
-	pteval_t *table;
-
-	if (!exists)
-		return e;
-	table = pt_table_alloc(mm, e, level + 1);
-	return table ? table + pt_index(addr, level) : NULL;
-}
-
-p4d_t *p4d_alloc(struct mm_struct *mm, pgd_t *e, uintptr_t addr)
-{
-	return alloc_below(mm, e, PT_HAS_P4D, LVL_P4D, addr);
-}
-
-pud_t *pud_alloc(struct mm_struct *mm, p4d_t *e, uintptr_t addr)
-{
-	return alloc_below(mm, e, PT_HAS_PUD, LVL_PUD, addr);
-}
-
-pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *e, uintptr_t addr)
-{
-	return alloc_below(mm, e, PT_HAS_PMD, LVL_PMD, addr);
-}
-
-int pte_alloc(struct mm_struct *mm, pmd_t *e)
-{
-	return pt_table_alloc(mm, &e->v, LVL_PMD) ? 0 : -ENOMEM;
 }

@@ -1,9 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables: one walker for every machine. A table of level 0 holds the pages' entries, the one
- * of level pt_levels - 1 is the root; how many there are is known only at run time. The five
- * classic names (pgd, p4d, pud, pmd, pte) are typed wrappers over it: a name whose level is absent
- * is folded into the one above, which then never is "none".
+ * Page tables. A table of level 0 holds the pages' entries, the one of level pt_levels - 1 is the
+ * root; how many levels there are is known only at run time. Each level takes its own bits of an
+ * address as the index into its tables. With 4 KiB pages and 512 entries a table:
+ *
+ *            63    57 56     48 47     39 38     30 29     21 20     12 11      0
+ *           +--------+---------+---------+---------+---------+---------+---------+
+ *           |        | level 4 | level 3 | level 2 | level 1 | level 0 | in page |
+ *           +--------+---------+---------+---------+---------+---------+---------+
+ *  5 levels |  sign  |   pgd   |   p4d   |   pud   |   pmd   |   pte   |
+ *  4 levels |       sign       | pgd p4d |   pud   |   pmd   |   pte   |
+ *  3 levels |            sign            |pgd p4d pud|  pmd  |   pte   |
+ *
+ * Bits above the root's repeat the highest of the root's (pt_unused_bits tells how many). Other
+ * pages and tables move the borders: level n begins at bit PAGE_SHIFT + n * PT_INDEX_BITS.
+ *
+ * The five classic names (pgd, p4d, pud, pmd, pte) are types over one step down. pgd is always the
+ * root. A name whose level is absent is folded: its entry is the one of the name above, and that
+ * one is never "none", as there is no table to be missing between them. The walk that makes tables
+ * is written with these names; walks that make none go by the level's number.
  *
  * Locks: entries of a level-0 table change under the lock in that table's struct page; entries
  * above under mm->page_table_lock. A table disappears only while mmap_lock is held for writing (or
@@ -103,11 +118,12 @@ static inline void count_entry(const pteval_t *entry, int by)
 	count_entries(pt_page(entry), by);
 }
 
-/* ---- the walker ------------------------------------------------------------------------------ */
+/* ---- walks ----------------------------------------------------------------------------------- */
 
 /* The level-0 entry of addr, or NULL if a table is missing. Never allocates. */
 pte_t *pt_find(struct mm_struct *mm, uintptr_t addr);
-/* The same, making the tables that are missing. NULL: no memory (nothing has to be undone). */
+/* The same, making the tables that are missing, by the five names: the way of faults, of fork and
+ * of mremap. NULL: no memory (nothing has to be undone). */
 pte_t *pt_make(struct mm_struct *mm, uintptr_t addr);
 /*
  * As the hardware would walk: the last entry met, its contents and its level, even a leaf high up or
@@ -279,46 +295,155 @@ static inline const pgprot_t *protection(bool user, vm_flags_t flags)
 /* The same, of a user space. */
 pgprot_t vm_get_page_prot(vm_flags_t flags);
 
-/* ---- the five names -------------------------------------------------------------------------- */
+/* ---- roots and table pages -------------------------------------------------------------------- */
 
 /* An empty root with the kernel's half in it: mm->pgd and mm->arch. 0 or -ENOMEM. */
 int pgd_alloc(struct mm_struct *mm);
-/* Prepares a fresh root page; what pgd_alloc() does once it has the page. */
-int pgd_init(struct mm_struct *mm, struct page *root);
 void pgd_free(struct mm_struct *mm);
 
-#define PT_HAS_P4D (pt_levels >= 5)
-#define PT_HAS_PUD (pt_levels >= 4)
-#define PT_HAS_PMD (pt_levels >= 3)
-
-pgd_t *pgd_offset(struct mm_struct *mm, uintptr_t addr);
-p4d_t *p4d_offset(pgd_t *pgd, uintptr_t addr);
-pud_t *pud_offset(p4d_t *p4d, uintptr_t addr);
-pmd_t *pmd_offset(pud_t *pud, uintptr_t addr);
-pte_t *pte_offset(pmd_t *pmd, uintptr_t addr);
-#define pte_offset_map(pmd, addr) pte_offset(pmd, addr)
-
-bool pgd_none(pgd_t e);
-bool p4d_none(p4d_t e);
-bool pud_none(pud_t e);
-bool pmd_none(pmd_t e);
-
-/* Hook a fresh table into an entry. mm->page_table_lock. */
-void pgd_populate(struct mm_struct *mm, pgd_t *e, struct page *table);
-void p4d_populate(struct mm_struct *mm, p4d_t *e, struct page *table);
-void pud_populate(struct mm_struct *mm, pud_t *e, struct page *table);
-void pmd_populate(struct mm_struct *mm, pmd_t *e, struct page *table);
-
-/* The entry one level down, its table made if it is missing; NULL: no memory. */
-p4d_t *p4d_alloc(struct mm_struct *mm, pgd_t *e, uintptr_t addr);
-pud_t *pud_alloc(struct mm_struct *mm, p4d_t *e, uintptr_t addr);
-pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *e, uintptr_t addr);
-/* Makes the level-0 table of a pmd entry if it is missing. 0 or -ENOMEM. */
-int pte_alloc(struct mm_struct *mm, pmd_t *e);
-/* One zeroed table page, counted nowhere yet; NULL: no memory. */
+/* One zeroed table page, of any level, counted nowhere yet; NULL: no memory. */
 struct page *pte_alloc_one(struct mm_struct *mm);
-
 /* Gives a table page back (never hooked in, or unhooked and flushed). */
 void pt_page_free(struct page *table);
+
+/* ---- the five names -------------------------------------------------------------------------- */
+
+/* The level of a name's entries, where it is not folded; the root's is pt_levels - 1. */
+enum { PMD_LEVEL = 1, PUD_LEVEL, P4D_LEVEL, PGD_LEVEL };
+
+/* Has the name of that level no tables of its own, beside the root? */
+static inline bool pt_folded(unsigned level)
+{
+	return level + 2 > ARCH_MAX_LEVELS || level + 2 > pt_levels;
+}
+
+/* The step down: where addr has its entry in the table below `above`, which is of that level. */
+static inline pteval_t *pt_below(const pteval_t *above, unsigned level, uintptr_t addr)
+{
+	return pt_table_of(hal_pte_get(above), level) + pt_index(addr, level - 1);
+}
+
+/* Hooks a fresh table into an entry of that level, and gives it back if another one came first.
+ * 0, or -ENOMEM if table is NULL. Takes mm->page_table_lock. */
+int pt_populate(struct mm_struct *mm, pteval_t *entry, unsigned level, struct page *table);
+
+/* An entry as it is now. */
+static inline pgd_t pgdp_get(const pgd_t *pgd)
+{
+	return (pgd_t){hal_pte_get(&pgd->v)};
+}
+
+static inline p4d_t p4dp_get(const p4d_t *p4d)
+{
+	return (p4d_t){hal_pte_get(&p4d->v)};
+}
+
+static inline pud_t pudp_get(const pud_t *pud)
+{
+	return (pud_t){hal_pte_get(&pud->v)};
+}
+
+static inline pmd_t pmdp_get(const pmd_t *pmd)
+{
+	return (pmd_t){hal_pte_get(&pmd->v)};
+}
+
+/* Is the table of the next name missing? */
+static inline bool pgd_none(pgd_t pgd)
+{
+	return !pt_folded(P4D_LEVEL) && !pgd.v;
+}
+
+static inline bool p4d_none(p4d_t p4d)
+{
+	return !pt_folded(PUD_LEVEL) && !p4d.v;
+}
+
+static inline bool pud_none(pud_t pud)
+{
+	return !pt_folded(PMD_LEVEL) && !pud.v;
+}
+
+static inline bool pmd_none(pmd_t pmd)
+{
+	return !pmd.v;
+}
+
+/* The next name's entry; its table is there. */
+static inline pgd_t *pgd_offset(const struct mm_struct *mm, uintptr_t addr)
+{
+	return (pgd_t *)(mm->pgd + pt_index(addr, pt_levels - 1));
+}
+
+static inline p4d_t *p4d_offset(pgd_t *pgd, uintptr_t addr)
+{
+	return (p4d_t *)(pt_folded(P4D_LEVEL) ? &pgd->v : pt_below(&pgd->v, PGD_LEVEL, addr));
+}
+
+static inline pud_t *pud_offset(p4d_t *p4d, uintptr_t addr)
+{
+	return (pud_t *)(pt_folded(PUD_LEVEL) ? &p4d->v : pt_below(&p4d->v, P4D_LEVEL, addr));
+}
+
+static inline pmd_t *pmd_offset(pud_t *pud, uintptr_t addr)
+{
+	return (pmd_t *)(pt_folded(PMD_LEVEL) ? &pud->v : pt_below(&pud->v, PUD_LEVEL, addr));
+}
+
+static inline pte_t *pte_offset(pmd_t *pmd, uintptr_t addr)
+{
+	return pt_below(&pmd->v, PMD_LEVEL, addr);
+}
+/* All memory is mapped already, so there is nothing to map, and to unmap. */
+#define pte_offset_map(pmd, addr) pte_offset(pmd, addr)
+
+/* pt_populate() of each name. */
+static inline int pgd_populate(struct mm_struct *mm, pgd_t *pgd, struct page *table)
+{
+	return pt_populate(mm, &pgd->v, PGD_LEVEL, table);
+}
+
+static inline int p4d_populate(struct mm_struct *mm, p4d_t *p4d, struct page *table)
+{
+	return pt_populate(mm, &p4d->v, P4D_LEVEL, table);
+}
+
+static inline int pud_populate(struct mm_struct *mm, pud_t *pud, struct page *table)
+{
+	return pt_populate(mm, &pud->v, PUD_LEVEL, table);
+}
+
+static inline int pmd_populate(struct mm_struct *mm, pmd_t *pmd, struct page *table)
+{
+	return pt_populate(mm, &pmd->v, PMD_LEVEL, table);
+}
+
+/* The next name's entry, its table made if it is missing; NULL: no memory. */
+static inline p4d_t *p4d_alloc(struct mm_struct *mm, pgd_t *pgd, uintptr_t addr)
+{
+	if (unlikely(pgd_none(pgdp_get(pgd))) && pgd_populate(mm, pgd, pte_alloc_one(mm)))
+		return NULL;
+	return p4d_offset(pgd, addr);
+}
+
+static inline pud_t *pud_alloc(struct mm_struct *mm, p4d_t *p4d, uintptr_t addr)
+{
+	if (unlikely(p4d_none(p4dp_get(p4d))) && p4d_populate(mm, p4d, pte_alloc_one(mm)))
+		return NULL;
+	return pud_offset(p4d, addr);
+}
+
+static inline pmd_t *pmd_alloc(struct mm_struct *mm, pud_t *pud, uintptr_t addr)
+{
+	if (unlikely(pud_none(pudp_get(pud))) && pud_populate(mm, pud, pte_alloc_one(mm)))
+		return NULL;
+	return pmd_offset(pud, addr);
+}
+
+/* Makes the level-0 table of a pmd entry if it is missing. 0 or -ENOMEM. */
+static inline int pte_alloc(struct mm_struct *mm, pmd_t *pmd)
+{
+	return likely(!pmd_none(pmdp_get(pmd))) ? 0 : pmd_populate(mm, pmd, pte_alloc_one(mm));
+}
 
 #endif

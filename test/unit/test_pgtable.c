@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Page tables by hand: the five names, folding, counts, the walk, the gather. */
 #include "space.h"
+#include "mm/base/vmstat.h"
 
 static pte_t *map_by_names(struct mm_struct *mm, uintptr_t addr)
 {
@@ -45,14 +46,14 @@ static void names_fail(struct mm_struct *mm, uintptr_t addr)
 		cr_expect_eq(quire_inject_hits(QUIRE_INJECT_PAGE) - hits_, none_, "%s", #x); \
 		none_;                                      \
 	})
-	cr_expect_eq(FAILS(p4d_alloc(mm, pgd, addr)), PT_HAS_P4D);
-	cr_expect_eq(pgd_none(*pgd), PT_HAS_P4D);
+	cr_expect_eq(FAILS(p4d_alloc(mm, pgd, addr)), !pt_folded(P4D_LEVEL));
+	cr_expect_eq(pgd_none(*pgd), !pt_folded(P4D_LEVEL));
 	p4d = p4d_alloc(mm, pgd, addr);
-	cr_expect_eq(FAILS(pud_alloc(mm, p4d, addr)), PT_HAS_PUD);
-	cr_expect_eq(p4d_none(*p4d), PT_HAS_PUD);
+	cr_expect_eq(FAILS(pud_alloc(mm, p4d, addr)), !pt_folded(PUD_LEVEL));
+	cr_expect_eq(p4d_none(*p4d), !pt_folded(PUD_LEVEL));
 	pud = pud_alloc(mm, p4d, addr);
-	cr_expect_eq(FAILS(pmd_alloc(mm, pud, addr)), PT_HAS_PMD);
-	cr_expect_eq(pud_none(*pud), PT_HAS_PMD);
+	cr_expect_eq(FAILS(pmd_alloc(mm, pud, addr)), !pt_folded(PMD_LEVEL));
+	cr_expect_eq(pud_none(*pud), !pt_folded(PMD_LEVEL));
 	pmd = pmd_alloc(mm, pud, addr);
 	cr_expect(FAILS(pte_alloc(mm, pmd) == 0));
 	cr_expect(pmd_none(*pmd));
@@ -85,6 +86,33 @@ Test(pgtable, five_names)
 		names_on(3);
 		names_on(5);
 	}
+}
+
+/* Who comes second gives his table back, and without one there is nothing to hook. */
+Test(pgtable, populate)
+{
+	struct mm_struct *mm;
+	struct page *second;
+	pmd_t *pmd, was;
+	long tables;
+
+	space_up();
+	mm = mm_now();
+	map_by_names(mm, AT(3));
+	pmd = pmd_offset(pud_offset(p4d_offset(pgd_offset(mm, AT(3)), AT(3)), AT(3)), AT(3));
+	was = pmdp_get(pmd);
+	tables = node_page_state(NR_PAGETABLE);
+	second = pte_alloc_one(mm);
+	cr_assert_not_null(second);
+	cr_expect_eq(node_page_state(NR_PAGETABLE), tables + 1);
+	cr_expect_eq(pmd_populate(mm, pmd, second), 0);
+	cr_expect_eq(pmdp_get(pmd).v, was.v);
+	cr_expect_eq(node_page_state(NR_PAGETABLE), tables);
+	cr_expect_eq(mm->pgtables_bytes, (pt_levels - 1) * PS);
+	cr_expect_eq(pmd_populate(mm, pmd, NULL), -ENOMEM);
+	check_now();
+	free_all(mm, AT(3));
+	space_down();
 }
 
 Test(pgtable, entries)
