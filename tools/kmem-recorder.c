@@ -2,7 +2,7 @@
 /*
  * Runs a command under a real Linux kernel's tracer with the page and slab events on and prints,
  * in sections, what the kernel says of its free lists before and after, and the events between.
- * It is a static program for tools/record_kmem.py's reference kernel; /proc and tracefs are there.
+ * It is a static program for tools/kmem.py's reference kernel; /proc and tracefs are there.
  *
  * usage: kmem-recorder BUFFER_KB COMMAND [ARG...]
  */
