@@ -6,6 +6,7 @@
 - A file or folder that is named in code type, or linked to, exists.
 - A function, or a name with an underscore, that stands in code type is in the sources.
 - A file that a comment of a source names by its path exists.
+- docs/hal.md and docs/os.md have every name of their headers.
 - docs/sysctl.md has the rows of the table in mm/base/sysctl.c; --sysctl prints them.
 - Each room of mm/ has a README.md that names all its files, and docs/architecture.md has the rooms in
   their order.
@@ -227,6 +228,19 @@ def check_tunables(root, errors):
     return len(rows)
 
 
+# ---- contracts -----------------------------------------------------------------------------------
+
+def check_contracts(root, errors):
+    """What a contract's header declares has its row on the contract's page."""
+    for header, page, prefix in (('arch/hal.h', 'docs/hal.md', '(?:hal|arch)_'),
+                                 ('include/quire/os.h', 'docs/os.md', 'os_')):
+        text = read(root, page)
+        for name in sorted(set(re.findall(r'\b(%s\w+)\s*\(' % prefix,
+                                          without_comments(read(root, header))))):
+            if not re.search(r'\b%s\b' % name, text):
+                errors.append(f'{page}: lacks {name} of {header}')
+
+
 # ---- rooms ---------------------------------------------------------------------------------------
 
 def rooms(root):
@@ -282,6 +296,7 @@ def main():
     paths = sum(check_paths(root, p, names, errors) for p in pages)
     functions = sum(check_names(root, p, known, errors) for p in pages if p not in PATHS_FREE)
     rows = check_tunables(root, errors)
+    check_contracts(root, errors)
     check_rooms(root, errors)
     for e in errors:
         print(e, file=sys.stderr)
