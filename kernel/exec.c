@@ -345,6 +345,7 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 		quire_mm_put(mm);
 		return err;
 	}
+	exit_robust_list(current);
 	current->tid = p->pid; /* whichever thread it was, it is the only one now */
 	signals_exec(p);
 	set_names(p, f ? f->path : path);

@@ -145,6 +145,8 @@ _Noreturn void exit_task(int status)
 	if (!p->group_exit)
 		p->exit_status = status;
 	quire_trace_words(QUIRE_TR_EXIT, &(uint64_t){(uint64_t)(unsigned)p->exit_status}, 1);
+	if (p->mm)
+		exit_robust_list(t);
 	/* Linux tells the user only if somebody else still uses the space. */
 	if (t->clear_child_tid && p->mm && p->nr_threads > 1) {
 		hal_copy_to_user(t->clear_child_tid, &zero, sizeof(zero));

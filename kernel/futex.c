@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * futex: WAIT and WAKE, with their bitset and requeue relatives. A private futex is known by space
- * and address, a shared one by the physical place of its word, so that it is the same one in every
- * space that maps it. Requeue wakes those whom it would have moved: they find out by themselves.
+ * futex: WAIT and WAKE, with their bitset and requeue relatives; and robust lists. A private futex is
+ * known by space and address, any other by where its word lives (quire_mm_place): never by its frame,
+ * which copy-on-write changes under those who wait. Requeue wakes those whom it would have moved:
+ * they find out by themselves.
  */
 #include "kernel.h"
 
+/* A word has four bytes: the low bits of its place are free to tell apart what must not meet. */
+#define KEY_SHARED 1u
+
 struct futex_key {
-	const void *space;
-	uintptr_t addr;
+	struct quire_place at;
+	uintptr_t word; /* the place's offset, and KEY_SHARED */
 };
 
-/* -EINVAL, -EFAULT, -ENOMEM. */
-static int key_of(unsigned long addr, bool private, struct futex_key *k)
+/* Ends with put_key(). -EINVAL, -EFAULT, -ENOMEM. */
+static int get_key(unsigned long addr, bool private, struct futex_key *k)
 {
 	struct quire_mm *mm = current->proc->mm;
 	int err;
@@ -20,25 +24,35 @@ static int key_of(unsigned long addr, bool private, struct futex_key *k)
 	if (addr & 3)
 		return -EINVAL;
 	if (private) {
-		*k = (struct futex_key){mm, addr};
+		*k = (struct futex_key){{mm, addr, NULL}, addr};
 		return 0;
 	}
-	err = quire_fault_in(mm, addr, true); /* for writing: the page must not be copied later */
+	err = quire_mm_place(mm, addr, &k->at);
+	k->word = k->at.offset | KEY_SHARED;
+	return err;
+}
+
+static void put_key(const struct futex_key *k)
+{
+	quire_place_put(&k->at);
+}
+
+static long futex_wake(unsigned long addr, bool private, unsigned n)
+{
+	struct futex_key k;
+	int err = get_key(addr, private, &k);
+	long woken;
+
 	if (err)
 		return err;
-	/* The low 55 bits of a pagemap word are the frame number. */
-	k->space = &all_processes;
-	k->addr = (quire_pagemap(mm, addr) & ((1ull << 55) - 1)) * PAGE_SIZE + addr % PAGE_SIZE;
-	return 0;
+	woken = wake_up(k.at.object, k.word, n);
+	put_key(&k);
+	return woken;
 }
 
 void futex_wake_address(unsigned long addr)
 {
-	struct futex_key k;
-
-	for (int private = 0; private < 2; private++)
-		if (!key_of(addr, private, &k))
-			wake_up(k.space, k.addr, 1);
+	(void)futex_wake(addr, false, 1); /* an address that is none has no waiters */
 }
 
 /* 0 in *deadline: for ever. */
@@ -60,28 +74,29 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 }
 
 /* The word is read after the key is made and before the sleep, with nobody in between. */
-static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_t deadline)
+static long wait_at(const struct futex_key *k, unsigned long addr, uint32_t value, uint64_t deadline)
 {
-	struct futex_key k;
 	uint32_t now;
-	int err = key_of(addr, private, &k);
+	int err;
 
-	if (err)
-		return err;
 	if (COPY_IN(now, addr))
 		return -EFAULT;
 	if (now != value)
 		return -EAGAIN;
-	err = sleep_on(k.space, k.addr, true, deadline);
+	err = sleep_on(k->at.object, k->word, true, deadline);
 	return err == -EINTR && !deadline ? -ERESTARTSYS : err;
 }
 
-static long futex_wake(unsigned long addr, bool private, unsigned n)
+static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_t deadline)
 {
 	struct futex_key k;
-	int err = key_of(addr, private, &k);
+	long r = get_key(addr, private, &k);
 
-	return err ? err : (long)wake_up(k.space, k.addr, n);
+	if (r)
+		return r;
+	r = wait_at(&k, addr, value, deadline);
+	put_key(&k);
+	return r;
 }
 
 SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintptr_t, timeout,
@@ -114,4 +129,80 @@ SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintpt
 	default:
 		return -ENOSYS;
 	}
+}
+
+/* ---- robust lists ---------------------------------------------------------------------------- */
+
+/* As <linux/futex.h> has it: a thread's list of the locks that it holds. */
+struct robust_list_head {
+	uintptr_t next;	   /* of entries, a ring back to this word; bit 0: a lock that inherits priority */
+	long futex_offset; /* from an entry to its lock's word */
+	uintptr_t pending; /* an entry on its way in or out */
+};
+
+#define ROBUST_LIST_LIMIT 2048 /* entries: the list is the program's, and may be a ring without end */
+
+SYSCALL2(set_robust_list, uintptr_t, head, size_t, size)
+{
+	if (size != sizeof(struct robust_list_head))
+		return -EINVAL;
+	current->robust_list = head;
+	return 0;
+}
+
+/* musl asks for its own, to learn whether there are robust lists at all. */
+SYSCALL3(get_robust_list, int, tid, uintptr_t, head_to, uintptr_t, size_to)
+{
+	size_t size = sizeof(struct robust_list_head);
+	struct task *t = tid ? task_by_tid(tid) : current;
+
+	if (!t)
+		return -ESRCH;
+	if (COPY_OUT(size_to, size))
+		return -EFAULT;
+	return COPY_OUT(head_to, t->robust_list);
+}
+
+/* The dying thread t holds the lock at addr, or may: whoever waits for it is told. pending: it was
+ * about to take it or to let it go. false: there is no such word. */
+static bool robust_lock_dies(const struct task *t, unsigned long addr, bool pending)
+{
+	uint32_t word, died;
+
+	if (addr & 3 || COPY_IN(word, addr))
+		return false;
+	/* Let go of already, but nobody was woken. */
+	if (pending && !word) {
+		futex_wake_address(addr);
+		return true;
+	}
+	if ((word & FUTEX_TID_MASK) != (uint32_t)t->tid)
+		return true;
+	died = (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
+	if (COPY_OUT(addr, died))
+		return false;
+	if (word & FUTEX_WAITERS)
+		futex_wake_address(addr);
+	return true;
+}
+
+void exit_robust_list(struct task *t)
+{
+	uintptr_t head = t->robust_list, entry, next;
+	struct robust_list_head h;
+
+	t->robust_list = 0;
+	if (!head || COPY_IN(h, head))
+		return;
+	entry = h.next & ~1ul;
+	for (unsigned n = 0; entry != head && n < ROBUST_LIST_LIMIT; n++, entry = next & ~1ul) {
+		/* The next one first: a lock that is given on may be taken off the list at once. */
+		if (COPY_IN(next, entry))
+			return;
+		if (entry != (h.pending & ~1ul) &&
+		    !robust_lock_dies(t, entry + h.futex_offset, false))
+			return;
+	}
+	if (h.pending)
+		robust_lock_dies(t, (h.pending & ~1ul) + h.futex_offset, true);
 }

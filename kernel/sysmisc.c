@@ -131,11 +131,6 @@ SYSCALL3(prctl, unsigned long, option, unsigned long, arg2, unsigned long, arg3)
 	}
 }
 
-SYSCALL2(set_robust_list, uintptr_t, head, size_t, size)
-{
-	return size == 24 ? 0 : -EINVAL;
-}
-
 SYSCALL3(reboot, uint32_t, magic, uint32_t, magic2, uint32_t, cmd)
 {
 	if (magic != LINUX_REBOOT_MAGIC1)

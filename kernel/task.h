@@ -115,6 +115,7 @@ struct task {
 	bool leave;		   /* another thread runs exec: this one ends, and only this */
 	/* user memory to tell of our end */
 	unsigned long clear_child_tid;
+	uintptr_t robust_list;	   /* struct robust_list_head, 0: none */
 	struct usage usage;
 	void (*kthread_fn)(void *);
 	void *kthread_arg;
@@ -249,5 +250,7 @@ void signals_exec(struct process *p);
 
 /* Wakes everybody who waits on this word of the running space. */
 void futex_wake_address(unsigned long addr);
+/* Locks that t holds by its robust list are given on, marked; t is current and has its space. */
+void exit_robust_list(struct task *t);
 
 #endif

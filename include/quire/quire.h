@@ -194,6 +194,20 @@ void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
 		      struct quire_fault_result *res);
 /* Faults a user page in for write or read without touching it. 0, -EFAULT, -ENOMEM. */
 int quire_fault_in(struct quire_mm *mm, uintptr_t addr, bool write);
+/*
+ * Where the word at addr lives, whoever looks and through whichever space: object memory by inode and
+ * offset (inode is referenced), private memory by space and address. It stays the same when the page
+ * is copied on write, moved or swapped; a futex is known by it. 0, -ENOMEM; -EFAULT: not mapped, or
+ * private memory that can never change. Context: sleep.
+ */
+struct quire_place {
+	const void *object;	   /* the inode or the space */
+	uint64_t offset;	   /* bytes into the object, or the address */
+	struct quire_inode *inode; /* NULL: private memory */
+};
+int quire_mm_place(struct quire_mm *mm, uintptr_t addr, struct quire_place *place);
+/* Drops what the place holds. Context: sleep. */
+void quire_place_put(const struct quire_place *place);
 /* Copies to or from a space that is not the running one (loader, debugger). Bytes copied. */
 size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n);
 size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n);

@@ -89,6 +89,56 @@ int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
 	return err;
 }
 
+/* vma maps addr, of which page is a page. mmap_lock for reading. */
+static int place_of(struct vm_area_struct *vma, uintptr_t addr, bool writable, struct page *page,
+		    struct quire_place *place)
+{
+	bool private = !(vma->vm_flags & VM_SHARED);
+
+	if (private && writable) {
+		*place = (struct quire_place){from_mm(vma->vm_mm), addr, NULL};
+		return 0;
+	}
+	/* Private memory that nobody can write any more is nothing to wait for. */
+	if (!vma->vm_file || (private && (PageAnon(page) || is_zero_page(page))))
+		return -EFAULT;
+	place->inode = file_inode(vma->vm_file);
+	place->object = place->inode;
+	place->offset = ((uint64_t)linear_page_index(vma, addr) << PAGE_SHIFT) + addr % PAGE_SIZE;
+	quire_inode_get(place->inode);
+	return 0;
+}
+
+int quire_mm_place(struct quire_mm *qmm, uintptr_t addr, struct quire_place *place)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma;
+	bool writable = true;
+	struct page *page;
+	int err = -EFAULT;
+
+	down_read(&mm->mmap_lock);
+	vma = access_vma(mm, addr, true);
+	if (!vma) {
+		writable = false;
+		vma = access_vma(mm, addr, false);
+	}
+	if (vma)
+		err = get_user_page(vma, addr, writable, &page);
+	if (!err) {
+		err = place_of(vma, addr, writable, page, place);
+		put_user_page(page, false);
+	}
+	up_read(&mm->mmap_lock);
+	return err;
+}
+
+void quire_place_put(const struct quire_place *place)
+{
+	if (place->inode)
+		quire_inode_put(place->inode);
+}
+
 /* Copies within one page. Returns 0 or -errno. */
 static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write)
 {

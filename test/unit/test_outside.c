@@ -103,3 +103,75 @@ Test(outside, the_page_of_zeros_is_not_counted)
 	cr_expect_eq(page_count(zero_page), before);
 	space_down();
 }
+
+/* ---- where a word lives -------------------------------------------------------------------------- */
+
+static struct quire_place place_at(uintptr_t addr)
+{
+	struct quire_place p;
+
+	cr_assert_eq(quire_mm_place(cur, addr, &p), 0);
+	return p;
+}
+
+Test(outside, private_words_stay_where_they_are)
+{
+	struct quire_place before, after;
+	struct quire_mm *parent, *child;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	before = place_at(AT(0) + 8);
+	cr_expect_eq(before.offset, AT(0) + 8);
+	cr_expect_null(before.inode);
+	parent = cur;
+	cr_assert_eq(quire_mm_fork(parent, NULL, &child), 0);
+	store_at(AT(0), 1); /* copied */
+	after = place_at(AT(0) + 8);
+	cr_expect(after.object == before.object && after.offset == before.offset);
+	run_space(child);
+	cr_expect_neq(place_at(AT(0) + 8).object, before.object);
+	run_space(parent);
+	space_put(child);
+	space_down();
+}
+
+Test(outside, words_of_objects_are_one_everywhere)
+{
+	struct quire_file *f;
+	struct quire_place a, b, c;
+
+	space_up();
+	f = file_new(4, FRW);
+	mmap_file(AT(0), 2, RW, MAP_SHARED | FIX, f, 2);
+	mmap_file(AT(8), 4, RW, MAP_SHARED | FIX, f, 0);
+	mmap_file(AT(16), 4, PROT_READ, MAP_PRIVATE | FIX, f, 0);
+	a = place_at(AT(1) + 12);
+	b = place_at(AT(11) + 12);
+	c = place_at(AT(19) + 12); /* no copy can ever be made of it */
+	cr_expect(a.object == b.object && a.offset == b.offset && a.object == c.object &&
+		  a.offset == c.offset);
+	munmap_at(AT(0), 20);
+	quire_file_put(f);
+	cr_expect_eq(a.inode, b.inode, "still there: each place holds it");
+	quire_place_put(&a);
+	quire_place_put(&b);
+	quire_place_put(&c);
+	space_down();
+}
+
+Test(outside, words_that_live_nowhere)
+{
+	struct quire_place p;
+
+	space_up();
+	mmap_at(AT(0), 2, RW, PRIV | FIX);
+	cr_expect_eq(quire_mm_place(cur, AT(4), &p), -EFAULT);
+	store_at(AT(1), 1);
+	cr_assert_eq(mprotect_at(AT(0), 2, PROT_READ), 0);
+	cr_expect_eq(quire_mm_place(cur, AT(0), &p), -EFAULT, "zeros for ever");
+	cr_expect_eq(quire_mm_place(cur, AT(1), &p), -EFAULT, "ones for ever");
+	cr_assert_eq(mprotect_at(AT(0), 2, PROT_NONE), 0);
+	cr_expect_eq(quire_mm_place(cur, AT(1), &p), -EFAULT);
+	space_down();
+}
