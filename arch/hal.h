@@ -215,7 +215,8 @@ void hal_icache_sync(const void *start, size_t n);
 /* ---- kernel half ---------------------------------------------------------------------------- */
 
 /* Maps npages at va inside the kernel layout's vmemmap or vmalloc range. alloc gives table pages.
- * Returns 0 or -ENOMEM (then nothing of the range is mapped). prot: KMAP_*, never W and X. */
+ * Returns 0, -ENOMEM, or -EUCLEAN where the machine's own table is corrupt, which it also tells its
+ * log (then nothing of the range is mapped). prot: KMAP_*, never W and X. */
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
 		   table_alloc_fn alloc, void *ctx);
 /* Takes the entries away; CPUs may go on using what they cached until hal_kernel_flush(), and until

@@ -3,8 +3,13 @@
  * The neutral mapper for kernel ranges. A walk goes from the top table to the level wanted and
  * makes the tables that are missing; a range is cut into the largest leaves that fit. Nothing here
  * is hot: a direct map of gigabytes is a few thousand entries, made once.
+ *
+ * These tables hold nothing but tables and leaves. Any other word was written by a stray store, and
+ * where it leads nobody knows: the walk goes no further, the machine's log names the word and its
+ * place, and the caller gets -EUCLEAN, which says more than that something is mapped there.
  */
 #include "arch/common/kmap.h"
+#include "lib/printf.h"
 #include <quire/abi.h>
 
 #define KMAP_ENTRIES (1u << ARCH_INDEX_BITS)
@@ -19,8 +24,21 @@ static pteval_t *entry_in(pteval_t *table, uintptr_t va, unsigned level)
 	return &table[(va >> (ARCH_PAGE_SHIFT + level * ARCH_INDEX_BITS)) & (KMAP_ENTRIES - 1)];
 }
 
-/* The entry of va at level, with tables made on the way. NULL and *err: -ENOMEM, or -EEXIST when
- * a leaf stands above it. */
+/* Why nothing can be mapped at an entry that holds v. */
+static int refuse(pteval_t v, uintptr_t va, unsigned level)
+{
+	char line[96];
+
+	if (arch_pte_decode(v, level).kind == PTE_LEAF)
+		return -EEXIST;
+	hal_log(line, scnprintf(line, sizeof(line),
+				"quire: kernel map: corrupt entry %#llx of level %u at %#lx\n",
+				(unsigned long long)v, level, (unsigned long)va));
+	return -EUCLEAN;
+}
+
+/* The entry of va at level, with tables made on the way. NULL and *err: -ENOMEM, or why the entry
+ * above it leads nowhere. */
 static pteval_t *walk_alloc(const struct kmap *k, uintptr_t va, unsigned level, int *err)
 {
 	pteval_t *table = table_at(k, k->root);
@@ -37,7 +55,7 @@ static pteval_t *walk_alloc(const struct kmap *k, uintptr_t va, unsigned level, 
 			}
 			hal_pte_set(e, arch_pte_encode(d, l));
 		} else if (d.kind != PTE_TABLE) {
-			*err = -EEXIST;
+			*err = refuse(hal_pte_get(e), va, l);
 			return NULL;
 		}
 		table = table_at(k, d.pfn);
@@ -101,7 +119,7 @@ int kmap_map(const struct kmap *k, uintptr_t va, phys_addr_t pa, uint64_t size,
 			continue;
 		}
 		if (e && hal_pte_get(e))
-			err = -EEXIST;
+			err = refuse(hal_pte_get(e), va + done, l);
 		if (err)
 			break;
 		proto.pfn = PFN((pa + done) >> ARCH_PAGE_SHIFT);
@@ -124,12 +142,16 @@ int kmap_unmap(const struct kmap *k, uintptr_t va, uint64_t size)
 		pteval_t *e = walk(k, va, &l);
 		uint64_t bytes = kmap_entry_size(l);
 		uintptr_t first = va & ~(uintptr_t)(bytes - 1);
+		pteval_t v = hal_pte_get(e);
+		struct pte_desc d = arch_pte_decode(v, l);
 
-		if (hal_pte_get(e)) {
+		if (v) {
 			if (first < va || first + (bytes - 1) > last)
 				err = -EINVAL;
 			else
 				hal_pte_set(e, 0);
+			if (d.kind != PTE_LEAF)
+				err = refuse(v, va, l);
 		}
 		if (first + bytes <= va)
 			break; /* the end of the address space */

@@ -26,18 +26,20 @@ static inline uint64_t kmap_entry_size(unsigned level)
 }
 
 /* Maps [va, va + size) to pa on, with the largest leaves that alignment and leaf_levels allow.
- * proto gives the rights and type; its pfn and kind are ignored. All whole pages. 0; -ENOMEM or
- * -EEXIST (something is mapped there), and then nothing that this call mapped stays. */
+ * proto gives the rights and type; its pfn and kind are ignored. All whole pages. 0; -ENOMEM,
+ * -EEXIST (something is mapped there) or -EUCLEAN (an entry is corrupt), and then nothing that this
+ * call mapped stays. */
 __attribute__((warn_unused_result)) int kmap_map(const struct kmap *k, uintptr_t va,
 						 phys_addr_t pa, uint64_t size,
 						 struct pte_desc proto);
 
 /* Clears every leaf that lies wholly in [va, va + size); holes are allowed, tables stay. A leaf
- * that is only partly inside is left alone and makes the result -EINVAL; else 0. */
+ * that is only partly inside is left alone and makes the result -EINVAL. A corrupt entry is treated
+ * as a leaf and makes it -EUCLEAN; else 0. */
 int kmap_unmap(const struct kmap *k, uintptr_t va, uint64_t size);
 
 /* Makes sure that every entry of the top table in [va, va + size) has its table, so that spaces
- * that copied the top table see what is mapped there later. 0 or -ENOMEM. */
+ * that copied the top table see what is mapped there later. 0, -ENOMEM, -EEXIST or -EUCLEAN. */
 __attribute__((warn_unused_result)) int kmap_reserve(const struct kmap *k, uintptr_t va,
 						     uint64_t size);
 

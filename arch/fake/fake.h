@@ -131,6 +131,8 @@ unsigned long fake_tlb_held(unsigned cpu, struct arch_space *s);
 phys_addr_t fake_device_phys(void);
 /* The memory type that a page of the kernel's windows was mapped with. */
 enum mem_type fake_window_type(uintptr_t va);
+/* From now on (or no longer) the entry of a free page of a window is a word that nobody wrote. */
+void fake_corrupt_window(uintptr_t va, bool corrupt);
 /* Where an address of the kernel's windows leads; UINT64_MAX: it is not mapped. */
 phys_addr_t fake_window_phys(uintptr_t va);
 /* Live entries of linked tables that map the frame. */

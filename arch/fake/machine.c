@@ -5,6 +5,7 @@
  * so the same frame can appear in the direct map and in a window, as on a real machine.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -462,6 +463,7 @@ phys_addr_t hal_virt_to_phys(const void *va)
 #define WINDOW_PFN   0x1fffffffu
 #define WINDOW_MT    29
 #define WINDOW_STALE 0x80000000u
+#define WINDOW_CORRUPT 0x7fffffffu /* fake_corrupt_window() */
 
 /* The book entry of a window's page, or NULL if [va, va + n pages) lies in no window. */
 static uint32_t *window_used(uintptr_t va, size_t npages)
@@ -565,6 +567,27 @@ static bool is_device(phys_addr_t pa, size_t n)
 	return pa >= base && pa - base < FAKE_DEVICE_BYTES && n <= FAKE_DEVICE_BYTES - (pa - base);
 }
 
+void fake_corrupt_window(uintptr_t va, bool corrupt)
+{
+	uint32_t *used = window_used(va, 1);
+
+	if (!used || (*used && *used != WINDOW_CORRUPT))
+		fake_accuse(FAKE_BAD_CALL, "fake_corrupt_window(%#lx): no free page of a window",
+			    (unsigned long)va);
+	else
+		*used = corrupt ? WINDOW_CORRUPT : 0;
+}
+
+/* As the real machines say it (arch/common/kmap.c). */
+static int window_is_corrupt(uintptr_t va)
+{
+	char line[96];
+
+	hal_log(line, snprintf(line, sizeof(line), "quire: kernel map: corrupt entry at %#lx\n",
+			       (unsigned long)va));
+	return -EUCLEAN;
+}
+
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
 		   table_alloc_fn alloc, void *ctx)
 {
@@ -580,6 +603,8 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 		return -12;
 	}
 	for (size_t i = 0; i < npages; i++) {
+		if (used[i] == WINDOW_CORRUPT)
+			return window_is_corrupt(va + (i << ARCH_PAGE_SHIFT));
 		if (used[i]) {
 			fake_accuse(FAKE_BAD_CALL, "hal_kernel_map(%#lx): %s",
 				    (unsigned long)(va + (i << ARCH_PAGE_SHIFT)),

@@ -53,6 +53,7 @@
 #define EOVERFLOW	75
 #define EOPNOTSUPP	95
 #define ETIMEDOUT	110
+#define EUCLEAN		117
 #endif
 
 /* Inside a kernel only: run the system call again, or answer EINTR. */

@@ -7,6 +7,7 @@
 #include "test/arch/contract.h"
 
 #include "lib/printf.h"
+#include <quire/abi.h>
 
 #define PAGE	((uintptr_t)1 << ARCH_PAGE_SHIFT)
 #define ENTRIES (1u << ARCH_INDEX_BITS)
@@ -710,6 +711,47 @@ static void test_kernel_map_shows_in_every_space(void)
 	forget(va, 1);
 }
 
+/* The level-0 entry of a kernel address, by the tables that space shares with the kernel; NULL where a
+ * machine keeps no kernel tables (the one in software, the host's). */
+static pteval_t *kernel_entry(uintptr_t va)
+{
+	pfn_t table = space.root;
+
+	for (unsigned level = hal_mmu_info()->levels - 1;; level--) {
+		pteval_t *e = (pteval_t *)kva(table) +
+			      (va >> (ARCH_PAGE_SHIFT + level * ARCH_INDEX_BITS) & (ENTRIES - 1));
+		struct pte_desc d = arch_pte_decode(hal_pte_get(e), level);
+
+		if (!level)
+			return e;
+		if (d.kind != PTE_TABLE)
+			return NULL;
+		table = d.pfn;
+	}
+}
+
+static void test_kernel_map_corrupt(void)
+{
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 300 * PAGE;
+	pfn_t pfn = page_frame();
+	pteval_t v = 1, *e;
+
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+	forget(va, 1);
+	e = kernel_entry(va);
+	if (!e)
+		return;
+	CHECK(hal_pte_get(e) == 0);
+	while (arch_pte_decode(v, 0).kind != PTE_CORRUPT)
+		v = v * 6364136223846793005ull + 1442695040888963407ull;
+	hal_pte_set(e, v);
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == -EUCLEAN);
+	CHECK(hal_pte_get(e) == v);
+	hal_pte_set(e, 0);
+	CHECK(hal_kernel_map(va, pfn, 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+	forget(va, 1);
+}
+
 /* Several unmappings, one flush over all of them and the hole between: narrow, then wide. */
 static void test_kernel_flush_covers_many(void)
 {
@@ -779,6 +821,7 @@ static const struct {
 	{"kernel map with guards", test_kernel_map},
 	{"kernel map, read-only and replaced", test_kernel_map_read_only},
 	{"kernel map shows in every space", test_kernel_map_shows_in_every_space},
+	{"kernel map tells a corrupt entry", test_kernel_map_corrupt},
 	{"one kernel flush for many unmappings", test_kernel_flush_covers_many},
 	{"kernel text is not writable", test_kernel_text},
 };

@@ -4,6 +4,7 @@
  * rule, and seen; beside each stands the same thing done rightly, which is not accused.
  */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -719,6 +720,25 @@ Test(fake, an_access_over_a_page_border_needs_both)
 	cr_assert(fake_user_store(VA + PAGE - 3, 8, 0x1122334455667788ull, NULL));
 	cr_assert(fake_user_load(VA + PAGE - 3, 8, &v, NULL));
 	cr_assert_eq(v, 0x1122334455667788ull);
+}
+
+/* A page whose entry is corrupt is told from one that is in use. */
+Test(fake, a_corrupt_kernel_entry)
+{
+	uintptr_t va = hal_kernel_layout()->vmalloc_base + 8 * PAGE;
+
+	fake_corrupt_window(va + PAGE, true);
+	cr_assert_eq(hal_kernel_map(va, page(), 1, KMAP_R, MT_WB, NULL, NULL), 0);
+	hal_kernel_unmap(va, 1);
+	hal_kernel_flush(va, va + PAGE);
+	cr_assert_eq(hal_kernel_map(va, page(), 2, KMAP_R, MT_WB, NULL, NULL), -EUCLEAN);
+	cr_assert(fake_window_phys(va) == UINT64_MAX);
+	fake_corrupt_window(va + PAGE, false);
+	cr_assert_eq(hal_kernel_map(va + PAGE, page(), 1, KMAP_R, MT_WB, NULL, NULL), 0);
+	hal_kernel_unmap(va + PAGE, 1);
+	hal_kernel_flush(va, va + 2 * PAGE);
+	fake_corrupt_window(hal_kernel_layout()->vmalloc_base - PAGE, true);
+	cr_assert(accused_of(FAKE_BAD_CALL));
 }
 
 /* ---- bad calls ------------------------------------------------------------------------------- */

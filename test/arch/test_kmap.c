@@ -5,6 +5,7 @@
  * double mapping leave everything as it was.
  */
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,9 +24,18 @@ static unsigned char *arena;
 static unsigned used, limit;
 static uint64_t model[WINDOW]; /* frame + 1 of each page, 0: none */
 
+static char said[128]; /* the log's last line */
+
 void hal_pte_set(pteval_t *p, pteval_t v)
 {
 	*p = v;
+}
+
+void hal_log(const char *s, size_t n)
+{
+	cr_assert_lt(n, sizeof(said));
+	memcpy(said, s, n);
+	said[n] = 0;
 }
 
 static pfn_t table_page(void *ctx)
@@ -189,4 +199,77 @@ Test(kmap, the_end_of_the_address_space)
 	cr_expect_eq(kmap_lookup(&k, last, NULL).pfn.n, 5);
 	cr_assert_eq(kmap_unmap(&k, last, PAGE), 0);
 	cr_expect_eq(kmap_lookup(&k, last, NULL).kind, PTE_NONE);
+}
+
+/* The entry of va at a level that exists on its way. */
+static pteval_t *entry_of(const struct kmap *k, uintptr_t va, unsigned level)
+{
+	pteval_t *table = table_at(k, k->root);
+
+	for (unsigned l = LEVELS - 1; l > level; l--)
+		table = table_at(k, arch_pte_decode(*entry_in(table, va, l), l).pfn);
+	return entry_in(table, va, level);
+}
+
+/* A word that no encoder writes. */
+static pteval_t corrupt_word(unsigned level)
+{
+	pteval_t v = 1;
+
+	while (arch_pte_decode(v, level).kind != PTE_CORRUPT)
+		v = v * 6364136223846793005ull + 1442695040888963407ull;
+	return v;
+}
+
+/* An entry that cannot be decoded, on the way to a page and at the page itself: told from one that
+ * is in use, named in the log, and nothing of the call stays. */
+Test(kmap, corrupt_entries)
+{
+	for (unsigned level = 0; level < LEVELS; level++) {
+		struct kmap k = fresh(1);
+		char place[64];
+		pteval_t *e, good;
+		int err;
+
+		/* everything up to the page before is in use, the next ones are free */
+		cr_assert_eq(map(&k, 0, 3, 9), 0);
+		cr_assert_eq(kmap_unmap(&k, BASE + 2 * PAGE, PAGE), 0);
+		e = entry_of(&k, BASE + 2 * PAGE, level);
+		good = *e;
+		*e = corrupt_word(level);
+		said[0] = 0;
+		cr_expect_eq(map(&k, 2, 1, 20), -EUCLEAN, "level %u", level);
+		snprintf(place, sizeof(place), " of level %u at %#lx\n", level, BASE + 2 * PAGE);
+		cr_expect(strstr(said, "quire: kernel map: corrupt entry 0x") && strstr(said, place),
+			  "level %u: %s", level, said);
+		if (!level) {
+			/* the page before it is taken back */
+			cr_assert_eq(kmap_unmap(&k, BASE + PAGE, PAGE), 0);
+			cr_expect_eq(map(&k, 1, 2, 20), -EUCLEAN);
+			cr_expect_eq(kmap_lookup(&k, BASE + PAGE, NULL).kind, PTE_NONE);
+		}
+		if (level + 2 < LEVELS) {
+			cr_expect_eq(kmap_lookup(&k, BASE + 2 * PAGE, NULL).kind, PTE_CORRUPT);
+		} else {
+			err = kmap_reserve(&k, BASE, PAGE);
+			cr_expect_eq(err, level == LEVELS - 1 ? -EUCLEAN : 0);
+		}
+		*e = good;
+		said[0] = 0;
+		cr_expect_eq(map(&k, 0, 1, 20), -EEXIST, "what is in use is in use");
+		cr_expect_eq(said[0], 0);
+	}
+}
+
+/* Unmapping takes a corrupt entry away with the rest, and says so. */
+Test(kmap, a_corrupt_entry_is_unmapped)
+{
+	struct kmap k = fresh(1);
+
+	cr_assert_eq(map(&k, 0, 3, 9), 0);
+	*entry_of(&k, BASE + PAGE, 0) = corrupt_word(0);
+	said[0] = 0;
+	cr_expect_eq(kmap_unmap(&k, BASE, 3 * PAGE), -EUCLEAN);
+	cr_expect(strstr(said, "corrupt entry"), "%s", said);
+	compare(&k);
 }
