@@ -34,7 +34,8 @@ struct quire_config {
 	const char *params;
 };
 
-/* Takes over the memory that hal_memory_ranges() tells of. Context: early. -ENOMEM, -EINVAL. */
+/* Takes over the memory that hal_memory_ranges() tells of. Context: early. -ENOMEM, -EINVAL, -EBUSY
+ * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step failed. */
 int quire_init(const struct quire_config *cfg);
 /* Gives everything back to the state before quire_init(). All spaces and files must be gone.
  * Returns the number of pages that somebody still holds (0: nothing leaked). Context: sleep. */

@@ -33,6 +33,20 @@ static unsigned long free_now(void)
 	return sum;
 }
 
+/* The result of a step of the start; the log says which one failed. */
+static int step(const char *what, int err)
+{
+	char line[96];
+
+	if (err == -ENOMEM)
+		scnprintf(line, sizeof(line), "start: no memory for %s", what);
+	else if (err)
+		scnprintf(line, sizeof(line), "start: %s: error %d", what, -err);
+	if (err)
+		os_log(line);
+	return err;
+}
+
 /* One copy of the counters for each CPU. */
 static int counters_init(void)
 {
@@ -47,18 +61,18 @@ static int counters_init(void)
 /* Everything that hands out frames, in order; each stands on the one before. */
 static int init_memory(void)
 {
-	int err = memblock_init();
+	int err = step("the list of the machine's memory", memblock_init());
 
 	if (!err)
-		err = kmap_reserve_tables();
+		err = step("the kernel's page tables", kmap_reserve_tables());
 	if (!err)
-		err = counters_init();
+		err = step("the CPUs' counters", counters_init());
 	if (!err)
-		err = mem_init();
+		err = step("struct pages and zones", mem_init());
 	if (!err)
-		err = slab_frames_init();
+		err = step("the slab allocator's frame numbers", slab_frames_init());
 	if (!err)
-		err = mem_init_free();
+		err = step("the page of zeros", mem_init_free());
 	return err;
 }
 
@@ -73,21 +87,21 @@ static void exit_memory(void)
 /* What runs over the buddy. Undoes itself on an error. */
 static int init_rooms(const struct quire_config *cfg)
 {
-	int err = slab_init();
+	int err = step("the slab allocator", slab_init());
 
 	if (err)
 		return err;
-	err = vmalloc_init();
+	err = step("vmalloc", vmalloc_init());
 	if (err)
 		goto slab;
-	err = trace_init(cfg->trace_ring, cfg->trace_ring_size);
+	err = step("the trace ring", trace_init(cfg->trace_ring, cfg->trace_ring_size));
 	if (err)
 		goto vmalloc;
-	err = filemap_init();
+	err = step("files and the page cache", filemap_init());
 	if (err)
 		goto trace;
 	fault_init();
-	err = mm_virt_init();
+	err = step("address spaces", mm_virt_init());
 	if (!err)
 		return 0;
 	filemap_exit();
@@ -106,7 +120,7 @@ int quire_init(const struct quire_config *cfg)
 	int err;
 
 	if (running)
-		return -EBUSY;
+		return step("the core runs already", -EBUSY);
 	init_config = cfg ? *cfg : none;
 	fail_inject_init();
 	err = init_memory();
