@@ -231,7 +231,8 @@ static uint64_t look_at_frames(uint64_t pfn, uint64_t end, quire_emit_fn emit, v
 	unsigned order;
 
 	if (PageBuddy(page)) {
-		next = buddy_block(page, &order) + (1ull << order);
+		next = buddy_block(page, &order);
+		next += 1ull << order;
 		emitf(emit, ctx, "frames %#llx-%#llx: %llu, free, order %u\n",
 		      (unsigned long long)pfn, (unsigned long long)next - 1,
 		      (unsigned long long)(next - pfn), order);
