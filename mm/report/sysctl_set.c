@@ -193,6 +193,12 @@ static bool at_space(const struct cursor *c)
 	return c->s < c->end && (*c->s == ' ' || (*c->s >= '\t' && *c->s <= '\r'));
 }
 
+/* Of white space only these end a number. */
+static bool at_end(const struct cursor *c)
+{
+	return c->s == c->end || *c->s == ' ' || *c->s == '\t' || *c->s == '\n';
+}
+
 static void skip_space(struct cursor *c)
 {
 	while (at_space(c))
@@ -218,7 +224,7 @@ static unsigned read_base(struct cursor *c)
 	return 16;
 }
 
-/* One number and the white space before it; it must end at white space, or with the text. */
+/* One number and the white space before it. */
 static int read_number(struct cursor *c, bool *negative, uint64_t *value)
 {
 	const char *first;
@@ -234,7 +240,7 @@ static int read_number(struct cursor *c, bool *negative, uint64_t *value)
 			return -EINVAL;
 		v = v * base + digit(*c->s);
 	}
-	if (c->s == first || (c->s < c->end && *c->s && !at_space(c)))
+	if (c->s == first || !at_end(c))
 		return -EINVAL;
 	*value = v;
 	return 0;
