@@ -8,8 +8,8 @@
 - A file that a comment of a source names by its path exists.
 - docs/hal.md and docs/os.md have every name of their headers.
 - docs/sysctl.md has the rows of the table in mm/base/sysctl.c; --sysctl prints them.
-- Each room of mm/ has a README.md that names all its files, and docs/architecture.md has the rooms in
-  their order.
+- Each room of mm/ has a README.md that names all its files, docs/kernel.md names those of kernel/, and
+  docs/architecture.md and mm/README.md have the rooms in their order.
 
 usage: check_docs.py [--write | --sysctl] [ROOT]      exit 0: all holds, 1: it does not
 """
@@ -248,6 +248,13 @@ def rooms(root):
                                             re.S).group(1))
 
 
+def names_all(root, page, folder, errors):
+    text = read(root, page)
+    for name in sorted(os.listdir(os.path.join(root, folder))):
+        if name.endswith(('.c', '.h')) and f'`{name}`' not in text:
+            errors.append(f'{page}: does not name {name}')
+
+
 def check_rooms(root, errors):
     order = rooms(root)
     page = read(root, 'docs/architecture.md')
@@ -262,10 +269,8 @@ def check_rooms(root, errors):
         if not os.path.exists(path):
             errors.append(f'mm/{room}/README.md: is not there')
             continue
-        text = read(path)
-        for name in sorted(os.listdir(os.path.dirname(path))):
-            if name.endswith(('.c', '.h')) and f'`{name}`' not in text:
-                errors.append(f'mm/{room}/README.md: does not name {name}')
+        names_all(root, f'mm/{room}/README.md', f'mm/{room}', errors)
+    names_all(root, 'docs/kernel.md', 'kernel', errors)
 
 
 def main():

@@ -172,8 +172,9 @@ static unsigned object_row(const struct page *page, bool several)
 
 /*
  * Maps what the object has cached in a window round the fault, without waiting for anything. The
- * window is 64 KiB, aligned, cut at the VMA's start and end and at the table's end; where the VMA's
- * start cuts it, it still has its full length (5.10's own choice). True: the entry is filled.
+ * window is fault_around_bytes, aligned, cut at the VMA's start and end and at the table's end;
+ * where the VMA's start cuts it, it still has its full length (5.10's own choice). True: the entry
+ * is filled.
  */
 static bool do_fault_around(struct vm_fault *vmf)
 {
