@@ -302,6 +302,8 @@ static void wp_page_reuse(struct vm_fault *vmf)
 	const unsigned bits = PTE_BIT_W | PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 
 	vmf->row = QUIRE_ROW_REUSE;
+	if (unlikely(vmf->vma->vm_flags & VM_EXEC))
+		sync_code(vmf->orig_pte);
 	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 	fault_unlock(vmf);
@@ -442,6 +444,7 @@ static void set_access_flags(struct vm_fault *vmf, bool write)
 	pte_t set = arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0);
 
 	vmf->row = QUIRE_ROW_AD;
+	sync_code(set);
 	if (hal_pte_cmpxchg(vmf->pte, vmf->orig_pte, set) != vmf->orig_pte)
 		vmf->row = QUIRE_ROW_SPURIOUS;
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);

@@ -187,6 +187,7 @@ static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 			page_add_anon_rmap(page, vma, addr);
 		else
 			page_add_file_rmap(page);
+		sync_code(pte_make(now)); /* also where the old page stays after all */
 		set_pte(pte, pte_make(now));
 		hal_pt_published(&vma->vm_mm->arch, addr);
 	}

@@ -331,6 +331,7 @@ static int clear_refs_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 			d = pte_desc(hal_pte_xchg(pte, 0));
 			d.soft_dirty = false;
 			d.w = false;
+			sync_code(pte_make(d));
 			set_pte(pte, pte_make(d));
 			continue;
 		}

@@ -65,6 +65,8 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	if (!dst)
 		return -ENOMEM;
 	ptl_lock_two(first_dst, first_src);
+	if (c->src->vm_flags & VM_EXEC)
+		sync_code_range(src, (end - start) >> PAGE_SHIFT);
 	for (; start != end && left; start += PAGE_SIZE, dst++, src++) {
 		pte_t v = pte_get(src);
 

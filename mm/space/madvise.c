@@ -158,6 +158,7 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 		d = pte_desc(hal_pte_xchg(pte, 0));
 		d.dirty = false;
 		d.accessed = keep_accessed;
+		sync_code(pte_make(d));
 		set_pte(pte, pte_make(d));
 		tlb_note(tlb, start, start + PAGE_SIZE);
 	}

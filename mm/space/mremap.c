@@ -27,16 +27,19 @@ static void drop_rmap_locks(struct vm_area_struct *vma)
 		up_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
 }
 
-/* Moves the entries of one stretch that lies in a single table at either end. */
-static void move_ptes(struct mm_struct *mm, pte_t *from, uintptr_t old, pte_t *to, uintptr_t new_,
+/* Moves the entries of one stretch of vma that lies in a single table at either end. */
+static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to, uintptr_t new_,
 		      size_t len)
 {
 	pte_t *const first_from = from, *const first_to = to;
+	struct mm_struct *mm = vma->vm_mm;
 	uintptr_t end = old + len, flush_first = UINTPTR_MAX, flush_end = 0;
 	struct page *old_table = pt_page(from), *new_table = pt_page(to);
 	unsigned long moved = 0;
 
 	ptl_lock_two(first_to, first_from);
+	if (vma->vm_flags & VM_EXEC)
+		sync_code_range(from, len >> PAGE_SHIFT);
 	for (; old != end && moved < old_table->private;
 	     old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
 		pte_t v = pte_get(from);
@@ -79,7 +82,7 @@ size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old, struct vm_are
 			break;
 		if (need_rmap_locks)
 			take_rmap_locks(vma);
-		move_ptes(mm, from, old, to, new_addr, part);
+		move_ptes(vma, from, old, to, new_addr, part);
 		if (need_rmap_locks)
 			drop_rmap_locks(vma);
 		os_cond_resched();
@@ -202,6 +205,17 @@ static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
 
 /* ---- checks ---------------------------------------------------------------------------------- */
 
+/* Would grow bytes more of a locked area exceed the limit? In bytes, where mlock_future_check() counts
+ * pages: almost all addresses make the sum wrap, and then it is the room that is missing. */
+static bool locks_too_much(const struct vm_area_struct *vma, size_t grow)
+{
+	const struct mm_struct *mm = vma->vm_mm;
+
+	return vma->vm_flags & VM_LOCKED &&
+	       (mm->locked_vm << PAGE_SHIFT) + grow > rlimit(mm, RLIMIT_MEMLOCK) &&
+	       !os_capable(mm->owner, CAP_IPC_LOCK);
+}
+
 /* The VMA to resize, if that is allowed; *charged: pages newly promised. NULL: *err tells. */
 static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charged, int *err)
 {
@@ -228,7 +242,7 @@ static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charg
 		return NULL;
 	*err = -EAGAIN;
 	grow = (m->new_len - m->old_len) >> PAGE_SHIFT;
-	if (mlock_future_check(mm, vma->vm_flags, m->new_len - m->old_len))
+	if (locks_too_much(vma, m->new_len - m->old_len))
 		return NULL;
 	*err = -ENOMEM;
 	if (!may_expand_vm(mm, vma->vm_flags, grow))

@@ -308,6 +308,12 @@ void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uint
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
+void sync_code_range(const pte_t *pte, unsigned long n)
+{
+	while (n-- > 0)
+		sync_code(pte_get(pte++));
+}
+
 pte_t pte_modify(pte_t pte, pgprot_t prot)
 {
 	struct pte_desc old = pte_desc(pte);
