@@ -101,8 +101,9 @@ int hal_space_init(struct arch_space *s, pfn_t root, bool user)
 	pteval_t *to = hal_phys_to_virt(root.n << ARCH_PAGE_SHIFT);
 	unsigned entries = 1u << ARCH_INDEX_BITS;
 
+	/* the kernel's top entries were made at boot and never change: a plain read */
 	for (unsigned i = entries / 2; i < entries; i++)
-		hal_pte_set(&to[i], hal_pte_get(&from[i]));
+		hal_pte_set(&to[i], from[i]);
 	*s = (struct arch_space){.root = root, .user = user};
 	return 0;
 }

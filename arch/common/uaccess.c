@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * User copies: the range is checked here, the loops are the architecture's. The fix-up table holds
- * a handful of entries, so it is searched from its start.
+ * User copies: the range is checked here, the loops are the architecture's.
  */
 #include "arch/common/uaccess.h"
 #include "arch/common/mmu.h"
-
-struct ex_entry {
-	int32_t insn, fixup;
-};
-
-extern const struct ex_entry __ex_table_start[], __ex_table_end[];
 
 static bool user_range(uintptr_t va, size_t n)
 {
@@ -30,17 +23,4 @@ size_t hal_copy_to_user(uintptr_t dst, const void *src, size_t n)
 size_t hal_clear_user(uintptr_t dst, size_t n)
 {
 	return user_range(dst, n) ? arch_clear_user((void *)dst, n) : n;
-}
-
-static uintptr_t target(const int32_t *distance)
-{
-	return (uintptr_t)distance + (uintptr_t)(long)*distance;
-}
-
-uintptr_t search_fixup(uintptr_t ip)
-{
-	for (const struct ex_entry *e = __ex_table_start; e < __ex_table_end; e++)
-		if (target(&e->insn) == ip)
-			return target(&e->fixup);
-	return 0;
 }

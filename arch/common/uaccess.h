@@ -20,7 +20,26 @@ size_t arch_copy_to_user(void *dst, const void *src, size_t n);
 size_t arch_copy_from_user(void *dst, const void *src, size_t n);
 size_t arch_clear_user(void *dst, size_t n);
 
-/* Where the kernel goes on after a fault at ip that nobody could resolve; 0: nowhere. */
-uintptr_t search_fixup(uintptr_t ip);
+struct ex_entry {
+	int32_t insn, fixup;
+};
+
+extern const struct ex_entry __ex_table_start[], __ex_table_end[];
+
+static inline uintptr_t ex_target(const int32_t *distance)
+{
+	return (uintptr_t)distance + (uintptr_t)(long)*distance;
+}
+
+/* Where the kernel goes on after a fault at ip that nobody could resolve; 0: nowhere. The table
+ * holds a handful of entries, so it is searched from its start. Inline: as a call it would cost
+ * every trap the registers that it preserves. */
+static inline uintptr_t search_fixup(uintptr_t ip)
+{
+	for (const struct ex_entry *e = __ex_table_start; e < __ex_table_end; e++)
+		if (ex_target(&e->insn) == ip)
+			return ex_target(&e->fixup);
+	return 0;
+}
 
 #endif
