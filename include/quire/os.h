@@ -23,7 +23,7 @@ _Noreturn void os_panic(const char *why);
 
 /* ---- stage 1: who runs ---------------------------------------------------------------------- */
 
-/* Told when a spinlock is taken (+1) and let go (-1), so that a preemptible kernel does not
+/* Called when a spinlock is taken (+1) and released (-1), so that a preemptible kernel does not
  * switch in between. Default: nothing. */
 void os_preempt(int delta);
 
@@ -57,7 +57,7 @@ uint64_t os_rlimit_max(void *owner, int resource);
 bool os_capable(void *owner, int cap);	       /* default: true */
 /* A fatal signal waits for the running thread: give up long work. Default: false. */
 bool os_fatal_signal_pending(void);
-/* Calls fn for the owner of every process. Default: nobody. */
+/* Calls fn for the owner of every process. Default: there is none. */
 void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx);
 /* Kills the process at once (SIGKILL). */
 void os_kill(void *owner);

@@ -38,7 +38,7 @@ struct quire_config {
  * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step failed. */
 int quire_init(const struct quire_config *cfg);
 /* Gives everything back to the state before quire_init(). All spaces and files must be gone.
- * Returns the number of pages that somebody still holds (0: nothing leaked). Context: sleep. */
+ * Returns the number of pages still allocated (0: nothing leaked). Context: sleep. */
 long quire_exit(void);
 /* Boot data (initramfs) is no longer needed: its pages join the free ones. Context: sleep. */
 void quire_free_boot_data(const void *start, size_t n);
@@ -270,9 +270,9 @@ void quire_dump_tables(struct quire_mm *mm, void (*fn)(const struct quire_leaf *
 		       void *ctx);
 /* How addr translates, level by level, as text ("walk" of the monitor). */
 void quire_show_walk(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
-/* What is mapped at addr; all that is mapped, as the nodes of the tree; what the frame pfn is used
- * for and who maps it; what count frames from pfn on are, and which free blocks they form; how often
- * each row of a fault was taken. For people: the form may change. Context: sleep. */
+/* What is mapped at addr; all that is mapped, as the nodes of the tree; what the frame pfn is
+ * used for and who maps it; what count frames from pfn on are, and which free blocks they form;
+ * how often each row of a fault was taken. For people: the form may change. Context: sleep. */
 void quire_show_vma(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
 void quire_show_tree(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
 void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx);
@@ -295,7 +295,7 @@ struct quire_counts {
 void quire_get_counts(struct quire_counts *c);
 /* Empties per-CPU lists and empty slabs, so that free_pages is exact. Context: sleep. */
 void quire_drain(void);
-/* Drops clean page cache that nobody maps. */
+/* Drops clean, unmapped page cache. */
 void quire_drop_caches(void);
 
 /* ---- fault injection -------------------------------------------------------------------------- */

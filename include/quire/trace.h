@@ -28,7 +28,7 @@ struct quire_trace_ring {
 	uint64_t stalled;
 	/* After the records of a table dump and its QUIRE_TR_TABLE_END the writer sets this to 1
 	 * and waits, the dumped space still live, until the reader, having compared, sets 0.
-	 * Without a reader nobody waits. */
+	 * Without a reader it never waits. */
 	uint64_t dump_wait;
 };
 
@@ -72,8 +72,8 @@ enum quire_alloc_failure {
 	QUIRE_FAIL_INJECTED,
 	QUIRE_FAIL_NO_WAIT,   /* below the marks, and the caller may not reclaim */
 	QUIRE_FAIL_NO_RETRY,  /* one round of reclaim did not suffice */
-	QUIRE_FAIL_COSTLY,    /* a large block that nobody is killed for */
-	QUIRE_FAIL_NO_MEMORY, /* nothing left to reclaim, nobody to kill */
+	QUIRE_FAIL_COSTLY,    /* a large block: no OOM kill for it */
+	QUIRE_FAIL_NO_MEMORY, /* nothing left to reclaim, no victim to kill */
 };
 
 /* Rows of the fault table, in the order of docs/fault.md; names are the trace's. */

@@ -19,9 +19,9 @@ typedef unsigned int gfp_t;
 #define __GFP_KSWAPD_RECLAIM 0x800u /* the background may be woken */
 #define __GFP_WRITE	     0x1000u /* accepted and meaningless: no dirty limits per zone */
 #define __GFP_NOWARN	     0x2000u
-#define __GFP_RETRY_MAYFAIL  0x4000u /* try hard, but kill nobody */
+#define __GFP_RETRY_MAYFAIL  0x4000u /* try hard, but no OOM kill */
 /* The caller cannot do without. Only with __GFP_DIRECT_RECLAIM. 5.10 tries for ever; here, once
- * nothing is left to reclaim, nobody left to kill and the reserves are empty, the machine ends with
+ * nothing is left to reclaim, no victim to kill and the reserves are empty, the machine ends with
  * a message: never a hang. Not counted among what failure injection may refuse. */
 #define __GFP_NOFAIL	     0x8000u
 #define __GFP_NORETRY	     0x10000u

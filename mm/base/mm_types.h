@@ -93,7 +93,7 @@ struct mm_struct {
 	uint32_t mm_count;	       /* atomic: who needs this structure and the root table; all
 					  users together count as one */
 	int map_count;		       /* VMAs; mmap_lock for writing */
-	struct rw_semaphore mmap_lock; /* documents: mmap_sem */
+	struct rw_semaphore mmap_lock; /* older kernels: mmap_sem */
 	spinlock_t page_table_lock;    /* tables above level 0 */
 	unsigned long pgtables_bytes;  /* atomic */
 	uint32_t tlb_flush_pending;    /* atomic: gathers that have yet to flush */
@@ -255,7 +255,7 @@ static inline bool vma_is_accessible(const struct vm_area_struct *vma)
 	return vma->vm_flags & VM_ACCESS_FLAGS;
 }
 
-/* There are no huge-page VMAs here; the documents ask. */
+/* Always false: there are no huge-page VMAs. */
 static inline bool is_vm_hugetlb_page(const struct vm_area_struct *vma)
 {
 	return vma->vm_flags & VM_HUGETLB;

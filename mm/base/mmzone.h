@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Zones of physical memory, their free areas and per-CPU page lists, and the list of zones that an
- * allocation may use. One memory node; the names are the documents'.
+ * allocation may use. One memory node; the names are Linux's.
  */
 #ifndef MM_MMZONE_H
 #define MM_MMZONE_H
@@ -22,7 +22,7 @@ enum migratetype {
 	MIGRATE_ISOLATE,
 	MIGRATE_TYPES
 };
-/* The documents' name for a type that 5.10 does not have: every frame is mapped, none is "high". */
+/* 32-bit kernels' zone of unmapped frames. There is none here: every frame is mapped. */
 #define MIGRATE_HIGHMEM MIGRATE_MOVABLE
 
 extern const char *const migratetype_names[MIGRATE_TYPES]; /* as Linux's reports have them */

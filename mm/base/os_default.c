@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The defaults of the contract above (include/quire/os.h) for a kernel that has nothing of its own
- * yet: one thread, no background work, out of memory is an error. Each is weak: a kernel overrides
- * the ones it has, one at a time. docs/os.md is the table. Nothing is asked of anybody but the
- * machine (hal_*): there need be no library, and no other file of this tree.
+ * Weak defaults of the os_*() functions (include/quire/os.h), for a kernel that has nothing of its
+ * own yet: one thread, no background work, out of memory is an error. A kernel overrides them one
+ * at a time. docs/os.md is the table. This file needs nothing but the machine (hal_*): no library,
+ * and no other file of this tree.
  */
 #include <quire/os.h>
 #include "arch/hal.h"
@@ -31,7 +31,7 @@ DEFAULT _Noreturn void os_panic(const char *why)
 	hal_exit(1);
 }
 
-/* Stage 1: nobody preempts. */
+/* Stage 1: no preemption. */
 DEFAULT void os_preempt(int delta)
 {
 	(void)delta;
@@ -79,7 +79,7 @@ DEFAULT uint64_t os_entropy(void)
 	return hal_cycles() * 0x9e3779b97f4a7c15ull;
 }
 
-/* Stage 4: no limits, every capability, nobody to kill. */
+/* Stage 4: no limits, every capability, no process to kill. */
 DEFAULT uint64_t os_rlimit(void *owner, int resource)
 {
 	(void)owner;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Boot parameters: words NAME or NAME=VALUE, separated by spaces, that the kernel hands over in
- * quire_config.params. Names are Linux's. Read at start-up only; a word that nobody asks for is
- * nobody's mistake, it may be meant for another room.
+ * quire_config.params. Names are Linux's. Read at start-up only; an unknown word is no error, it
+ * may be meant for the kernel or the machine.
  */
 #ifndef MM_PARAM_H
 #define MM_PARAM_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The words that the allocators' fast paths look at, and how they change. */
+/* page_slow and kmem_hooks: the words that keep the allocators off their fast paths, and how they
+ * change. */
 #include "mm/base/slowpath.h"
 
 uint32_t page_slow, kmem_hooks;
@@ -20,7 +21,7 @@ void kmem_hook_set(uint32_t why, bool on)
 			     __atomic_and_fetch(&kmem_hooks, ~why, __ATOMIC_SEQ_CST);
 	uint32_t seen;
 
-	do { /* whoever stores last has seen the last word */
+	do { /* the last to store has seen the last word */
 		seen = word;
 		__atomic_store_n(&slab_quick_frames, seen ? 0 : slab_nr_frames, __ATOMIC_SEQ_CST);
 		word = __atomic_load_n(&kmem_hooks, __ATOMIC_SEQ_CST);

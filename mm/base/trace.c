@@ -7,7 +7,7 @@
  *
  * A full ring with a reader makes the writer wait, outside the lock and with interrupts as they
  * were; without a reader it ends the trace and counts what was lost, so that a program is never
- * held up by a trace that nobody reads.
+ * held up by a trace without a reader.
  */
 #include "mm/base/trace.h"
 #include "lib/spinlock.h"
@@ -43,7 +43,7 @@ static void fill(struct quire_trace_record *r, unsigned type, const uint64_t *w,
 		r->w[i] = i < n ? w[i] : 0;
 }
 
-/* Tries to write; false: the ring is full and somebody reads it, so try again. */
+/* Tries to write; false: the ring is full and has a reader, so try again. */
 static bool trace_try(unsigned type, const uint64_t *w, unsigned n)
 {
 	bool done = true;
@@ -68,7 +68,7 @@ void trace_write(unsigned type, const uint64_t *w, unsigned n)
 {
 	while (!trace_try(type, w, n)) {
 		hal_cpu_relax();
-		/* A fault under a spinning lock traces too; only then may nobody else run here. */
+		/* A fault under a spinning lock traces too; then this CPU may not reschedule. */
 		if (!hal_irqs_off() && !lockdep_held())
 			os_cond_resched();
 	}

@@ -27,7 +27,7 @@ enum node_stat_item {
 	NR_SLAB_RECLAIMABLE,
 	NR_SLAB_UNRECLAIMABLE,
 	NR_VMALLOC,
-	NR_COMMITTED, /* vm_committed_as: pages promised to user mappings */
+	NR_COMMITTED, /* vm_committed_as: pages charged to user mappings (commit.c) */
 	NR_COPIED_OUT, /* cached pages that a read holds while it copies to a user; not shown */
 	NR_STAT_ITEMS
 };

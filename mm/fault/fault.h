@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Page faults as the machine reports them: who may have what resolved, and what the answer is. */
+/* Page faults as the machine reports them (fault.c): permission check, outcome, fatal ends. */
 #ifndef MM_FAULT_H
 #define MM_FAULT_H
 
 #include "mm/space/mm.h"
 
 void fault_init(void);
-/* The documents' name for quire_page_fault()'s work on a space. */
+/* What quire_page_fault() does, on a struct mm_struct. */
 void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct quire_fault_result *res);
 /* Says how addr translates, level by level, and ends: the tables cannot be trusted any more. */
 _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why);

@@ -1,12 +1,62 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The rows of the fault table: what can be done for an address that a VMA allows. The entry is
- * decoded once and one row is chosen; each row is one function here that ends with the entry in
- * place, or with an error and nothing changed.
+ * Page-fault handlers: how an entry is filled or changed so that an access can go on. One function
+ * for each row of the fault table in docs/fault.md. fault.c has found the VMA and decided that it
+ * allows the access; here handle_mm_fault() decodes the level-0 entry once and takes one row:
  *
- * Every row prepares what may sleep (a page, an anon_vma, the object's page) first, then locks the
- * table, looks whether the entry is still what it was, and only then stores. Losing that race is
- * no error: the access is simply tried again.
+ *   entry empty
+ *   |- VMA has no object: do_anonymous_page
+ *   |  |- VM_SHARED ............................. SIGBUS (there is nowhere to keep what is written)
+ *   |  |- read or fetch ......................... zero     do_zero_page
+ *   |  `- write ................................. anon     do_anon_page
+ *   `- VMA has an object: do_fault
+ *      |- no fault method ....................... SIGBUS
+ *      |- read or fetch: do_read_fault
+ *      |  |- page cached, with neighbours ....... around   do_fault_around    } shmem, if the page
+ *      |  |- page cached, alone ................. file     do_fault_around    } is of shared
+ *      |  `- page to be read or made ............ file     finish_fault       } memory
+ *      |- write, VM_SHARED ...................... file     do_shared_fault    }
+ *      `- write, private ........................ cow      do_cow_fault
+ *   entry for a page on the move ................ spurious migration_entry_wait
+ *   entry of no known kind ...................... fault_panic
+ *   entry present: do_present
+ *   |- no longer what was decoded ............... spurious
+ *   |- write to a read-only entry: do_wp_page
+ *   |  |- anonymous page, we are its sole owner . reuse    wp_page_reuse
+ *   |  |- object's page, VM_WRITE and VM_SHARED . reuse    wp_page_shared
+ *   |  `- else (the page of zeros too) .......... cow      wp_page_copy
+ *   |- accessed, or on a write dirty, missing ... ad       set_access_flags
+ *   `- nothing missing .......................... spurious published to the CPU once more
+ *
+ * A failed row ends as `oom` or `bus` (row_of_failure). Tables that are missing are made first.
+ *
+ * Terms. The *entry* is the page's word in a level-0 table. A page's *sole owner* holds the one
+ * reference and the one entry that there are of it, and gets the page lock at the first try: as
+ * no other thread can reach the page, it may be written in place. A fault is *spurious* when
+ * there is nothing to do any more: another CPU was faster, or this one saw an old translation.
+ *
+ * Algorithm. Each row first prepares what may sleep (a page, an anon_vma, the object's page), then
+ * locks the table, checks that the entry is still what was decoded, and only then stores. If it is
+ * not, the row drops what it prepared and returns success: the access is repeated and faults again
+ * if it must. So no row has to be undone, and an error leaves nothing changed.
+ * - empty to present: count, store, hal_pt_published(), for machines that may cache an absent
+ *   translation; no flush.
+ * - present to another frame (wp_replace): through empty and a flush, so that no CPU reads the old
+ *   frame while another writes the new one.
+ * - present to more rights: stored in place and published.
+ * - an executable page is made visible to instruction fetch before its entry is stored.
+ *
+ * Locks. mmap_lock for reading throughout: VMAs do not change and tables do not go. The lock of the
+ * level-0 table (vmf->ptl) from the check to the store. An object's fault method returns the page
+ * locked, which keeps truncation away until the entry is there. do_fault_around() takes the page
+ * locks by trylock only, for it holds the table's lock.
+ *
+ * Limits. No row for swap entries or huge pages. VM_FAULT_RETRY is never returned: an object reads
+ * under mmap_lock. The window of `around` is fault_around_bytes and never leaves a table.
+ *
+ * Tried and rejected. Decoding an entry into its fields, changing them and encoding it again: rows
+ * ask for single bits and edit the word (arch_pte_has, arch_pte_edit), and new entries are made
+ * from the VMA's ready word (vm_page_prot); with it a reuse went from 958 to 650 instructions.
  */
 #include "mm/fault/memory.h"
 #include "lib/string.h"
@@ -42,7 +92,7 @@ static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, p
 {
 	struct page *table = container_of(vmf->ptl, struct page, ptl);
 
-	/* Whoever fetches must find what was written into the page through other addresses. */
+	/* Instruction fetch must see what was written into the page through other addresses. */
 	if (vmf->vma->vm_page_prot->d.x)
 		hal_icache_sync(page_address(page), PAGE_SIZE);
 	count_entries(table, 1);
@@ -407,8 +457,8 @@ out:
 
 /*
  * A write to a present, read-only entry of a VMA that allows writing. An anonymous page is reused
- * only if nobody else holds it at all: one entry, one reference, and the page lock to be had at
- * once. Table locked; unlocks.
+ * only by its sole owner: one entry, one reference, and the page lock at the first try. Table
+ * locked; unlocks.
  */
 static vm_fault_t do_wp_page(struct vm_fault *vmf)
 {
@@ -457,7 +507,7 @@ static vm_fault_t do_present(struct vm_fault *vmf)
 
 	fault_lock(vmf);
 	if (pte_get(vmf->pte) != vmf->orig_pte) {
-		/* Somebody else resolved it, or the hardware set a bit: try the access again. */
+		/* Another CPU resolved it, or the hardware set a bit: repeat the access. */
 		vmf->row = QUIRE_ROW_SPURIOUS;
 		fault_unlock(vmf);
 		return 0;

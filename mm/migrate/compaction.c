@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Compaction: two scanners walk a zone towards each other. The one from below looks for pages that
+ * Compaction: makes large free blocks by moving pages (direct compaction, compact_memory). Two
+ * scanners walk a zone towards each other. The one from below looks for pages that
  * can be moved, the one from above for free ones in movable pageblocks; what the first finds goes
  * to what the second finds, so that the bottom empties. It ends when a block of the wanted order
  * appeared, or when they meet. The next run goes on where this one stopped.
@@ -26,7 +27,7 @@ struct compact_control {
 	int order;	      /* wanted; -1: the whole zone */
 	unsigned mt;	      /* of the request */
 	unsigned long moved;
-	bool killed; /* whoever asked is to die: it ended early and says nothing of the zone */
+	bool killed; /* a fatal signal ended it early: it says nothing of the zone */
 };
 
 /* A block of the order that the request could have, or would be given by stealing. */

@@ -6,7 +6,7 @@
 #include "mm/phys/page_alloc.h"
 
 /* Compacts every zone as far as it goes (sysctl compact_memory). Returns pages moved; 0 too if
- * somebody else is at it. Context: sleep. */
+ * another run is under way. Context: sleep. */
 unsigned long compact_memory(void);
 
 #endif

@@ -4,20 +4,20 @@
  *
  * 1. The page lock of old and fresh; every space that maps old is held for reading by trylock: its
  *    VMAs and tables stay, it cannot fork. A space that is being changed right now is not worth
- *    waiting for. Its structure is kept (mmgrab), not its users: whoever lets the last of them go
- *    waits for mmap_lock and tears the space down himself, never the allocation that moves pages.
+ *    waiting for. Its structure is kept (mmgrab), not its users: the last mmput() waits for
+ *    mmap_lock and tears the space down, never the allocation that moves pages.
  * 2. Each entry of old becomes a migration entry (frame of old, was it writable) and is flushed.
  *    A fault that meets one waits for the page lock; MADV_DONTNEED may remove one.
- * 3. If the references left are exactly ours (and the cache's), the count is frozen at 0: nobody
- *    can come by old any more. In the cache fresh takes its place under the same lock.
+ * 3. If the references left are exactly ours (and the cache's), the count is frozen at 0: no
+ *    look-up can get old any more. In the cache fresh takes its place under the same lock.
  * 4. Contents and flags are copied; each migration entry becomes an entry of fresh. If step 3
  *    failed, of old again.
  *
  * Pages are found by frame number, so a reference is taken of a page that may be going away. That
- * is why freeing has two manners: as long as nobody migrates, the sole owner drops the last
+ * is why freeing has two ways: while no migration is under way, the sole owner drops the last
  * reference with a plain store, interrupts off; migrate_begin() sets PAGE_SLOW_SPECULATE and calls
- * every CPU, after which all of them use an atomic. In the same way anon_vmas, to which an unmapped
- * page may still point, are not freed but set aside until migrate_end().
+ * every CPU, after which all of them use an atomic. In the same way frees of anon_vmas, to which
+ * an unmapped page may still point, are deferred until migrate_end().
  *
  * Locks: page lock -> i_mmap_rwsem or anon_vma root -> page table -> i_pages. mmap_lock only by
  * trylock.
@@ -47,7 +47,7 @@ struct migration {
 	bool busy, exec;
 };
 
-static uint32_t migrating; /* atomic: 1 while somebody is between begin and end */
+static uint32_t migrating; /* atomic: 1 between begin and end */
 
 bool migrate_begin(void)
 {
@@ -58,8 +58,8 @@ bool migrate_begin(void)
 					 __ATOMIC_RELAXED))
 		return false;
 	page_slow_set(PAGE_SLOW_SPECULATE, true);
-	anon_vma_hold();
-	/* Calls every CPU: whoever had looked at those words before is done with it. */
+	anon_vma_defer_frees();
+	/* Calls every CPU: what any of them did after reading the old words is done by then. */
 	drain_all_pages();
 	return true;
 }
@@ -67,7 +67,7 @@ bool migrate_begin(void)
 void migrate_end(void)
 {
 	page_slow_set(PAGE_SLOW_SPECULATE, false);
-	anon_vma_release();
+	anon_vma_resume_frees();
 	__atomic_store_n(&migrating, 0, __ATOMIC_RELEASE);
 }
 
@@ -104,7 +104,7 @@ static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t 
 	return true;
 }
 
-/* The last users may have let go while we held it: then the rest of it goes with us. */
+/* The last user may have gone meanwhile: then mmdrop() frees the structure. */
 static void unlock_spaces(struct migration *m)
 {
 	for (unsigned i = 0; i < m->nr_mm; i++) {
@@ -237,9 +237,9 @@ static bool freeze(struct page *page, int32_t expected)
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
-/* Step 3. After it nobody but us knows old, and look-ups in the cache find fresh. Each entry has a
- * reference, so the count alone tells whether one is left. */
-static bool take_over(struct page *old, struct page *fresh)
+/* Step 3. After it only we have a reference of old, and look-ups in the cache find fresh. Each
+ * entry has a reference, so the count alone tells whether one is left. */
+static bool replace_page(struct page *old, struct page *fresh)
 {
 	struct address_space *mapping = old->mapping;
 	bool ok;
@@ -283,7 +283,7 @@ static int migrate_locked(struct migration *m, struct page *fresh)
 	if (m->busy)
 		return -EAGAIN;
 	rmap_walk(old, unmap_one, m);
-	ok = !m->busy && take_over(old, fresh);
+	ok = !m->busy && replace_page(old, fresh);
 	m->to = ok ? fresh : old;
 	if (ok)
 		move_contents(m, fresh);
@@ -301,7 +301,7 @@ int migrate_page(struct page *old, struct page *fresh)
 	int err = -EAGAIN;
 
 	if (trylock_page(old)) {
-		/* Nobody else knows fresh yet. */
+		/* No other CPU knows fresh yet. */
 		page_set(fresh, PG_locked);
 		err = migrate_locked(&m, fresh);
 		unlock_page(fresh);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Moving the contents of a page to another frame, behind the back of whoever maps it. */
+/* Page migration: moving the contents of a page to another frame while spaces map it. */
 #ifndef MM_MIGRATE_H
 #define MM_MIGRATE_H
 
@@ -8,8 +8,8 @@
 
 /*
  * Between begin and end pages may be looked up by frame number: references are taken of pages that
- * the caller does not hold, so nobody may drop a last reference without an atomic, nor free an
- * anon_vma. begin: false if somebody else is at it. Context: sleep, interrupts on.
+ * the caller does not hold, so no CPU may drop a last reference without an atomic, nor free an
+ * anon_vma. begin: false if another migration is under way. Context: sleep, interrupts on.
  */
 bool migrate_begin(void);
 void migrate_end(void);
@@ -19,8 +19,8 @@ bool get_page_unless_zero(struct page *page);
 /*
  * Moves old to fresh. The caller holds a reference of each besides those of entries and the page
  * cache; they are dropped: old becomes free, or fresh does if it could not be done. 0; -EAGAIN:
- * somebody else holds the page, is changing a space that maps it, or it is no page of a user's.
- * Between begin and end. Context: sleep.
+ * there is another reference, a space that maps the page is being changed, or it is not user
+ * memory. Between begin and end. Context: sleep.
  */
 int migrate_page(struct page *old, struct page *fresh);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files and inodes as objects: references, who may write, who may map. What a file contains
- * is filemap.c's and shmem.c's business. The public quire_inode_* and quire_file_* names of
- * lifetime are here.
+ * Open files and inodes: creation, reference counts, write and map permissions (i_writecount,
+ * i_mmap_writable), the list of all inodes. Also the public quire_inode_* and quire_file_* calls
+ * about their lifetime. What a file contains is in filemap.c and shmem.c.
  */
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
@@ -100,7 +100,7 @@ void quire_inode_put(struct quire_inode *inode)
 
 	if (!inode)
 		return;
-	/* Whoever walks all_inodes takes references under the lock: none can appear from 0. */
+	/* inode_next() takes its references under the lock: none can appear from 0. */
 	spin_lock(&inodes_lock);
 	left = __atomic_sub_fetch(&inode->refcount, 1, __ATOMIC_ACQ_REL);
 	if (!left)
@@ -178,7 +178,7 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 	if (!f)
 		return NULL;
 	f->f_path = kmalloc(n, GFP_KERNEL);
-	/* Written by somebody while it runs as a program: refused. */
+	/* A file that is running as a program may not be opened for writing. */
 	if (!f->f_path || (fmode & QUIRE_FMODE_WRITE && get_write_access(inode))) {
 		kfree(f->f_path);
 		kmem_cache_free(filp_cachep, f);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What file.c, filemap.c and shmem.c share among themselves. */
+/* Files and page cache, internals: what file.c, filemap.c and shmem.c call in each other. */
 #ifndef MM_FILE_DEF_H
 #define MM_FILE_DEF_H
 
@@ -12,8 +12,8 @@ int files_init(void);
 void files_exit(void);
 /* The inode after prev (NULL: the first), referenced; drops prev. NULL: no more. */
 struct quire_inode *inode_next(struct quire_inode *prev);
-/* A file with one reference over inode, which gets one of its own. NULL: no memory, or somebody
- * denies writing. */
+/* A file with one reference over inode, which gets one of its own. NULL: no memory, or
+ * writing is denied (deny_write_access). */
 struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *path);
 
 /* ---- filemap.c ---- */
@@ -24,7 +24,7 @@ void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, u
 /* ---- shmem.c ---- */
 int shmem_mmap(struct file *f, struct vm_area_struct *vma);
 int zero_mmap(struct file *f, struct vm_area_struct *vma);
-/* Promised pages of a shared-memory inode that ends are given back. */
+/* Gives the commitment of a shared-memory inode back when it ends. */
 void shmem_evict(struct quire_inode *inode);
 void shmem_init(void);
 

@@ -1,17 +1,61 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page cache: each inode's pages by their number in the file, found again by mmap, read and
- * write alike, so all three always see the same bytes.
+ * The page cache: each inode's pages by their number in the file, found by mmap, read and write
+ * alike, so that all three see the same bytes. Also the page lock, truncation, hole punching,
+ * fallocate and drop_caches. Shared memory (shmem.c) is the same without a file to read from.
  *
- * A page in the cache holds one reference for the cache; page->mapping and page->index say where it
- * belongs and change only under the page lock and i_lock. PG_uptodate says that the contents are
- * valid; whoever finds it clear under the page lock reads the page. A page leaves the cache locked
- * and unmapped (truncate, punch, drop); whoever then locks it sees page->mapping changed and
- * starts over.
+ * Structures. inode->i_mapping (struct address_space) has a radix tree, i_pages, from the page's
+ * number to its struct page, and nrpages, how many there are. A page in the cache has one reference
+ * for the cache (I15) and says where it belongs: page->mapping, page->index (I14). Both change only
+ * under the page lock and i_lock together, so either is enough to read them.
  *
- * Locks: the page lock outside i_lock; i_lock (a spinning lock) covers the tree alone, and is
- * taken under page-table locks by fault-around. Tree nodes are asked for without sleeping under it;
- * where that fails, one is fetched outside and the insertion tried again.
+ * The life of a page in the cache:
+ *
+ *                    alloc_pages
+ *                         |  new_cached_page -> add_to_page_cache
+ *                         v
+ *        +--------- locked, not valid
+ *        |                |  read_page: readpage() or zeros, sets PG_uptodate
+ *        |                v
+ *        |              clean ----------------------------> dirty
+ *        |                |    set_page_dirty, from            |
+ *        |                |    write_page, do_shared_fault,    |
+ *        |                |    wp_page_shared, zap_pte (an     |
+ *        |                |    entry that was written to)      |
+ *        |                |                                    |
+ *        | filemap_get_   | truncate_page, remove_mapping      | truncate_page
+ *        | page: the read |                                    |
+ *        | failed         v                                    |
+ *        +-----> delete_from_page_cache <----------------------+
+ *                         |  put_page of the last holder (a read or a fault under way)
+ *                         v
+ *                     free frame
+ *
+ *   besides, while it is valid:   unmapped  --- finish_fault, filemap_map_one -->  mapped
+ *                                           <-- page_remove_rmap ----------------
+ *                                               (zap_pte, wp_replace, migration)
+ *
+ * There is no arrow from dirty to clean: nothing is written back yet, so a dirty page stays until
+ * it is truncated. Pages of shared memory are the only copy, so drop_caches spares them; only those
+ * that were never written leave otherwise, by MADV_PAGEOUT (reclaim_marked_pages).
+ * Migration puts another frame into the page's slot, with its flags (migrate.c, replace_page).
+ *
+ * A page leaves the cache locked and unmapped (I16). A look-up may hold a reference meanwhile, so
+ * after lock_page() it compares page->mapping again and starts over if the page has left.
+ *
+ * Truncation: first the size, so that no new fault finds the page; then the entries; then the
+ * pages; then the entries once more, for a private copy may have been made in between. A fault
+ * checks the size again under the page lock.
+ *
+ * Locks. i_rwsem (write, truncate, punch, fallocate) -> mmap_lock -> page lock -> i_mmap_rwsem ->
+ * table lock -> i_lock. i_lock spins and covers the tree only; fault-around takes it under a table
+ * lock. Tree nodes are asked for without sleeping under i_lock; where that fails, one is fetched
+ * outside (add_spare) and the insertion is tried again. User memory is never copied with a page
+ * locked: the user's page may be the very same page, and its fault would wait for the lock. So a
+ * write goes through a page of its own (the bounce page), a read holds a reference only.
+ *
+ * Limits. Files of up to INT64_MAX bytes. Pages are read one by one: no readahead beyond what
+ * quire_inode_populate() is asked for. No writeback.
  */
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
@@ -35,8 +79,8 @@ void lock_page(struct page *p)
 {
 	might_sleep();
 	while (!trylock_page(p)) {
-		/* Announce the wait, then look again: the owner looks at the announcement after
-		 * it let go. Both are full barriers, so one of the two sees the other. */
+		/* Announce the wait, then try again: the owner reads the announcement after it
+		 * unlocked. Both are full barriers, so one of the two sees the other. */
 		__atomic_store_n(&p->waiters, 1, __ATOMIC_SEQ_CST);
 		if (!page_test_and_set(p, PG_locked))
 			return;
@@ -141,7 +185,8 @@ static int insert_page(struct address_space *m, struct page *page, uint64_t inde
 	return err;
 }
 
-/* The reference is taken before the page can be found: a look-up may drop its own at any time. */
+/* The cache's reference is taken before the page can be found: a look-up may put its own at any
+ * time. */
 int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index, gfp_t gfp)
 {
 	int err;
@@ -165,7 +210,7 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 	return 0;
 }
 
-/* I16: locked and unmapped, so nobody can be about to use it as this file's page. */
+/* I16: locked and unmapped, so that no fault or reader can start to use it as this file's page. */
 void delete_from_page_cache(struct page *page)
 {
 	struct address_space *m = page->mapping;
@@ -175,7 +220,7 @@ void delete_from_page_cache(struct page *page)
 	spin_lock(&m->i_lock);
 	was = radix_delete(&m->i_pages, page->index);
 	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
-	WRITE_ONCE(page->mapping, NULL); /* who drops the last entry asks PageAnon() unlocked */
+	WRITE_ONCE(page->mapping, NULL); /* page_remove_rmap() reads it unlocked */
 	spin_unlock(&m->i_lock);
 	BUG_ON(was != page);
 	page_clear(page, PG_dirty);
@@ -196,7 +241,7 @@ struct page *find_get_page(struct address_space *m, uint64_t index)
 	return page;
 }
 
-/* The page may leave the cache while we wait for its lock: then it is not ours any more. */
+/* The page may leave the cache while we wait for its lock: then look again. */
 struct page *find_lock_page(struct address_space *m, uint64_t index)
 {
 	for (;;) {
@@ -271,7 +316,7 @@ static int read_page(struct address_space *m, struct page *page)
 		if (err)
 			return err;
 		count_vm_events(PGPGIN, PAGE_SIZE / 1024);
-		/* What lies beyond the end is nobody's data. */
+		/* Beyond the end of the file a page reads as zeros. */
 		if (at + PAGE_SIZE > size) {
 			size_t keep = size > at ? size - at : 0;
 
@@ -319,7 +364,7 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 		err = new_cached_page(m, index, &page);
 		if (!err)
 			break;
-		if (err != -EEXIST) /* else somebody was quicker: take his */
+		if (err != -EEXIST) /* else another CPU was first: use its page */
 			return err;
 	}
 	if (!page_test(page, PG_uptodate)) {
@@ -344,8 +389,8 @@ static uint64_t pages_of(uint64_t bytes)
 	return (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
 }
 
-/* The documents' ->fault of files: the page comes back locked, so that it stays in the file
- * until its entry is set. */
+/* vm_ops->fault of files: returns the page locked, so that it stays in the file until its entry is
+ * set. */
 vm_fault_t filemap_fault(struct vm_fault *vmf)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
@@ -368,7 +413,7 @@ vm_fault_t filemap_fault(struct vm_fault *vmf)
 	return VM_FAULT_LOCKED | (major ? VM_FAULT_MAJOR : 0);
 }
 
-/* One cached page of the window; it comes with a reference, which the entry takes over. */
+/* Maps one cached page of the window. Consumes the reference: it becomes the entry's, or is put. */
 static void map_around_one(struct vm_fault *vmf, struct page *page, struct address_space *m)
 {
 	unsigned long index;
@@ -387,8 +432,9 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 
 #define AROUND_BATCH 16
 
-/* Fault-around: whatever of the window is ready now, and never a wait. The entries' lock is
- * held by the caller, so pages are collected under i_lock in batches and tried after it. */
+/* Fault-around: maps what of the window is cached, valid and unlocked now, and never waits. The
+ * caller holds the table's lock, so pages are collected in batches under i_lock and locked after
+ * it. */
 void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
@@ -443,7 +489,8 @@ void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
 	}
 }
 
-/* Drops a page that nobody uses, unless it is locked: unmapped, no reference but two, clean. */
+/* Removes a page from the cache if it is clean, unmapped, unlocked, and only the cache and the
+ * caller have references. */
 static bool remove_mapping(struct address_space *m, struct page *page)
 {
 	bool gone = false;

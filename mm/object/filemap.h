@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Files as the memory manager knows them: an inode is contents (a page cache and a size), a file
- * is an open handle on it that a mapping holds. Shared memory is an inode without a disk behind.
+ * Files, inodes and the page cache as the memory manager knows them: an inode is contents (a page
+ * cache and a size), a file is an open handle on it that a mapping holds. Shared memory is an inode
+ * without a disk behind it.
  */
 #ifndef MM_FILEMAP_H
 #define MM_FILEMAP_H
@@ -23,7 +24,7 @@ struct quire_inode {
 	struct address_space i_mapping;
 	const struct quire_inode_ops *ops;
 	void *priv;
-	long promised;		       /* committed pages, given back at the end; constant */
+	long charged;		       /* committed pages, given back at the end; constant */
 	struct list_head all;	       /* every inode; inodes_lock */
 };
 
@@ -100,12 +101,12 @@ void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long 
 void set_page_dirty(struct page *page);
 /* Takes the pages of [start, end) out; the mappings are gone already. Context: sleep. */
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
-/* Clean, unmapped pages that nobody uses leave the cache; returns how many. */
+/* Drops clean, unmapped pages without other references from the cache; returns how many. */
 unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Clean, unmapped pages of every file leave; returns how many. Context: sleep. */
 unsigned long drop_page_cache(void);
-/* Pages of offsets [first, last] that carry PG_reclaim lose it, and leave if they are clean and
- * nobody uses them; of shared memory too, where clean means never written. Context: sleep. */
+/* Clears PG_reclaim of pages [first, last] and drops those that are clean, unmapped and without
+ * other references; of shared memory too, where clean means never written. Context: sleep. */
 void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
 /* True if the page at index is in the cache and valid (mincore). Any context. */
 bool page_cache_resident(struct address_space *m, uint64_t index);

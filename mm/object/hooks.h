@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* What the page cache asks of the rooms that map its pages. Declared here, defined there: direct calls
- * that go upward (tools/check_rooms.py lists them). */
+/* Upward calls of mm/object/: what the page cache needs of the rooms that map its pages. Declared
+ * here, defined there, called directly (tools/check_rooms.py lists them). */
 #ifndef MM_OBJECT_HOOKS_H
 #define MM_OBJECT_HOOKS_H
 
 #include "mm/base/mm_types.h"
 
 /* fault/memory.c. Maps page, number index of the file, at its entry of vmf's window
- * (filemap_map_pages() found it cached and below the end of the file, and locked it). Takes over
- * the reference if it maps it, and returns true; changes nothing of vmf's position. Table locked. */
+ * (filemap_map_pages() found it cached and below the end of the file, and locked it). True: mapped,
+ * and the reference is the entry's. Leaves vmf's position as it is. Table locked. */
 bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long index);
 
 /* space/teardown.c. Unmaps [start, start + len) bytes of the file (len 0: to the end) from every

@@ -3,8 +3,8 @@
  * Shared memory: files without a disk. Their pages exist from the first touch, start as zeros, and
  * are the only copy. Behind shared anonymous mappings, /dev/zero, memfds and tmpfs.
  *
- * What a shared anonymous mapping may come to is promised as a whole when it is made (unless
- * MAP_NORESERVE), and given back with the inode.
+ * What a shared anonymous mapping may come to is charged as a whole when it is made (unless
+ * MAP_NORESERVE), and uncharged with the inode.
  */
 #include "mm/base/vmstat.h"
 #include "mm/object/file_def.h"
@@ -58,20 +58,20 @@ int zero_mmap(struct file *f, struct vm_area_struct *vma)
 int shmem_zero_setup(struct vm_area_struct *vma)
 {
 	size_t size = vma->vm_end - vma->vm_start;
-	long promise = vma->vm_flags & VM_NORESERVE ? 0 : (long)(size >> PAGE_SHIFT);
+	long charge = vma->vm_flags & VM_NORESERVE ? 0 : (long)(size >> PAGE_SHIFT);
 	struct quire_inode *inode;
 	struct file *f;
 
-	if (promise && security_vm_enough_memory_mm(vma->vm_mm, promise))
+	if (charge && security_vm_enough_memory_mm(vma->vm_mm, charge))
 		return -ENOMEM;
 	inode = quire_inode_create(
 		NULL, NULL, __atomic_add_fetch(&shmem_next_ino, 1, __ATOMIC_RELAXED), SHMEM_DEV,
 		QUIRE_S_SHMEM);
 	if (!inode) {
-		vm_unacct_memory(promise);
+		vm_unacct_memory(charge);
 		return -ENOMEM;
 	}
-	inode->promised = promise;
+	inode->charged = charge;
 	inode->i_size = size;
 	f = alloc_file(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/dev/zero (deleted)");
 	quire_inode_put(inode); /* the file has one of its own; without it, that is the end */
@@ -85,9 +85,9 @@ int shmem_zero_setup(struct vm_area_struct *vma)
 
 void shmem_evict(struct quire_inode *inode)
 {
-	if (inode->promised)
-		vm_unacct_memory(inode->promised);
-	inode->promised = 0;
+	if (inode->charged)
+		vm_unacct_memory(inode->charged);
+	inode->charged = 0;
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */

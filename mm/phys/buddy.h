@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The buddy's inner face, for the rooms of the page allocator and for whoever walks free memory
- * (compaction, checks, reports). Everything needs zone->lock unless it says otherwise.
+ * Buddy, migrate types and per-CPU lists: internals of the page allocator, for the files of
+ * mm/phys/ and for those that walk free memory (compaction, checks, reports). Everything needs
+ * zone->lock unless it says otherwise.
  */
 #ifndef MM_BUDDY_H
 #define MM_BUDDY_H
@@ -141,24 +142,24 @@ static inline struct page *pcp_pop(struct per_cpu_pages *pcp, unsigned slot, uns
 	return *pcp_entry(pcp, slot, mt, head);
 }
 
-/* ---- late frees (page_alloc.c) ---------------------------------------------------------------- */
+/* ---- deferred frees (page_alloc.c) ----------------------------------------------------------- */
 
 /*
- * Single pages that were freed and at which nobody has looked yet. To look at a struct page that is
- * not in the cache stops a CPU for as long as fifty instructions or more; to fetch it and come back
- * when LATE_FREES others have been freed does not. Until then the page is what it was, with its
- * reference. Each CPU has its own, used with interrupts off; drain_local_pages() and the slow path
- * of an allocation empty them. NULL: every free is looked at at once (late_free=0, the default of a
- * build without NDEBUG, so that a second free is reported where it happens; also while page_slow).
+ * Single pages whose free is deferred. A cache miss on the struct page stops a CPU for fifty
+ * instructions or more; prefetching it and coming back when LATE_FREES others have been freed does
+ * not. Until then the page stays allocated, with its reference. Each CPU has its own ring, used
+ * with interrupts off; drain_local_pages() and the slow path of an allocation drain it. NULL: no
+ * free is deferred (late_free=0, the default of a build without NDEBUG, so that a double free is
+ * reported where it happens; also while page_slow).
  */
 #define LATE_FREES 16
 struct late_frees {
-	struct page *page[LATE_FREES]; /* a ring; NULL: nothing there. Others read them atomically */
+	struct page *page[LATE_FREES]; /* a ring; NULL: free slot. Other CPUs read it atomically */
 	unsigned next;
 } __attribute__((aligned(64)));
 extern struct late_frees *late_frees;
 
-/* Frees what this CPU had put off. Any context. */
+/* Frees what this CPU has deferred. Any context. */
 void free_late_pages(void);
 
 /* Flags that survive freeing: the number of the zone. */

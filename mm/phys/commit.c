@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commitment: a private writable mapping, or shared memory, is promised when it is made and given
- * back when it goes; vm.overcommit_memory says how much may be promised. One counter of pages
- * (NR_COMMITTED), counted up first and taken back if it was too much, so that two requests at once
- * cannot both pass.
+ * Overcommit accounting (Committed_AS): a private writable mapping, or shared memory, is charged
+ * when it is made and uncharged when it goes; vm.overcommit_memory says how much may be charged.
+ * One counter of pages (NR_COMMITTED), counted up first and taken back if it was too much, so that
+ * two requests at once cannot both pass.
  */
 #include "mm/phys/commit.h"
 #include "mm/base/mmzone.h"
@@ -44,7 +44,7 @@ unsigned long vm_commit_limit(void)
 	return totalram_pages() * vm_sysctl.overcommit_ratio / 100;
 }
 
-/* Mode 2: would the promise that was just counted still fit? */
+/* Mode 2: does the charge that was just counted still fit? */
 static bool commit_fits(struct mm_struct *mm)
 {
 	long allowed = vm_commit_limit();

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* Overcommit: what all spaces and objects together have been promised of memory. See commit.c. */
+/* Overcommit accounting: charging pages that mappings and shared memory may come to use. See
+ * commit.c. */
 #ifndef MM_COMMIT_H
 #define MM_COMMIT_H
 
 #include "mm/base/mm_types.h"
 
-/* Promises pages to mm (may be NULL), as the overcommit mode allows. 0 or -ENOMEM. */
+/* Charges pages for mm (may be NULL), if the overcommit mode allows. 0 or -ENOMEM. */
 int security_vm_enough_memory_mm(struct mm_struct *mm, long pages);
-/* The same, asked or not: as much was given back, or will be. */
+/* Charges pages without asking the mode: as many were uncharged, or will be. */
 void vm_acct_memory(long pages);
-/* Takes the promise back. */
+/* Uncharges pages. */
 void vm_unacct_memory(long pages);
-/* What mode 2 allows in all, in pages, and what is promised now. */
+/* What mode 2 allows in all, in pages, and what is charged now. */
 unsigned long vm_commit_limit(void);
 long vm_memory_committed(void);
 /* Scales the reserves of strict overcommit to the memory that is there. Early. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the page allocator asks of rooms above it when frames run short. Declared here, defined there:
- * direct calls, the only ones that go upward (tools/check_rooms.py lists them).
+ * Upward calls of mm/phys/: compaction, reclaim, the OOM killer and kswapd, which the page
+ * allocator calls when frames run short. Declared here, defined there, called directly
+ * (tools/check_rooms.py lists them).
  */
 #ifndef MM_PHYS_HOOKS_H
 #define MM_PHYS_HOOKS_H
@@ -24,14 +25,14 @@ void compaction_defer_reset(struct zone *z, int order, bool alloc_success);
 
 /* ---- reclaim/vmscan.c ---- */
 
-/* Frees pages of other use, as far as gfp allows; returns how many. No lock held. Context: sleep. */
+/* Direct reclaim, as far as gfp allows; returns the pages freed. No lock held. Context: sleep. */
 unsigned long try_to_free_pages(gfp_t gfp, unsigned order);
-/* Nothing can be freed any more: ends somebody, and returns true; false: there is nobody to end.
+/* Nothing can be reclaimed any more: kills a victim and returns true; false: there is none.
  * Context: sleep. */
 bool out_of_memory(gfp_t gfp, unsigned order);
-/* A zone fell below its low mark. Wakes the background reclaim; false: there is none. Any context. */
+/* A zone fell below its low mark: wakes kswapd; false: there is none. Any context. */
 bool wakeup_kswapd(struct zone *z, unsigned order);
-/* Somebody lowers a boosted mark again. Any context. */
+/* Whether kswapd will lower a boosted mark again. Any context. */
 bool kswapd_is_running(void);
 
 #endif

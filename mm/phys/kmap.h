@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages for the kernel's own page tables, for whoever calls hal_kernel_map(). */
+/* The table allocator that callers of hal_kernel_map() pass to it. */
 #ifndef MM_KMAP_H
 #define MM_KMAP_H
 

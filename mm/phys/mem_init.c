@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From boot memory to zones: populates the vmemmap for every section that holds RAM, makes the
+ * Start-up of physical memory, from memblock to zones: populates the vmemmap for every section that
+ * holds RAM, makes the
  * struct pages, hands the free frames to the buddy and sets the watermarks.
  *
  * The vmemmap is one virtual array over all frame numbers, of which only the sections that hold RAM
@@ -113,7 +114,7 @@ static uintptr_t section_va(uint64_t section)
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
-/* A run begins with section, and RAM is in each of its sections, whatever holes there are. */
+/* Whether a run begins with section and each of its sections has some RAM (holes do not matter). */
 static bool whole_run(uint64_t section)
 {
 	if (section % VMEMMAP_RUN)
@@ -151,8 +152,8 @@ static int map_sections(uint64_t section, uint64_t *mapped)
 			      KMAP_R | KMAP_W, MT_WB, kmap_table_alloc, NULL);
 }
 
-/* Its pageblocks, all empty, then its struct pages: whatever is mapped belongs to a run of which
- * some section is present, so that a start that fails half-way can be undone. */
+/* Makes a section's pageblocks, all empty, then its struct pages. Every vmemmap mapping belongs
+ * to a run of which some section is present, so that a start that fails half-way can be undone. */
 static int populate_section(uint64_t section, uint64_t *mapped)
 {
 	struct pageblock *blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
@@ -203,7 +204,7 @@ static int populate_vmemmap(void)
 	pageblock_types = memblock_alloc_zeroed(n << (SECTION_ORDER - PAGEBLOCK_ORDER));
 	if (!section_blocks || !pageblock_types)
 		return -ENOMEM;
-	/* All is movable until somebody else takes it. */
+	/* All pageblocks are movable until another type steals them. */
 	memset(pageblock_types, MIGRATE_MOVABLE, n << (SECTION_ORDER - PAGEBLOCK_ORDER));
 	for (start = 0; memblock_next_memory(&start, &end); start = end) {
 		uint64_t last = (end - 1) >> SECTION_ORDER;

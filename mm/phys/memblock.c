@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Boot memory. Two sorted arrays of disjoint byte ranges: RAM, and what of it is taken. The
- * firmware's list may be in any order, overlap, be unaligned, empty or absurd; it is normalised
- * here and nowhere else. Ranges are kept in bytes, so that two unaligned neighbours still make up
- * one whole frame; frames are rounded only when they are asked for: RAM inwards, reservations
- * outwards. A reservation always wins over RAM.
+ * memblock: boot memory, before the buddy exists. Two sorted arrays of disjoint byte ranges: RAM,
+ * and what of it is reserved. The firmware's list may be in any order, overlap, be unaligned, empty
+ * or absurd; it is normalised here and nowhere else. Ranges are kept in bytes, so that two
+ * unaligned neighbours still make up one whole frame; frames are rounded only when they are asked
+ * for: RAM inwards, reservations outwards. A reservation always wins over RAM.
  *
  * Allocation is top-down, so that low memory (DMA) stays free and successive allocations merge
  * into one reservation.
@@ -144,7 +144,7 @@ int memblock_take(const struct mem_range *r)
 
 	if (start > end) {
 		complain("refused, ends before it starts:", start, end, r->name);
-		/* A reservation meant to protect something: what, nobody knows now. */
+		/* A reservation protects something, and where that lies is lost: fail. */
 		return ram ? 0 : -EINVAL;
 	}
 	if (end > PHYS_END) {

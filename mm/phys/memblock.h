@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Boot memory: what RAM there is and who holds it, before the buddy exists. Byte ranges, sorted,
- * disjoint. Single-threaded; only start-up and tear-down use it.
+ * memblock: what RAM there is and what of it is reserved, before the buddy exists. Byte ranges,
+ * sorted, disjoint. Single-threaded; only start-up and tear-down use it.
  */
 #ifndef MM_MEMBLOCK_H
 #define MM_MEMBLOCK_H
@@ -41,7 +41,7 @@ int memblock_free(phys_addr_t start, phys_addr_t end);
 phys_addr_t memblock_alloc(size_t size, size_t align);
 /* The same, zeroed, as a pointer into the direct map; NULL if there is none. */
 void *memblock_alloc_zeroed(size_t size);
-/* The next run of whole frames of RAM that nobody reserved at or after *start; false: no more. */
+/* The next run of whole frames of unreserved RAM at or after *start; false: no more. */
 bool memblock_next_free(uint64_t *start_pfn, uint64_t *end_pfn);
 /* The next run of whole frames of RAM, reserved or not. */
 bool memblock_next_memory(uint64_t *start_pfn, uint64_t *end_pfn);

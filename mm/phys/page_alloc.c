@@ -1,28 +1,65 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page allocator's front: from a request's flags to a page, and back. docs/page_alloc.md is the
- * whole; the rooms behind are buddy.c (free blocks), mobility.c (types of pageblocks), pcp.c (lists
- * per CPU), watermark.c (what must stay free), compaction.c, page_debug.c.
+ * The page allocator: alloc_pages() and __free_pages(), from a request's gfp flags to physical
+ * pages and back. Fast paths, slow path, freeing, compound pages. The files behind it: buddy.c
+ * (free blocks), mobility.c (migrate types), pcp.c (per-CPU lists), watermark.c (what must stay
+ * free), page_debug.c (checks, poison, owners). docs/page_alloc.md has the subsystem on one page.
  *
- * Terms. A *block* is 2^order aligned frames, order 0..10. A *pageblock* is 512 frames; each has a
- * migrate type, so that pages that never move do not spread over memory that could be emptied.
+ * Terms. A *block* of *order* o is 2^o frames, aligned to itself; orders are 0 to 10. A *pageblock*
+ * is 512 frames; each has a *migrate type*, so that pages that never move do not spread over memory
+ * that could be emptied. A *mark* (min, low, high) is a number of pages that a zone keeps free from
+ * ordinary requests. The *batch* is what a per-CPU list refills or drains at once.
  *
- * Allocation. alloc_pages -> __alloc_pages -> get_page_from_freelist: for each zone of the list,
- * if its watermark holds, rmqueue: from this CPU's array (no lock, no atomic, interrupts off),
- * which refills itself by a batch, or from the buddy under zone->lock. Where all zones are below
- * their marks, __alloc_pages_slowpath wakes, compacts, reclaims, drains, kills, or fails with a
- * reason.
+ * Structures. One node, up to four zones; node_zonelist has them from the highest down. struct
+ * zone: marks, free areas, pageblocks, and for each CPU rings of free blocks of orders 0 to 3 and 9
+ * (struct per_cpu_pages). struct alloc_context: what one request may use.
  *
- * Freeing. free_pages -> __free_pages -> (last reference) onto this CPU's array (last in, first
- * out: its cache lines are warm), or by __free_pages_ok -> __free_one_page to the buddy. In a build
- * for release a single page first waits until its struct page has come into the cache (late_frees).
+ * Allocation.
+ *
+ *   alloc_pages
+ *    `- alloc_page_fast ............ order 0, the zone has plenty, this CPU's list has one
+ *    `- alloc_pages_ip
+ *        `- get_page_from_freelist . each zone whose mark holds (zone_watermark_fast)
+ *        |   `- rmqueue ............ pcp list (rmqueue_pcplist, pcp_refill) or buddy
+ *        |   `- prep_new_page ...... reference, zeros, compound head
+ *        `- __alloc_pages_slowpath . none above its low mark; in this order, up to 16 rounds:
+ *            wake kswapd, min mark and reserves by the gfp flags (gfp_to_alloc_flags), compact,
+ *            reclaim + return HIGHATOMIC + drain all lists, compact again, OOM killer;
+ *            or fail with a reason that is traced (alloc_failed)
+ *
+ * Freeing.
+ *
+ *   __free_pages
+ *    `- free_later ................. order 0 in a release build: 16 frees later, see below
+ *    `- free_page_fast ............. sole reference, nothing strange: onto this CPU's list
+ *    `- free_pages_ip
+ *        `- free_the_page .......... last reference: free_pages_prepare checks it, then
+ *            `- free_unref_page_commit ... this CPU's list; full: drains a batch (pcp.c)
+ *            `- __free_pages_ok .......... other orders: buddy, merged as far as it can be
+ *
+ * A list is last in, first out, as the page freed last is warm; what is drained is its other end,
+ * which had time for its buddies to become free.
  *
  * States of a frame (I1): reserved | in the buddy (its bit) | on a per-CPU list (PG_pcp at the
- * block's head) | allocated (reference count > 0, or a later page of a block that is).
+ * block's head) | allocated (reference count > 0, or a later page of a block that is). A page whose
+ * free is deferred is still allocated.
  *
- * Locks: zone->lock is last in the order but for the trace ring; the arrays need interrupts off
- * and their own CPU. Nothing here costs more with more RAM, or with the order of a block that is
- * not compound.
+ * Locks. zone->lock (rank 60) covers free areas, pageblocks and their types; only the trace ring
+ * comes after it. Per-CPU lists: interrupts off on their own CPU; drain_all_pages() asks the others
+ * by IPI. Watermark checks read single words without a lock; rmqueue makes sure afterwards.
+ *
+ * Limits. Blocks of up to order 10. No cost here grows with RAM, nor with the order of a block that
+ * is neither zeroed nor compound. One node. kswapd, page reclaim and the OOM killer are hooks
+ * (hooks.h) that so far do little or nothing.
+ *
+ * Tried and rejected (figures: docs/page_alloc.md).
+ * - Free lists of struct pages, as Linux has them: a free in random order misses the cache on two
+ *   or three neighbours besides the page. Bits per pageblock touch one line.
+ * - Looking at the struct page at once: in random order a CPU holds only five or six such misses at
+ *   a time. Deferred frees (struct late_frees) took a random free from 45 to 31 ns; a hot pair pays
+ *   1 ns and a double free is reported up to 16 frees later, so debug builds do without.
+ * - Batches of 63, as 5.10: 64 is a word of bits, which a refill takes and a drain joins at once.
+ * - Calling the slow path's helpers through function pointers: they are direct calls (hooks.h).
  */
 #include "mm/phys/page_alloc.h"
 #include "lib/bits.h"
@@ -34,7 +71,7 @@
 #include "mm/phys/page_debug.h"
 #include <quire/os.h>
 
-/* Flags that no page may have when its last reference goes: somebody still uses it. */
+/* Flags that no page may have when its last reference goes: it is still in use. */
 #define PAGE_FLAGS_BAD                                                                     \
 	(1ul << PG_locked | 1ul << PG_reserved | 1ul << PG_slab | 1ul << PG_pcp |          \
 	 1ul << PG_lru | 1ul << PG_swapcache | 1ul << PG_writeback | 1ul << PG_isolated |  \
@@ -42,7 +79,7 @@
 
 struct late_frees *late_frees;
 
-/* Something wants to look at every request. */
+/* A debugging feature wants to see every request. */
 static inline bool page_slow_or_armed(void)
 {
 	return __atomic_load_n(&page_slow, __ATOMIC_RELAXED) |
@@ -68,7 +105,7 @@ static struct page *rmqueue_pcplist(struct zone *z, unsigned slot, unsigned mt,
 		    !pcp_refill(z, pcp, slot, mt, alloc_flags))
 			break;
 		page = pcp_pop(pcp, slot, mt);
-		/* Whoever wrote to it while it was free: it stays out, the next one will do. */
+		/* Its struct page was written to while free: retire it, take the next one. */
 		if (likely(page_is_clean(page, 1ul << PG_pcp))) {
 			set_pcp_flag(page, false);
 			__count_vm_events(cpu, PGALLOC_DMA + z->idx, 1ul << slot_order(slot));
@@ -335,7 +372,7 @@ static struct page *__alloc_pages_slowpath(gfp_t gfp, unsigned order, struct all
 			continue;
 		if (!(gfp & __GFP_NOFAIL))
 			return alloc_failed(gfp, order, why);
-		/* It must not fail and nobody can help: the reserves, then the end. */
+		/* It must not fail, and there is no victim left: the reserves, then the end. */
 		page = get_page_from_freelist(gfp, order, ALLOC_NO_WATERMARKS, ac);
 		if (page)
 			return page;
@@ -343,7 +380,7 @@ static struct page *__alloc_pages_slowpath(gfp_t gfp, unsigned order, struct all
 	}
 }
 
-/* ---- the documents' entry points ------------------------------------------------------------- */
+/* ---- entry points ---------------------------------------------------------------------------- */
 
 /* Rather other zones than mixed types in the one that most requests use. */
 static unsigned alloc_flags_nofragment(const struct zone *z)
@@ -364,7 +401,7 @@ static inline bool prepare_alloc_pages(gfp_t gfp, struct alloc_context *ac, uint
 	return ac->preferred_zoneref->zone != NULL;
 }
 
-/* Everything but the fast path; ip: who asks. */
+/* Everything but the fast path; ip: the caller. */
 static __attribute__((noinline)) struct page *alloc_pages_ip(gfp_t gfp, unsigned order,
 							     uintptr_t ip)
 {
@@ -421,7 +458,7 @@ static inline struct page *alloc_page_fast(gfp_t gfp)
 			__atomic_store_n(&pcp->allocs, pcp->allocs + 1, __ATOMIC_RELAXED);
 			set_pcp_flag(page, false);
 		} else {
-			page = NULL; /* let rmqueue_pcplist() say so */
+			page = NULL; /* rmqueue_pcplist() reports it */
 		}
 	}
 	hal_irq_restore(flags);
@@ -492,8 +529,8 @@ unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out)
 
 /* ---- freeing --------------------------------------------------------------------------------- */
 
-/* Unties a compound page; false: it is not the one that its head tells of. Then all of it stays
- * out: whoever is wrong about its size may still use a part. */
+/* Unties a compound page; false: it is not the one that its head tells of. Then all of it is
+ * retired: a caller that is wrong about its size may still use a part. */
 static bool free_tail_pages_check(struct page *page, unsigned order)
 {
 	if (page->private != order) {
@@ -513,14 +550,15 @@ static bool free_tail_pages_check(struct page *page, unsigned order)
 	return true;
 }
 
-/* The last look at a page in use: whatever still claims it is a bug. False: it stays out. */
+/* The last check of a page in use: any claim left on it is a bug. False: it is retired. */
 static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 {
 	if (page->mapping && PageAnon(page))
 		page->mapping = NULL;
 	if (unlikely(page->_refcount | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
 	    unlikely(page->mapping != NULL)) {
-		/* Who is on a list or referenced is somebody's; the rest nobody will free again. */
+		/* On a list or referenced it has an owner; otherwise it is lost, as no one frees
+		 * it again. */
 		bool owned = page->_refcount > 0 ||
 			     page->flags & (1ul << PG_pcp | 1ul << PG_reserved | 1ul << PG_tail);
 
@@ -602,8 +640,8 @@ static bool put_page_testzero(struct page *page)
 	int32_t left;
 	bool sole;
 
-	/* Sole owner: nobody else can see the count, so no atomic is needed, but while pages are
-	 * looked up by frame number. */
+	/* Sole owner: no other CPU can see the count, so no atomic is needed, except while pages
+	 * are looked up by frame number (migration). */
 	sole = likely(!(__atomic_load_n(&page_slow, __ATOMIC_RELAXED) & PAGE_SLOW_SPECULATE)) &&
 	       __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1;
 	if (sole)
@@ -654,14 +692,14 @@ static __attribute__((noinline)) void free_pages_ip(struct page *page, unsigned 
 		free_the_page(page, order, ip);
 		return;
 	}
-	/* Somebody holds the first page for a moment: the others cannot wait for that, for
-	 * whoever drops it will free one page only. */
+	/* A look-up holds the first page for a moment. The others are freed here, for when that
+	 * reference is put it frees one page only. */
 	if (!head && page_count(page) > 0)
 		while (order-- > 0)
 			free_the_page(page + (1ul << order), order, ip);
 }
 
-/* Puts the page off, and hands out the one whose turn has come; NULL: none yet. */
+/* Defers the free of page, and returns the one whose turn has come; NULL: none yet. */
 static inline struct page *free_later(struct late_frees *late, struct page *page)
 {
 	struct page **slot = &late->page[late->next++ & (LATE_FREES - 1)], *old = *slot;
@@ -763,7 +801,7 @@ struct page *compact_take_page(struct zone *z, struct pageblock *b)
 	return prep_new_page(page, 0, GFP_HIGHUSER_MOVABLE, MIGRATE_MOVABLE, CALLER) ? page : NULL;
 }
 
-/* ---- odds and ends --------------------------------------------------------------------------- */
+/* ---- splitting, exact sizes, counts ---------------------------------------------------------- */
 
 void split_page(struct page *page, unsigned order)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The page allocator's inner face: start-up, draining, the hooks of reclaim, fault injection. */
+/* The page allocator inside mm/: struct alloc_context, ALLOC_* flags, watermarks, draining,
+ * splitting, bulk allocation. (alloc_pages() itself is public: quire/quire.h.) */
 #ifndef MM_PAGE_ALLOC_H
 #define MM_PAGE_ALLOC_H
 
@@ -16,7 +17,7 @@ struct alloc_context {
 	enum migratetype migratetype;
 	enum zone_type highest_zoneidx;
 	bool spread_dirty_pages;
-	uintptr_t ip; /* who asked, for the page's owner */
+	uintptr_t ip; /* the caller, for page_owner */
 };
 
 /* alloc_flags: which watermark holds, and what may be done below it. */
@@ -44,7 +45,7 @@ void free_pages_core(struct page *page, unsigned order);
 bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 		       enum zone_type highest_zoneidx, unsigned alloc_flags);
 
-/* The same for who may pass over the boost (GFP_ATOMIC single pages). */
+/* The same; GFP_ATOMIC requests for a single page may ignore the boost. */
 bool zone_watermark_slow(const struct zone *z, unsigned order, unsigned long mark,
 			 enum zone_type highest_zoneidx, unsigned alloc_flags, gfp_t gfp);
 /* The zone's boost or reserve changed: recomputes what the fast path compares with. */
@@ -52,8 +53,8 @@ void zone_marks_changed(struct zone *z);
 /* The background is done: the marks go back to where they belong. Takes zone->lock. */
 void zone_boost_reset(struct zone *z);
 
-/* Empties the per-CPU lists of this CPU, or of all (then interrupts must be on if there are
- * several). Context: any; sleep for all. */
+/* Drain the per-CPU lists of this CPU, or of all (with several CPUs interrupts must be on for it).
+ * Context: any; drain_all_pages: sleep. */
 void drain_local_pages(void);
 void drain_all_pages(void);
 /* Free pages: in the buddy, and on per-CPU lists. */
@@ -63,8 +64,8 @@ unsigned long nr_free_pcp(const struct zone *z);
 unsigned long si_mem_available(void);
 
 struct pageblock;
-/* A free page of a movable pageblock, allocated, watermarks or not: whoever moves another page to
- * it frees that one. NULL: none, or the block is free as a whole, which is what moving pages is for.
+/* Allocates a free page of a movable pageblock as a migration target, watermarks or not: its source
+ * is freed in return. NULL: none, or the block is free as a whole, which is what compaction is for.
  * Takes zone->lock. */
 struct page *compact_take_page(struct zone *z, struct pageblock *b);
 

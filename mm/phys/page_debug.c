@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What watches over pages, by Linux's boot parameters:
+ * Page debugging: page_owner, page_poison, debug_pagealloc, init_on_alloc and init_on_free,
+ * bad-page reports. By Linux's boot parameters:
  *
  *   debug_pagealloc=on   every page of a block is looked at, when it leaves and when it comes back
  *   page_poison=1        free pages hold 0xaa; who writes there is found when the page is taken

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What watches over pages: checks, poison, owners, initialisation, trace records. The fast paths
- * read one word, page_slow; while it is 0 none of this costs anything.
+ * Page debugging: free-page checks, page poisoning, page owners, init_on_alloc/free, trace records.
+ * The fast paths read one word, page_slow; while it is 0 none of this costs anything.
  */
 #ifndef MM_PAGE_DEBUG_H
 #define MM_PAGE_DEBUG_H
@@ -20,9 +20,9 @@ int page_owner_section(uint64_t section, uint64_t nr_sections);
 
 /*
  * A page is not what it must be: said, with its owners if they are known, and counted. Ends in
- * os_panic() in a debug build or with bad_page=panic; otherwise returns, and the caller leaves the
- * page alone for ever. lost: how many frames nobody can have any more because of that; 0 if it is
- * in its place and only the attempt was wrong. Any context.
+ * os_panic() in a debug build or with bad_page=panic; otherwise returns, and the caller retires the
+ * page. lost: how many frames can never be allocated again because of that; 0 if the page is where
+ * it belongs and only the attempt was wrong. Any context.
  */
 void bad_page(const struct page *p, const char *why, unsigned long lost);
 /* The same for the buddy's bits of a pageblock. zone->lock held. */

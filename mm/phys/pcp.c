@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per-CPU page lists, the part off the fast path: filling, emptying, sizes. Each CPU has for each
- * zone, type and kept order a ring of free blocks, last in, first out. Only its own CPU touches
- * it, with interrupts off; there is no lock and no atomic. A batch moves to or from the buddy
- * under one hold of the zone's lock. Whoever needs every page (the slow path, compaction, an
- * exact count) empties the lists of all CPUs first.
+ * Per-CPU page lists (pcp), off the fast path: refill, drain, batch sizes and limits. Each CPU has
+ * for each zone, type and kept order a ring of free blocks, last in, first out. Only its own CPU
+ * touches it, with interrupts off; there is no lock and no atomic. A batch moves to or from the
+ * buddy under one hold of the zone's lock. The slow path, compaction and exact counts need every
+ * page, so they drain the lists of all CPUs first.
  */
 #include "lib/bits.h"
 #include "mm/base/trace.h"
@@ -110,7 +110,7 @@ void drain_all_pages(void)
 	unsigned n = hal_cpu_count();
 
 	drain_local_pages();
-	/* Whoever has interrupts off may not wait for others: their lists then stay. */
+	/* With interrupts off we may not wait for other CPUs: then their lists stay. */
 	if (n > 1 && !hal_irqs_off())
 		hal_ipi_call(n < 64 ? (1ull << n) - 1 : ~0ull, drain_on_cpu, NULL);
 }

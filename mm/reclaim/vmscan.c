@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reclaim. try_to_free_pages() is the page allocator's help when frames run short: cached pages that
- * can be read again, areas that only wait for a flush, objects that only magazines keep. There is no
- * LRU yet, so nothing that a program maps leaves that way, no background, and nobody is killed.
+ * Page reclaim: try_to_free_pages(), the OOM killer's and kswapd's entry points, MADV_PAGEOUT.
  *
- * Pages leave also because somebody says they may: MADV_PAGEOUT. Only pages that a single
- * entry names are touched, so that nobody can find out, or slow down, what others use.
+ * When frames run short the page allocator calls try_to_free_pages(): clean cached pages, vmalloc
+ * areas that only wait for a flush, free objects in magazines. There is no LRU yet, so no page that
+ * a program maps is reclaimed that way; there is no kswapd and no OOM killer.
+ *
+ * MADV_PAGEOUT reclaims what a program names. Only pages with a single entry are touched, so that a
+ * program can neither learn nor slow down what others use.
  *
  * Without a swap device an anonymous page can leave only if its contents are not needed any more
  * (MADV_FREE, and not written since). A page of shared memory loses its entry; one that was never
@@ -127,7 +129,7 @@ unsigned long try_to_free_pages(gfp_t gfp, unsigned order)
 
 bool out_of_memory(gfp_t gfp, unsigned order)
 {
-	return false; /* whoever asked is told, and a fault ends its own program */
+	return false; /* the allocation fails; a fault ends its own program */
 }
 
 bool wakeup_kswapd(struct zone *z, unsigned order)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Reclaim: what leaves memory, and how. What lower rooms call is in their hooks.h. See vmscan.c. */
+/* Page reclaim: its own interface. What lower rooms call is declared in their hooks.h. */
 #ifndef MM_VMSCAN_H
 #define MM_VMSCAN_H
 

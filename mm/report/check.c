@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quire_check(): recomputes what the core keeps as sums, links and counts, and compares. Numbers
- * are those of docs/invariants.md. Meant for tests and for the monitor: slow, and exact only while
- * nobody else changes the space.
+ * quire_check() of address spaces: recomputes what the core keeps as sums, links and counts (VMAs,
+ * entries, reverse maps, counters, commitment), and compares. Numbers are those of
+ * docs/invariants.md. For tests and the monitor: slow, and exact only while no other thread changes
+ * the space. Physical memory: check_phys.c.
  */
 #include "mm/report/check.h"
 #include "lib/printf.h"
@@ -17,7 +18,7 @@ struct check {
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
 	long broken;
-	bool busy; /* somebody changes a space, or holds pages, this moment */
+	bool busy; /* another thread changes a space, or holds pages, at this moment */
 	long rss[NR_MM_COUNTERS];
 };
 
@@ -277,8 +278,8 @@ static bool core_is_in_use(void)
 }
 
 /*
- * I26, I30, from the page: all that maps it is found by its reverse map, and nobody holds it but
- * entries and the cache. One of the kernel's own has no reverse map, and its owner's reference.
+ * I26, I30, from the page: all that maps it is found by its reverse map, and only entries and the
+ * cache have references. One of the kernel's own has no reverse map, and its owner's reference.
  */
 static void check_mapped_page(struct check *c, struct page *page, uint64_t pfn)
 {
@@ -324,7 +325,7 @@ static unsigned long accounted_pages(const struct mm_struct *mm)
 	return n;
 }
 
-/* I34: what is promised is what VMAs and shared memory were promised. Only when no space is busy. */
+/* I34: what is charged is what VMAs and shared memory were charged. Only when no space is busy. */
 static void check_commitment(struct check *c)
 {
 	unsigned long n = 0;
@@ -339,7 +340,7 @@ static void check_commitment(struct check *c)
 	spin_unlock(&mmlist_lock);
 	spin_lock(&inodes_lock);
 	list_for_each_entry(inode, &all_inodes, all)
-		n += inode->promised;
+		n += inode->charged;
 	spin_unlock(&inodes_lock);
 	if (!c->busy)
 		EXPECT(c, "I34", "pages promised", 0, vm_memory_committed(), n);

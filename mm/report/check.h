@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Looking whether everything is as it must be. */
+/* The invariant checker behind quire_check(): its parts, and how they report. */
 #ifndef MM_CHECK_H
 #define MM_CHECK_H
 

@@ -137,7 +137,7 @@ int quire_init(const struct quire_config *cfg)
 	return 0;
 }
 
-/* In reverse. What is still missing from the free pages afterwards was leaked by somebody. */
+/* In reverse. Pages that are still missing from the free ones afterwards were leaked. */
 long quire_exit(void)
 {
 	char line[96];

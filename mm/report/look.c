@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looks for people: one VMA, the tree of all of them, one frame and who maps it, a range of frames,
- * the rows that faults took. The monitor prints them; nothing else depends on their form. They read
- * what others may be changing, so a look at a busy system is a snapshot; nothing is followed that
- * could be gone meanwhile.
+ * The monitor's views as text: one VMA, the tree of all of them, one frame and what maps it, a
+ * range of frames, how often each fault row was taken. Nothing else depends on their form. They
+ * read what other threads may be changing, so on a busy system each is a snapshot; no pointer is
+ * followed that could be gone meanwhile.
  */
 #include "lib/printf.h"
 #include "lib/string.h"

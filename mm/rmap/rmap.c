@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reverse maps of anonymous memory, in short:
+ * Reverse maps: from an anonymous page to the VMAs that may map it (anon_vma), and the walk over
+ * all entries of a page, anonymous or of a file (rmap_walk). Anonymous memory, in short:
  *
  * 1. Every VMA that may hold anonymous pages points to one anon_vma, its own, for pages born there.
  *    A page remembers the anon_vma it was born into (page->mapping) and its offset (page->index).
@@ -9,8 +10,8 @@
  *    each anon_vma has an interval tree of the links that lead to it. Fork copies the chain and
  *    adds an own anon_vma, so that the child's new pages are looked for in the child only.
  * 3. A process that forks, lets the parent die, and forks again would grow the chain for ever. An
- *    anon_vma that no VMA calls its own any more and that has a single child is therefore taken
- *    over by the next fork instead of a fresh one.
+ *    anon_vma that no VMA calls its own any more and that has a single child is therefore reused by
+ *    the next fork, which then makes no fresh one.
  * 4. All anon_vmas of one family share the lock of their root. A family member holds a reference
  *    on its root; the root is its own parent.
  */
@@ -56,10 +57,10 @@ static struct anon_vma *anon_vma_alloc(void)
 	return av;
 }
 
-/* Written before all CPUs are called, read with interrupts off: whoever has seen it clear is done
- * before the call returns. */
-static bool held;
-static struct anon_vma *set_aside; /* chained by parent; atomic */
+/* Written before all CPUs are called, read with interrupts off: a CPU that saw it clear has freed
+ * its anon_vma before the call returns. */
+static bool frees_deferred;
+static struct anon_vma *deferred; /* chained by parent; atomic */
 
 static void anon_vma_free(struct anon_vma *av)
 {
@@ -68,29 +69,29 @@ static void anon_vma_free(struct anon_vma *av)
 
 	ASSERT(RB_EMPTY_ROOT(&av->rb_root));
 	flags = hal_irq_save();
-	keep = __atomic_load_n(&held, __ATOMIC_RELAXED);
+	keep = __atomic_load_n(&frees_deferred, __ATOMIC_RELAXED);
 	if (likely(!keep))
 		kmem_cache_free(anon_vma_cachep, av);
 	hal_irq_restore(flags);
 	if (likely(!keep))
 		return;
-	av->parent = __atomic_load_n(&set_aside, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&set_aside, &av->parent, av, false, __ATOMIC_RELEASE,
+	av->parent = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&deferred, &av->parent, av, false, __ATOMIC_RELEASE,
 					    __ATOMIC_RELAXED))
 		;
 }
 
-void anon_vma_hold(void)
+void anon_vma_defer_frees(void)
 {
-	__atomic_store_n(&held, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&frees_deferred, true, __ATOMIC_RELEASE);
 }
 
-void anon_vma_release(void)
+void anon_vma_resume_frees(void)
 {
 	struct anon_vma *av, *next;
 
-	__atomic_store_n(&held, false, __ATOMIC_RELEASE);
-	for (av = __atomic_exchange_n(&set_aside, NULL, __ATOMIC_ACQUIRE); av; av = next) {
+	__atomic_store_n(&frees_deferred, false, __ATOMIC_RELEASE);
+	for (av = __atomic_exchange_n(&deferred, NULL, __ATOMIC_ACQUIRE); av; av = next) {
 		next = av->parent;
 		kmem_cache_free(anon_vma_cachep, av);
 	}
@@ -268,7 +269,7 @@ int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma)
 	err = anon_vma_clone(vma, pvma);
 	if (err)
 		return err;
-	if (vma->anon_vma) /* taken over, see 3. above */
+	if (vma->anon_vma) /* reused, see 3. above */
 		return 0;
 	err = anon_vma_fork_own(vma, pvma);
 	if (err)

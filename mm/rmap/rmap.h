@@ -73,16 +73,16 @@ struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma);
 int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
 /* A child's VMA: the parent's anon_vmas and one of its own. 0 or -ENOMEM, undone. */
 int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma);
-/* Takes vma out of all its anon_vmas; frees those that are nobody's any more. */
+/* Takes vma out of all its anon_vmas; frees those that no VMA is linked to any more. */
 void unlink_anon_vmas(struct vm_area_struct *vma);
 /* Brackets a change of vma's pgoff or length: out of the trees, and in again. Root locked. */
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 
-/* While held, an anon_vma that nobody needs any more is set aside instead of freed: a page that
- * was looked up by its frame number may still point to it. Release frees what was set aside. */
-void anon_vma_hold(void);
-void anon_vma_release(void);
+/* Between defer and resume, freeing of anon_vmas is deferred: a page that was looked up by its
+ * frame number may still point to one. Resume frees what was deferred. */
+void anon_vma_defer_frees(void);
+void anon_vma_resume_frees(void);
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 

@@ -41,7 +41,7 @@ static inline enum kmalloc_cache_type kmalloc_type(gfp_t gfp)
 	return gfp & __GFP_DMA ? KMALLOC_DMA : KMALLOC_RECLAIM;
 }
 
-/* The documents' kmalloc_slab: which cache serves n bytes. */
+/* The cache that serves n bytes. */
 static inline struct kmem_cache *kmalloc_slab(size_t n, gfp_t gfp)
 {
 	return kmalloc_caches[kmalloc_type(gfp)][kmalloc_index(n)];
@@ -65,7 +65,7 @@ void kmalloc_setup(struct kmem_cache *c, unsigned i)
 
 	scnprintf(name, sizeof(name), size < 1024 ? "%s-%u" : "%s-%uk", types[type].prefix,
 		  size < 1024 ? size : size / 1024);
-	/* Powers of two are aligned to themselves, as whoever uses kmalloc expects. */
+	/* Powers of two are aligned to themselves, as kmalloc's users expect. */
 	slab_cache_setup(c, name, size, is_power_of_2(size) ? size : 8, types[type].flags, NULL);
 	kmalloc_caches[type][i % NR_KMALLOC] = c;
 }
@@ -177,7 +177,7 @@ size_t ksize(const void *p)
 	} else {
 		n = slab_bytes(page);
 	}
-	/* Whoever asks is about to use all of it. */
+	/* The caller may use all of it from now on. */
 	hal_unpoison(p, n);
 	return n;
 }

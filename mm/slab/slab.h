@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slab allocator's face inside mm/: caches of equal objects, and kmalloc over size classes.
- * Names and meanings are Linux 5.10's; docs/slab.md tells how it works. Unless stated: any context
- * that the gfp flags allow, no lock of the slab allocator held.
+ * The slab allocator's interface inside mm/: kmem_cache_*() for caches of equal objects, kmalloc()
+ * over size classes. Names and meanings are Linux 5.10's; docs/slab.md tells how it works. Unless
+ * stated: any context that the gfp flags allow, no lock of the slab allocator held.
  */
 #ifndef MM_SLAB_H
 #define MM_SLAB_H
@@ -41,9 +41,9 @@ struct kmem_cache;
  */
 struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align, unsigned flags,
 				     void (*ctor)(void *obj));
-/* All objects must be back and nobody may be using c (NULL: nothing to do). Reports each object
- * that is still out and returns how many there are; then the cache stays as it is, for whoever has
- * them may still free them. Context: sleep. */
+/* Every object must have been freed and c not be in use (NULL: nothing to do). Reports each object
+ * that is still out and returns how many there are; in that case the cache stays, so that they can
+ * still be freed. Context: sleep. */
 size_t kmem_cache_destroy(struct kmem_cache *c);
 /* One object, NULL if there is no memory or a failure was injected. */
 void *kmem_cache_alloc(struct kmem_cache *c, gfp_t gfp);
@@ -54,11 +54,11 @@ void kmem_cache_free(struct kmem_cache *c, void *obj);
 /* n objects at once into p: n, or 0 and none. */
 unsigned kmem_cache_alloc_bulk(struct kmem_cache *c, gfp_t gfp, unsigned n, void **p);
 void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p);
-/* Gives every empty slab back, those too whose objects lie in CPUs' arrays; pages given back.
- * Context: sleep (with interrupts off only this CPU's array is emptied). */
+/* Drains the CPUs' magazines and gives every empty slab back; returns the pages given back.
+ * Context: sleep (with interrupts off only this CPU's magazines are drained). */
 size_t kmem_cache_shrink(struct kmem_cache *c);
-/* The same of every cache, for whoever is short of memory and may be inside the slab himself; 0 if
- * another is at it. Context: sleep. */
+/* kmem_cache_shrink() of every cache, for reclaim, which may run inside the slab allocator: 0 if
+ * slab_mutex is held. Context: sleep. */
 size_t slab_reclaim(void);
 unsigned kmem_cache_size(const struct kmem_cache *c); /* bytes an object of c can hold */
 

@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Caches come and go: sizes and limits, sharing, shrinking, leaks, start and end. slab_mutex says
- * which caches there are; it is held for anything that walks them, and never in a free path.
+ * kmem_cache_create(), kmem_cache_destroy() and kmem_cache_shrink(): a cache's sizes and limits,
+ * sharing (merging) of caches, leak reports, start and end of the slab allocator.
+ *
+ * kmem_cache_create() first looks for an existing cache that differs in nothing but the name and
+ * only counts another user of it; otherwise slab_cache_setup() computes the layout of an object
+ * (size, mark, red zones, alignment), the order of a slab, the size of a magazine, and
+ * number_cache() gives it a number, by which a pointer's frame leads to it (slab_frames). The first
+ * two caches, of magazines and of struct kmem_cache, lie in boot memory.
+ *
+ * Destroying a cache drains every CPU's magazines and the depot. If an object is still out, each is
+ * reported and the cache stays, for its owner may still free it.
+ *
+ * Locks. slab_mutex: which caches there are; held by everything that walks them, so never taken in
+ * a free path.
  */
 #include "lib/bits.h"
 #include "lib/printf.h"
@@ -71,8 +83,8 @@ static void calculate_sizes(struct kmem_cache *c)
 	if (c->flags & SLAB_RED_ZONE && size == c->object_size)
 		size += sizeof(void *);
 	c->inuse = size;
-	/* The mark: in the middle, where an overflow of the neighbour does not reach; but on the first cache
-	 * line, which whoever gets the object touches anyway. */
+	/* The mark: in the middle, where an overflow of the neighbour does not reach; but on the
+	 * first cache line, which the next user touches anyway. */
 	c->offset = ALIGN_DOWN(min(c->object_size / 2, 56u), (unsigned)sizeof(void *));
 	c->red_left_pad = 0;
 	if (c->ctor || slab_checked(c)) {
@@ -133,7 +145,8 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* slab_mutex held, or nobody else there. A checked cache has none: its objects are looked at. */
+/* slab_mutex held, or at start. A checked cache has no number, so that its frees take the slow
+ * path. */
 static void number_cache(struct kmem_cache *c)
 {
 	for (unsigned i = 1; !slab_checked(c) && i < SLAB_NUMBERS; i++)
@@ -250,7 +263,7 @@ static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t
 	return n;
 }
 
-/* Returns how many objects are out; nobody may be using the cache. */
+/* Returns how many objects are still out; the cache must not be in use. */
 static size_t cache_empty(struct kmem_cache *c)
 {
 	for (unsigned i = 0; i < hal_cpu_count(); i++)
@@ -280,7 +293,7 @@ size_t kmem_cache_destroy(struct kmem_cache *c)
 		leaks = cache_empty(c);
 		list_del_init(&c->list);
 		gone_allocs += cache_allocs(c);
-		/* Whoever holds one may still free it: then all that it needs is kept. */
+		/* Objects that are still out may yet be freed: then the cache must be there. */
 		if (!leaks) {
 			if (c->number)
 				slab_numbered[c->number] = &no_cache;

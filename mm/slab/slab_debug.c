@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Corruption: what it is called, who is told, what is done; and the *checked* caches, whose objects
- * carry red zones, poison and the names of their users.
+ * Slab debugging: detecting corruption, reporting it, and containing it or ending the machine
+ * (slub_debug, slab_bug, init_on_alloc, init_on_free); and the *checked* caches, whose objects have
+ * red zones, poison and the names of their users.
  *
  *   slub_debug[=FLAGS][,CACHE...][;...]  F consistency, Z red zones, P poison, U owners, T trace;
  *                        no flags: FZPU; no caches: all; '-': none. CACHE may end in '*'.
- *   slab_nomerge         caches never share slabs
- *   slab_bug=panic|contain  what a corruption does; without it a build with NDEBUG contains
- *   slab_hardened=1      free objects carry a mark in magazines too: every double free and every write
+ *   slab_nomerge         caches never share slabs slab_bug=panic|contain  what a corruption does;
+ *   without it a build with NDEBUG contains slab_hardened=1      free objects carry a mark in
+ *   magazines too: every double free and every write
  *                        to a free object's word is seen; without it a build with NDEBUG has none
  *   slab_freelist_random=1  new slabs hand their objects out in random order
  *   init_on_alloc=1, init_on_free=1

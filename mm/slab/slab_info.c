@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is shown of the slab allocator (/proc/slabinfo, in Linux's format), and its invariants. */
+/* /proc/slabinfo, in Linux's format, and the checker of the slab allocator's invariants. */
 #include "lib/printf.h"
 #include "mm/slab/slab_def.h"
 

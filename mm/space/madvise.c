@@ -178,7 +178,7 @@ static int madvise_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t e
 	return 0;
 }
 
-/* MADV_COLD: the pages look as if nobody had used them lately. */
+/* MADV_COLD: the pages look as if they had not been used lately. */
 static int cold_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
 	bool hw_ad = hal_mmu_info()->hw_accessed_dirty;

@@ -34,8 +34,8 @@ static bool page_is_in(struct mm_struct *mm, uintptr_t addr, bool write, bool *c
 	return pte_present(v) && (!write || pte_write(v));
 }
 
-/* A page that stands clean where it is wanted for writing counts as written, as in 5.10: whoever
- * asked may write it behind the entry's back. MADV_FREE had made it clean. */
+/* A clean page that is populated for writing counts as written, as in 5.10: the caller may write it
+ * without going through the entry. MADV_FREE had made it clean. */
 static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
 	struct page *table = pt_page(pte);
@@ -62,7 +62,7 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 	bool clean;
 
 	for (int tries = 0; !page_is_in(mm, addr, write, &clean);) {
-		if (tries == 16) /* a writer against somebody who keeps taking the page away */
+		if (tries == 16) /* against a thread that keeps taking the page away */
 			return -EFAULT;
 		ret = handle_mm_fault(vma, addr, flags, NULL);
 		if (ret & VM_FAULT_OOM)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The life of an address space: made empty or as a fork, switched to, torn down when its last user
- * lets go.
+ * Address spaces (struct mm_struct): creation, empty or as a fork, switching, tear-down when the
+ * last user is gone, address randomisation.
  */
 #include "mm/space/mm.h"
 #include "lib/string.h"
@@ -22,7 +22,7 @@ spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
 static struct kmem_cache *mm_cachep;
 static uint64_t random_state; /* atomic; the seed, and a step for each number taken */
 
-/* The seed decides all that follows; without one it is anybody's guess. */
+/* With a seed all later addresses are the same in each run; without one they are unpredictable. */
 static void random_init(void)
 {
 	mm_aslr = init_config.aslr;
@@ -31,7 +31,7 @@ static void random_init(void)
 		random_state = os_entropy();
 }
 
-/* splitmix64: the n-th number depends on the seed and n, whoever takes it. */
+/* splitmix64: the n-th number depends on the seed and n alone. */
 static uint64_t random_u64(void)
 {
 	uint64_t z = __atomic_add_fetch(&random_state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Address spaces as a whole: their life, their counters, their bounds.
+ * Address spaces as a whole (struct mm_struct): creating, referencing and destroying them, resident
+ * counters, bounds.
  */
 #ifndef MM_MM_H
 #define MM_MM_H
@@ -26,12 +27,12 @@ struct mm_struct *mm_alloc(const struct quire_mm_params *p);
 void mmget(struct mm_struct *mm);
 /* The last one tears the space down. Context: sleep. */
 void mmput(struct mm_struct *mm);
-/* Keeps the structure and its mmap_lock, not what is mapped: whoever locks it may find it empty.
- * The caller knows that the space is not torn down yet. */
+/* Keeps the structure and its mmap_lock, not what is mapped: the space may be empty by the time
+ * that it is locked. The caller knows that it is not torn down yet. */
 void mmgrab(struct mm_struct *mm);
 /* The last one frees structure and root table. Any context, no lock of the space held. */
 void mmdrop(struct mm_struct *mm);
-/* Unmaps everything, frees all tables but the root. Nobody else uses mm any more. */
+/* Unmaps everything, frees all tables but the root. mm has no user left. */
 void exit_mmap(struct mm_struct *mm);
 /* A copy-on-write copy of oldmm's VMAs and pages in the empty mm; on -ENOMEM or -EINTR mm holds
  * a part of it, which exit_mmap() undoes. */

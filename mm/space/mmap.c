@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mapping and unmapping: where a new mapping goes (get_unmapped_area), whether it may be made
- * (do_mmap), how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c.
+ * mmap and munmap: where a new mapping goes (get_unmapped_area), whether it may be made (do_mmap),
+ * how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c.
  * Orders of checks and of effects are Linux 5.10's, because a program can see them.
  */
 #include "mm/base/trace.h"
@@ -445,7 +445,7 @@ static struct vm_area_struct *mmap_place(struct mm_struct *mm, struct file *file
 	struct vm_area_struct *prev, *merged = NULL;
 	struct rb_node **link, *parent;
 
-	/* The object's mmap may have slept, but nobody changes the tree under our lock. */
+	/* The object's mmap may have slept, but the tree cannot change under our lock. */
 	if (find_vma_links(mm, vma->vm_start, vma->vm_end, &prev, &link, &parent))
 		BUG();
 	if (merge)
@@ -479,7 +479,7 @@ static bool may_replace(struct mm_struct *mm, uintptr_t addr, size_t len, vm_fla
 	return may_expand_vm(mm, vm_flags, (len >> PAGE_SHIFT) - old);
 }
 
-/* Pages of the range that count as promised. */
+/* Pages of the range that are charged (VM_ACCOUNT). */
 static unsigned long count_accounted_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
 {
 	unsigned long n = 0;
@@ -493,7 +493,7 @@ static unsigned long count_accounted_range(struct mm_struct *mm, uintptr_t addr,
 
 /*
  * With keep_replaced: nothing is taken away before all is there that may be missing. Only cutting
- * what is there can fail after that, and leaves it whole. charged: pages to promise, or 0.
+ * what is there can fail after that, and leaves it whole. charged: pages to charge, or 0.
  */
 static int mmap_replace(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 			vm_flags_t vm_flags, unsigned long pgoff, long charged,

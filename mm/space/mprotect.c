@@ -82,7 +82,7 @@ unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uin
 	return p.changed;
 }
 
-/* Becoming writable is a promise of memory, and counts as data. 0 or -ENOMEM. */
+/* Becoming writable is charged (commit.c), and counts as data. 0 or -ENOMEM. */
 static int mprotect_charge(struct vm_area_struct *vma, vm_flags_t *newflags, long npages,
 			   long *charged)
 {

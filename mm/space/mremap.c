@@ -58,7 +58,7 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	/* Every entry of the new place was empty: it was unmapped, or never mapped. */
 	count_entries(old_table, -(long)moved);
 	count_entries(new_table, (long)moved);
-	/* Before anybody can lock the old table and find the page gone from there. */
+	/* Before another CPU can lock the old table and find the page gone from there. */
 	if (flush_first < flush_end)
 		hal_tlb_flush(&mm->arch, flush_first, flush_end, 0, false);
 	ptl_unlock_two(first_to, first_from);
@@ -113,8 +113,9 @@ static unsigned long recount_locked(struct mm_struct *mm)
 
 /*
  * MREMAP_DONTUNMAP: the old VMA stays, empty and not locked, also where only a part of it moved.
- * What then is locked no more stays counted (as in 5.10): munlock() does not find it. As there, too,
- * the area behind one out of whose middle pages went becomes accounted, as if there had been a split.
+ * What then is locked no more stays counted (as in 5.10): munlock() does not find it. As there,
+ * too, the area behind one out of whose middle pages went becomes accounted, as if there had been a
+ * split.
  */
 static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_area_struct *new_vma,
 			  bool accounted)
@@ -132,7 +133,7 @@ static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_
 		m->mm->locked_stale = m->mm->locked_vm - recount_locked(m->mm);
 }
 
-/* Unmaps the old range. accounted: its promise of memory went to the new place. */
+/* Unmaps the old range. accounted: its charge (commit.c) went to the new place. */
 static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool accounted)
 {
 	uintptr_t start = vma->vm_start, end = vma->vm_end, old_end = m->old + m->old_len;
@@ -144,10 +145,10 @@ static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool acco
 	failed = do_munmap(m->mm, m->old, m->old_len) != 0;
 	if (!accounted)
 		return;
-	/* A split failed: all of it stays mapped, and promised a second time. */
+	/* A split failed: all of it stays mapped, and is charged a second time. */
 	if (failed)
 		vm_unacct_memory(-(long)(m->old_len >> PAGE_SHIFT));
-	/* What is left of the source keeps its own part of the promise. */
+	/* What is left of the source keeps its own part of the charge. */
 	for (v = find_vma(m->mm, start); v && v->vm_start < end; v = v->vm_next)
 		if (failed || v->vm_end <= m->old || v->vm_start >= old_end)
 			v->vm_flags |= VM_ACCOUNT;
@@ -216,7 +217,7 @@ static bool locks_too_much(const struct vm_area_struct *vma, size_t grow)
 	       !os_capable(mm->owner, CAP_IPC_LOCK);
 }
 
-/* The VMA to resize, if that is allowed; *charged: pages newly promised. NULL: *err tells. */
+/* The VMA to resize, if that is allowed; *charged: pages newly charged. NULL: *err tells. */
 static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charged, int *err)
 {
 	struct vm_area_struct *vma = find_vma(m->mm, m->old);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The entries of a range of addresses: emptied (teardown.c), copied for a fork (fork.c), moved
- * (mremap.c). Filling them is the fault's business.
+ * Page-table entries of a range of addresses: emptying them (teardown.c), copying them for a fork
+ * (fork.c), moving them (mremap.c). Faults fill them (mm/fault/).
  */
 #ifndef MM_RANGE_H
 #define MM_RANGE_H

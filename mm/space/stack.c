@@ -28,7 +28,7 @@ static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned l
 	return 0;
 }
 
-/* Anybody's accessible memory keeps its distance, unless it is a stack itself (GD05). */
+/* An accessible VMA below keeps its distance, unless it is a stack itself (GD05). */
 static bool guard_gap_kept(const struct vm_area_struct *vma, uintptr_t addr)
 {
 	const struct vm_area_struct *prev = vma->vm_prev;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Emptying entries and freeing tables: munmap, exit, truncation, MADV_DONTNEED. Everything goes
+ * Unmapping: emptying entries and freeing page tables, for munmap, exit, truncation, MADV_DONTNEED.
+ * Everything goes
  * through one gather: entries first, then tables, then one flush, then the frames. The walk visits
  * only tables that exist and leaves one as soon as nothing in it is alive, so its cost follows the
  * pages that are mapped and not the range.
@@ -22,7 +23,7 @@ static bool zap_skips(const struct zap *z, const struct page *page)
 }
 
 /* A page on the move: its reference and its mapping are gone already, its place in the counters is
- * not. Whoever moves it finds the entry empty. */
+ * not. The migration finds the entry empty. */
 static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 {
 	struct pte_desc d = pte_desc(v);
@@ -99,7 +100,7 @@ void unmap_vmas(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t st
 		unmap_page_range(tlb, vma, max(start, vma->vm_start), min(end, vma->vm_end), NULL);
 }
 
-/* From now on no reverse map leads to the VMA, so nobody but us looks at its tables. */
+/* From now on no reverse map leads to the VMA, so no other CPU looks at its tables. */
 static void hide_from_rmap(struct vm_area_struct *vma)
 {
 	unlink_anon_vmas(vma);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * VMAs: finding, linking, splitting and merging them, and the memory system calls. A VMA is a
- * stretch of one space with one object, one set of rights and one set of flags behind it.
+ * VMAs: finding, linking, splitting and merging them (vma.c), and what the memory system calls
+ * share (mmap.c, stack.c, mprotect.c, mlock.c). A VMA is a range of one space with one object
+ * behind it, one set of rights and one set of flags.
  *
  * Locks: mmap_lock for reading to look, for writing to change; stack growth alone changes vm_start
  * under the read lock, together with page_table_lock.
@@ -15,7 +16,7 @@
 #define VM_DATA_DEFAULT_FLAGS (VM_READ | VM_WRITE | VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC)
 #define VM_STACK_FLAGS	      (VM_STACK | VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT)
 
-/* Error results in an address: the last page is nobody's. */
+/* Error results in an address: no mapping ever reaches the last page. */
 #define IS_ERR_VALUE(x) ((uintptr_t)(x) >= (uintptr_t)-4095)
 
 extern struct kmem_cache *vm_area_cachep;
@@ -79,8 +80,9 @@ void unlink_file_vma(struct vm_area_struct *vma);
 void vma_gap_update(struct vm_area_struct *vma);
 unsigned long vma_compute_gap(const struct vm_area_struct *vma);
 
-/* Changes a VMA's range, or makes room in it for insert, or lets it swallow what follows; reverse
- * maps, list and tree follow. -ENOMEM: nothing changed. */
+/* Changes a VMA's range; insert (or NULL) is the piece that a split cut off it. VMAs after it
+ * that the new range covers are shortened or removed; expand is the one that stays if two become
+ * one. List, tree and reverse maps follow. mmap_lock for writing. 0; -ENOMEM: nothing changed. */
 int __vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, unsigned long pgoff,
 		 struct vm_area_struct *insert, struct vm_area_struct *expand);
 static inline int vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
@@ -109,7 +111,7 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *pro
 /* ---- mmap.c ---------------------------------------------------------------------------------- */
 
 vm_flags_t calc_vm_prot_bits(unsigned long prot);
-/* The documents' calc_vm_flags(): MAP_* to VM_*. */
+/* MAP_* to VM_*. */
 vm_flags_t calc_vm_flag_bits(unsigned long flags);
 #define calc_vm_flags(flags) calc_vm_flag_bits(flags)
 
@@ -117,7 +119,7 @@ bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages);
 unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end);
 bool accountable_mapping(const struct file *file, vm_flags_t flags);
-/* Tells the trace of a mapping (the documents' perf_event_mmap). */
+/* Writes a mapping's trace record. */
 void perf_event_mmap(const struct vm_area_struct *vma);
 
 uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
@@ -133,7 +135,7 @@ extern bool mmap_keeps_replaced;
 /* Counts a new mapping, marks it soft-dirty, locks it as asked. mmap_lock held for writing. */
 void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
 		 unsigned long npages);
-/* Whatever is mapped in the range goes, then find_vma_links(). */
+/* Unmaps the range, then find_vma_links(). 0 or -ENOMEM. */
 int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
 		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent);
 int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags);

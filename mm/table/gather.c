@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The gather of a teardown: collect, flush once, free in bulk. See gather.h. */
+/* mmu_gather, the TLB batch of a teardown: collect, flush once, free in bulk. See gather.h. */
 #include "mm/table/gather.h"
 #include "mm/table/pgtable.h"
 
@@ -14,7 +14,7 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 	tlb->active = NULL;
 	tlb->nr_local = 0;
 	INIT_LIST_HEAD(&tlb->tables);
-	/* Seen by whoever locks a table after us: its lock orders this before what we empty. */
+	/* Seen by a CPU that locks a table after us: the lock orders it before what we empty. */
 	__atomic_fetch_add(&mm->tlb_flush_pending, 1, __ATOMIC_RELAXED);
 }
 
@@ -61,7 +61,7 @@ void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t star
 	list_add_tail(&table->lru, &tlb->tables);
 }
 
-/* Drops a reference of each; the anonymous ones that nobody holds any more go back in bulk. */
+/* Puts a reference of each; anonymous pages without another go back to the allocator in bulk. */
 static void free_pages_gathered(struct page **pages, unsigned n)
 {
 	unsigned dead = 0;
@@ -91,7 +91,7 @@ static void free_tables_gathered(struct mmu_gather *tlb)
 
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
-	/* Only here are the frames still sure to be nobody else's. */
+	/* Flush before anything is freed (I35). */
 	if (tlb->start < tlb->end)
 		hal_tlb_flush(&tlb->mm->arch, tlb->start, tlb->end, 0, tlb->freed_tables);
 	tlb->start = UINTPTR_MAX;

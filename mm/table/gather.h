@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The gather of a teardown: what was unmapped waits here until the translations are flushed, then
- * goes back in bulk. No frame and no table is freed before the flush that covers it. One flush for
- * a whole teardown, as long as there is memory to remember the pages; else one per batch.
+ * mmu_gather, the TLB batch of a teardown: what was unmapped waits here until the translations are
+ * flushed, then is freed in bulk. No frame and no table is freed before the flush that covers it.
+ * One flush for a whole teardown, as long as there is memory to remember the pages; else one per
+ * batch.
  */
 #ifndef MM_GATHER_H
 #define MM_GATHER_H
@@ -38,10 +39,10 @@ static inline void tlb_note(struct mmu_gather *tlb, uintptr_t start, uintptr_t e
 	if (end > tlb->end)
 		tlb->end = end;
 }
-/* Takes over a reference to an unmapped page. Returns true when the gather is full: the caller
- * then calls tlb_flush_mmu() once it holds no spinning lock. Any context. */
+/* Adds an unmapped page; the reference is the gather's now. Returns true when the gather is
+ * full: the caller then calls tlb_flush_mmu() once it holds no spinning lock. Any context. */
 bool tlb_remove_page(struct mmu_gather *tlb, struct page *page);
-/* Takes over an unhooked table that spanned some of [start, end). */
+/* Adds a table that was taken out and spanned some of [start, end); it is the gather's now. */
 void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end);
 /* Flushes, then frees what was gathered so far. */
 void tlb_flush_mmu(struct mmu_gather *tlb);

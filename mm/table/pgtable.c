@@ -1,11 +1,56 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page tables: the walks, what fills and frees tables, the roots. Knows of entries only what
- * arch_pte_encode() and arch_pte_decode() say, and how many levels hal_mmu_info() reports.
+ * Page tables: the walks, making and freeing tables, roots, split table locks, entries from rights
+ * (protection_map). Which bits of an address index which level is drawn in pgtable.h.
  *
- * A table page is a zeroed order-0 page with PG_table set; page->private counts its entries that
- * are not empty, page->ptl is the lock of a level-0 table. The root is not counted in
- * mm->pgtables_bytes, as in Linux.
+ * Terms. A *table* is one page of PTRS_PER_TABLE *entries*. A table of level 0 holds the pages'
+ * entries; an entry of level n > 0 points to a table of level n - 1; the *root* is the table of
+ * level pt_levels - 1. pgd, p4d, pud, pmd, pte name the levels as Linux does; a machine with fewer
+ * has the upper names *folded* into one. This file knows of an entry only what arch_pte_encode()
+ * and arch_pte_decode() say, and of the depth what hal_mmu_info() says, so it is the same on every
+ * machine.
+ *
+ * Structures. A table is a zeroed order-0 page with PG_table set. Its struct page has
+ *   private   how many entries are not empty (I29): 0 lets a walk leave the table at once
+ *   ptl       level 0: the lock of its entries (a *split* lock: one for each table)
+ *   index     above level 0: between which numbers entries have ever been (pt_widen)
+ * and the space has a bitmap of the root's entries (pgd_used). mm->pgtables_bytes counts all tables
+ * but the root, as in Linux.
+ *
+ * Walks.
+ *   pt_find       down to level 0; NULL where a table is missing. No lock, allocates nothing.
+ *   pt_make       the same, by the five names; missing tables are made. Faults, fork, mremap.
+ *   pt_lookup     as the hardware would walk: stops at whatever is no table. For fault codes,
+ *                 reports, and tables that cannot be trusted.
+ *   pt_for_each   every level-0 table of a range, in order. It visits only entries that are there,
+ *                 by pgd_used and the bounds: 64 TiB without a page cost as many steps as one page.
+ *   free_pgd_range  the same downwards and back, taking away the tables of a range.
+ *
+ * The life of a table:
+ *
+ *   pte_alloc_one --> zeroed page, in no table
+ *        | pt_populate: page_table_lock, still missing?    no: pt_page_free, another CPU was first
+ *        v
+ *   pt_hook: counted, then the pointer is stored (release: the zeros are visible before it)
+ *        | set_pte_at, ptep_get_and_clear ...: entries come and go under its lock
+ *        v
+ *   pt_free_table: mmap_lock for writing, all entries empty; the pointer is cleared
+ *        | tlb_remove_table: waits in the gather until the flush that covers it (I35)
+ *        v
+ *   pt_page_free
+ *
+ * Locks. Entries of level 0: the table's ptl; of two tables the lower address first. Entries above:
+ * mm->page_table_lock. Readers take no lock: each step is one atomic load, and a table does not go
+ * while they walk, because that needs mmap_lock for writing and VMAs that no reverse map leads to.
+ * A walk that acts on an entry locks its table and reads it again.
+ *
+ * Limits. Two to five levels; no leaf above level 0 in a user's range (huge pages); the kernel's
+ * half is the machine's (arch/common/mmu.c), shared by copying the root's upper entries.
+ *
+ * Tried and rejected. Visiting every entry of a range's tables: mapping, protecting and unmapping
+ * 64 TiB took 54,578 instructions, with bitmap and bounds 4,102. A stock of tables that are zeroed
+ * already would save some 520 instructions for a mapping that needs one; it is not built
+ * (docs/performance.md, "Left out").
  */
 #include "mm/table/pgtable.h"
 #include "lib/bitmap.h"
@@ -19,7 +64,7 @@ unsigned pt_levels, pt_unused_bits;
 
 /* ---- locks ----------------------------------------------------------------------------------- */
 
-/* Somebody holds it: until our exchange finds it free. */
+/* The lock is held: spins until our exchange finds it free. */
 void ptl_wait(uint32_t *ptl)
 {
 	do {
@@ -76,8 +121,8 @@ void pt_page_free(struct page *table)
 }
 
 /*
- * The space's note of which entries its root has. Written under mm->page_table_lock; whoever reads
- * it without may miss a table that comes this moment, as he could miss its entry.
+ * Keeps the space's bitmap of the entries that its root has. Written under mm->page_table_lock; a
+ * reader without it may miss a table that comes at this moment, as it could miss its entry.
  */
 static void pt_note(struct mm_struct *mm, const pteval_t *entry, bool used)
 {
@@ -336,7 +381,8 @@ static struct pte_desc prot_desc(bool user, vm_flags_t flags)
 	return (struct pte_desc){
 		.kind = PTE_LEAF,
 		.user = user,
-		/* Linux lets every writable page be read, on machines that could tell them apart too. */
+		/* Linux lets every writable page be read, on machines that could tell them apart
+		 * too. */
 		.r = flags & (VM_READ | VM_WRITE),
 		.w = (flags & (VM_WRITE | VM_SHARED)) == (VM_WRITE | VM_SHARED),
 		.x = flags & VM_EXEC,

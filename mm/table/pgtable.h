@@ -71,7 +71,7 @@ static inline unsigned pt_index(uintptr_t addr, unsigned level)
 	return (addr >> pt_shift(level)) & (PTRS_PER_TABLE - 1);
 }
 
-/* Bytes that one level-0 table spans: what the documents call PMD_SIZE. */
+/* Bytes that one level-0 table spans: Linux's PMD_SIZE. */
 #define PMD_SPAN (PAGE_SIZE << PT_INDEX_BITS)
 
 /* The end of the entry of that level which holds addr, or end if that comes first. */
@@ -106,8 +106,8 @@ static inline struct page *pt_page(const pteval_t *entry)
 	return virt_to_page((const void *)((uintptr_t)entry & PAGE_MASK));
 }
 
-/* Some entries more, or less, in a table; its lock is held. Looked at without it by whoever only
- * wants to know whether there is anything at all. */
+/* Some entries more, or less, in a table; its lock is held. Walks that only want to know whether
+ * there is any entry read the count without it. */
 static inline void count_entries(struct page *table, long by)
 {
 	WRITE_ONCE(table->private, table->private + by);
@@ -126,8 +126,8 @@ pte_t *pt_find(struct mm_struct *mm, uintptr_t addr);
  * of mremap. NULL: no memory (nothing has to be undone). */
 pte_t *pt_make(struct mm_struct *mm, uintptr_t addr);
 /*
- * As the hardware would walk: the last entry met, its contents and its level, even a leaf high up or
- * the kernel's half. NULL if addr is not canonical. Takes no lock.
+ * As the hardware would walk: the last entry met, its contents and its level, even a leaf high up
+ * or the kernel's half. NULL if addr is not canonical. Takes no lock.
  */
 pteval_t *pt_lookup(struct mm_struct *mm, uintptr_t addr, pteval_t *v, unsigned *level);
 
@@ -247,8 +247,8 @@ static inline void set_pte(pte_t *p, pte_t v)
 	hal_pte_set(p, v);
 }
 
-/* d, as it was read from p under the table's lock, was not used lately: also where there is no right
- * to it and the hardware does not see it. The caller flushes. */
+/* d, as it was read from p under the table's lock, was not used lately: also where there is no
+ * right to it and the hardware does not see it. The caller flushes. */
 static inline void pte_clear_accessed(pte_t *p, struct pte_desc d)
 {
 	if (d.kind == PTE_LEAF) {

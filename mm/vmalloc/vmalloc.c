@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is mapped in the kernel's own range: pages that are only virtually contiguous (vmalloc),
- * somebody else's pages side by side (vmap), device registers (ioremap), kernel stacks.
+ * vmalloc, vmap, ioremap and kernel stacks: mappings in the kernel's own address range. vmalloc:
+ * fresh pages that are only virtually contiguous; vmap: the caller's pages side by side; ioremap:
+ * device registers.
  *
  * Every area has an absent page behind it, and the range begins with one, so running off either
  * end of an area faults. Unmapping clears the entries at once and leaves the flush for later
  * (vmap_area.c); until then the area's vm_struct keeps a hold of every frame, so none is used again
- * while a CPU may still reach it. Linux frees them at once and trusts that nobody looks.
+ * while a CPU may still reach it. Linux frees them at once and trusts that no stray access follows.
  *
  * A few freed stacks are kept mapped for the next task: fork and exit then cost no page-table
  * change and no flush.
@@ -162,7 +163,7 @@ void forget_vm_struct(struct vm_struct *vm)
 	kfree(vm);
 }
 
-/* The area leaves the tree and loses its entries. False: somebody was faster. */
+/* The area leaves the tree and loses its entries. False: another CPU was first. */
 static bool free_unmap_vmap_area(struct vmap_area *va)
 {
 	struct vm_struct *vm = va->vm;

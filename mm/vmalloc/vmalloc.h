@@ -16,7 +16,7 @@ struct page;
 /* vm_struct.flags, Linux's values where it has them. */
 #define VM_IOREMAP	0x00000001ul /* device registers */
 #define VM_ALLOC	0x00000002ul /* vmalloc: the pages are the area's own */
-#define VM_MAP		0x00000004ul /* vmap: a reference to each of somebody's pages */
+#define VM_MAP		0x00000004ul /* vmap: the caller's pages, a reference of each */
 #define VM_KERNEL_STACK 0x10000000ul /* counted as a stack */
 
 /* What one area is for. Constant from the moment that its vmap_area points to it. */
@@ -27,7 +27,7 @@ struct vm_struct {
 	struct page **pages;	/* nr_pages of them; NULL for VM_IOREMAP */
 	unsigned nr_pages;
 	phys_addr_t phys_addr;	/* VM_IOREMAP */
-	const void *caller;	/* who asked: a text address, for people */
+	const void *caller;	/* return address, for /proc/vmallocinfo */
 };
 
 /* A range of addresses: free, in use, or unmapped and waiting for the flush. */
@@ -55,7 +55,7 @@ void vmap_area_exit(void);
 struct vmap_area *alloc_vmap_area(struct vm_struct *vm, size_t size, size_t align);
 /* The area in use that holds addr, or NULL. It stays as long as its owner does not free it. */
 struct vmap_area *find_vmap_area(uintptr_t addr);
-/* Out of use; false if somebody else has done it. Its entries are the caller's to take away. */
+/* Takes va out of use; false: another CPU was first. The caller removes its entries. */
 bool unlink_vmap_area(struct vmap_area *va);
 /* Its addresses are free again: no CPU may hold a translation through them. va is gone. */
 void free_vmap_area(struct vmap_area *va);
@@ -79,13 +79,13 @@ long check_vmap_areas(void);
 
 /* vmalloc.c: frees what vm holds, after the flush. Context: sleep. */
 void release_vm_struct(struct vm_struct *vm);
-/* vmalloc.c: the end of an area that nobody freed; its pages stay out, and are missed. */
+/* vmalloc.c: the end of an area that was never freed: its pages are reported as leaked. */
 void forget_vm_struct(struct vm_struct *vm);
 
 /* ---- vmalloc.c --------------------------------------------------------------------------------- */
 
 int vmalloc_init(void);
-/* Returns the pages still held by allocations that nobody freed. */
+/* Returns the pages still held by allocations that were never freed. */
 unsigned long vmalloc_exit(void);
 
 /* size bytes of virtually contiguous memory, page-aligned, an absent page on either side; vzalloc:

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Addresses of the kernel's own range. Three places for a range: the free tree, whose nodes know
- * the largest range below them, so that the lowest fit is found in one descent; the tree of areas
- * in use; the list of areas that are unmapped and wait for the flush.
+ * Allocator of the kernel's own (vmalloc) addresses, with lazy TLB flushing. A range is in one of
+ * three places: the free tree, whose nodes know the largest range below them, so that the lowest
+ * fit is found in one descent; the tree of areas in use; the list of areas that are unmapped and
+ * wait for the flush.
  *
  * A flush interrupts every CPU, so it is made once for many areas: when lazy_max_pages() wait, when
- * addresses or pages run out, or when somebody asks. Until then a CPU may still translate through
+ * addresses or pages run out, or by vmalloc_drain(). Until then a CPU may still translate through
  * a waiting area; therefore its addresses, and the frames that its vm holds, are not used again.
  *
- * Locks: vmap_area_lock (areas in use, the waiting list), free_vmap_area_lock (the free tree), never
- * both; vmap_purge_lock is held from taking the waiting list to giving its addresses back, so that
- * whoever gets it knows that earlier purges are over. Neither spinning lock is held while memory
- * is asked for.
+ * Locks: vmap_area_lock (areas in use, the waiting list), free_vmap_area_lock (the free tree),
+ * never both; vmap_purge_lock is held from taking the waiting list to giving its addresses back, so
+ * that its next owner knows that earlier purges are over. Neither spinning lock is held while
+ * memory is asked for.
  */
 #include "arch/hal.h"
 #include "lib/atomic.h"
@@ -549,7 +550,7 @@ static void free_tree(struct rb_root *root, bool used)
 	while ((n = rb_first(root))) {
 		struct vmap_area *va = to_va(n);
 
-		rb_erase(n, root); /* what the augmentation says matters to nobody any more */
+		rb_erase(n, root); /* the augmentation is not needed any more */
 		if (used) {
 			hal_kernel_unmap(va->va_start, va_size(va) >> PAGE_SHIFT);
 			hal_kernel_flush(va->va_start, va->va_end);

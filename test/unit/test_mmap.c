@@ -204,18 +204,18 @@ Test(mmap, splits_are_as_drawn)
 	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[1]->vm_rb);
 	mprotect_at(16 * PS, 6, PROT_NONE);
 	vmas[3] = vmas[0]->vm_next;
-	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNNVVVVVV........RRRR..");
-	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/4 N4/4 V0/8 R8/8 ");
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRW"), "..LLLL....WWWWWWVVVVVV........RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRW"), "L2/4 W4/4 V0/8 R8/8 ");
 	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[1]->vm_rb);
 	cr_expect_eq(vmas[0]->vm_rb.rb_right, &vmas[3]->vm_rb);
 	mprotect_at(16 * PS, 6, PROT_READ);
 	vmas[1] = NULL;
-	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNNNNNNNN........RRRR..");
-	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/2 N4/8 R8/8 ");
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRW"), "..LLLL....WWWWWWWWWWWW........RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRW"), "L2/2 W4/8 R8/8 ");
 	cr_expect_eq(mm_now()->mm_rb.rb_node, &vmas[3]->vm_rb);
 	munmap_at(16 * PS, 6);
-	cr_expect_str_eq(drawn(0, 36, vmas, "LVRN"), "..LLLL....NNNNNN..............RRRR..");
-	cr_expect_str_eq(gaps(vmas, "LVRN"), "L2/2 N4/14 R14/14 ");
+	cr_expect_str_eq(drawn(0, 36, vmas, "LVRW"), "..LLLL....WWWWWW..............RRRR..");
+	cr_expect_str_eq(gaps(vmas, "LVRW"), "L2/2 W4/14 R14/14 ");
 	space_down();
 }
 
