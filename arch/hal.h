@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The contract below: all that mm/ may ask of a machine. About thirty-five names, in the order in
- * which a port needs them. An architecture encodes, decodes and executes; it never decides.
+ * The HAL, the contract below: all that mm/ may ask of a machine (page-table entries, TLB flushes,
+ * CPUs, interrupts, copies). About thirty-five names, in the order in which a port needs them. An
+ * architecture encodes, decodes and executes; it never decides.
  *
  * Dispatch is at compile time: "pte.h" (the pure part) and "cpu.h" (types and inlines of the live
  * part) are found on the include path of the machine that is being built; the rest is linked.
@@ -45,7 +46,7 @@
  *                                frame 0, with this frame
  * With them it gives arch_pte_bits(bits), the bits of a word of level 0 that PTE_BIT_* stand for;
  * from that follow, the same for every machine:
- *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these PTE_BIT_*
+ *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these bits
  *   arch_pte_edit(v, set, clear) the same word with some set and others cleared (set none that the
  *                                kind has not; W only in a leaf that can be read)
  */

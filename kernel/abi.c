@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where Linux's architectures disagree with one another in the shape of what user programs see:
- * struct stat, struct sigaction, the order of clone()'s arguments, who brings the code that ends a
- * signal handler. Chosen by the ELF machine number, once, here.
+ * User ABI differences between architectures: what Linux gives another shape on each of them,
+ * namely struct stat, struct sigaction, the order of clone()'s arguments, who brings the code that
+ * ends a signal handler. Chosen by the ELF machine number, once, here.
  */
 #include "kernel.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The device files: null, zero, full, random and the console. The console's output goes to the
- * machine's log channel; its input is edited a line at a time (erase, end of file, interrupt)
- * and echoed, as a terminal in its usual mode does.
+ * Device files (/dev/null, zero, full, random, the console as tty) and getrandom. The console's
+ * output goes to the machine's log channel; its input is edited a line at a time (erase, end of
+ * file, interrupt) and echoed, as a terminal in its usual mode does.
  */
 #include "kernel.h"
 #include "lib/rand.h"
@@ -81,7 +81,7 @@ static void echo(const char *s, size_t n)
 	hal_log(s, n);
 }
 
-/* The line goes to whoever reads; what finds no room is lost, as on a terminal. */
+/* The line goes to the next reader; what finds no room is lost, as on a terminal. */
 static void line_done(void)
 {
 	if (con.start == con.end)

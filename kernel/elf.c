@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Static 64-bit ELF images, ET_EXEC and static PIE, read and laid out as Linux 5.10 lays them out:
- * each segment's file part mapped page by page, the rest of its last page cleared, the remaining
- * pages anonymous, the heap behind the last. A PIE without interpreter goes where mmap() would
- * put it. An image that is refused is refused before anything changed, with the reason logged.
+ * ELF loader: static 64-bit images, ET_EXEC and static PIE, read and laid out as Linux 5.10 lays
+ * them out: each segment's file part mapped page by page, the rest of its last page cleared, the
+ * remaining pages anonymous, the heap behind the last. A PIE without interpreter goes where mmap()
+ * would put it. An image that is refused is refused before anything changed, with the reason
+ * logged.
  */
 #include "kernel.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Death, and waiting for it. A process stays as a zombie, without space and files, until its parent
- * has asked for its status; orphans go to the first process, whose own end is the machine's.
+ * exit, exit_group, wait4, waitid: the end of a process, and waiting for it. A process stays as a
+ * zombie, without space and files, until its parent has asked for its status; orphans go to the
+ * first process, whose own end is the machine's.
  */
 #include "kernel.h"
 
@@ -26,7 +27,7 @@ void process_exec_done(struct process *p)
 	release_vfork_waiter(p);
 }
 
-/* Nobody knows it any more. */
+/* No pointer leads to it any more. */
 static void free_zombie(struct process *p)
 {
 	list_del(&p->all);
@@ -65,7 +66,7 @@ static void reparent_children(struct process *p)
 				wake_up(init_process, 0, ~0u);
 			continue;
 		}
-		/* The first process ends: everybody does, and nobody waits for anybody. */
+		/* The first process ends: all others end too, and none is waited for. */
 		INIT_LIST_HEAD(&c->sibling);
 		c->parent = NULL;
 		if (c->zombie)
@@ -73,7 +74,7 @@ static void reparent_children(struct process *p)
 	}
 }
 
-/* The first process is gone: nobody else stays, and no zombie either. */
+/* The first process is gone: no other stays, and no zombie either. */
 static void kill_everybody(void)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
@@ -147,7 +148,7 @@ _Noreturn void exit_task(int status)
 	quire_trace_words(QUIRE_TR_EXIT, &(uint64_t){(uint64_t)(unsigned)p->exit_status}, 1);
 	if (p->mm)
 		exit_robust_list(t);
-	/* Linux tells the user only if somebody else still uses the space. */
+	/* As Linux: clear_child_tid is only written if others still use the space. */
 	if (t->clear_child_tid && p->mm && p->nr_threads > 1) {
 		hal_copy_to_user(t->clear_child_tid, &zero, sizeof(zero));
 		futex_wake_address(t->clear_child_tid);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Descriptors: the table of a process, from a number to an open file. close, dup and its relatives,
- * fcntl, ioctl, and the calls that only want the descriptor to be there.
+ * File descriptors (close, dup, fcntl, ioctl, fsync): the table of a process, from a number to an
+ * open file. close, dup and its relatives, fcntl, ioctl, and the calls that only want the
+ * descriptor to be there.
  */
 #include "kernel.h"
 

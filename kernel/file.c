@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Open files: made and let go of, what a mapping of one holds on to, and the contents of regular
- * ones, which read and write through the page cache of the core. Everything else (devices, pipes,
- * /proc) brings its file_ops. Descriptors are fd.c's, names open.c's.
+ * Open files (struct open_file): creation, reference counts, what a mapping of one keeps, and
+ * reading and writing of regular ones through the page cache of the core. Everything else (devices,
+ * pipes, /proc) brings its file_ops. Descriptors are fd.c's, names open.c's.
  */
 #include "kernel.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names and files: the tree of vnodes, open files and what each kind of them brings, descriptors.
+ * VFS structures: vnodes (the tree of names), open files and their file_ops, descriptor tables.
  */
 #ifndef KERNEL_FILE_H
 #define KERNEL_FILE_H

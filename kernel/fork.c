@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Birth: clone and its older names. A new process is a copy of the caller's, or shares parts of it
- * as the flags say; everything that can fail comes before anybody sees the child.
+ * fork, vfork, clone: a new process is a copy of the caller's, or shares parts of it as the flags
+ * say; everything that can fail comes before the child can be seen.
  */
 #include "kernel.h"
 
@@ -87,7 +87,7 @@ static int clone_checks(const struct clone_args *c)
 	return 0;
 }
 
-/* Everything that can fail comes before the child is seen by anybody. */
+/* Everything that can fail comes before the child can be seen. */
 static long do_clone(const struct clone_args *c)
 {
 	struct process *me = current->proc, *p = me;

@@ -73,7 +73,7 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 	return 0;
 }
 
-/* The word is read after the key is made and before the sleep, with nobody in between. */
+/* The word is read after the key is made and before the sleep, and nothing runs in between. */
 static long wait_at(const struct futex_key *k, unsigned long addr, uint32_t value, uint64_t deadline)
 {
 	uint32_t now;

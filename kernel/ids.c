@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Who a process is and what it may: its numbers, groups and sessions, limits (RLIMIT_*) and
+ * Identity and permissions of a process: pid, uid, groups, sessions, limits (RLIMIT_*) and
  * capabilities (CAP_*). There is one user, root.
  */
 #include "kernel.h"

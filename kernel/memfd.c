@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * memfd: a file of shared memory that has no name, and the seals on it.
+ * memfd_create: a file of shared memory that has no name, and the seals on it (F_ADD_SEALS).
  */
 #include "kernel.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Changing names: mkdir, links, unlink, rename, and reading a symbolic link. The tree itself and
- * how a path is resolved are vfs.c's.
+ * mkdir, rmdir, link, symlink, unlink, rename, readlink: changing and reading names. The tree
+ * itself and how a path is resolved are vfs.c's.
  */
 #include "kernel.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening by name: a user's path resolved, the file made if it is missing, what its type refuses,
- * and a descriptor for it.
+ * open, openat, creat: a user's path resolved, the file made if it is missing, what its type
+ * refuses, and a descriptor for it.
  */
 #include "kernel.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poll and ppoll: nobody tells a waiter that a file became ready, so it looks again at each tick.
+ * poll and ppoll: a waiter is not woken when a file becomes ready, so it looks again at each tick.
  */
 #include "kernel.h"
 
@@ -36,7 +36,7 @@ static long poll_until(uintptr_t fds, unsigned long n, uint64_t deadline, bool w
 			return ready;
 		if (signal_pending(current))
 			return -EINTR;
-		/* Nobody tells us: look again at the next tick. */
+		/* No wake-up will come: look again at the next tick. */
 		sleep_on(&p, 0, true, hal_clock_ns() + TICK_NS);
 	}
 }

@@ -112,7 +112,7 @@ static struct fs_context *get_fs(struct fs_context *old, bool share)
 	return fs;
 }
 
-/* Nobody sees it yet. Limits and capabilities are those of Linux's first process. */
+/* It is on no list yet. Limits and capabilities are those of Linux's first process. */
 struct process *process_alloc(void)
 {
 	struct process *p = quire_kmalloc(sizeof(*p), QUIRE_GFP_ZERO);
@@ -135,7 +135,7 @@ struct process *process_alloc(void)
 	return p;
 }
 
-/* Lets go of everything but the mm; p was never seen by anybody. */
+/* Releases everything but the mm; p was on no list yet. */
 void process_free(struct process *p)
 {
 	put_sighand(p->sighand);

@@ -62,7 +62,7 @@ struct proc_file {
 	const struct file_ops *ops; /* something else than text */
 };
 
-/* 0 stands for whoever reads: files outside the processes' directories. */
+/* 0 stands for the reading process: files outside the processes' directories. */
 static struct process *process_of(const struct open_file *f)
 {
 	int pid = (int)f->v->arg;
@@ -805,7 +805,7 @@ static int sysctl_open(struct open_file *f)
 {
 	const struct quire_sysctl *s = f->v->priv;
 
-	/* Root's own bits count too: what is there to be written only can be read by nobody. */
+	/* Root's own bits count too: what is write-only cannot be read even by root. */
 	return (f->flags & O_ACCMODE) != O_WRONLY && !(s->mode & 0444) ? -EACCES : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reading and writing by descriptor: at the file's own position or at one that is given, in one
- * piece or in many, and moving the position.
+ * read, write, their p and v variants, lseek: by descriptor, at the file's own position or at one
+ * that is given, in one piece or in many, and moving the position.
  */
 #include "kernel.h"
 

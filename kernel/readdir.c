@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Directories as a program reads them: getdents, and the working directory.
+ * getdents64, getcwd, chdir: directories as a program reads them, and the working directory.
  */
 #include "kernel.h"
 

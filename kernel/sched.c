@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tasks and who runs: a round-robin queue, sleepers by key, the tick. One CPU. A task that sleeps
- * is on its key's list; whoever wakes it moves it to the queue's end. The boot context is the idle
- * task: it runs when nobody else can, lets interrupts in, and at the very end shuts down.
+ * Scheduler: tasks, a round-robin run queue, sleeping and waking by key, the tick. One CPU. A task
+ * that sleeps is on its key's list; a wake-up moves it to the queue's end. The boot context is the
+ * idle task: it runs when no other task can, lets interrupts in, and at the very end shuts down.
  */
 #include "kernel.h"
 #include "lib/hash.h"
@@ -188,7 +188,7 @@ static void kthread_entry(void *arg)
 	task_end();
 }
 
-/* State SLEEPING on no list: nobody can wake it before task_start(). */
+/* State SLEEPING on no list: it cannot be woken before task_start(). */
 struct task *task_alloc(const char *name, void (*fn)(void *), void *arg)
 {
 	struct task *t;

@@ -206,7 +206,7 @@ void deliver_signals(struct trap_frame *tf)
 			exit_task(t->proc->exit_status);
 		die_of(&si, tf);
 	}
-	if (t->restart) { /* nobody handled anything: as if the call had never been left */
+	if (t->restart) { /* no handler ran: as if the call had never been left */
 		t->restart = false;
 		tf_syscall_restart(tf);
 	}
@@ -221,7 +221,7 @@ void signals_exec(struct process *p)
 {
 	struct sighand *s = p->sighand;
 
-	if (s->refs > 1) { /* shared with somebody who keeps his handlers */
+	if (s->refs > 1) { /* shared with a process that keeps its handlers */
 		struct sighand *n = quire_kmalloc(sizeof(*n), 0);
 
 		if (n) {

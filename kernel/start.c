@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the machine's first C call to the first program, and from the last one's end to the
- * machine's: the command line, the core's start, the initramfs, the log, panics.
+ * kernel_main(): boot, from the machine's first C call to the first program, and shutdown: the
+ * command line, the core's start, the initramfs, the log, panics.
  */
 #include "kernel.h"
 
@@ -112,7 +112,7 @@ _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 
 /* ---- command line ---------------------------------------------------------------------------- */
 
-/* Words that are not ours are the machine's, or nobody's. */
+/* Words that are not ours are the machine's, or ignored. */
 static void parse_word(const char *w, size_t n)
 {
 	char word[PATH_LEN];

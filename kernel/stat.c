@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a file is: stat and its relatives, statfs, what its mode permits, and changing the mode.
- * There is one user, and the times of files are not kept: chown and utimensat find their file and
- * succeed.
+ * stat, fstat, statx, statfs, access, chmod: what a file is, what its mode permits, changing the
+ * mode. There is one user, and the times of files are not kept: chown and utimensat find their file
+ * and succeed.
  */
 #include "kernel.h"
 

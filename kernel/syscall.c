@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls: the machine's number table names a handler call_<name>; the handlers live all over
- * this folder (SYSCALL1 ... in syscall.h), and a name that none of them defines answers ENOSYS.
+ * System-call dispatch: the machine's number table names a handler call_<name>; the handlers live
+ * all over this folder (SYSCALL1 ... in syscall.h), and a name that none of them defines answers
+ * ENOSYS.
  */
 #include "kernel.h"
 

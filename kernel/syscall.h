@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the handlers of system calls are made of: their heads, arguments out of user memory and
+ * Writing a system-call handler: the SYSCALLn macros, arguments out of user memory and
  * results into it, and the shapes that the machines' user ABIs do not share (abi.c).
  */
 #ifndef KERNEL_SYSCALL_H
@@ -48,7 +48,7 @@ struct iovec {
 	uint64_t base, len;
 };
 
-/* siginfo as a call hands it back: the members of a signal that somebody sent. */
+/* siginfo as a call returns it: the members of a signal that a process sent. */
 struct user_siginfo {
 	int32_t signo, errno_, code, pad, pid, uid, status;
 	int32_t rest[25];

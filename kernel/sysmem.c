@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The memory system calls: arguments to the core, descriptors to files. No policy.
+ * mmap, munmap, mprotect, mremap, brk, madvise and the other memory system calls: arguments to the
+ * core, descriptors to files. No policy.
  *
  * Populating is counted as faults of the caller, as on Linux, but the core only tells it of the
  * space: what the space has got more than the task during such a call is the task's too.

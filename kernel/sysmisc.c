@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The system calls that fit nowhere else: the scheduler's, prctl, names and numbers of the machine,
- * reboot, and those of one machine only.
+ * System calls that fit nowhere else: sched_*, priorities, uname, sysinfo, prctl, reboot, and those
+ * of one machine only.
  */
 #include "kernel.h"
 

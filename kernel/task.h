@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Tasks and processes: their structures, switching, birth and death, exec, signals.
+ * struct task and struct process: scheduling, fork and exit, exec, signals.
  */
 #ifndef KERNEL_TASK_H
 #define KERNEL_TASK_H
@@ -162,7 +162,7 @@ struct process *process_alloc(void);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
  * tree. NULL: no memory. */
 struct process *process_copy(struct process *old, unsigned long flags);
-/* Lets go of everything but the mm; nobody has ever seen p. */
+/* Releases everything but the mm; p was on no list yet. */
 void process_free(struct process *p);
 void process_adopt(struct process *p, struct process *parent);
 void process_add_thread(struct process *p, struct task *t);
@@ -173,7 +173,7 @@ void usage_of(struct process *p, struct usage *u);
 void put_sighand(struct sighand *s);
 void put_files(struct fd_table *t);
 void put_fs(struct fs_context *fs);
-/* The process runs a new program: whoever waits for a vfork child goes on. */
+/* The process runs a new program: a parent that waits for its vfork child goes on. */
 void process_exec_done(struct process *p);
 uint64_t rlimit_cur(struct process *p, int which);
 uint64_t rlimit_max(struct process *p, int which);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time: clocks, sleeping, and the alarm clock that sends SIGALRM. There is no clock of the day: all
- * of them count from the machine's start.
+ * Time: clock_gettime, nanosleep, setitimer; clocks, sleeping, and the alarm clock that sends
+ * SIGALRM. There is no clock of the day: all of them count from the machine's start.
  */
 #include "kernel.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ways into the kernel that are no system call: page faults and what else a program causes, and
+ * Traps other than system calls: page faults, other exceptions of a program, and
  * the way out, where whatever a handler or another task left is done before user mode.
  */
 #include "kernel.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The size of a file and which of its pages there are: truncate, fallocate, and the calls that ask
- * for pages ahead. Seals are looked at here, the work is the core's.
+ * truncate, ftruncate, fallocate, fadvise, readahead: the size of a file, its holes, and pages
+ * asked for ahead. Seals are looked at here, the work is the core's.
  */
 #include "kernel.h"
 

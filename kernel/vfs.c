@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names: one tree of vnodes in memory, filled from the initramfs. A directory keeps its entries in
- * a list; a regular file's bytes are a quire_inode; directories that make their children on demand
- * (/proc) bring vnode_ops. Resolution also produces the canonical path, for maps and getcwd.
+ * VFS: path resolution over one tree of vnodes in memory, filled from the initramfs. A directory
+ * keeps its entries in a list; a regular file's bytes are a quire_inode; directories that make
+ * their children on demand (/proc) bring vnode_ops. Resolution also produces the canonical path,
+ * for maps and getcwd.
  */
 #include "kernel.h"
 #include "lib/cpio.h"
@@ -430,7 +431,8 @@ static struct vnode *make_entry(const struct cpio_entry *e)
 	return v;
 }
 
-/* Directories named by nobody are made, so that the order of entries does not matter. */
+/* Parent directories that the archive does not name are made, so that the order of entries does not
+ * matter. */
 static int unpack_one(const struct cpio_entry *e)
 {
 	const char *slash = strrchr(e->name, '/'), *base = slash ? slash + 1 : e->name;

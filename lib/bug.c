@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where asserts end: one line of text with the place, then os_panic() or os_log(). No allocation,
- * no lock.
+ * What a failed assert, BUG or warning does: one line of text with the place, then os_panic() or
+ * os_log(). No allocation, no lock.
  */
 #include "lib/bug.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * newc: a header of 110 bytes (magic "070701" or "070702" and thirteen 8-digit hexadecimal
- * fields), the name with its NUL, padding to 4, the data, padding to 4; ended by "TRAILER!!!".
+ * The reader of newc cpio archives: a header of 110 bytes (magic "070701" or "070702" and thirteen
+ * 8-digit hexadecimal fields), the name with its NUL, padding to 4, the data, padding to 4; ended
+ * by "TRAILER!!!".
  */
 #include "lib/cpio.h"
 

@@ -16,7 +16,7 @@
 #define FDT_PROP       3u
 #define FDT_NOP	       4u
 #define FDT_END	       9u
-#define FDT_MAX_SIZE   (16u << 20) /* nobody's tree is larger; keeps offsets in 31 bits */
+#define FDT_MAX_SIZE   (16u << 20) /* no real tree is larger; keeps offsets in 31 bits */
 #define MAX_CELLS      4u
 
 /* ---- bytes ----------------------------------------------------------------------------------- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Per CPU, the spinning locks held, in the order in which they were taken. The array belongs to
- * its CPU alone; os_preempt() keeps the thread on it, and an interrupt handler leaves it as it
- * found it.
+ * Lock-order checking: for each CPU the spinning locks held, in the order in which they were taken.
+ * The array belongs to its CPU alone; os_preempt() keeps the thread on it, and an interrupt handler
+ * leaves it as it found it.
  */
 #include "lib/lockdep.h"
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lock order, checked as it happens. A lock may carry a rank (0: unchecked); a spinning lock
- * must have a higher rank than every spinning lock its CPU already holds, the same rank only by
- * a *_nested call. Nobody may take a sleeping lock while holding a spinning one. A broken rule ends
- * in os_panic(). Cost: a few instructions on a per-CPU array.
+ * Lock-order checking (lockdep): ranks of spinning locks, checked when they are taken. A lock may
+ * carry a rank (0: unchecked); a spinning lock must have a higher rank than every spinning lock its
+ * CPU already holds, the same rank only by a *_nested call. No sleeping lock may be taken while a
+ * spinning one is held. A broken rule ends in os_panic(). Cost: a few instructions on a per-CPU
+ * array.
  */
 #ifndef LIB_LOCKDEP_H
 #define LIB_LOCKDEP_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The four memory functions that a compiler calls by itself, for builds that have no C library.
- * Words where the addresses allow it, bytes elsewhere.
+ * memcpy, memmove, memset, memcmp for builds without a C library: the compiler calls them by
+ * itself. Words where the addresses allow it, bytes elsewhere.
  */
 #include "lib/string.h"
 

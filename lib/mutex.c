@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The three-state mutex: 0 -> 1 without a word to anybody; whoever must wait first makes it 2, and
- * whoever lets go of a 2 wakes one sleeper. A sleeper that gets it takes it as 2, for it cannot
- * know whether others sleep.
+ * Mutexes, slow paths: the three-state mutex over os_wait()/os_wake(). 0 -> 1 is one atomic; a
+ * thread that must wait first makes it 2, and unlocking a 2 wakes one sleeper. A sleeper that gets
+ * the mutex takes it as 2, for it cannot know whether others sleep.
  */
 #include "lib/mutex.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sleeping mutual exclusion on os_wait()/os_wake(): one atomic when nobody contends. Context:
+ * Mutexes: sleeping mutual exclusion on os_wait()/os_wake(); one atomic when uncontended. Context:
  * sleep. The owner is kept for asserts.
  */
 #ifndef LIB_MUTEX_H
@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct mutex {
-	uint32_t state; /* 0 free, 1 held, 2 held and somebody may be asleep; atomic */
+	uint32_t state; /* 0 free, 1 held, 2 held and there may be sleepers; atomic */
 	uintptr_t owner;
 	const char *name;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The formatter. Numbers are built backwards in a small buffer; padding goes out in pieces, so
- * that any width works without room for it.
+ * The printf formatter (vscnprintf and its relatives). Numbers are built backwards in a small
+ * buffer; padding goes out in pieces, so that any width works without room for it.
  */
 #include "lib/printf.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The radix tree. A node with shift s covers 64 << s indices from a multiple of that. The root
- * grows upwards when an index does not fit; nodes vanish when their last slot is emptied, and a
- * root that covers nothing but its slot 0 is replaced by that child.
+ * The radix tree (page cache, sparse maps). A node with shift s covers 64 << s indices from a
+ * multiple of that. The root grows upwards when an index does not fit; nodes vanish when their last
+ * slot is emptied, and a root that covers nothing but its slot 0 is replaced by that child.
  */
 #include "lib/radix.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A map from uint64_t to pointers (never NULL), sparse, sorted: a tree of 64-slot nodes that grows
- * in height with the greatest index. Three tags per entry, summed up in the nodes above, make
+ * Radix tree: a sparse, sorted map from uint64_t to pointers (never NULL), of 64-slot nodes, that
+ * grows in height with the greatest index. Three tags per entry, summed up in the nodes above, make
  * "the next entry with tag t" quick. The caller locks; nodes come from the callbacks given at init.
  */
 #ifndef LIB_RADIX_H

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One word: the number of readers, a bit for the writer, a bit "somebody sleeps". The last holder
- * to leave clears the sleepers' bit and wakes them all; they start over. A sleeper commits to
- * sleep only while the word is what it saw, bit included, so no wake-up is lost.
+ * Reader-writer semaphores, slow paths. The state is one word: the number of readers, a bit for the
+ * writer, a bit for sleepers. The last holder to leave clears the sleepers' bit and wakes them all;
+ * they start over. A sleeper commits to sleep only while the word is what it saw, bit included, so
+ * no wake-up is lost.
  */
 #include "lib/rwsem.h"
 
@@ -29,7 +30,7 @@ void down_read_slow(struct rw_semaphore *s)
 	uint32_t v = 0;
 
 	for (;;) {
-		/* With nobody inside, a left-over sleepers' bit must not keep us out. */
+		/* With no holder, a left-over sleepers' bit must not keep us out. */
 		if (!(v & RWSEM_WRITER) && (!(v & RWSEM_WAIT) || !(v & RWSEM_READERS))) {
 			if (rwsem_change(s, &v, v + 1))
 				return;
@@ -40,7 +41,7 @@ void down_read_slow(struct rw_semaphore *s)
 	}
 }
 
-/* Nobody is inside any more: if somebody sleeps, let them all start over. */
+/* The last holder has left: wakes all sleepers, if there are any, to start over. */
 void rwsem_wake_sleepers(struct rw_semaphore *s, uint32_t v)
 {
 	while ((v & RWSEM_WAIT) && !(v & (RWSEM_READERS | RWSEM_WRITER))) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sleeping reader-writer locks on os_wait()/os_wake(): one atomic when nobody contends. Somebody
- * who waits stops new readers, so that writers are not starved; a thread must therefore not take
- * the same lock for reading twice. Context: sleep.
+ * Reader-writer semaphores: sleeping locks on os_wait()/os_wake(); one atomic when uncontended. A
+ * waiter stops new readers, so that writers are not starved; a thread must therefore not take the
+ * same lock for reading twice. Context: sleep.
  */
 #ifndef LIB_RWSEM_H
 #define LIB_RWSEM_H
@@ -32,7 +32,7 @@ static inline void init_rwsem_named(struct rw_semaphore *s, const char *name)
 }
 #define init_rwsem(s) init_rwsem_named(s, #s)
 
-/* The ways of those who must wait, or must wake somebody. */
+/* The slow paths: waiting, and waking sleepers. */
 void down_read_slow(struct rw_semaphore *s);
 void down_write_slow(struct rw_semaphore *s);
 void rwsem_wake_sleepers(struct rw_semaphore *s, uint32_t v);
@@ -86,7 +86,7 @@ static inline void up_write(struct rw_semaphore *s)
 		rwsem_wake_sleepers(s, v);
 }
 
-/* The writer becomes a reader, with nobody in between. */
+/* The writer becomes a reader; no other writer gets in between. */
 void downgrade_write(struct rw_semaphore *s);
 
 static inline bool rwsem_is_locked(const struct rw_semaphore *s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Ticket spinlocks: first come, first served. Each has a name and a rank in the lock order
- * (lib/lockdep.h). Whoever takes a lock in an interrupt handler takes it with *_irqsave everywhere.
+ * (lib/lockdep.h). A lock that an interrupt handler takes is taken with *_irqsave everywhere.
  */
 #ifndef LIB_SPINLOCK_H
 #define LIB_SPINLOCK_H

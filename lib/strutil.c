@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* String helpers of our own names, for hosted builds too. */
+/* String helpers that the C library lacks, for hosted builds too. */
 #include "lib/string.h"
 #include <quire/abi.h>
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lines, the end, and words of the command line: boot.h. */
+/* Boot helpers: printing a line, halting with a reason. See boot.h. */
 #include "arch/common/boot.h"
 #include "lib/printf.h"
 #include "lib/string.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the start of every machine needs before there is a kernel: a line for people, an end that
- * says why, and the words of the command line that are the machine's own. "arch.h" supplies
+ * Boot helpers that every port needs before there is a kernel: log lines, halting with a reason,
+ * and the words of the command line that are the machine's own (boot_option). "arch.h" supplies
  * ARCH_LOG_PREFIX, which begins each line.
  */
 #ifndef ARCH_COMMON_BOOT_H

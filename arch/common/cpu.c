@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What of the processor needs no instruction of its own: the names that programs are told, entropy
+ * Processor services that need no instruction: the names that programs are told (uname), entropy
  * from a generator or, without one, from the clock, and other CPUs, of which there are none yet.
  * "arch.h" supplies ARCH_ELF_MACHINE, ARCH_ELF_PLATFORM (may be NULL) and
  *

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The neutral mapper for kernel ranges. A walk goes from the top table to the level wanted and
- * makes the tables that are missing; a range is cut into the largest leaves that fit. Nothing here
- * is hot: a direct map of gigabytes is a few thousand entries, made once.
+ * Mapping kernel ranges: building and changing the kernel's page tables, on any machine. A walk
+ * goes from the top table to the level wanted and makes the tables that are missing; a range is cut
+ * into the largest leaves that fit. Nothing here is hot: a direct map of gigabytes is a few
+ * thousand entries, made once.
  *
  * These tables hold nothing but tables and leaves. Any other word was written by a stray store, and
- * where it leads nobody knows: the walk goes no further, the machine's log names the word and its
- * place, and the caller gets -EUCLEAN, which says more than that something is mapped there.
+ * must not be followed: the walk goes no further, the machine's log names the word and its place,
+ * and the caller gets -EUCLEAN, which says more than that something is mapped there.
  */
 #include "arch/common/kmap.h"
 #include "lib/printf.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What is the same on every machine whose page tables are ordinary memory: live entries, each
- * changed by one access, so that a hardware walker sees the old word or the new; and no memory
- * checker that would want to know of free pages. A machine's cpu.h includes it and adds the two
- * calls that know the encoding (hal_pte_clear_accessed, hal_pte_wrprotect).
+ * Atomic access to live page-table entries, for machines whose tables are ordinary memory: each
+ * entry changed by one access, so that a hardware walker sees the old word or the new. Besides, no
+ * memory checker that would want to know of free pages. A machine's cpu.h includes it and adds the
+ * two calls that know the encoding (hal_pte_clear_accessed, hal_pte_wrprotect).
  */
 #ifndef ARCH_COMMON_LIVE_H
 #define ARCH_COMMON_LIVE_H

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kernel's tables are made once at boot. A space's top table holds copies of the kernel's
- * upper half, so every upper entry that may ever be needed is made then too, and what is mapped
- * later shows in every space. Nothing here knows an entry's bits (kmap.c asks the encoder) or an
- * instruction (arch.h has them).
+ * Address spaces and the kernel's half of them, shared by the ports (hal_space_*, hal_tlb_flush,
+ * hal_kernel_map). The kernel's tables are made once at boot. A space's top table holds copies of
+ * the kernel's upper half, so every upper entry that may ever be needed is made then too, and what
+ * is mapped later shows in every space. Nothing here knows an entry's bits (kmap.c asks the
+ * encoder) or an instruction (arch.h has them).
  *
  * One CPU runs. What it runs is mmu_running; leaves of a supervisor space may be global, so
  * leaving one flushes everything.

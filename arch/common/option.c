@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* boot_option(): the kernel's own words of the command line end at "--". */
+/* Parsing the kernel command line: boot_option(). The kernel's own words end at "--". */
 #include "arch/common/boot.h"
 #include "lib/string.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * User copies: the range is checked here, the loops are the architecture's.
+ * Copies to and from user memory (hal_copy_to_user and its relatives): the range is checked here,
+ * the loops are the architecture's.
  */
 #include "arch/common/uaccess.h"
 #include "arch/common/mmu.h"

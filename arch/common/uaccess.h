@@ -31,7 +31,7 @@ static inline uintptr_t ex_target(const int32_t *distance)
 	return (uintptr_t)distance + (uintptr_t)(long)*distance;
 }
 
-/* Where the kernel goes on after a fault at ip that nobody could resolve; 0: nowhere. The table
+/* Where the kernel goes on after an unresolved fault at ip; 0: nowhere. The table
  * holds a handful of entries, so it is searched from its start. Inline: as a call it would cost
  * every trap the registers that it preserves. */
 static inline uintptr_t search_fixup(uintptr_t ip)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine's books: what the live tables say, followed change by change, so that it can tell at
- * once what a change did wrong. A table page is known from the moment it is linked below a root
- * that hal_space_init() was given; entries of a page that is not linked yet are not the hardware's
- * business and are counted when it is.
+ * The fake machine's checker of page-table changes: it follows what the live tables say, change by
+ * change, so that it can tell at once what one did wrong. A table page is known from the moment it
+ * is linked below a root that hal_space_init() was given; entries of a page that is not linked yet
+ * are not the hardware's business and are counted when it is.
  */
 #include "arch/fake/machine.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The processors: who the calling host thread is, its interrupt flag, calls between CPUs, time.
- * Interrupts never interrupt host code: they are delivered where the machine is called (fake_poll),
- * so every run with the same seed on one CPU is the same.
+ * The fake machine's CPUs: which one the calling host thread is, its interrupt flag, calls between
+ * CPUs, time. Interrupts never interrupt host code: they are delivered where the machine is called
+ * (fake_poll), so every run with the same seed on one CPU is the same.
  */
 #include <sched.h>
 #include <time.h>
@@ -160,7 +160,7 @@ static void send(unsigned cpu, void (*fn)(void *arg), void *arg)
 		}
 		fake_lock();
 	}
-	if (!i.done) /* its thread ended first; nobody else can have the note */
+	if (!i.done) /* its thread ended first; no other can have the note */
 		machine.cpu[cpu].inbox = i.next;
 	fake_unlock();
 	if (!i.done)

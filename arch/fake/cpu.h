@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The live part of the machine in software: what an address space is to it, and the few calls that
- * are worth inlining. All others are functions of arch/fake, because each of them checks its
- * caller. The entries themselves are those of whatever pte.h is on the include path.
+ * The live part of the fake machine (the machine in software): what an address space is to it, and
+ * the few calls that are worth inlining. All others are functions of arch/fake, because each of
+ * them checks its caller. The entries themselves are those of whatever pte.h is on the include
+ * path.
  */
 #ifndef ARCH_FAKE_CPU_H
 #define ARCH_FAKE_CPU_H
@@ -29,7 +30,7 @@ static inline void *hal_phys_to_virt(phys_addr_t pa)
 /* Accuses its caller of an address outside the direct map. */
 phys_addr_t hal_virt_to_phys(const void *va);
 
-/* Entries that anybody looked at: what a walk costs, with no clock. */
+/* Entries that were read: what a walk costs, with no clock. */
 extern uint64_t fake_entry_reads;
 
 #define HAL_INLINE_pte

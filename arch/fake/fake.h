@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The test-side face of the machine in software: make one, act as its user mode, order accidents,
- * hear accusations. Only tests and host programs include this; mm/ and kernel/ never do.
+ * The fake machine (the machine in software) as tests see it: create one, act as its user mode,
+ * order accidents, hear accusations. Only tests and host programs include this; mm/ and kernel/
+ * never do.
  *
  *   fake_machine_create(&(struct fake_config){.ram = 64 << 20});
  *   quire_init(&cfg); ... quire_mm_switch() ... fake_user_store(va, 8, 7, &fi) ... quire_exit();
@@ -61,7 +62,7 @@ bool fake_accident(const char *name, uint64_t value);
 enum fake_accusation {
 	FAKE_STALE_FREE,    /* a frame or table was freed that a CPU can still reach */
 	FAKE_STALE_RETURN,  /* the core returned with a translation cached that it had taken away */
-	FAKE_STALE_USER,    /* a CPU is in user mode, and whoever made one stale has left the core */
+	FAKE_STALE_USER,    /* a CPU is in user mode with one, and its maker has left the core */
 	FAKE_NO_BBM,	    /* a live entry changed its frame or size without a break */
 	FAKE_LOST_BITS,	    /* a plain store over a live entry that hardware may mark meanwhile */
 	FAKE_FREED_MAPPED,  /* a frame was freed that a live entry names */
@@ -89,7 +90,7 @@ const char *fake_last_accusation(void);
  * user mode checks the same; tests call it after each call that they make. */
 void fake_core_returned(void);
 /* Compares every cached translation with the live tables, however they were changed; returns how
- * many are more permissive. Accuses nobody. */
+ * many are more permissive. No accusation. */
 unsigned long fake_tlb_audit(void);
 
 /* ---- acting as a CPU and as user mode -------------------------------------------------------- */

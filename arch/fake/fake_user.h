@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The user mode of the machine in software: a program is a C function on a host thread of its own,
- * which sees the machine only through the calls here. kernel/ runs below it as on any machine.
+ * User programs on the fake machine (the machine in software): a program is a C function on a host
+ * thread of its own, which sees the machine only through the calls here. kernel/ runs below it as
+ * on any machine.
  *
  *   fake_machine_create(&cfg);                 cfg.initrd, cfg.cmdline, cfg.trace_ring_size ...
  *   status = fake_run(program, state);         boots kernel_main(), whose init is `program`

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine in software, its outside: RAM in a memfd, the direct map and the kernel windows as
- * ranges of host addresses, configuration, accidents, accusations, the log. RAM is mapped shared,
- * so the same frame can appear in the direct map and in a window, as on a real machine.
+ * The fake machine (the machine in software), its outside: RAM in a memfd, the direct map and the
+ * kernel windows as ranges of host addresses, configuration, accidents, accusations, the log. RAM
+ * is mapped shared, so the same frame can appear in the direct map and in a window, as on a real
+ * machine.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -530,8 +531,8 @@ static void window_flush(uint32_t *used, uintptr_t base, uintptr_t limit, uintpt
 	}
 }
 
-/* With kernel_tables a window has a table for each FAKE_INDEX pages, as on a real machine: asked for
- * when it is first needed, and never given back. */
+/* With kernel_tables a window has a table for each FAKE_INDEX pages, as on a real machine: asked
+ * for when it is first needed, and never given back. */
 static bool window_tables(uintptr_t va, size_t npages, table_alloc_fn alloc, void *ctx)
 {
 	const struct kernel_layout *l = &machine.layout;
@@ -553,7 +554,7 @@ static bool window_tables(uintptr_t va, size_t npages, table_alloc_fn alloc, voi
 			fake_accuse(FAKE_BAD_CALL, "a kernel table at pfn %#llx, which is no RAM",
 				    (unsigned long long)pfn.n);
 		else
-			fake_frame(pfn.n)->live++; /* whoever frees it hears of it */
+			fake_frame(pfn.n)->live++; /* freeing it is an accusation */
 		fake_unlock();
 		have[t] = 1;
 	}

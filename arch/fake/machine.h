@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the rooms of arch/fake share: the machine, its frames, CPUs and cached translations. One
+ * The fake machine's internals: the machine, its frames, CPUs and cached translations. One
  * lock, machine.lock, protects everything here that is not a thread's own; it is recursive, so that
  * a hook that hears an accusation may look at the machine. Nothing of mm/ or kernel/ is used.
  */
@@ -172,7 +172,7 @@ unsigned long tlb_flush_all(struct fake_space *s, unsigned cpu);
 /* Judges one, or all in a range, against the live tables again. */
 void tlb_judge(struct fake_space *s, struct cached *c);
 void tlb_judge_range(struct fake_space *s, uintptr_t start, uintptr_t last);
-/* One stale translation of s whose maker has left the core since: nobody will flush it any more. */
+/* One stale translation of s whose maker has left the core since: it will never be flushed. */
 struct cached *tlb_any_forgotten(struct fake_space *s, unsigned *cpu);
 
 /* ---- walk.c: the hardware's walker; lock held ------------------------------------------------ */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Address spaces and live entries as the contract has them, user accesses through the walker, and
- * copies between the kernel and user memory, which go the same way.
+ * The fake machine's address spaces and live entries (hal_space_*, hal_pte_*), user accesses
+ * through the walker, and copies between the kernel and user memory, which go the same way.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kernel contexts as host threads: a thread runs only while it holds a CPU's token, which
- * hal_context_switch() hands over. So kernel/ sees one CPU that switches stacks, and sanitizers see
- * ordinary threads. Also the boot, the timer, and the end of the machine.
+ * The fake machine's kernel contexts (tasks) as host threads: a thread runs only while it holds a
+ * CPU's token, which hal_context_switch() hands over. So kernel/ sees one CPU that switches stacks,
+ * and sanitizers see ordinary threads. Also the boot, the timer, and the end of the machine.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Between task.c and user.c: the host thread behind a kernel context, and what user mode keeps in
- * it. Linked only where kernel/ is.
+ * The fake machine's tasks, between task.c and user.c: the host thread behind a kernel context, and
+ * what user mode keeps in it. Linked only where kernel/ is.
  */
 #ifndef ARCH_FAKE_TASK_H
 #define ARCH_FAKE_TASK_H
@@ -42,7 +42,7 @@ struct fake_task *fake_me(void);
 extern fake_program fake_first_program;
 extern void *fake_first_state;
 
-/* The copies of states that the task owns, or that nobody came to own, are freed. */
+/* Frees the copies of states that the task owns, or that have no owner. */
 void fake_user_task_ends(struct fake_task *t);
 void fake_user_ends(void);
 /* A program runs: the machine is not idle for ever. */

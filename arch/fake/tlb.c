@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cached translations: leaves, pointers to tables and, if ordered, absent entries. Real processors
- * forget at their own pleasure; this one forgets nothing unless it is told to (or tlb_entries
- * bounds it), because a translation that is kept is one that can be caught.
+ * The fake machine's TLB: cached leaves, pointers to tables and, if ordered, absent entries. Real
+ * processors forget at their own pleasure; this one forgets nothing unless it is told to (or
+ * tlb_entries bounds it), because a translation that is kept is one that can be caught.
  *
  * One hash table for each space and CPU. Every frame counts the cached translations that lead to
  * it, and every space its stale ones, so that the questions "is any left?" cost nothing.
@@ -185,7 +185,7 @@ unsigned long tlb_flush_all(struct fake_space *s, unsigned cpu)
 static bool still_true(const struct cached *c, struct pte_desc live)
 {
 	if (c->d.kind == PTE_NONE)
-		return true; /* an absent entry gives nobody anything */
+		return true; /* an absent entry allows no access */
 	if (live.kind != c->d.kind || live.pfn.n != c->d.pfn.n)
 		return false;
 	if (c->d.kind == PTE_TABLE)

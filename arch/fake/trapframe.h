@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * An interrupted context of the machine in software. User mode is host code: ip is a C function
+ * Trap frames of the fake machine. User mode is host code: ip is a C function
  * `void entry(void *state)`, or 0 for a program that has just been exec'ed, whose entry the
  * machine keeps. A frame with `fork_entry` starts a child there instead of where it was made.
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walker, written after the two manuals' algorithm (Intel SDM vol. 3 ch. 4, RISC-V privileged
- * ch. "Virtual Address Translation Process"): cached leaf, else the deepest cached table pointer,
- * else the root; at each level read, decode, and go down, stop, or fault. It shares nothing with
- * mm/'s walker.
+ * The fake machine's page-table walker (its MMU), written after the two manuals' algorithm (Intel
+ * SDM vol. 3 ch. 4, RISC-V privileged ch. "Virtual Address Translation Process"): cached leaf, else
+ * the deepest cached table pointer, else the root; at each level read, decode, and go down, stop,
+ * or fault. It shares nothing with mm/'s walker.
  */
 #include "arch/fake/machine.h"
 
@@ -97,7 +97,7 @@ static bool try_cached(struct fake_space *s, unsigned cpu, uintptr_t va, enum fa
 		    (machine.cfg.software_ad || !allows(c->d, access, user)))
 			return refuse(w, FAULT_TRANSLATION, true);
 		/* Others look up anew, the tables may allow it. What is cached stays: some drop it
-		 * at a fault, but nobody may count on that. */
+		 * at a fault, but no caller may rely on that. */
 	}
 	*done = false;
 	return false;

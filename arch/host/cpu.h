@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A bare machine of host threads: the contract of arch/hal.h with everything inlined and nothing
- * checked, for benchmarks. A host thread is a CPU once it said so (host_cpu_enter()). There are no
- * interrupts and no MMU: user memory is reached by walking the tables, without a TLB.
+ * The host machine for benchmarks, of bare threads: the contract of arch/hal.h with everything
+ * inlined and nothing checked, for benchmarks. A host thread is a CPU once it said so
+ * (host_cpu_enter()). There are no interrupts and no MMU: user memory is reached by walking the
+ * tables, without a TLB.
  */
 #ifndef ARCH_HOST_CPU_H
 #define ARCH_HOST_CPU_H

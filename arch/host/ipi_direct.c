@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Calls between CPUs that only one thread plays: the caller runs them, as the CPU that is meant. */
+/* IPIs where one thread plays all CPUs: the caller runs the call, as the CPU that is meant. */
 #include "arch/host/host.h"
 
 void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)

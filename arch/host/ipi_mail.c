@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls between CPUs that are threads of their own. A call is put into the other CPU's mailbox; that
+ * IPIs between CPUs that are threads of their own. A call is put into the other CPU's mailbox; that
  * CPU runs it when it turns interrupts on, or spins with them on, and the caller waits meanwhile
  * and serves its own. For a CPU that is away (asleep, ended) the caller runs it in its name, and
  * the CPU cannot come back before that is over. Only this makes another CPU's lists safe to touch,

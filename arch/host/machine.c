@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bare machine's memory and the rest of its contract. RAM is a memfd mapped shared, so that
- * hal_kernel_map() can show a frame a second time. Nothing here caches a translation, so there is
- * nothing to flush. Calls between CPUs: ipi_direct.c or ipi_mail.c.
+ * The host machine for benchmarks: its memory and the rest of hal.h. RAM is a memfd mapped shared,
+ * so that hal_kernel_map() can show a frame a second time. Nothing here caches a translation, so
+ * there is nothing to flush. Calls between CPUs: ipi_direct.c or ipi_mail.c.
  */
 #define _GNU_SOURCE
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page-table entries of a machine that nobody built: 16 KiB pages, 11 index bits, 3 or 4 levels,
+ * Page-table entries of an invented machine, for tests: 16 KiB pages, 11 index bits, 3 or 4 levels,
  * and a layout as unlike x86-64 and RISC-V as the laws of arch/hal.h allow. Pure, compiled
  * anywhere. It is there so that no assumption about real machines can hide in mm/.
  *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the firmware's jump to C in the upper half. a0: hart, a1: physical address of the device
- * tree, paging off. Everything here finds its way relative to pc, so that the image runs wherever
- * it was loaded (at a multiple of 2 MiB).
+ * RISC-V boot entry, from the firmware's jump to C in the upper half. a0: hart, a1: physical
+ * address of the device tree, paging off. Everything here finds its way relative to pc, so that the
+ * image runs wherever it was loaded (at a multiple of 2 MiB).
  *
  * The first tables are Sv39's, which every machine of this kind has: the image in 2 MiB leaves,
  * readable, writable and executable for the few moments until mmu.c has made the real ones, and

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the compiler calls where this instruction set (without Zbb) has no instruction: counting
- * zeros and ones, and swapping bytes. Its own library has them for another floating-point ABI.
+ * Compiler builtins of RISC-V without Zbb, which the compiler calls instead of an instruction:
+ * counting zeros and ones, and swapping bytes. Its own library has them for another floating-point
+ * ABI.
  */
 #include <stdint.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The hart and the few devices that the contract needs: console, exit, clock and timer,
+ * RISC-V: the hart and the few devices that the contract needs: console, exit, clock and timer,
  * floating-point state, kernel contexts, whole pages. And riscv_start(), where C begins.
  */
 #include "lib/printf.h"

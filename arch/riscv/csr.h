@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Bits of the supervisor's control registers and the layout constants that assembly and C share.
- * Numbers only. (The RISC-V Instruction Set Manual, volume II.)
+ * RISC-V control and status registers: bits of the supervisor's CSRs and the layout constants that
+ * assembly and C share. Numbers only. (The RISC-V Instruction Set Manual, volume II.)
  */
 #ifndef ARCH_RISCV_CSR_H
 #define ARCH_RISCV_CSR_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the device tree says about the machine: RAM and what of it is taken, the command line, the
- * initramfs, the clock's rate, console and exit device. Runs once, on the boot page tables; RAM
+ * RISC-V platform description from the device tree: RAM and what of it is taken, the command line,
+ * the initramfs, the clock's rate, console and exit device. Runs once, on the boot page tables; RAM
  * comes from here and from no constant. A tree that makes no sense ends the boot with a line that
  * says why.
  */

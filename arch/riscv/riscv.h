@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of arch/riscv share among themselves. Nobody else includes it.
+ * RISC-V internals: what the files of arch/riscv call in each other. No other folder includes it.
  */
 #ifndef ARCH_RISCV_RISCV_H
 #define ARCH_RISCV_RISCV_H
@@ -20,7 +20,7 @@
 
 struct rv_range {
 	struct mem_range r;
-	bool no_map; /* nobody may even have a translation to it */
+	bool no_map; /* not even a translation to it may exist */
 };
 
 struct rv_platform {

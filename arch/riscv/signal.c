@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signal frames and the calls of this architecture alone, in Linux's layout for riscv64: what a C
- * library's handlers and unwinders find on the stack. Layouts only; which signal, and on which
+ * RISC-V signal frames, and the system calls of this architecture alone, in Linux's layout: what a
+ * C library's handlers and unwinders find on the stack. Layouts only; which signal, and on which
  * stack, the kernel decided.
  */
 #include "arch/common/sigframe.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traps in and out, the switch between kernel contexts, floating-point registers, and the few
- * loops that touch user memory. sscratch tells where a trap came from (csr.h).
+ * RISC-V trap entry and exit, the switch between kernel contexts, floating-point registers, and the
+ * few loops that touch user memory. sscratch tells where a trap came from (csr.h).
  */
 #include "csr.h"
 
@@ -108,8 +108,8 @@ riscv_trap_return:
 	ld	sp, 16(sp)
 	sret
 
-	/* A kernel trap's frame had no page: the stack ran into its guard. The registers of the first
-	 * trap are partly gone; the panic stack shows what is left. */
+	/* A kernel trap's frame had no page: the stack ran into its guard. The registers of the
+	 * first trap are partly gone; the panic stack shows what is left. */
 .Lno_stack:
 	lla	sp, riscv_panic_stack_top
 	addi	sp, sp, -TF_SIZE
@@ -232,8 +232,8 @@ riscv_fp_load:
 
 /* ---- memory that may fault ------------------------------------------------------------------- */
 
-	/* The instruction may fault; if nobody can resolve it, the kernel goes on at \fixup. Both are
-	 * stored relative to the table, which so needs no relocation. */
+	/* The instruction may fault; if it cannot be resolved, the kernel goes on at \fixup.
+	 * Both are stored relative to the table, which so needs no relocation. */
 	.macro	may_fault fixup, insn:vararg
 9990:	\insn
 	.pushsection __ex_table, "a"
@@ -244,9 +244,10 @@ riscv_fp_load:
 	.endm
 
 	/*
-	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied; one loop
-	 * serves both. SUM is on only in here (a trap turns it off and back on). Words where both
-	 * addresses are aligned alike: an aligned word never crosses a page, so what is left is exact.
+	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied; one
+	 * loop serves both. SUM is on only in here (a trap turns it off and back on). Words where
+	 * both addresses are aligned alike: an aligned word never crosses a page, so what is left
+	 * is exact.
 	 */
 	.globl arch_copy_to_user, arch_copy_from_user
 arch_copy_to_user:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traps, decoded: scause and stval, which trap.S read before anything else could trap, become the
- * neutral words of the contract. Nothing is decided here.
+ * RISC-V traps, decoded: scause and stval, which trap.S read before anything else could trap,
+ * become the neutral words of the contract. Nothing is decided here.
  */
 #include <quire/abi.h>
 #include <quire/quire.h>
@@ -73,7 +73,7 @@ static struct fault_info decode_fault(const struct trap_frame *tf)
 	return fi;
 }
 
-/* Faults that nobody above could resolve: the kernel broke a rule of its own. NULL: none. */
+/* Unresolved faults in the kernel by which it broke a rule of its own. NULL: none. */
 static const char *broken_rule(const struct trap_frame *tf, const struct fault_info *fi)
 {
 	if (fi->user || fi->fixup)

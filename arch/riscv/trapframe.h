@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What an interrupted context looks like on RISC-V, and the task state that is not in it. Only
- * kernel/ and this machine's own files include it, by way of arch/hal_kernel.h.
+ * RISC-V trap frame: the registers of an interrupted context, and the task state that is not in it.
+ * Only kernel/ and this machine's own files include it, by way of arch/hal_kernel.h.
  */
 #ifndef ARCH_RISCV_TRAPFRAME_H
 #define ARCH_RISCV_TRAPFRAME_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From the loader's 32-bit protected mode (PVH: paging off, flat segments, ebx = start info) into
- * long mode and the upper half. Runs at physical addresses until the jump at the end, so every
- * symbol is taken as PHYS(). The boot tables map the first 4 GiB one to one, and the first 1 GiB
- * again at the image's base; mmu.c replaces them.
+ * x86-64 boot entry, from the loader's 32-bit protected mode (PVH: paging off, flat segments, ebx =
+ * start info) into long mode and the upper half. Runs at physical addresses until the jump at the
+ * end, so every symbol is taken as PHYS(). The boot tables map the first 4 GiB one to one, and the
+ * first 1 GiB again at the image's base; mmu.c replaces them.
  *
  * With the word "la57" on the command line and a processor that has it, paging starts with five
  * levels: it can only be chosen while paging is off.

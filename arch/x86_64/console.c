@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How the machine speaks: the emulator's debug console (port 0xE9) where there is one, the first
- * serial port otherwise and for typed input; the end of the machine.
- * Nothing here waits for long or needs memory, so it works from any context.
+ * x86-64 console output and input, power-off: the emulator's debug console (port 0xE9) where there
+ * is one, the first serial port otherwise and for typed input; the end of the machine. Nothing here
+ * waits for long or needs memory, so it works from any context.
  */
 #include "x86.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The processor itself: descriptor tables, the features the kernel relies on, the `syscall`
+ * x86-64 processor set-up: descriptor tables, the features the kernel relies on, the `syscall`
  * registers, FP state, thread pointers, kernel contexts, idling. One CPU so far; everything of
  * one CPU's own is in struct cpu, so that more are more of it.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The MMU: where the kernel's parts lie, its own tables, made once at boot, and a walk of the live
- * tables. Spaces, flushes and kernel ranges are arch/common/mmu.c's, over arch.h.
+ * x86-64 MMU: where the kernel's parts lie, its own tables, made once at boot, and a walk of the
+ * live tables. Spaces, flushes and kernel ranges are arch/common/mmu.c's, over arch.h.
  *
  *                   4 levels             5 levels
  *   user            0 .. 2^47 - 1 page   0 .. 2^56 - 1 page

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signal frames in Linux's x86-64 layout, because C libraries and programs read and write them:
+ * x86-64 signal frames in Linux's layout, because C libraries and programs read and write them:
  *
  *   sp at delivery (less the red zone) ─┐
  *     FP state, XSAVE format, 64-byte aligned, its end marked
@@ -149,7 +149,7 @@ static void fill_registers(struct user_sigcontext *mc, const struct trap_frame *
 }
 
 /* What the CPU said, as far as the frame is a trap's. An address that is no user's always reads
- * as present: what the kernel maps there is nobody's business. */
+ * as present: what the kernel maps there is not for programs to know. */
 static void fill_trap(struct user_sigcontext *mc, const struct trap_frame *tf,
 		      const struct hal_siginfo *si, uint32_t fault_code)
 {

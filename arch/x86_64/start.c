@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The start of C on x86-64: takes the PVH start info apart (memory map, command line, initrd),
- * keeps what belongs to somebody out of the free memory, and hands over to the kernel.
+ * keeps what is in use out of the free memory, and enters the kernel.
  *
  * The firmware's map is not trusted: a bad entry is told and dropped or cut, never followed; where
  * entries overlap, "reserved" wins. Out of it boot makes x86_spans[]: sorted, page-aligned,
@@ -39,7 +39,7 @@ struct start_entry {
 struct x86_span x86_spans[MAX_SPANS];
 unsigned x86_nspans;
 
-/* What boot found in RAM and nobody may use as free memory. */
+/* What boot found in RAM that is not free memory. */
 static struct mem_range claims[32];
 static unsigned nclaims;
 

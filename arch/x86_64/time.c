@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time: the TSC as clock, the local APIC's timer as tick, both measured once against the PIT;
- * the old interrupt controllers moved out of the exceptions' way and masked.
+ * x86-64 time: the TSC as clock, the local APIC's timer as tick, both measured once against the
+ * PIT; the old interrupt controllers moved out of the exceptions' way and masked.
  */
 #include "x86.h"
 

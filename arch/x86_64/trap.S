@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way in and out of the kernel: 256 trap stubs, the `syscall` entry, the ways back to user
- * mode, the switch between kernel stacks, and the user copies with their fix-up table.
+ * x86-64 entry to and exit from the kernel: 256 trap stubs, the `syscall` entry, the ways back to
+ * user mode, the switch between kernel stacks, and the user copies with their fix-up table.
  *
  * Every way in ends in the same frame (trapframe.h). GS is the kernel's while in kernel mode:
  * swapgs on each crossing, decided by the saved CS. NMI, double fault and machine check can hit
@@ -216,10 +216,10 @@ x86_context_start:
 .endm
 
 	/*
-	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied. Bytes until the
-	 * user's address is a multiple of 8, then words, then bytes: so no word straddles two pages,
-	 * a fault tells exactly what is left, and a refused copy faults once, as on other machines.
-	 * r8: bytes of the head; rdx: what follows the part that rcx counts.
+	 * arch_copy_to_user(dst, src, n), arch_copy_from_user(dst, src, n): bytes not copied. Bytes
+	 * until the user's address is a multiple of 8, then words, then bytes: so no word straddles
+	 * two pages, a fault tells exactly what is left, and a refused copy faults once, as on
+	 * other machines. r8: bytes of the head; rdx: what follows the part that rcx counts.
 	 */
 	.globl arch_copy_to_user, arch_copy_from_user
 arch_copy_to_user:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From a trap frame to one of the kernel's calls: page faults become a neutral fault_info, the
- * rest a kind of signal or an oops. Here end the words that only x86 knows.
+ * x86-64 traps, decoded, from a trap frame to one of the kernel's calls: page faults become a
+ * neutral fault_info, the rest a kind of signal or an oops. Here end the words that only x86 knows.
  */
 #include "x86.h"
 #include <quire/quire.h>
@@ -32,8 +32,9 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 	uint32_t code = (uint32_t)tf->error, mask = CODE_MASK;
 	bool user = tf_user(tf);
 
-	/* "present" up there is the kernel's own table, of which a user space's owner knows nothing;
-	 * and with a reserved bit it goes without saying: the processor says it, the emulator not */
+	/* "present" up there is the kernel's own table, of which a user space's owner knows
+	 * nothing; and with a reserved bit it goes without saying: the processor says it, the
+	 * emulator not */
 	if (unlikely((user && cr2 >= mmu_info.user_end) || (code & FAULT_CODE_RSVD)))
 		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){

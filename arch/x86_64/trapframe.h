@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The registers of an interrupted context on x86-64, as trap.S pushes them, the FP state of a
- * task and a suspended kernel context. For kernel/ and this folder; the core never sees it.
+ * x86-64 trap frame: the registers of an interrupted context, as trap.S pushes them, the FP state
+ * of a task and a suspended kernel context. For kernel/ and this folder; the core never sees it.
  */
 #ifndef ARCH_X86_64_TRAPFRAME_H
 #define ARCH_X86_64_TRAPFRAME_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the files of this folder share with each other and with nobody else: instructions that C
+ * x86-64 internals, for the files of this folder only: instructions that C
  * has no word for, processor features, and the steps of boot in their order.
  */
 #ifndef ARCH_X86_64_X86_H

@@ -34,7 +34,7 @@ struct quire_config {
 	const char *params;
 };
 
-/* Takes over the memory that hal_memory_ranges() tells of. Context: early. -ENOMEM, -EINVAL, -EBUSY
+/* Starts the core on the memory of hal_memory_ranges(). Context: early. -ENOMEM, -EINVAL, -EBUSY
  * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step failed. */
 int quire_init(const struct quire_config *cfg);
 /* Gives everything back to the state before quire_init(). All spaces and files must be gone.
@@ -248,7 +248,7 @@ struct quire_sysctl {
 	long low, high; /* bounds of each number */
 	long initial[QUIRE_SYSCTL_NUMBERS]; /* a 0 may be computed from memory at the start */
 };
-/* The tunables in the order of their names; NULL past the last. The core asks nobody for rights:
+/* The tunables in the order of their names; NULL past the last. The core checks no rights:
  * mode and capability are the caller's to obey. */
 const struct quire_sysctl *quire_sysctl_at(unsigned i);
 /* The first number, and the other way; -ENOENT, -EINVAL. Context: sleep. */

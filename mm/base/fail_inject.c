@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The dice of failure injection, and the two attributes that everybody shares. Several CPUs may
- * throw at once: what must hit exactly once is counted down by compare-and-exchange, the rest may
- * race, as in Linux.
+ * Fault injection of allocations: whether this one fails, and the attributes for pages and for
+ * objects. Several CPUs may ask at once: what must hit exactly once is counted down by
+ * compare-and-exchange, the rest may race, as in Linux.
  */
 #include "mm/base/fail_inject.h"
 #include "lib/string.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocations that are made to fail. A fault_attr has Linux's knobs (Documentation: fault
- * injection): interval, probability, space, times; and "the n-th from now", which hits once. Pages
- * have one, slabs have one for all caches together, and each cache may have its own. Off, a
- * request costs one load and a predictable branch. Any context.
+ * Fault injection: allocations that are made to fail. A fault_attr has Linux's knobs
+ * (Documentation: fault injection): interval, probability, space, times; and "the n-th from now",
+ * which hits once. Pages have one, slabs have one for all caches together, and each cache may have
+ * its own. Off, a request costs one load and a predictable branch. Any context.
  */
 #ifndef MM_FAIL_INJECT_H
 #define MM_FAIL_INJECT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The counters' storage and sums. Before the machine's CPUs are known a single copy serves the boot
- * CPU, so that counting needs no "is it up yet".
+ * Statistics counters (/proc/vmstat): storage and sums. Before the machine's CPUs are known a
+ * single copy serves the boot CPU, so that counting needs no "is it up yet".
  */
 #include "mm/base/vmstat.h"
 #include "lib/string.h"

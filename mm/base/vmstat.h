@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Counters: events that only grow, and amounts that rise and fall. Each CPU has its own copy, a
- * reader adds them up; so a single copy may be negative. Any context.
+ * Statistics counters of /proc/vmstat: events that only grow, and amounts that rise and fall. Each
+ * CPU has its own copy, a reader adds them up; so a single copy may be negative. Any context.
  */
 #ifndef MM_VMSTAT_H
 #define MM_VMSTAT_H

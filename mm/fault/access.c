@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Touching a space from outside: faulting pages in, copying to and from a space that is not the
- * running one. And special mappings: pages of the kernel's that programs may see.
+ * Access to another address space: faulting its pages in (quire_fault_in), copying to and from it
+ * (quire_mm_read, quire_mm_write). And special mappings: pages of the kernel's that programs may
+ * see.
  */
 #include "lib/string.h"
 #include "mm/fault/memory.h"
@@ -25,9 +26,9 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 }
 
 /*
- * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
- * of its own and not one shared by copy-on-write. Ends with put_user_page(). The page of zeros is
- * never counted, as put_page() does not either. mmap_lock for reading. 0, -EFAULT, -ENOMEM.
+ * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a
+ * page of its own and not one shared by copy-on-write. Ends with put_user_page(). The page of zeros
+ * is never counted, as put_page() does not either. mmap_lock for reading. 0, -EFAULT, -ENOMEM.
  */
 static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
 {
@@ -61,9 +62,9 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 }
 
 /*
- * The access is over. A page that was written behind the entries' back is dirty from now on, whatever
- * they say: MADV_FREE and the page cache must not take it for clean. Marked while the reference
- * still keeps it from being reclaimed.
+ * The access is over. A page that was written behind the entries' back is dirty from now on,
+ * whatever they say: MADV_FREE and the page cache must not take it for clean. Marked while the
+ * reference still keeps it from being reclaimed.
  */
 static void put_user_page(struct page *page, bool wrote)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Page faults, from the machine's description to the answer. The order is Linux's on x86-64, on
- * every machine, because it decides how many faults a program sees:
+ * Page-fault entry, from the machine's description of a fault to the answer (resolved, SIGSEGV,
+ * SIGBUS, kill): do_page_fault(), permission checks, the derived error code. The order is Linux's
+ * on x86-64, on every machine, because it decides how many faults a program sees:
  *
  *   1. find the VMA; below a stack, grow it
  *   2. look at the entry as it is: that makes the derived error code, compared with the CPU's own

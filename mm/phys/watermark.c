@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How much of a zone must stay free, for whom. Three marks (min, low, high) by Linux 5.10's
- * formulas; a request is held to one of them by its alloc_flags, plus what lower zones keep from
- * requests that could go higher (lowmem_reserve), less what its urgency allows. Read without a
- * lock: a stale count is a guess that rmqueue() then makes sure of.
+ * Zone watermarks: how much of a zone must stay free, from which requests. Three marks (min, low,
+ * high) by Linux 5.10's formulas; a request is held to one of them by its alloc_flags, plus what
+ * lower zones keep from requests that could go higher (lowmem_reserve), less what its urgency
+ * allows. Read without a lock: a stale count is a guess that rmqueue() then makes sure of.
  */
 #include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What /proc/PID shows of a space, in Linux 5.10's formats: maps, smaps, status, statm, pagemap,
- * clear_refs; and the looks of the monitor: the table dump and the walk.
+ * /proc/PID reports of an address space, in Linux 5.10's formats: maps, smaps, status, statm,
+ * pagemap, clear_refs; and the looks of the monitor: the table dump and the walk.
  */
 #include "lib/printf.h"
 #include "lib/string.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine-wide reports, in the formats of Linux 5.10's /proc: meminfo, vmstat, buddyinfo,
+ * Machine-wide memory reports in the formats of Linux 5.10's /proc: meminfo, vmstat, buddyinfo,
  * pagetypeinfo, zoneinfo (slabinfo is in slab_info.c). Numbers of things that do not exist here are
  * 0, so that programs that parse these files find every line they look for.
  */

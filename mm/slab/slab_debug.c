@@ -6,10 +6,10 @@
  *
  *   slub_debug[=FLAGS][,CACHE...][;...]  F consistency, Z red zones, P poison, U owners, T trace;
  *                        no flags: FZPU; no caches: all; '-': none. CACHE may end in '*'.
- *   slab_nomerge         caches never share slabs slab_bug=panic|contain  what a corruption does;
- *   without it a build with NDEBUG contains slab_hardened=1      free objects carry a mark in
- *   magazines too: every double free and every write
- *                        to a free object's word is seen; without it a build with NDEBUG has none
+ *   slab_nomerge         caches never share slabs
+ *   slab_bug=panic|contain  what a corruption does; without it a build with NDEBUG contains
+ *   slab_hardened=1      free objects carry a mark in magazines too: a double free and a write
+ *                        to a free object's mark are seen; without it a build with NDEBUG has none
  *   slab_freelist_random=1  new slabs hand their objects out in random order
  *   init_on_alloc=1, init_on_free=1
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The heap: its end moves by brk. And what a program loader sets up besides, the stack. Orders of
- * checks and effects are Linux 5.10's.
+ * brk: the heap, whose end it moves; and what a program loader sets up besides, the stack. Orders
+ * of checks and effects are Linux 5.10's.
  */
 #include "mm/space/vma.h"
 #include <quire/abi.h>

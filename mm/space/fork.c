@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fork and exit: copying a space, and returning all that one held.
+ * fork and exit of address spaces: copying a space copy-on-write (dup_mmap), and freeing one
+ * (exit_mmap).
  *
  * A fork copies the VMAs, and the entries of those that may hold anonymous pages; what only maps an
  * object is left empty in the child, which will find the pages in the object again. Entries that a

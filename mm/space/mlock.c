@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Locking and populating: VM_LOCKED is a flag of VMAs, counted against RLIMIT_MEMLOCK; what makes
- * it true is that the pages are faulted in at once and reclaim leaves such VMAs alone.
+ * mlock, munlock, mlockall and populating (MAP_POPULATE): VM_LOCKED is a flag of VMAs, counted
+ * against RLIMIT_MEMLOCK; what makes it true is that the pages are faulted in at once and reclaim
+ * leaves such VMAs alone.
  */
 #include "mm/space/hooks.h"
 #include "mm/space/range.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stacks that grow: a VMA with VM_GROWSDOWN reaches down to a faulting address, as far as the stack
+ * Stack growth: a VMA with VM_GROWSDOWN reaches down to a faulting address, as far as the stack
  * limit and the guard gap below it allow. Happens under mmap_lock for reading, so page_table_lock
  * keeps two growths apart, and vm_start is the only field of the VMA that moves so.
  */
