@@ -161,7 +161,7 @@ ARCH_INLINE struct pte_desc rv_pte_decode_leaf(pteval_t v, unsigned level, struc
 	return d;
 }
 
-/* What the word v says at level; PTE_CORRUPT (and nothing else) for a word that is never encoded. */
+/* What the word v says at level; PTE_CORRUPT (and nothing else) if it is never encoded. */
 ARCH_INLINE struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
 {
 	struct pte_desc d = {.kind = PTE_CORRUPT};

@@ -1,7 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * madvise: advice that sets flags of VMAs (they split and merge like rights), and advice that acts
- * on pages. A hole in the range is skipped, and told at the end.
+ * madvise: advice that sets flags of VMAs (they split and merge as for mprotect), and advice that
+ * acts on pages. The range is taken VMA by VMA; a hole is skipped, and -ENOMEM returned at the end.
+ *
+ *   flags (mmap_lock for writing)      NORMAL, RANDOM, SEQUENTIAL, [DO|DONT]FORK, WIPEONFORK,
+ *                                      KEEPONFORK, [DO|DONT]DUMP, [UN]MERGEABLE, [NO]HUGEPAGE
+ *   pages (mmap_lock for reading)
+ *     DONTNEED                         entries are emptied (teardown.c)
+ *     FREE                             pages become clean; reclaim may drop them until they are
+ *                                      written again
+ *     COLD                             accessed bits are cleared
+ *     PAGEOUT                          vmscan.c, pageout_range
+ *     WILLNEED                         the object's pages are read in; nothing is mapped
+ *     REMOVE                           a hole is punched into the object
+ *
+ * WILLNEED and REMOVE release mmap_lock while they work on the object, and look the VMA up again. A
+ * new advice: madvise_behavior_valid(), needs_write_lock(), then advised_flags() or madvise_vma().
  */
 #include "mm/base/vmstat.h"
 #include "mm/object/filemap.h"

@@ -1,7 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Address spaces (struct mm_struct): creation, empty or as a fork, switching, tear-down when the
- * last user is gone, address randomisation.
+ * last user is gone, layout and address randomisation.
+ *
+ * Two counts keep a space. mm_users are its users (tasks, and calls that inspect it): when the last
+ * one is gone (mmput), exit_mmap() unmaps everything. mm_count keeps the structure and the root
+ * table; all users together count once. Migration holds only this one (mmgrab), so that it never
+ * has to do the work of unmapping.
+ *
+ * Every space is on mmlist (mmlist_lock), from the end of its creation until it has been unmapped.
  */
 #include "mm/space/mm.h"
 #include "lib/string.h"

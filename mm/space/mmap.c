@@ -1,8 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * mmap and munmap: where a new mapping goes (get_unmapped_area), whether it may be made (do_mmap),
- * how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c.
- * Orders of checks and of effects are Linux 5.10's, because a program can see them.
+ * how it is made (mmap_region), and how it goes again (do_munmap). The heap: brk.c. Orders of
+ * checks and of effects are Linux 5.10's, because a program can see them.
+ *
+ *   quire_mmap -> do_mmap            arguments, rights of the file, limits (mlock, RLIMIT_AS)
+ *                 get_unmapped_area  MAP_FIXED: the address itself; else a free hint; else
+ *                                    the highest hole below mmap_base, or the lowest in a legacy
+ *                                    layout, by one descent of the VMA tree (gaps: vma.c)
+ *                 mmap_region        commitment, then mmap_clear_and_map:
+ *                                      what is in the way is unmapped
+ *                                      vma_merge: a neighbour grows, and nothing is allocated
+ *                                      else mmap_prepare (new VMA, object's mmap), mmap_place
+ *                 mmap_finish        counters, trace, soft-dirty
+ *                 mm_populate        MAP_POPULATE, MAP_LOCKED; after mmap_lock was released
+ *
+ *   quire_munmap -> do_munmap        split at both ends (all that can fail), take the VMAs out of
+ *                                    list and tree, unmap_region (teardown.c), free the VMAs
+ *
+ * A failure after the old mapping was removed leaves a hole, as in 5.10; with keep_replaced
+ * (mmap_replace) everything that can fail comes first.
+ *
+ * Locks: mmap_lock for writing for all of it.
  */
 #include "mm/base/trace.h"
 #include "mm/object/filemap.h"

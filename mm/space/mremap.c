@@ -2,6 +2,24 @@
 /*
  * mremap: grow, shrink or move a mapping. A move copies the VMA and carries the entries over; no
  * page is copied, and a page's key in the reverse map (its offset) stays what it was.
+ *
+ *   quire_mremap
+ *   |- MREMAP_FIXED or MREMAP_DONTUNMAP .... mremap_to: clear the target, shrink, move_vma
+ *   |- not longer .......................... do_munmap of the tail
+ *   `- longer: mremap_grow
+ *      |- the room behind the VMA is free .. mremap_in_place: the VMA's end moves (vma_adjust)
+ *      `- MREMAP_MAYMOVE ................... get_unmapped_area, move_vma
+ *
+ * move_vma: copy_vma() makes the target VMA, or extends a neighbour by it; move_page_tables() moves
+ * entry by entry, both level-0 tables locked, and flushes the old range before it unlocks them, so
+ * that no CPU writes through the old address once the page can be found at the new one. If tables
+ * run out half-way, what was moved is moved back. Then the source is unmapped, or kept empty
+ * (MREMAP_DONTUNMAP).
+ *
+ * Where a walk of the reverse map could miss a page that moves behind it (the target comes first in
+ * the interval tree), the reverse map's locks are held around the move (need_rmap_locks).
+ *
+ * Locks: mmap_lock for writing; the rest as above.
  */
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
