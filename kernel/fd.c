@@ -144,7 +144,7 @@ SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
 		return (f->v->mode & S_IFMT) == S_IFIFO ? 65536 : -EBADF;
-	case F_GETLK: /* nobody holds any */
+	case F_GETLK: /* no lock is ever held */
 	case F_SETLK:
 	case F_SETLKW:
 		return 0;

@@ -163,15 +163,15 @@ SYSCALL3(get_robust_list, int, tid, uintptr_t, head_to, uintptr_t, size_to)
 	return COPY_OUT(head_to, t->robust_list);
 }
 
-/* The dying thread t holds the lock at addr, or may: whoever waits for it is told. pending: it was
- * about to take it or to let it go. false: there is no such word. */
+/* The dying thread t holds the lock at addr, or may: a waiter is woken and told. pending: it was
+ * about to take or release it. false: there is no such word. */
 static bool robust_lock_dies(const struct task *t, unsigned long addr, bool pending)
 {
 	uint32_t word, died;
 
 	if (addr & 3 || COPY_IN(word, addr))
 		return false;
-	/* Let go of already, but nobody was woken. */
+	/* Released already, but no waiter was woken. */
 	if (pending && !word) {
 		futex_wake_address(addr);
 		return true;

@@ -293,7 +293,7 @@ static bool attempt(uintptr_t va, enum fault_access access, bool user, phys_addr
 	return ok;
 }
 
-/* Translates one address, resolving faults. The access itself may be undone by nobody after. */
+/* Translates one address, resolving faults. The caller makes the access with the result. */
 static bool resolve(uintptr_t va, enum fault_access access, bool user, phys_addr_t *pa,
 		    struct fault_info *fi)
 {

@@ -196,7 +196,7 @@ void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
 /* Faults a user page in for write or read without touching it. 0, -EFAULT, -ENOMEM. */
 int quire_fault_in(struct quire_mm *mm, uintptr_t addr, bool write);
 /*
- * Where the word at addr lives, whoever looks and through whichever space: object memory by inode and
+ * Where the word at addr lives, the same for every space that maps it: object memory by inode and
  * offset (inode is referenced), private memory by space and address. It stays the same when the page
  * is copied on write, moved or swapped; a futex is known by it. 0, -ENOMEM; -EFAULT: not mapped, or
  * private memory that can never change. Context: sleep.

@@ -100,7 +100,7 @@ static int place_of(struct vm_area_struct *vma, uintptr_t addr, bool writable, s
 		*place = (struct quire_place){from_mm(vma->vm_mm), addr, NULL};
 		return 0;
 	}
-	/* Private memory that nobody can write any more is nothing to wait for. */
+	/* Private memory that no thread can write any more is nothing to wait for. */
 	if (!vma->vm_file || (private && (PageAnon(page) || is_zero_page(page))))
 		return -EFAULT;
 	place->inode = file_inode(vma->vm_file);
