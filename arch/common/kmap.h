@@ -3,7 +3,7 @@
  * Kernel-range page tables, built and changed before and beside the core: the boot direct map, the
  * image, vmemmap and vmalloc. Neutral: it knows entries only through arch_pte_encode() and
  * arch_pte_decode(), so every machine shares it. No locks: one caller at a time is the machine's
- * (boot) or the core's (hal_kernel_map) business. It never flushes; who unmaps, flushes.
+ * (boot) or the core's (hal_kernel_map) business. It never flushes: the caller that unmaps does.
  */
 #ifndef ARCH_COMMON_KMAP_H
 #define ARCH_COMMON_KMAP_H

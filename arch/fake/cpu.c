@@ -231,7 +231,7 @@ void fake_cpu_join(unsigned n)
 
 	if (!c->fn)
 		return;
-	/* who waits here still answers the other CPU's calls */
+	/* a CPU that waits here still answers the other's calls */
 	while (__atomic_load_n(&c->threaded, __ATOMIC_ACQUIRE)) {
 		fake_poll();
 		sched_yield();

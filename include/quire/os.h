@@ -21,7 +21,7 @@ void os_log(const char *line);
 /* The core met its own bug. Prints why and the last trace records, ends. Any context. */
 _Noreturn void os_panic(const char *why);
 
-/* ---- stage 1: who runs ---------------------------------------------------------------------- */
+/* ---- stage 1: preemption -------------------------------------------------------------------- */
 
 /* Called when a spinlock is taken (+1) and released (-1), so that a preemptible kernel does not
  * switch in between. Default: nothing. */

@@ -35,7 +35,8 @@ struct quire_config {
 };
 
 /* Starts the core on the memory of hal_memory_ranges(). Context: early. -ENOMEM, -EINVAL, -EBUSY
- * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step failed. */
+ * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step
+ * failed. */
 int quire_init(const struct quire_config *cfg);
 /* Gives everything back to the state before quire_init(). All spaces and files must be gone.
  * Returns the number of pages still allocated (0: nothing leaked). Context: sleep. */
@@ -197,9 +198,9 @@ void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
 int quire_fault_in(struct quire_mm *mm, uintptr_t addr, bool write);
 /*
  * Where the word at addr lives, the same for every space that maps it: object memory by inode and
- * offset (inode is referenced), private memory by space and address. It stays the same when the page
- * is copied on write, moved or swapped; a futex is known by it. 0, -ENOMEM; -EFAULT: not mapped, or
- * private memory that can never change. Context: sleep.
+ * offset (inode is referenced), private memory by space and address. It stays the same when the
+ * page is copied on write, moved or swapped; a futex is known by it. 0, -ENOMEM; -EFAULT: not
+ * mapped, or private memory that can never change. Context: sleep.
  */
 struct quire_place {
 	const void *object;	   /* the inode or the space */
@@ -227,7 +228,7 @@ void quire_show_vmstat(quire_emit_fn emit, void *ctx);
 void quire_show_buddyinfo(quire_emit_fn emit, void *ctx);
 void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx);
 void quire_show_zoneinfo(quire_emit_fn emit, void *ctx);
-/* Who holds which page, as Linux's page_owner file; empty without the parameter page_owner=on. */
+/* The owner of each page, as Linux's page_owner file; empty without the parameter page_owner=on. */
 void quire_show_page_owner(quire_emit_fn emit, void *ctx);
 void quire_show_slabinfo(quire_emit_fn emit, void *ctx);
 void quire_show_vmallocinfo(quire_emit_fn emit, void *ctx);
@@ -271,7 +272,7 @@ void quire_dump_tables(struct quire_mm *mm, void (*fn)(const struct quire_leaf *
 /* How addr translates, level by level, as text ("walk" of the monitor). */
 void quire_show_walk(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
 /* What is mapped at addr; all that is mapped, as the nodes of the tree; what the frame pfn is
- * used for and who maps it; what count frames from pfn on are, and which free blocks they form;
+ * used for and what maps it; what count frames from pfn on are, and which free blocks they form;
  * how often each row of a fault was taken. For people: the form may change. Context: sleep. */
 void quire_show_vma(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
 void quire_show_tree(struct quire_mm *mm, quire_emit_fn emit, void *ctx);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The lock order of mm/'s spinning locks as numbers for lib/lockdep.h: who holds one may only take
- * a higher one. The whole order, sleeping locks included, is drawn in docs/locking.md.
+ * The lock order of mm/'s spinning locks as numbers for lib/lockdep.h: a holder of one may only
+ * take a higher one. The whole order, sleeping locks included, is drawn in docs/locking.md.
  */
 #ifndef MM_LOCKRANK_H
 #define MM_LOCKRANK_H

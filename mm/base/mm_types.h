@@ -90,7 +90,7 @@ struct mm_struct {
 	unsigned long pgd_used[(1u << ARCH_INDEX_BITS) / 64]; /* its entries; page_table_lock */
 	struct arch_space arch;
 	uint32_t mm_users;	       /* atomic: tasks using it; 0 starts the tear-down */
-	uint32_t mm_count;	       /* atomic: who needs this structure and the root table; all
+	uint32_t mm_count;	       /* atomic: users of this structure and the root table; all
 					  users together count as one */
 	int map_count;		       /* VMAs; mmap_lock for writing */
 	struct rw_semaphore mmap_lock; /* older kernels: mmap_sem */

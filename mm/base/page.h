@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * struct page and its flags: one for every frame of RAM, in the vmemmap, 64 bytes. Its reference
- * count says who may still touch the frame; its map count how many user page-table entries name it.
+ * count says how many may still touch the frame; its map count how many user page-table entries
+ * name it.
  */
 #ifndef MM_PAGE_H
 #define MM_PAGE_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reasons to leave the allocators' fast paths. Each allocator reads one word; while it is 0, tracing,
- * fault injection, poison and owners cost a load and a branch. The words stand below the allocators
- * because trace.c and fail_inject.c set them too.
+ * Reasons to leave the allocators' fast paths. Each allocator reads one word; while it is 0,
+ * tracing, fault injection, poison and owners cost a load and a branch. The words stand below the
+ * allocators because trace.c and fail_inject.c set them too.
  */
 #ifndef MM_SLOWPATH_H
 #define MM_SLOWPATH_H
@@ -14,7 +14,7 @@
 #define PAGE_SLOW_TRACE	     0x01u /* records of allocations and frees: sysctl trace_pages */
 #define PAGE_SLOW_CHECK	     0x02u /* debug_pagealloc: look at every page of a block */
 #define PAGE_SLOW_POISON     0x04u /* page_poison: a pattern in free pages, verified when taken */
-#define PAGE_SLOW_OWNER	     0x08u /* page_owner: who allocated, who freed */
+#define PAGE_SLOW_OWNER	     0x08u /* page_owner: records the last allocation and free */
 #define PAGE_SLOW_INIT_ALLOC 0x10u /* init_on_alloc: zeroed when taken */
 #define PAGE_SLOW_INIT_FREE  0x20u /* init_on_free: zeroed when freed, so not again when taken */
 #define PAGE_SLOW_SPECULATE  0x40u /* pages are looked up by frame: last references by atomics */

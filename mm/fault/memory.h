@@ -7,8 +7,8 @@
 #include "mm/space/hooks.h"
 #include "mm/space/range.h"
 
-/* handle_mm_fault() (space/hooks.h) for who has walked already: pte is the level-0 entry of addr,
- * or NULL. */
+/* handle_mm_fault() (space/hooks.h) for a caller that has walked already: pte is the level-0
+ * entry of addr, or NULL. */
 vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
 			     unsigned *row);
 /* How often each row was taken, since quire_init(); atomic. */

@@ -3,7 +3,7 @@
  * Page-table pages for the kernel's own address range: what hal_kernel_map() calls, before the
  * buddy is up and afterwards. They are never freed, for other spaces may have copied the entries
  * above them; they are remembered, so that a second start in the same machine leaves them alone.
- * Who calls hal_kernel_map() holds kmap_mutex (mm/vmalloc/vmalloc.c), or is alone (start-up).
+ * A caller of hal_kernel_map() holds kmap_mutex (mm/vmalloc/vmalloc.c), or is alone (start-up).
  */
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"

@@ -360,7 +360,7 @@ static int late_frees_init(void)
 }
 
 /* Lists, counts, per-CPU arrays; and the order in which zones are tried, the highest first, so
- * that DMA memory is kept for those who need it. */
+ * that DMA memory is kept for devices that need it. */
 static int zones_init(void)
 {
 	unsigned n = 0;

@@ -4,8 +4,8 @@
  * bad-page reports. By Linux's boot parameters:
  *
  *   debug_pagealloc=on   every page of a block is looked at, when it leaves and when it comes back
- *   page_poison=1        free pages hold 0xaa; who writes there is found when the page is taken
- *   page_owner=on        who allocated and who freed each page last: named in a report, and a text
+ *   page_poison=1        free pages hold 0xaa; a write to one is found when the page is taken
+ *   page_owner=on        the last allocation and free of each page: named in a report, and a text
  *   init_on_alloc=1      pages are zeroed when taken; init_on_free=1: when freed, and not again
  *   bad_page=panic|contain   what a corrupted page does; without it a build with NDEBUG contains
  *

@@ -57,7 +57,7 @@ static inline bool page_counts_are(const struct page *p, int32_t refs, int32_t m
 	return __atomic_load_n((const uint64_t *)&p->_refcount, memorder) == want.both;
 }
 
-/* One reference, no mapping in a table: the caller is the only one who knows it. */
+/* One reference, no mapping in a table: the caller is its sole owner. */
 static inline bool page_is_sole(const struct page *p)
 {
 	return page_counts_are(p, 1, 0, __ATOMIC_ACQUIRE);

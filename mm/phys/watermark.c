@@ -22,7 +22,7 @@ bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 	unsigned types;
 
 	free -= (1l << order) - 1;
-	/* What is set aside is no help to those who may not use it. */
+	/* The HIGHATOMIC reserve is no help to requests that may not use it. */
 	if (!(alloc_flags & (ALLOC_HARDER | ALLOC_OOM)))
 		free -= __atomic_load_n(&z->nr_reserved_highatomic, __ATOMIC_RELAXED);
 	if (alloc_flags & ALLOC_HIGH)

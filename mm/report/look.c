@@ -157,7 +157,7 @@ static bool look_at_mapping(struct page *page, struct vm_area_struct *vma, uintp
 	return true;
 }
 
-/* Who maps the page. A reference keeps it meanwhile; one that is being freed has no mapping. */
+/* All entries that map the page. A reference keeps it meanwhile; one being freed has no mapping. */
 static void look_at_rmap(struct page *page, quire_emit_fn emit, void *ctx)
 {
 	struct rmap_look l = {emit, ctx, 0};

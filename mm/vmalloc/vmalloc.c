@@ -212,7 +212,7 @@ static int __vmalloc_area_node(struct vm_struct *vm, gfp_t gfp, unsigned nr, pgp
 	vm->pages = alloc_page_array(nr);
 	if (!vm->pages)
 		return -ENOMEM;
-	/* counted one by one: who frees a half-made area frees exactly these */
+	/* counted one by one, so that a half-made area is freed exactly */
 	for (; vm->nr_pages < nr; vm->nr_pages++) {
 		struct page *page = alloc_pages(gfp | __GFP_NOWARN, 0);
 
