@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Traps other than system calls: page faults, other exceptions of a program, and
- * the way out, where whatever a handler or another task left is done before user mode.
+ * Traps other than system calls: page faults, other exceptions of a program, and the way out, where
+ * whatever a handler or another task left is done before user mode.
  */
 #include "kernel.h"
 

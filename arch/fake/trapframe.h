@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trap frames of the fake machine. User mode is host code: ip is a C function
- * `void entry(void *state)`, or 0 for a program that has just been exec'ed, whose entry the
- * machine keeps. A frame with `fork_entry` starts a child there instead of where it was made.
+ * Trap frames of the fake machine. User mode is host code: ip is a C function `void entry(void
+ * *state)`, or 0 for a program that has just been exec'ed, whose entry the machine keeps. A frame
+ * with `fork_entry` starts a child there instead of where it was made.
  */
 #ifndef ARCH_FAKE_TRAPFRAME_H
 #define ARCH_FAKE_TRAPFRAME_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The fake machine's user mode as host code, and its ways into the kernel: system calls, faults,
- * timer interrupts.
- * Each builds a trap frame, calls the kernel as a trap entry does, and leaves through
- * kernel_return_to_user(). Signals are noted instead of running a handler: see fake_access().
+ * timer interrupts. Each builds a trap frame, calls the kernel as a trap entry does, and leaves
+ * through kernel_return_to_user(). Signals are noted instead of running a handler: see
+ * fake_access().
  */
 #include <stddef.h>
 #include <stdlib.h>

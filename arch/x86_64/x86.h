@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x86-64 internals, for the files of this folder only: instructions that C
- * has no word for, processor features, and the steps of boot in their order.
+ * x86-64 internals, for the files of this folder only: instructions that C has no word for,
+ * processor features, and the steps of boot in their order.
  */
 #ifndef ARCH_X86_64_X86_H
 #define ARCH_X86_64_X86_H

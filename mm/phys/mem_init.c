@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Start-up of physical memory, from memblock to zones: populates the vmemmap for every section that
- * holds RAM, makes the
- * struct pages, hands the free frames to the buddy and sets the watermarks.
+ * holds RAM, makes the struct pages, hands the free frames to the buddy and sets the watermarks.
  *
  * The vmemmap is one virtual array over all frame numbers, of which only the sections that hold RAM
  * are mapped, so pfn <-> page is an addition. A section is 4,096 frames (16 MiB, 64 pages of

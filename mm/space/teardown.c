@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Unmapping: emptying entries and freeing page tables, for munmap, exit, truncation, MADV_DONTNEED.
- * Everything goes
- * through one gather: entries first, then tables, then one flush, then the frames. The walk visits
- * only tables that exist and leaves one as soon as nothing in it is alive, so its cost follows the
- * pages that are mapped and not the range.
+ * Everything goes through one gather: entries first, then tables, then one flush, then the frames.
+ * The walk visits only tables that exist and leaves one as soon as nothing in it is alive, so its
+ * cost follows the pages that are mapped and not the range.
  */
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
