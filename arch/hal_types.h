@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The words that the contract below (hal.h) is written in: physical addresses and frame numbers,
- * page-table descriptors, fault descriptions, memory ranges. Plain data, no machine, no policy.
+ * Basic types of the HAL (hal.h): physical addresses and frame numbers, page-table descriptors,
+ * fault descriptions, memory ranges. Plain data, no machine, no policy.
  */
 #ifndef ARCH_HAL_TYPES_H
 #define ARCH_HAL_TYPES_H

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Ticket spinlocks: first come, first served. Each has a name and a rank in the lock order
+ * Spinlocks (ticket locks): first come, first served. Each has a name and a rank in the lock order
  * (lib/lockdep.h). A lock that an interrupt handler takes is taken with *_irqsave everywhere.
  */
 #ifndef LIB_SPINLOCK_H

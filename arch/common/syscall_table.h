@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Linux's system calls: SYS_ROW(the neutral handler's name, number on x86-64, number on RISC-V),
- * empty where that architecture has no such call. The includer says by SYS_ARCH whose column it
- * wants, and its SYS(number, name) is called for each row that has a number there. No include
- * guard on purpose. A call that is not listed, or that the kernel has no handler for, answers
- * -ENOSYS.
+ * The table of system-call numbers, all architectures: SYS_ROW(the neutral handler's name, number
+ * on x86-64, number on RISC-V), empty where that architecture has no such call. The includer says
+ * by SYS_ARCH whose column it wants, and its SYS(number, name) is called for each row that has a
+ * number there. No include guard on purpose. A call that is not listed, or that the kernel has no
+ * handler for, answers -ENOSYS.
  */
 #define SYS_OF_x86_64(x86_64, riscv64) x86_64
 #define SYS_OF_riscv64(x86_64, riscv64) riscv64

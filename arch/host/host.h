@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The bare machine of host threads, seen by the program that makes it: a benchmark, the contract
- * test.
+ * The host machine for benchmarks, of bare threads, as the program that makes it sees it: a
+ * benchmark, the contract test.
  */
 #ifndef ARCH_HOST_HOST_H
 #define ARCH_HOST_HOST_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What arch/common asks of an architecture (its headers say what each promises), answered for RISC-V.
+ * RISC-V's part of arch/common: what its headers ask of an architecture (they say what each
+ * promises).
  *
  * ASIDs: a space gets one when it is switched to, if its generation is not the current one; when
  * they run out the generation counts up and everything is flushed once. ASID 0 is the kernel's

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What arch/common asks of an architecture (its headers say what each promises), answered for x86-64.
- * Loading CR3 drops all of the space that ran, and no processor caches an absent entry.
+ * x86-64's part of arch/common: what its headers ask of an architecture (they say what each
+ * promises). Loading CR3 drops all of the space that ran, and no processor caches an absent entry.
  */
 #ifndef ARCH_X86_64_ARCH_H
 #define ARCH_X86_64_ARCH_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The words of quire_config.params, looked up one at a time: start-up asks for a dozen. */
+/* Parsing boot parameters (quire_config.params): words are looked up one at a time. */
 #include "mm/base/param.h"
 #include "lib/string.h"
 

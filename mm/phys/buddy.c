@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The binary buddy of each zone, kept as bits. A pageblock has one bit for each of its 512 frames;
- * as free blocks are always merged as far as they can be (I4), these bits alone say which blocks
- * there are: a block of order o is 2^o aligned set bits whose buddy is not all set. So a page that
- * is freed touches its pageblock's line and no other struct page, in whatever order pages come.
+ * The buddy allocator: free blocks of each zone, kept as bits. A pageblock has one bit for each of
+ * its 512 frames; as free blocks are always merged as far as they can be (I4), these bits alone say
+ * which blocks there are: a block of order o is 2^o aligned set bits whose buddy is not all set. So
+ * a page that is freed touches its pageblock's line and no other struct page, in whatever order
+ * pages come.
  *
  * free_area[o].free_list[type] links the pageblocks of that type that have a block of order o; a
  * pageblock joins when its first such block appears and leaves with the last one. All free pages of

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The checker of the physical half: walks everything and compares it with what the counters claim.
- * Each check cites its number in docs/invariants.md. It takes the locks of what it looks at, one
- * at a time, and changes nothing; the machine should be quiet, or amounts that move between two
- * locks may seem to disagree.
+ * quire_check() of physical memory (frames, buddy, per-CPU lists, slabs, page cache): walks
+ * everything and compares it with what the counters claim. Each check cites its number in
+ * docs/invariants.md. It takes the locks of what it looks at, one at a time, and changes nothing;
+ * the machine should be quiet, or amounts that move between two locks may seem to disagree.
  */
 #include "lib/printf.h"
 #include "mm/base/vmstat.h"

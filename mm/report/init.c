@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Start and end of the whole core, in the order in which its rooms need each other; and the public
- * names of plain memory. It can be started and ended any number of times.
+ * quire_init() and quire_exit(): start and end of the whole core, in the order in which its rooms
+ * need each other; and the public names of plain memory. It can be started and ended any number of
+ * times.
  */
 #include "lib/printf.h"
 #include "mm/base/fail_inject.h"

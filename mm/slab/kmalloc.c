@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kmalloc: memory by size, out of caches of 8 .. 8192 bytes (powers of two, and 96 and 192), and
- * beyond them straight from the page allocator. Each class exists three times, as in Linux: plain,
- * for reclaimable objects (kmalloc-rcl-*), and below 16 MiB (dma-kmalloc-*).
+ * kmalloc, kfree, krealloc, ksize: memory by size, out of caches of 8 .. 8192 bytes (powers of two,
+ * and 96 and 192), and beyond them straight from the page allocator. Each class exists three times,
+ * as in Linux: plain, for reclaimable objects (kmalloc-rcl-*), and below 16 MiB (dma-kmalloc-*).
  */
 #include "lib/bits.h"
 #include "lib/printf.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Slabs: blocks of pages cut into the objects of one cache. A slab is *partial* (some free, on
- * cache->partial) or *full* (none free, on cache->full). Its free objects are bits, in its struct
- * page where one word holds them all, else at the slab's end. So an object is returned and handed
- * out again without touching its memory, which may be cold, and a new slab is not written to until
- * its objects are used.
+ * Slab pages: making, emptying and freeing slabs, which are blocks of pages cut into the objects of
+ * one cache. A slab is *partial* (some free, on cache->partial) or *full* (none free, on
+ * cache->full). Its free objects are bits, in its struct page where one word holds them all, else
+ * at the slab's end. So an object is returned and handed out again without touching its memory,
+ * which may be cold, and a new slab is not written to until its objects are used.
  *
  * new_slab() makes one, slab_pop() takes a batch of objects out, slab_push() returns a batch,
  * discard_slab() gives the pages back. The middle two run under cache->lock, the outer two under no

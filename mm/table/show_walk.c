@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How an address translates, said level by level: for the monitor, and for a fault that finds tables
+/* Printing a page-table walk level by level: for the monitor, and for a fault that finds tables
  * it cannot trust. Takes no lock. */
 #include "lib/printf.h"
 #include "mm/table/pgtable.h"
