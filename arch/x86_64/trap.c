@@ -32,9 +32,8 @@ static struct fault_info fault_decode(const struct trap_frame *tf, uint64_t cr2)
 	uint32_t code = (uint32_t)tf->error, mask = CODE_MASK;
 	bool user = tf_user(tf);
 
-	/* "present" up there is the kernel's own table, of which a user space's owner knows
-	 * nothing; and with a reserved bit it goes without saying: the processor says it, the
-	 * emulator not */
+	/* Up there "present" speaks of the kernel's own table, which no user space has; and with a
+	 * reserved bit it goes without saying: processors set it, the emulator does not. */
 	if (unlikely((user && cr2 >= mmu_info.user_end) || (code & FAULT_CODE_RSVD)))
 		mask &= ~FAULT_CODE_PRESENT;
 	return (struct fault_info){
