@@ -110,6 +110,17 @@ static inline bool page_test_and_clear(struct page *p, enum pageflags f)
 	return __atomic_fetch_and(&p->flags, ~(1ul << f), __ATOMIC_ACQ_REL) >> f & 1;
 }
 
+/* The contents are valid: whoever sees the bit without the page lock sees what was written before. */
+static inline bool PageUptodate(const struct page *p)
+{
+	return __atomic_load_n(&p->flags, __ATOMIC_ACQUIRE) >> PG_uptodate & 1;
+}
+
+static inline void SetPageUptodate(struct page *p)
+{
+	__atomic_fetch_or(&p->flags, 1ul << PG_uptodate, __ATOMIC_RELEASE);
+}
+
 static inline int page_count(const struct page *p)
 {
 	return __atomic_load_n(&p->_refcount, __ATOMIC_RELAXED);

@@ -181,12 +181,15 @@ static bool find_fault_vma(struct fault_state *f)
 		return false;
 	if (f->vma->vm_start <= addr)
 		return true;
-	if (!(f->vma->vm_flags & VM_GROWSDOWN) || expand_stack(f->vma, addr)) {
+	if (!(f->vma->vm_flags & VM_GROWSDOWN)) {
 		f->vma = NULL;
 		return false;
 	}
+	f->vma = find_grown_vma(f->mm, addr);
 	f->grew = true;
-	return true;
+	/* mmap_lock was given up: the table that was walked may be gone. */
+	look_at_entry(f);
+	return f->vma != NULL;
 }
 
 /* The same access again and again, with nothing to do for us: the tables say yes, the CPU no. */

@@ -126,7 +126,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 	page = alloc_pages_vma(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0, vma, vmf->address);
 	if (!page)
 		return VM_FAULT_OOM;
-	page_set(page, PG_uptodate);
+	SetPageUptodate(page);
 	fault_lock(vmf);
 	if (pte_none(pte_get(vmf->pte))) {
 		add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
@@ -294,7 +294,7 @@ static vm_fault_t do_cow_fault(struct vm_fault *vmf)
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		goto drop;
 	hal_copy_page(page_address(vmf->cow_page), page_address(vmf->page));
-	page_set(vmf->cow_page, PG_uptodate);
+	SetPageUptodate(vmf->cow_page);
 	ret |= finish_fault(vmf);
 	unlock_page(vmf->page);
 	put_page(vmf->page);
@@ -369,7 +369,7 @@ static struct page *wp_new_page(struct vm_fault *vmf, struct page *old)
 		return NULL;
 	if (old)
 		hal_copy_page(page_address(page), page_address(old));
-	page_set(page, PG_uptodate);
+	SetPageUptodate(page);
 	return page;
 }
 

@@ -261,7 +261,7 @@ struct page *find_lock_page(struct address_space *m, uint64_t index)
 bool page_cache_resident(struct address_space *m, uint64_t index)
 {
 	struct page *page = find_get_page(m, index);
-	bool resident = page && page_test(page, PG_uptodate);
+	bool resident = page && PageUptodate(page);
 
 	if (page)
 		put_page(page);
@@ -325,7 +325,7 @@ static int read_page(struct address_space *m, struct page *page)
 	} else {
 		hal_clear_page(p);
 	}
-	page_set(page, PG_uptodate);
+	SetPageUptodate(page);
 	return 0;
 }
 
@@ -367,7 +367,7 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 		if (err != -EEXIST) /* else another CPU was first: use its page */
 			return err;
 	}
-	if (!page_test(page, PG_uptodate)) {
+	if (!PageUptodate(page)) {
 		err = read_page(m, page);
 		if (err) {
 			delete_from_page_cache(page);
@@ -419,9 +419,9 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 	unsigned long index;
 	bool mapped = false;
 
-	if (page_test(page, PG_uptodate) && trylock_page(page)) {
+	if (PageUptodate(page) && trylock_page(page)) {
 		index = page->index;
-		if (page->mapping == m && page_test(page, PG_uptodate) &&
+		if (page->mapping == m && PageUptodate(page) &&
 		    index < pages_of(i_size_read(m->host)))
 			mapped = filemap_map_one(vmf, page, index);
 		unlock_page(page);
@@ -581,7 +581,7 @@ static int page_for_read(struct address_space *m, uint64_t index, struct page **
 	*page = NULL;
 	if (!reads(m)) {
 		*page = find_get_page(m, index);
-		if (!*page || page_test(*page, PG_uptodate))
+		if (!*page || PageUptodate(*page))
 			return 0;
 		put_page(*page);
 	}
@@ -719,7 +719,7 @@ void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, u
 
 	if (!page)
 		return;
-	if (page_test(page, PG_uptodate)) {
+	if (PageUptodate(page)) {
 		memset((char *)page_address(page) + from, 0, to - from);
 		set_page_dirty(page);
 	}

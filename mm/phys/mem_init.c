@@ -422,7 +422,7 @@ int mem_init_free(void)
 	/* From here on memblock hands out nothing more. */
 	init_all_pages();
 	zero_page = virt_to_page(zeros);
-	page_set(zero_page, PG_uptodate);
+	SetPageUptodate(zero_page);
 	release_all();
 	setup_per_zone_wmarks();
 	report();

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Stack growth: a VMA with VM_GROWSDOWN reaches down to a faulting address, as far as the stack
- * limit and the guard gap below it allow. Happens under mmap_lock for reading, so page_table_lock
- * keeps two growths apart, and vm_start is the only field of the VMA that moves so.
+ * limit and the guard gap below it allow. Under mmap_lock for writing, as any change of a VMA: vm_start
+ * and vm_pgoff move together, and whoever reads both must find the same key of the reverse map. (5.10
+ * grows under the lock for reading, and others see the two torn; Linux does so no more since 6.5.) A
+ * fault and a copy from outside hold it for reading: they change it (find_grown_vma).
  */
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
@@ -58,7 +60,6 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 		err = grow <= vma->vm_pgoff ? acct_stack_growth(vma, vma->vm_end - addr, grow)
 					    : -ENOMEM;
 		if (!err) {
-			spin_lock(&mm->page_table_lock);
 			if (vma->vm_flags & VM_LOCKED)
 				mm->locked_vm += grow;
 			vm_stat_account(mm, vma->vm_flags, grow);
@@ -67,7 +68,6 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 			vma->vm_pgoff -= grow;
 			anon_vma_interval_tree_post_update_vma(vma);
 			vma_gap_update(vma);
-			spin_unlock(&mm->page_table_lock);
 			perf_event_mmap(vma);
 		}
 	}
@@ -77,7 +77,22 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 
 int expand_stack(struct vm_area_struct *vma, uintptr_t addr)
 {
+	ASSERT(rwsem_is_write_locked(&vma->vm_mm->mmap_lock));
 	return expand_downwards(vma, addr);
+}
+
+struct vm_area_struct *find_grown_vma(struct mm_struct *mm, uintptr_t addr)
+{
+	struct vm_area_struct *vma;
+
+	up_read(&mm->mmap_lock);
+	down_write(&mm->mmap_lock);
+	vma = find_vma(mm, addr);
+	if (vma && vma->vm_start > addr &&
+	    (!(vma->vm_flags & VM_GROWSDOWN) || expand_stack(vma, addr)))
+		vma = NULL;
+	downgrade_write(&mm->mmap_lock);
+	return vma;
 }
 
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr)
@@ -90,9 +105,9 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr)
 	if (!(vma->vm_flags & VM_GROWSDOWN))
 		return NULL;
 	start = vma->vm_start;
-	if (expand_stack(vma, addr))
-		return NULL;
-	if (vma->vm_flags & VM_LOCKED)
-		populate_vma_page_range(vma, vma->vm_start, start);
+	vma = find_grown_vma(mm, addr);
+	/* Another may have grown it, or put something else there, meanwhile. */
+	if (vma && vma->vm_flags & VM_LOCKED && vma->vm_start < start)
+		populate_vma_page_range(vma, vma->vm_start, min(start, vma->vm_end));
 	return vma;
 }

@@ -4,8 +4,7 @@
  * share (mmap.c, stack.c, mprotect.c, mlock.c). A VMA is a range of one space with one object
  * behind it, one set of rights and one set of flags.
  *
- * Locks: mmap_lock for reading to look, for writing to change; stack growth alone changes vm_start
- * under the read lock, together with page_table_lock.
+ * Locks: mmap_lock for reading to look, for writing to change, a stack that grows too.
  */
 #ifndef MM_VMA_H
 #define MM_VMA_H
@@ -143,9 +142,12 @@ uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk);
 
 /* ---- stack.c --------------------------------------------------------------------------------- */
 
-/* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock held either way. 0, -ENOMEM, -EPERM. */
+/* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock for writing. 0, -ENOMEM, -EPERM. */
 int expand_stack(struct vm_area_struct *vma, uintptr_t addr);
-/* find_vma() that grows a stack to reach addr; NULL if addr is in none. */
+/* The VMA of addr, a stack grown to reach it; NULL if addr is in none. mmap_lock for reading, given up
+ * in between: no VMA and no table that was found before may be used afterwards. */
+struct vm_area_struct *find_grown_vma(struct mm_struct *mm, uintptr_t addr);
+/* find_vma() that grows a stack to reach addr; NULL if addr is in none. mmap_lock as above. */
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 
 /* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arch/host/host.h"
 #include "lib/bug.h"
@@ -23,7 +24,7 @@
 #include "mm/phys/page_alloc.h"
 #include "mm/report/check.h"
 #include "mm/slab/slab.h"
-#include "mm/space/vma.h"
+#include "mm/space/range.h"
 #include "mm/vmalloc/vmalloc.h"
 #include <quire/quire.h>
 
@@ -503,6 +504,132 @@ static void one_file_end(void)
 	quire_inode_put(inode);
 }
 
+/* ---- pages that are made while others read the file ---------------------------------------------- */
+
+static unsigned long stale_words; /* of other people's data */
+
+static void file_reads_start(void)
+{
+	inode = quire_inode_create(NULL, NULL, 8, 1, QUIRE_S_SHMEM);
+	quire_inode_truncate(inode, 64 * PAGE_SIZE);
+}
+
+static void file_reads(struct worker *w)
+{
+	static __thread uint64_t buf[512];
+
+	for (unsigned i = 0; i < rounds; i++) {
+		uint64_t at = rnd(w, 16) * PAGE_SIZE;
+
+		if (w->cpu == 0) {
+			if (rnd(w, 8) == 0) {
+				quire_inode_truncate(inode, 0);
+				quire_inode_truncate(inode, 64 * PAGE_SIZE);
+			}
+			quire_inode_fallocate(inode, 0, at, PAGE_SIZE);
+			usleep(50); /* no lock of the file's meanwhile: nothing but the bit orders it */
+		} else if (w->cpu == 1) {
+			struct page *p = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+
+			if (p) {
+				memset(page_address(p), 0xa5, PAGE_SIZE);
+				__free_pages(p, 0);
+			}
+		} else {
+			long n = quire_inode_read(inode, at, (uintptr_t)buf, PAGE_SIZE, false);
+
+			for (long k = 0; k < n / 8; k++)
+				if (buf[k])
+					__atomic_fetch_add(&stale_words, 1, __ATOMIC_RELAXED);
+		}
+	}
+}
+
+static long file_reads_check(void)
+{
+	return (long)stale_words;
+}
+
+static void file_reads_end(void)
+{
+	quire_inode_put(inode);
+}
+
+/* ---- a stack grows while others fault in it ---------------------------------------------------- */
+
+#define STACK_TOP (ARENA + (1ull << 32))
+
+static void stack_start(void)
+{
+	struct quire_mm_params p = {.owner = NULL};
+
+	space = quire_mm_create(&p);
+	quire_mmap(space, STACK_TOP - 64 * PAGE_SIZE, 64 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_GROWSDOWN, NULL, 0);
+	fault(space, STACK_TOP - PAGE_SIZE, true);
+}
+
+static void stack_grows(struct worker *w)
+{
+	uintptr_t low = STACK_TOP - 64 * PAGE_SIZE;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		uintptr_t at = STACK_TOP - (1 + rnd(w, 60)) * PAGE_SIZE;
+
+		if (w->cpu == 0) {
+			low -= PAGE_SIZE;
+			fault(space, low, i & 1);
+		} else {
+			fault(space, at, true);
+			if (!rnd(w, 2))
+				quire_madvise(space, at, PAGE_SIZE, MADV_DONTNEED);
+		}
+	}
+}
+
+static void stack_end(void)
+{
+	quire_mm_put(space);
+}
+
+/* ---- a space whose pages are moved by compaction meanwhile -------------------------------------- */
+
+static bool allowed_now(struct quire_mm *mm, uintptr_t addr, bool write)
+{
+	pte_t *pte;
+	pte_t v;
+
+	down_read(&to_mm(mm)->mmap_lock);
+	pte = pt_find(to_mm(mm), addr);
+	v = pte ? pte_get(pte) : 0;
+	up_read(&to_mm(mm)->mmap_lock);
+	return arch_pte_is_leaf(v) && (!write || arch_pte_has(v, PTE_BIT_W));
+}
+
+static void moving_space(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds; i++) {
+		uintptr_t at = place(w, 1);
+		bool write = rnd(w, 2);
+
+		if (w->cpu == 0 && i % 16 == 0)
+			compact_memory();
+		else if (w->cpu == 1 && rnd(w, 4) == 0)
+			quire_madvise(space, at, PAGE_SIZE, MADV_DONTNEED);
+		else if (w->cpu == 2 && rnd(w, 200) == 0)
+			quire_inode_truncate(inode, rnd(w, 2) * 32 * PAGE_SIZE);
+		else if (!allowed_now(space, at, write))
+			fault(space, at, write);
+	}
+}
+
+static void moving_space_start(void)
+{
+	one_space_start();
+	quire_mmap(space, ARENA + 64 * PAGE_SIZE, 32 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | MAP_FIXED, file, 0);
+}
+
 /* ---- the run ----------------------------------------------------------------------------------- */
 
 static const struct {
@@ -521,6 +648,9 @@ static const struct {
 	{"kernel-range", NULL, kernel_range, NULL, kernel_range_end},
 	{"one-space", one_space_start, one_space, one_space_check, one_space_end},
 	{"one-file", one_file_start, one_file, one_file_check, one_file_end},
+	{"file-reads", file_reads_start, file_reads, file_reads_check, file_reads_end},
+	{"stack", stack_start, stack_grows, one_space_check, stack_end},
+	{"moving-space", moving_space_start, moving_space, one_space_check, one_space_end},
 };
 
 static bool part(unsigned i)
