@@ -89,7 +89,6 @@ void hal_fpu_save(struct hal_fpu *f);
 void hal_fpu_restore(const struct hal_fpu *f);
 
 /* Thread pointer of the user program (FS base on x86-64, tp on RISC-V), kept per task. */
-unsigned long hal_tls_get(const struct trap_frame *tf);
 void hal_tls_set(struct trap_frame *tf, unsigned long tls);
 /* Saves and loads what of it lives in the processor and not in tf, at a task switch. */
 unsigned long hal_tls_save(void);
@@ -153,19 +152,9 @@ uintptr_t hal_stack_top(void);
 void hal_timer_start(uint64_t period_ns);
 uint64_t hal_clock_ns(void);  /* since boot */
 uint64_t hal_entropy(void);   /* whatever the machine has; never blocks */
-void hal_irq_enable(void);
 void hal_irq_disable(void);
 void hal_idle(void);	      /* interrupts off: wait for one, handle it, return */
 /* One byte typed on the console, or -1. */
 int hal_console_getc(void);
-
-/*
- * Walks the live hardware tables of the running space from their root register and calls fn for
- * every present user leaf, lowest address first, as the machine itself sees it: for the dump that
- * is compared with the emulator's monitor. Needs no core.
- */
-void hal_dump_user(void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d,
-			      void *ctx),
-		   void *ctx);
 
 #endif

@@ -28,13 +28,11 @@ struct job {
 
 static inline uintptr_t our_get(unsigned cpu, unsigned order)
 {
-	(void)cpu;
 	return (uintptr_t)alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_NOWARN | __GFP_NORETRY, order);
 }
 
 static inline void our_put(unsigned cpu, uintptr_t p, unsigned order)
 {
-	(void)cpu;
 	__free_pages((struct page *)p, order);
 }
 

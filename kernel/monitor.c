@@ -143,7 +143,6 @@ static void cmd_frames(char **arg)
 
 static void cmd_drain(char **arg)
 {
-	(void)arg;
 	quire_drain();
 }
 

@@ -113,7 +113,7 @@ static struct fs_context *get_fs(struct fs_context *old, bool share)
 }
 
 /* It is on no list yet. Limits and capabilities are those of Linux's first process. */
-struct process *process_alloc(void)
+static struct process *process_alloc(void)
 {
 	struct process *p = quire_kmalloc(sizeof(*p), QUIRE_GFP_ZERO);
 

@@ -565,7 +565,6 @@ static const struct vnode_ops proc_dir_ops = {.lookup = proc_lookup, .readdir = 
 #define CORE_TEXT(name)                                                  \
 	static void show_##name(struct text *t, struct process *p)       \
 	{                                                                \
-		(void)p;                                                 \
 		quire_show_##name(text_emit, t);                         \
 	}
 
@@ -695,7 +694,6 @@ static long write_monitor(const char *s, size_t n, struct process *p)
 {
 	char line[256];
 
-	(void)p;
 	if (n >= sizeof(line))
 		return -EINVAL;
 	strscpy(line, s, sizeof(line));

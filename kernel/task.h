@@ -158,7 +158,6 @@ void use_mm(struct quire_mm *mm);
 extern struct list_head all_processes;
 extern struct process *init_process;
 struct process *process_by_pid(int pid);
-struct process *process_alloc(void);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
  * tree. NULL: no memory. */
 struct process *process_copy(struct process *old, unsigned long flags);

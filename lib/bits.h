@@ -6,7 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define BIT(n) (1ul << (n))
+#define BIT(n)	      (1ul << (n))
+#define BITS_PER_LONG (8 * sizeof(unsigned long))
 
 /*
  * Spelled out rather than left to the compiler: where the machine has no such instruction, its
@@ -44,12 +45,6 @@ static inline unsigned lowest_bit(uint64_t x)
 static inline unsigned fls64(uint64_t x)
 {
 	return x ? ilog2(x) + 1 : 0;
-}
-
-/* 1 + position of the lowest set bit, 0 for 0. */
-static inline unsigned ffs64(uint64_t x)
-{
-	return x ? lowest_bit(x) + 1 : 0;
 }
 
 static inline unsigned hweight64(uint64_t x)

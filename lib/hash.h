@@ -3,7 +3,6 @@
 #ifndef LIB_HASH_H
 #define LIB_HASH_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 /* Mixes every bit of x into every bit of the result; a bijection. */
@@ -14,17 +13,6 @@ static inline uint64_t hash64(uint64_t x)
 	x ^= x >> 27;
 	x *= 0x94d049bb133111ebull;
 	return x ^ x >> 31;
-}
-
-/* FNV-1a over bytes; go on from an earlier result, or start with HASH_START. */
-#define HASH_START 0xcbf29ce484222325ull
-static inline uint64_t hash_bytes(uint64_t h, const void *p, size_t n)
-{
-	const unsigned char *s = p;
-
-	while (n--)
-		h = (h ^ *s++) * 0x100000001b3ull;
-	return h;
 }
 
 #endif

@@ -78,22 +78,9 @@ static inline void list_move_tail(struct list_head *n, struct list_head *head)
 	list_add_tail(n, head);
 }
 
-static inline void list_replace(struct list_head *old, struct list_head *n)
-{
-	n->next = old->next;
-	n->next->prev = n;
-	n->prev = old->prev;
-	n->prev->next = n;
-}
-
 static inline bool list_empty(const struct list_head *head)
 {
 	return head->next == head;
-}
-
-static inline bool list_is_last(const struct list_head *n, const struct list_head *head)
-{
-	return n->next == head;
 }
 
 static inline bool list_is_singular(const struct list_head *head)
@@ -111,13 +98,6 @@ static inline void list_splice_init(struct list_head *list, struct list_head *he
 	head->next->prev = list->prev;
 	head->next = list->next;
 	INIT_LIST_HEAD(list);
-}
-
-/* Moves all of list to the end of head; list is empty afterwards. */
-static inline void list_splice_tail_init(struct list_head *list, struct list_head *head)
-{
-	if (!list_empty(list))
-		list_splice_init(list, head->prev);
 }
 
 #define list_entry(ptr, type, member)	    container_of(ptr, type, member)

@@ -61,8 +61,3 @@ _Noreturn void might_sleep_failed(const char *file, int line)
 		  c->h[c->depth - 1].name);
 	os_panic(buf);
 }
-
-void lockdep_reset(void)
-{
-	lockdep_mine()->depth = 0;
-}

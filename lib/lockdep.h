@@ -74,7 +74,5 @@ static inline void might_sleep_at(const char *file, int line)
 		might_sleep_failed(file, line);
 }
 #define might_sleep() might_sleep_at(__FILE__, __LINE__)
-/* Forgets everything held on this CPU (a test that left by a panic). */
-void lockdep_reset(void);
 
 #endif

@@ -137,7 +137,7 @@ static struct radix_node *leaf_of(const struct radix_tree *t, uint64_t index)
 	return n;
 }
 
-void **radix_lookup_slot(const struct radix_tree *t, uint64_t index)
+static void **lookup_slot(const struct radix_tree *t, uint64_t index)
 {
 	struct radix_node *n = leaf_of(t, index);
 	void **slot = n ? &n->slots[slot_of(n, index)] : NULL;
@@ -147,14 +147,14 @@ void **radix_lookup_slot(const struct radix_tree *t, uint64_t index)
 
 void *radix_lookup(const struct radix_tree *t, uint64_t index)
 {
-	void **slot = radix_lookup_slot(t, index);
+	void **slot = lookup_slot(t, index);
 
 	return slot ? *slot : NULL;
 }
 
 void *radix_replace(struct radix_tree *t, uint64_t index, void *item)
 {
-	void **slot = radix_lookup_slot(t, index), *old;
+	void **slot = lookup_slot(t, index), *old;
 
 	ASSERT(slot && item);
 	old = *slot;
@@ -216,11 +216,6 @@ bool radix_tag_get(const struct radix_tree *t, uint64_t index, unsigned tag)
 	return n && (n->tags[tag] >> slot_of(n, index) & 1);
 }
 
-bool radix_tagged(const struct radix_tree *t, unsigned tag)
-{
-	return t->root && t->root->tags[tag];
-}
-
 /* The first slot >= s of n that is used (tag < 0) or tagged; RADIX_SLOTS if there is none. */
 static unsigned next_slot(const struct radix_node *n, unsigned s, int tag)
 {
@@ -275,20 +270,4 @@ void *radix_next(const struct radix_tree *t, uint64_t *index)
 void *radix_next_tagged(const struct radix_tree *t, uint64_t *index, unsigned tag)
 {
 	return next_from(t, index, (int)tag);
-}
-
-unsigned radix_gang_lookup(const struct radix_tree *t, void **items, uint64_t *indices,
-			   uint64_t first, unsigned max)
-{
-	unsigned n = 0;
-	void *item;
-
-	while (n < max && (item = radix_next(t, &first))) {
-		if (indices)
-			indices[n] = first;
-		items[n++] = item;
-		if (first++ == UINT64_MAX)
-			break;
-	}
-	return n;
 }

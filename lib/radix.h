@@ -40,8 +40,6 @@ void radix_init(struct radix_tree *t, radix_alloc_fn alloc, radix_free_fn free, 
 /* -EEXIST if the index is taken, -ENOMEM (nothing changed). */
 int radix_insert(struct radix_tree *t, uint64_t index, void *item);
 void *radix_lookup(const struct radix_tree *t, uint64_t index); /* NULL: none */
-/* Where the item of an existing index lies, NULL if there is none. */
-void **radix_lookup_slot(const struct radix_tree *t, uint64_t index);
 /* Takes the item out and returns it, NULL if there was none. Empty nodes are freed. */
 void *radix_delete(struct radix_tree *t, uint64_t index);
 /* Puts item in the place of what is there (which it returns); tags stay. */
@@ -49,19 +47,10 @@ void *radix_replace(struct radix_tree *t, uint64_t index, void *item);
 /* The first entry with index >= *index; *index becomes its index. NULL: none. */
 void *radix_next(const struct radix_tree *t, uint64_t *index);
 void *radix_next_tagged(const struct radix_tree *t, uint64_t *index, unsigned tag);
-/* Up to max entries from first on; returns how many. indices may be NULL. */
-unsigned radix_gang_lookup(const struct radix_tree *t, void **items, uint64_t *indices,
-			   uint64_t first, unsigned max);
 /* The index has an entry. */
 void radix_tag_set(struct radix_tree *t, uint64_t index, unsigned tag);
 void radix_tag_clear(struct radix_tree *t, uint64_t index, unsigned tag);
 bool radix_tag_get(const struct radix_tree *t, uint64_t index, unsigned tag);
-bool radix_tagged(const struct radix_tree *t, unsigned tag);
-
-static inline bool radix_empty(const struct radix_tree *t)
-{
-	return t->nr_entries == 0;
-}
 
 #define radix_for_each(t, item, idx)                                        \
 	for ((idx) = 0; ((item) = radix_next(t, &(idx))) != NULL;           \

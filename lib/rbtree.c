@@ -46,14 +46,10 @@ static void change_child(struct rb_node *old, struct rb_node *n, struct rb_node 
 
 static void no_propagate(struct rb_node *node, struct rb_node *stop)
 {
-	(void)node;
-	(void)stop;
 }
 
 static void no_pair(struct rb_node *old, struct rb_node *new_)
 {
-	(void)old;
-	(void)new_;
 }
 
 static const struct rb_augment_callbacks plain = {no_propagate, no_pair, no_pair};
@@ -217,6 +213,18 @@ static struct rb_node *splice_out(struct rb_node *node, struct rb_root *root)
 	return child;
 }
 
+static void replace_node(struct rb_node *victim, struct rb_node *n, struct rb_root *root)
+{
+	struct rb_node *parent = rb_parent(victim);
+
+	*n = *victim;
+	if (victim->rb_left)
+		set_parent(victim->rb_left, n);
+	if (victim->rb_right)
+		set_parent(victim->rb_right, n);
+	change_child(victim, n, parent, root);
+}
+
 void rb_erase_augmented(struct rb_node *node, struct rb_root *root,
 			const struct rb_augment_callbacks *aug)
 {
@@ -235,7 +243,7 @@ void rb_erase_augmented(struct rb_node *node, struct rb_root *root,
 		child = splice_out(succ, root);
 		if (parent == node)
 			parent = succ;
-		rb_replace_node(node, succ, root);
+		replace_node(node, succ, root);
 		aug->copy(node, succ);
 		/* succ carries the value of the whole old subtree: bring everything below it up
 		 * to date first, then let the change rise from succ itself. */
@@ -250,18 +258,6 @@ void rb_erase_augmented(struct rb_node *node, struct rb_root *root,
 void rb_erase(struct rb_node *node, struct rb_root *root)
 {
 	rb_erase_augmented(node, root, &plain);
-}
-
-void rb_replace_node(struct rb_node *victim, struct rb_node *n, struct rb_root *root)
-{
-	struct rb_node *parent = rb_parent(victim);
-
-	*n = *victim;
-	if (victim->rb_left)
-		set_parent(victim->rb_left, n);
-	if (victim->rb_right)
-		set_parent(victim->rb_right, n);
-	change_child(victim, n, parent, root);
 }
 
 struct rb_node *rb_first(const struct rb_root *root)
@@ -293,21 +289,6 @@ struct rb_node *rb_next(const struct rb_node *node)
 		return (struct rb_node *)(uintptr_t)node;
 	}
 	while ((p = rb_parent(node)) && node == p->rb_right)
-		node = p;
-	return p;
-}
-
-struct rb_node *rb_prev(const struct rb_node *node)
-{
-	struct rb_node *p;
-
-	if (node->rb_left) {
-		node = node->rb_left;
-		while (node->rb_right)
-			node = node->rb_right;
-		return (struct rb_node *)(uintptr_t)node;
-	}
-	while ((p = rb_parent(node)) && node == p->rb_left)
 		node = p;
 	return p;
 }

@@ -54,13 +54,11 @@ void rb_insert_augmented(struct rb_node *node, struct rb_root *root,
 void rb_erase_augmented(struct rb_node *node, struct rb_root *root,
 			const struct rb_augment_callbacks *aug);
 /* new takes the place of victim, colour and links; the keys are the caller's business. */
-void rb_replace_node(struct rb_node *victim, struct rb_node *new_, struct rb_root *root);
 
 /* In order; NULL at the end. */
 struct rb_node *rb_first(const struct rb_root *root);
 struct rb_node *rb_last(const struct rb_root *root);
 struct rb_node *rb_next(const struct rb_node *node);
-struct rb_node *rb_prev(const struct rb_node *node);
 
 /* 0 if every rule of red-black trees holds, else which one is broken (tests, checkers). */
 int rb_check(const struct rb_root *root);

@@ -21,15 +21,6 @@ size_t strlen(const char *s)
 	return (size_t)(e - s);
 }
 
-size_t strnlen(const char *s, size_t max)
-{
-	size_t n = 0;
-
-	while (n < max && s[n])
-		n++;
-	return n;
-}
-
 int strcmp(const char *a, const char *b)
 {
 	while (*a && *a == *b) {
@@ -68,14 +59,4 @@ char *strrchr(const char *s, int c)
 			last = s;
 	} while (*s++);
 	return (char *)(uintptr_t)last;
-}
-
-char *strstr(const char *s, const char *what)
-{
-	size_t n = strlen(what);
-
-	for (; *s || !n; s++)
-		if (!strncmp(s, what, n))
-			return (char *)(uintptr_t)s;
-	return NULL;
 }

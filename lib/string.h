@@ -16,12 +16,10 @@ int memcmp(const void *a, const void *b, size_t n);
 
 void *memchr(const void *p, int c, size_t n);
 size_t strlen(const char *s);
-size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
 char *strrchr(const char *s, int c);
-char *strstr(const char *s, const char *what);
 
 /* Copies src into dst[size], always NUL-terminated if size > 0. Returns the length copied, or
  * -E2BIG if it was cut. */

@@ -21,7 +21,7 @@ import sys
 
 import facts
 
-FOLDERS = ('arch', 'bench', 'cross', 'docs', 'drivers', 'examples', 'include', 'kernel', 'lib', 'mm',
+FOLDERS = ('arch', 'bench', 'cross', 'docs', 'examples', 'include', 'kernel', 'lib', 'mm',
            'test', 'tools', 'user')
 SOURCES = ('.c', '.h', '.py', '.S', '.ld', '.sh', '.build', '.supp')
 

@@ -138,7 +138,6 @@ static void child(struct job *j, int go)
 
 static void on_alarm(int sig)
 {
-	(void)sig;
 }
 
 /* Reaps everything; the first child's status is the job's, -1 if its time ran out. */

@@ -112,8 +112,6 @@ void fake_on_fault(fake_fault_fn fn, void *ctx);
 bool fake_user_load(uintptr_t va, unsigned width, uint64_t *value, struct fault_info *fi);
 bool fake_user_store(uintptr_t va, unsigned width, uint64_t value, struct fault_info *fi);
 bool fake_user_fetch(uintptr_t va, unsigned width, uint64_t *value, struct fault_info *fi);
-/* Whether the access would go through right now; touches and resolves nothing. */
-bool fake_user_probe(uintptr_t va, enum fault_access access);
 /* Where it leads by the live tables alone, walked as the hardware would; UINT64_MAX: nowhere. */
 phys_addr_t fake_user_phys(uintptr_t va);
 

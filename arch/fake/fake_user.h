@@ -69,7 +69,5 @@ void fake_free(void *p);
 _Noreturn void fake_exit(int status);
 /* Ends it as a program ends that faults and has no stack for a handler: by SIGSEGV. */
 _Noreturn void fake_die(void);
-/* State of the FP unit, for tests of its saving. */
-uint64_t *fake_fpu(void);
 
 #endif

@@ -383,18 +383,6 @@ phys_addr_t fake_user_phys(uintptr_t va)
 	return pa;
 }
 
-bool fake_user_probe(uintptr_t va, enum fault_access access)
-{
-	struct pte_desc d;
-	bool ok;
-
-	fake_lock();
-	ok = live_phys(va, &d) != UINT64_MAX && d.user &&
-	     (access == FAULT_READ ? d.r : access == FAULT_WRITE ? d.w : d.x);
-	fake_unlock();
-	return ok;
-}
-
 /* ---- copies with fix-up ---------------------------------------------------------------------- */
 
 /* User copies may fault, so they may sleep: not inside hal_irq_save(), not under a spinlock. */

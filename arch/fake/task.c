@@ -93,8 +93,6 @@ static int start_thread(pthread_t *thread, void *(*fn)(void *), void *arg)
 void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn)(void *),
 		      void *arg)
 {
-	(void)stack; /* the host thread has its own */
-	(void)size;
 	pthread_mutex_lock(&sched_lock);
 	c->task = task_new();
 	c->task->fn = fn;
@@ -170,7 +168,6 @@ void hal_context_destroy(struct hal_context *c)
 
 void hal_set_kernel_stack(void *top)
 {
-	(void)top;
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -237,12 +234,6 @@ uint64_t hal_entropy(void)
 	return v;
 }
 
-void hal_irq_enable(void)
-{
-	self.irqs_off = false;
-	fake_poll();
-}
-
 void hal_irq_disable(void)
 {
 	self.irqs_off = true;
@@ -294,7 +285,6 @@ static void *boot_main(void *arg)
 		.trace_ring_phys = machine.ring_phys,
 	};
 
-	(void)arg;
 	self = (struct self){.irqs_off = true};
 	kernel_main(&bi);
 }

@@ -210,7 +210,6 @@ bool fake_kernel_fault(const struct fault_info *fault, void *ctx)
 	struct trap_frame tf = {0};
 	bool ok;
 
-	(void)ctx;
 	if (!fi.user) {
 		bool off = self.irqs_off;
 
@@ -451,11 +450,6 @@ _Noreturn void fake_die(void)
 
 /* ---- the rest of the contract ---------------------------------------------------------------- */
 
-uint64_t *fake_fpu(void)
-{
-	return unit[self.cpu].word;
-}
-
 void hal_fpu_init(struct hal_fpu *f)
 {
 	*f = (struct hal_fpu){{0}};
@@ -471,11 +465,6 @@ void hal_fpu_restore(const struct hal_fpu *f)
 	unit[self.cpu] = *f;
 }
 
-unsigned long hal_tls_get(const struct trap_frame *tf)
-{
-	return tf->tls;
-}
-
 void hal_tls_set(struct trap_frame *tf, unsigned long tls)
 {
 	tf->tls = tls;
@@ -488,7 +477,6 @@ unsigned long hal_tls_save(void)
 
 void hal_tls_restore(unsigned long tls)
 {
-	(void)tls;
 }
 
 long hal_arch_syscall(struct trap_frame *tf, const char *name)
@@ -519,34 +507,4 @@ unsigned hal_elf_machine(void)
 uintptr_t hal_stack_top(void)
 {
 	return hal_mmu_info()->user_end;
-}
-
-struct dump {
-	void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d, void *ctx);
-	void *ctx;
-};
-
-static void dump_table(uint64_t pfn, unsigned level, uintptr_t va, const struct dump *to)
-{
-	const pteval_t *table = hal_phys_to_virt(pfn << ARCH_PAGE_SHIFT);
-
-	for (unsigned i = 0; i < FAKE_INDEX; i++, va += fake_entry_size(level)) {
-		struct pte_desc d = arch_pte_decode(hal_pte_get(&table[i]), level);
-
-		if (d.kind == PTE_TABLE && level)
-			dump_table(d.pfn.n, level - 1, va, to);
-		else if (d.kind == PTE_LEAF && d.user)
-			to->fn(va, d.pfn.n << ARCH_PAGE_SHIFT, fake_entry_size(level), d, to->ctx);
-	}
-}
-
-void hal_dump_user(void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d,
-			      void *ctx),
-		   void *ctx)
-{
-	struct fake_space *s = fake_cpu()->space;
-	const struct dump to = {fn, ctx};
-
-	if (s)
-		dump_table(s->root.n, machine.mmu.levels - 1, 0, &to);
 }

@@ -130,8 +130,6 @@ static inline pteval_t hal_pte_wrprotect(pteval_t *p, unsigned level)
 #define HAL_INLINE_published
 static inline void hal_pt_published(struct arch_space *s, uintptr_t va)
 {
-	(void)s;
-	(void)va;
 }
 
 #endif

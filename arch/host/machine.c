@@ -164,17 +164,10 @@ void hal_space_switch(struct arch_space *s)
 void hal_tlb_flush(struct arch_space *s, uintptr_t start, uintptr_t end, unsigned level,
 		   bool freed_tables)
 {
-	(void)s;
-	(void)start;
-	(void)end;
-	(void)level;
-	(void)freed_tables;
 }
 
 void hal_icache_sync(const void *start, size_t n)
 {
-	(void)start;
-	(void)n;
 }
 
 int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum mem_type mt,
@@ -183,9 +176,6 @@ int hal_kernel_map(uintptr_t va, pfn_t pfn, size_t npages, unsigned prot, enum m
 	int host = PROT_READ | (prot & KMAP_W ? PROT_WRITE : 0);
 	size_t size = npages << ARCH_PAGE_SHIFT;
 
-	(void)mt;
-	(void)alloc;
-	(void)ctx;
 	if (mmap((void *)va, size, host, MAP_SHARED | MAP_FIXED, memfd,
 		 pfn.n << ARCH_PAGE_SHIFT) == MAP_FAILED)
 		return -12;
@@ -204,8 +194,6 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 /* The host's kernel has flushed already. */
 void hal_kernel_flush(uintptr_t start, uintptr_t end)
 {
-	(void)start;
-	(void)end;
 }
 
 /* ---- user memory ----------------------------------------------------------------------------- */

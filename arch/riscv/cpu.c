@@ -119,7 +119,7 @@ void rv_devices_early(void)
 		test_device = hal_phys_to_virt(p->test);
 }
 
-void rv_devices_late(void)
+static void devices_late(void)
 {
 	const struct rv_platform *p = &rv_platform;
 
@@ -173,7 +173,7 @@ void rv_timer_irq(void)
 	set_timer(timer_next);
 }
 
-void hal_irq_enable(void)
+static void irq_enable(void)
 {
 	csr_set(sstatus, SSTATUS_SIE);
 }
@@ -187,7 +187,7 @@ void hal_irq_disable(void)
 void hal_idle(void)
 {
 	__asm__ volatile("wfi" : : : "memory");
-	hal_irq_enable();
+	irq_enable();
 	hal_irq_disable();
 }
 
@@ -280,12 +280,6 @@ void hal_fpu_restore(const struct hal_fpu *f)
 	csr_set(sstatus, SSTATUS_FS_CLEAN);
 }
 
-/* tp is in the frame; nothing else is the user's. */
-unsigned long hal_tls_get(const struct trap_frame *tf)
-{
-	return tf->x[RV_TP];
-}
-
 void hal_tls_set(struct trap_frame *tf, unsigned long tls)
 {
 	tf->x[RV_TP] = tls;
@@ -309,7 +303,7 @@ unsigned long hal_elf_hwcap(void)
 
 /* ---- the beginning --------------------------------------------------------------------------- */
 
-void rv_cpu_init(void)
+static void cpu_init(void)
 {
 	unsigned long fd = 1ul << ('f' - 'a') | 1ul << ('d' - 'a');
 	struct hal_fpu fresh;
@@ -396,8 +390,8 @@ void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset)
 	has_dbcn = sbi_has(SBI_DBCN);
 	rv_platform_init(fdt, (unsigned)hart);
 	rv_mmu_init(wanted_sv());
-	rv_devices_late();
-	rv_cpu_init();
+	devices_late();
+	cpu_init();
 	bi.cmdline = rv_platform.cmdline;
 	bi.initrd_size = rv_platform.initrd_end - rv_platform.initrd_start;
 	if (bi.initrd_size)

@@ -218,37 +218,3 @@ void rv_mmu_init(unsigned want_sv)
 	mmu_kernel.table_offset = mmu_layout.direct_base;
 	mmu_info.hw_accessed_dirty = probe_hw_ad();
 }
-
-/* ---- the dump -------------------------------------------------------------------------------- */
-
-struct dump {
-	void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d, void *ctx);
-	void *ctx;
-};
-
-static void dump_table(const struct dump *du, pfn_t table, unsigned level, uintptr_t va,
-		       unsigned entries)
-{
-	const pteval_t *t = hal_phys_to_virt(table.n << ARCH_PAGE_SHIFT);
-
-	for (unsigned i = 0; i < entries; i++, va += kmap_entry_size(level)) {
-		struct pte_desc d = arch_pte_decode(hal_pte_get(&t[i]), level);
-
-		if (d.kind == PTE_TABLE)
-			dump_table(du, d.pfn, level - 1, va, 1u << ARCH_INDEX_BITS);
-		else if (d.kind == PTE_LEAF && d.user)
-			du->fn(va, d.pfn.n << ARCH_PAGE_SHIFT, kmap_entry_size(level), d, du->ctx);
-	}
-}
-
-void hal_dump_user(void (*fn)(uintptr_t va, phys_addr_t pa, size_t size, struct pte_desc d,
-			      void *ctx),
-		   void *ctx)
-{
-	struct dump du = {fn, ctx};
-	unsigned long satp = csr_read(satp);
-	unsigned levels = (unsigned)(satp >> SATP_MODE_SHIFT) - SATP_MODE_SV39 + 3;
-
-	dump_table(&du, PFN(satp & ((1ull << ARCH_PFN_BITS) - 1)), levels - 1, 0,
-		   1u << (ARCH_INDEX_BITS - 1));
-}

@@ -61,9 +61,7 @@ extern bool rv_probing;
 
 /* The console and the exit device, found through the boot page tables or the real ones. */
 void rv_devices_early(void);
-void rv_devices_late(void);
 void rv_timer_irq(void);
-void rv_cpu_init(void);
 
 /* ---- trap.S ---------------------------------------------------------------------------------- */
 

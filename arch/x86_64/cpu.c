@@ -7,7 +7,7 @@
 #include "x86.h"
 #include "lib/string.h"
 
-bool x86_has_smap, x86_has_smep, x86_has_rdrand, x86_has_1g;
+bool x86_has_smap, x86_has_rdrand, x86_has_1g;
 unsigned x86_phys_bits = 36;
 uint32_t x86_xstate_size = 512;
 uint64_t x86_xfeatures;
@@ -166,9 +166,8 @@ void x86_features_init(void)
 	if (x86_phys_bits > ARCH_PFN_BITS + ARCH_PAGE_SHIFT)
 		x86_phys_bits = ARCH_PFN_BITS + ARCH_PAGE_SHIFT;
 
-	x86_has_smep = seven.ebx & (1u << 7);
 	x86_has_smap = seven.ebx & (1u << 20);
-	cr4 |= x86_has_smep ? CR4_SMEP : 0;
+	cr4 |= seven.ebx & (1u << 7) ? CR4_SMEP : 0;
 	cr4 |= x86_has_smap ? CR4_SMAP : 0;
 	cr4 |= seven.ecx & (1u << 2) ? CR4_UMIP : 0;
 	write_cr4(cr4);
@@ -233,11 +232,6 @@ void hal_fpu_restore(const struct hal_fpu *f)
 }
 
 /* ---- thread pointers ------------------------------------------------------------------------- */
-
-unsigned long hal_tls_get(const struct trap_frame *tf)
-{
-	return rdmsr(MSR_FS_BASE);
-}
 
 void hal_tls_set(struct trap_frame *tf, unsigned long tls)
 {
@@ -329,11 +323,6 @@ void hal_context_switch(struct hal_context *prev, struct hal_context *next)
 }
 
 /* ---- interrupts and idling ------------------------------------------------------------------- */
-
-void hal_irq_enable(void)
-{
-	__asm__ volatile("sti" : : : "memory");
-}
 
 void hal_irq_disable(void)
 {

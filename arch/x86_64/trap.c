@@ -93,60 +93,12 @@ static int debug_code(void)
 
 	__asm__ volatile("movq %%dr6, %0" : "=r"(dr6));
 	__asm__ volatile("movq %0, %%dr6" : : "r"(0xffff0ff0ul)); /* the bits stay set otherwise */
-	return dr6 & 1u << 14 ? 2 : 1;
+	return dr6 & 1u << 14 ? TRAP_TRACE : TRAP_BRKPT;
 }
 
-/* Linux's signal for a trap from user mode. */
-static void user_trap(struct trap_frame *tf)
-{
-	switch (tf->vector) {
-	case X86_VEC_DE:
-		kernel_user_trap(tf, TRAP_DIVIDE, tf->rip, 1);
-		break;
-	case X86_VEC_DB:
-		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->rip, debug_code());
-		break;
-	case X86_VEC_BP:
-		kernel_user_trap(tf, TRAP_BREAKPOINT, 0, SI_KERNEL);
-		break;
-	case X86_VEC_UD:
-		kernel_user_trap(tf, TRAP_ILLEGAL, tf->rip, ILL_ILLOPN);
-		break;
-	case X86_VEC_MF:
-	case X86_VEC_XM:
-		kernel_user_trap(tf, TRAP_FPE, tf->rip, x86_fpe_code((unsigned)tf->vector));
-		break;
-	case X86_VEC_AC:
-		kernel_user_trap(tf, TRAP_ALIGN, 0, 1); /* BUS_ADRALN */
-		break;
-	case X86_VEC_SS: /* a stack address that is not canonical */
-		kernel_user_trap(tf, TRAP_ALIGN, 0, SI_KERNEL);
-		break;
-	case X86_VEC_OF:
-	case X86_VEC_BR:
-	case X86_VEC_GP:
-		kernel_user_trap(tf, TRAP_PROTECTION, 0, SI_KERNEL);
-		break;
-	default:
-		kernel_user_trap(tf, TRAP_OTHER, 0, SI_KERNEL);
-	}
-}
-
-static const char *trap_name(uint64_t vector)
-{
-	static const char *const names[] = {
-		"divide error", "debug trap", "NMI", "breakpoint", "overflow", "bound",
-		"illegal instruction", "no FP unit", "double fault", "(9)", "bad TSS",
-		"segment not present", "stack segment fault", "general protection fault",
-		"page fault", "(15)", "x87 error", "alignment check", "machine check",
-		"SIMD FP error",
-	};
-
-	return vector < sizeof(names) / sizeof(names[0]) ? names[vector] : "unexpected interrupt";
-}
-
-/* x87 status or MXCSR flags, in the order in which Linux picks one. */
-int x86_fpe_code(unsigned vector)
+/* The code of a SIGFPE for vector MF or XM, from x87 status or MXCSR flags, in the order in which
+ * Linux picks one. */
+static int fpe_code(unsigned vector)
 {
 	uint32_t raised;
 
@@ -173,6 +125,55 @@ int x86_fpe_code(unsigned vector)
 	if (raised & 0x20)
 		return FPE_FLTRES;
 	return 0;
+}
+
+/* Linux's signal for a trap from user mode. */
+static void user_trap(struct trap_frame *tf)
+{
+	switch (tf->vector) {
+	case X86_VEC_DE:
+		kernel_user_trap(tf, TRAP_DIVIDE, tf->rip, 1);
+		break;
+	case X86_VEC_DB:
+		kernel_user_trap(tf, TRAP_BREAKPOINT, tf->rip, debug_code());
+		break;
+	case X86_VEC_BP:
+		kernel_user_trap(tf, TRAP_BREAKPOINT, 0, SI_KERNEL);
+		break;
+	case X86_VEC_UD:
+		kernel_user_trap(tf, TRAP_ILLEGAL, tf->rip, ILL_ILLOPN);
+		break;
+	case X86_VEC_MF:
+	case X86_VEC_XM:
+		kernel_user_trap(tf, TRAP_FPE, tf->rip, fpe_code((unsigned)tf->vector));
+		break;
+	case X86_VEC_AC:
+		kernel_user_trap(tf, TRAP_ALIGN, 0, BUS_ADRALN);
+		break;
+	case X86_VEC_SS: /* a stack address that is not canonical */
+		kernel_user_trap(tf, TRAP_ALIGN, 0, SI_KERNEL);
+		break;
+	case X86_VEC_OF:
+	case X86_VEC_BR:
+	case X86_VEC_GP:
+		kernel_user_trap(tf, TRAP_PROTECTION, 0, SI_KERNEL);
+		break;
+	default:
+		kernel_user_trap(tf, TRAP_OTHER, 0, SI_KERNEL);
+	}
+}
+
+static const char *trap_name(uint64_t vector)
+{
+	static const char *const names[] = {
+		"divide error", "debug trap", "NMI", "breakpoint", "overflow", "bound",
+		"illegal instruction", "no FP unit", "double fault", "(9)", "bad TSS",
+		"segment not present", "stack segment fault", "general protection fault",
+		"page fault", "(15)", "x87 error", "alignment check", "machine check",
+		"SIMD FP error",
+	};
+
+	return vector < sizeof(names) / sizeof(names[0]) ? names[vector] : "unexpected interrupt";
 }
 
 /* Last before user mode. iretq to an address that is not canonical would trap in the kernel, on

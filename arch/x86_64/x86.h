@@ -146,7 +146,6 @@ struct cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 /* ---- what this processor has ----------------------------------------------------------------- */
 
 extern bool x86_has_smap; /* trap.S reads it too */
-extern bool x86_has_smep;
 extern bool x86_has_rdrand;
 extern bool x86_has_1g;		 /* 1 GiB leaves */
 extern unsigned x86_phys_bits;	 /* width of a physical address */
@@ -189,8 +188,6 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2);
 void x86_paranoid_trap(struct trap_frame *tf, uint64_t cr2);
 bool x86_syscall(struct trap_frame *tf);
 void x86_timer_ack(void);
-/* The code of a SIGFPE for vector MF or XM, from the FP unit's own status. */
-int x86_fpe_code(unsigned vector);
 /* An address of width va_bits whose upper bits repeat its top one. */
 bool x86_canonical(uint64_t va);
 

@@ -27,7 +27,6 @@ struct quire_config {
 	void *trace_ring;	/* memory for trace records, or NULL: no trace */
 	size_t trace_ring_size; /* bytes, a whole number of pages */
 	bool aslr;		/* randomise mmap base, stack and brk of new spaces (aslr_seed=N) */
-	bool thp;		/* reserved: transparent huge pages */
 	/* Boot parameters with Linux's names ("page_owner=on init_on_free=1"), separated by
 	 * spaces; NULL: none. Words that the core does not know are left alone. The text must
 	 * live as long as the core. */

@@ -36,11 +36,6 @@ static inline bool fault_attr_fails(struct fault_attr *a, size_t size)
 }
 
 extern struct fault_attr inject_attr[QUIRE_INJECT_KINDS];
-/* True if this allocation has to fail. */
-static inline bool should_fail(enum quire_inject kind)
-{
-	return fault_attr_fails(&inject_attr[kind], 0);
-}
 
 /* Boot parameters fail_page_alloc= and failslab=. Switched off again at the end. */
 void fail_inject_init(void);

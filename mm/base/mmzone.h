@@ -226,7 +226,6 @@ void setup_per_zone_wmarks(void);
 void setup_per_zone_lowmem_reserve(void);
 extern bool min_free_kbytes_user; /* vm_sysctl.min_free_kbytes was set by hand: keep it */
 unsigned long totalram_pages(void);   /* managed, all zones */
-unsigned long totalreserve_pages(void); /* high watermarks and reserves: not for user memory */
 /* True if a section with this frame number has struct pages. */
 bool section_present(uint64_t section);
 uint64_t nr_sections(void);

@@ -34,21 +34,17 @@ DEFAULT _Noreturn void os_panic(const char *why)
 /* Stage 1: no preemption. */
 DEFAULT void os_preempt(int delta)
 {
-	(void)delta;
 }
 
 /* Stage 2: a lone thread that would sleep is a deadlock. */
 DEFAULT void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
-	(void)key;
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
 		os_panic("os_wait: the only thread would sleep for ever");
 }
 
 DEFAULT void os_wake(const void *key, unsigned n)
 {
-	(void)key;
-	(void)n;
 }
 
 DEFAULT uintptr_t os_thread_id(void)
@@ -63,9 +59,6 @@ DEFAULT void os_cond_resched(void)
 /* Stage 3: no threads; time and entropy are what the machine's counter gives. */
 DEFAULT int os_thread_start(const char *name, void (*fn)(void *arg), void *arg)
 {
-	(void)name;
-	(void)fn;
-	(void)arg;
 	return -ENOSYS;
 }
 
@@ -82,22 +75,16 @@ DEFAULT uint64_t os_entropy(void)
 /* Stage 4: no limits, every capability, no process to kill. */
 DEFAULT uint64_t os_rlimit(void *owner, int resource)
 {
-	(void)owner;
-	(void)resource;
 	return RLIM_INFINITY;
 }
 
 DEFAULT uint64_t os_rlimit_max(void *owner, int resource)
 {
-	(void)owner;
-	(void)resource;
 	return RLIM_INFINITY;
 }
 
 DEFAULT bool os_capable(void *owner, int cap)
 {
-	(void)owner;
-	(void)cap;
 	return true;
 }
 
@@ -108,13 +95,10 @@ DEFAULT bool os_fatal_signal_pending(void)
 
 DEFAULT void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
 {
-	(void)fn;
-	(void)ctx;
 }
 
 DEFAULT void os_kill(void *owner)
 {
-	(void)owner;
 }
 
 DEFAULT uint32_t os_current_pid(void)

@@ -30,12 +30,12 @@ static bool count_unless_opposed(int32_t *v, int32_t d)
 }
 
 /* A writer excludes deny_write_access() and the other way round; several of one kind may be. */
-int get_write_access(struct quire_inode *inode)
+static int get_write_access(struct quire_inode *inode)
 {
 	return count_unless_opposed(&inode->i_writecount, 1) ? 0 : -ETXTBSY;
 }
 
-void put_write_access(struct quire_inode *inode)
+static void put_write_access(struct quire_inode *inode)
 {
 	__atomic_sub_fetch(&inode->i_writecount, 1, __ATOMIC_ACQ_REL);
 }

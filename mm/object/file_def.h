@@ -18,8 +18,6 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 
 /* ---- filemap.c ---- */
 void mapping_init(struct address_space *m, struct quire_inode *host);
-/* The part [from, to) of the page at index becomes zeros, if it is cached. */
-void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to);
 
 /* ---- shmem.c ---- */
 int shmem_mmap(struct file *f, struct vm_area_struct *vma);

@@ -711,9 +711,9 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 	return 0;
 }
 
-/* Only if it is cached: a hole reads as zeros already, and what is read later is cut at the
- * size. */
-void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
+/* The part [from, to) of the page at index becomes zeros, if it is cached: a hole reads as zeros
+ * already, and what is read later is cut at the size. */
+static void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
 {
 	struct page *page = find_lock_page(m, index);
 
@@ -779,7 +779,8 @@ static void punch(struct address_space *m, uint64_t off, uint64_t end)
 		zero_partial_page(m, last, 0, tail);
 }
 
-int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len)
+/* Hole punch in bytes, for madvise(MADV_REMOVE) and fallocate. */
+static int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len)
 {
 	int err = 0;
 

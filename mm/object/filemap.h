@@ -64,8 +64,6 @@ int generic_file_mmap(struct file *f, struct vm_area_struct *vma);
 /* Writing is refused while an executable is mapped (-ETXTBSY), and the other way round. */
 int deny_write_access(struct file *f);
 void allow_write_access(struct file *f);
-int get_write_access(struct quire_inode *inode);
-void put_write_access(struct quire_inode *inode);
 /* Writable shared mappings are counted; -EPERM where a seal forbids them. */
 int mapping_map_writable(struct address_space *m);
 void mapping_unmap_writable(struct address_space *m);
@@ -73,14 +71,11 @@ void mapping_unmap_writable(struct address_space *m);
 int mapping_deny_writable(struct address_space *m);
 
 extern const struct vm_operations_struct generic_file_vm_ops;
-extern const struct vm_operations_struct shmem_vm_ops;
 
 /* ---- shmem.c --------------------------------------------------------------------------------- */
 
 /* Backs a shared anonymous vma with a fresh file of its size, "/dev/zero (deleted)". */
 int shmem_zero_setup(struct vm_area_struct *vma);
-vm_fault_t shmem_fault(struct vm_fault *vmf);
-bool shmem_mapping(const struct address_space *m);
 
 /* ---- filemap.c ------------------------------------------------------------------------------- */
 
@@ -110,8 +105,6 @@ unsigned long drop_page_cache(void);
 void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
 /* True if the page at index is in the cache and valid (mincore). Any context. */
 bool page_cache_resident(struct address_space *m, uint64_t index);
-/* Hole punch in bytes, for madvise(MADV_REMOVE) and fallocate. */
-int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t len);
 
 int filemap_init(void);
 void filemap_exit(void);

@@ -15,18 +15,13 @@
 
 static uint64_t shmem_next_ino;
 
-bool shmem_mapping(const struct address_space *m)
-{
-	return mapping_shmem(m);
-}
-
-vm_fault_t shmem_fault(struct vm_fault *vmf)
+static vm_fault_t shmem_fault(struct vm_fault *vmf)
 {
 	/* A hole is a page not yet made: the cache makes it, and that is no major fault. */
 	return filemap_fault(vmf);
 }
 
-const struct vm_operations_struct shmem_vm_ops = {
+static const struct vm_operations_struct shmem_vm_ops = {
 	.fault = shmem_fault,
 	.map_pages = filemap_map_pages,
 };

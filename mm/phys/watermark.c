@@ -82,7 +82,7 @@ unsigned long totalram_pages(void)
 }
 
 /* What the page cache and user memory cannot have: the high marks and the largest reserves. */
-unsigned long totalreserve_pages(void)
+static unsigned long totalreserve_pages(void)
 {
 	unsigned long sum = 0;
 	struct zone *z;

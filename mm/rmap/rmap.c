@@ -155,7 +155,8 @@ static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_
 	return av && list_is_singular(&old->anon_vma_chain) ? av : NULL;
 }
 
-struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
+/* A neighbour's anon_vma that vma could share, so that both could merge one day; or NULL. */
+static struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
 {
 	struct anon_vma *av = NULL;
 

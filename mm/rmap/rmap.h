@@ -67,8 +67,6 @@ static inline int anon_vma_prepare(struct vm_area_struct *vma)
 		return 0;
 	return __anon_vma_prepare(vma);
 }
-/* A neighbour's anon_vma that vma could share, so that both could merge one day; or NULL. */
-struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma);
 /* Links dst to every anon_vma of src (split, merge, move, fork). 0 or -ENOMEM, undone. */
 int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src);
 /* A child's VMA: the parent's anon_vmas and one of its own. 0 or -ENOMEM, undone. */

@@ -80,6 +80,8 @@ static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
 	load(c, k, m);
 }
 
+static slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip);
+
 /* An empty magazine; NULL: no memory. Any context, no lock held. No caller asked for it, so it
  * takes no injected failure and writes no trace record. */
 static struct slab_mag *new_magazine(void)
@@ -260,7 +262,7 @@ static void retire_object(struct kmem_cache *c, void *obj, uintptr_t ip)
 	spin_unlock_irqrestore(&c->lock, flags);
 }
 
-slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip)
+static slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip)
 {
 	for (;;) {
 		void *obj, *broken = NULL;

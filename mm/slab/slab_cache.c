@@ -27,7 +27,8 @@
 
 LIST_HEAD(slab_caches);
 DEFINE_MUTEX(slab_mutex);
-struct kmem_cache *cache_cache, *magazine_cache;
+static struct kmem_cache *cache_cache;
+struct kmem_cache *magazine_cache;
 uintptr_t slab_secret;
 uint16_t *slab_frames;
 uintptr_t slab_base;

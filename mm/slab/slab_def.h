@@ -91,7 +91,7 @@ struct kmem_cache {
 
 extern struct list_head slab_caches;
 extern struct mutex slab_mutex; /* which caches there are; sleeps, so never in a free path */
-extern struct kmem_cache *cache_cache, *magazine_cache;
+extern struct kmem_cache *magazine_cache;
 extern uintptr_t slab_secret;	/* differs in every start */
 
 /*
@@ -266,7 +266,6 @@ static inline bool slab_free(struct kmem_cache *c, void *obj)
 }
 
 /* slab.c: the slow paths. bad: see slab_alloc(). ip: the caller. */
-void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip);
 void *slab_alloc_miss(struct kmem_cache *c, size_t n, gfp_t gfp, void *bad, uintptr_t ip);
 void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip);
 /* The fast and slow path with hooks. n: bytes asked for. event: QUIRE_TR_*. */
@@ -298,7 +297,6 @@ unsigned slab_capacity(unsigned size, size_t bytes);
 struct page *new_slab(struct kmem_cache *c, gfp_t gfp);
 /* All below: cache->lock held. */
 void add_slab(struct kmem_cache *c, struct page *page);
-void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead);
 /* Up to n free objects of a partial slab; returns how many. *broken (false before): its bits are
  * not those of its free objects, and the slab was given up. */
 unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned n, bool *broken);

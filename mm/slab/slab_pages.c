@@ -134,7 +134,7 @@ void add_slab(struct kmem_cache *c, struct page *page)
 	c->nr_pages += 1ul << compound_order(page);
 }
 
-void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead)
+static void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead)
 {
 	list_move(&page->lru, dead);
 	c->nr_partial--;

@@ -87,7 +87,8 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	return 0;
 }
 
-int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
+/* Copies entries of src to the forked dst, write-protecting both. 0 or -ENOMEM. */
+static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
 {
 	struct mm_struct *old = src->vm_mm;
 	struct fork_copy c = {

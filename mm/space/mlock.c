@@ -41,8 +41,6 @@ static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 {
 	struct page *table = pt_page(pte);
 
-	(void)mm;
-	(void)ctx;
 	ptl_lock(&table->ptl);
 	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		struct pte_desc d = pte_desc(pte_get(pte));

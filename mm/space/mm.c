@@ -97,7 +97,8 @@ static uintptr_t stack_room(uintptr_t top)
 	return min((uintptr_t)16 << 30, PAGE_ALIGN(top / 16));
 }
 
-void arch_pick_mmap_layout(struct mm_struct *mm)
+/* Where mmap searches, from the stack's limit. */
+static void arch_pick_mmap_layout(struct mm_struct *mm)
 {
 	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
 	uint64_t gap = rlimit(mm, RLIMIT_STACK), pad = STACK_GUARD_GAP;
@@ -166,7 +167,8 @@ static bool range_is_possible(uintptr_t start, uintptr_t end, uintptr_t stack_to
 	       !((start | end | stack_top) & ~PAGE_MASK);
 }
 
-struct mm_struct *mm_alloc(const struct quire_mm_params *p)
+/* An empty space with one user and a root table; owner may be NULL. NULL: no memory. */
+static struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 {
 	uintptr_t end = p->start || p->end ? p->end : hal_mmu_info()->user_end;
 	uintptr_t stack_top = p->stack_top ? p->stack_top : end;
@@ -190,12 +192,13 @@ struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 	return mm;
 }
 
-void mmget(struct mm_struct *mm)
+static void mmget(struct mm_struct *mm)
 {
 	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
 }
 
-void mmput(struct mm_struct *mm)
+/* The last one tears the space down. Context: sleep. */
+static void mmput(struct mm_struct *mm)
 {
 	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
 		return;

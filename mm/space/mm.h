@@ -22,11 +22,6 @@ extern bool mm_aslr;
 extern struct list_head mmlist; /* all spaces, by mm->mmlist */
 extern spinlock_t mmlist_lock;
 
-/* An empty space with one user and a root table; owner may be NULL. NULL: no memory. */
-struct mm_struct *mm_alloc(const struct quire_mm_params *p);
-void mmget(struct mm_struct *mm);
-/* The last one tears the space down. Context: sleep. */
-void mmput(struct mm_struct *mm);
 /* Keeps the structure and its mmap_lock, not what is mapped: the space may be empty by the time
  * that it is locked. The caller knows that it is not torn down yet. */
 void mmgrab(struct mm_struct *mm);
@@ -37,8 +32,6 @@ void exit_mmap(struct mm_struct *mm);
 /* A copy-on-write copy of oldmm's VMAs and pages in the empty mm; on -ENOMEM or -EINTR mm holds
  * a part of it, which exit_mmap() undoes. */
 int dup_mmap(struct mm_struct *mm, struct mm_struct *oldmm);
-/* Where mmap searches, from the stack's limit. */
-void arch_pick_mmap_layout(struct mm_struct *mm);
 
 /* ---- counters -------------------------------------------------------------------------------- */
 

@@ -66,8 +66,8 @@ static int change_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 	return 0;
 }
 
-unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
-				pgprot_t prot, bool dirty_accountable)
+static unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
+				       pgprot_t prot, bool dirty_accountable)
 {
 	struct protect p = {
 		.vma = vma,
@@ -125,8 +125,8 @@ static int mprotect_reshape(struct vm_area_struct *vma, struct vm_area_struct **
 	return end != vma->vm_end ? split_vma(mm, vma, end, false) : 0;
 }
 
-int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, uintptr_t start,
-		   uintptr_t end, vm_flags_t newflags)
+static int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev,
+			  uintptr_t start, uintptr_t end, vm_flags_t newflags)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	vm_flags_t oldflags = vma->vm_flags;

@@ -82,8 +82,10 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	ptl_unlock_two(first_to, first_from);
 }
 
-size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old, struct vm_area_struct *new_vma,
-			uintptr_t new_addr, size_t len, bool need_rmap_locks)
+/* Moves entries of [old, old + len) in vma to new_addr in new_vma. Returns bytes moved. */
+static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
+			       struct vm_area_struct *new_vma, uintptr_t new_addr,
+			       size_t len, bool need_rmap_locks)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	size_t done = 0, part;

@@ -85,8 +85,9 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	return 0;
 }
 
-void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t start,
-		      uintptr_t end, const struct address_space *mapping)
+/* Empties entries of a range of one VMA, into tlb. mapping != NULL: only that file's own pages. */
+static void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t start,
+			     uintptr_t end, const struct address_space *mapping)
 {
 	struct zap z = {.tlb = tlb, .vma = vma, .mapping = mapping};
 

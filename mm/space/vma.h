@@ -153,10 +153,6 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 /* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */
 
 /* Gives the present entries of the range other rights; returns how many changed. */
-unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
-				pgprot_t prot, bool dirty_accountable);
-int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pprev, uintptr_t start,
-		   uintptr_t end, vm_flags_t newflags);
 bool can_do_mlock(struct mm_struct *mm);
 /* Would locking len more bytes exceed the limit? 0 or -EAGAIN. */
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len);

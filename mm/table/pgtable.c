@@ -53,14 +53,15 @@
  * (docs/performance.md, "Left out").
  */
 #include "mm/table/pgtable.h"
-#include "lib/bitmap.h"
+#include "lib/bits.h"
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
 #include "mm/table/gather.h"
 #include <quire/abi.h>
 
-unsigned pt_levels, pt_unused_bits;
+unsigned pt_levels;
+static unsigned pt_unused_bits;
 
 /* ---- locks ----------------------------------------------------------------------------------- */
 

@@ -51,7 +51,6 @@ typedef struct {
 /* Levels of the tables in use, from hal_mmu_info(). */
 extern unsigned pt_levels;
 /* High bits of an address that only repeat its sign. */
-extern unsigned pt_unused_bits;
 
 void pgtable_init(void);
 
@@ -281,7 +280,6 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 		count_entry(p, -1);
 	return old;
 }
-
 
 /* ---- code ------------------------------------------------------------------------------------ */
 

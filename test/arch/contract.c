@@ -99,7 +99,6 @@ static void *kva(pfn_t pfn)
 
 static pfn_t give_table(void *ctx)
 {
-	(void)ctx;
 	return page_frame();
 }
 

@@ -39,7 +39,6 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	unsigned ran, failed = contract_run("", 1, &ran);
 	char line[32];
 
-	(void)bi;
 	hal_log(line, scnprintf(line, sizeof(line), "1..%u\n", ran));
 	hal_exit(failed ? 1 : 0);
 }

@@ -40,7 +40,6 @@ void hal_log(const char *s, size_t n)
 
 static pfn_t table_page(void *ctx)
 {
-	(void)ctx;
 	if (used == limit)
 		return PFN(UINT64_MAX);
 	memset(arena + used * PAGE, 0, PAGE);

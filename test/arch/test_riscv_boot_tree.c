@@ -58,9 +58,6 @@ void boot_die(const char *fmt, ...)
 
 _Noreturn void bug_at(const char *file, int line, const char *what)
 {
-	(void)file;
-	(void)line;
-	(void)what;
 	abort();
 }
 

@@ -35,7 +35,6 @@ void boot_log(const char *fmt, ...)
 
 void boot_die(const char *fmt, ...)
 {
-	(void)fmt;
 	exit(42);
 }
 
@@ -46,7 +45,6 @@ void x86_mmu_init(void) {}
 void x86_time_init(void) {}
 void kernel_main(const struct boot_info *bi)
 {
-	(void)bi;
 	exit(1);
 }
 

@@ -36,7 +36,6 @@ void peer_exit(void)
 
 bool peer_init(uint64_t n, unsigned cpus)
 {
-	(void)cpus;
 	frames = n;
 	fresh = 0;
 	memset(nr_freed, 0, sizeof(nr_freed));
@@ -53,7 +52,6 @@ int64_t peer_get(unsigned cpu, unsigned order)
 	uint64_t size = 1ull << order;
 	int64_t frame = -1;
 
-	(void)cpu;
 	lock();
 	if (nr_freed[order]) {
 		frame = (int64_t)freed[order][--nr_freed[order]];
@@ -68,7 +66,6 @@ int64_t peer_get(unsigned cpu, unsigned order)
 #ifndef WITHOUT_PUT
 void peer_put(unsigned cpu, uint64_t frame, unsigned order)
 {
-	(void)cpu;
 	lock();
 	freed[order][nr_freed[order]++] = frame;
 	unlock();

@@ -13,14 +13,11 @@ static unsigned refusals, mappings;
 
 void klog(const char *fmt, ...)
 {
-	(void)fmt;
 	refusals++;
 }
 
 long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t dst, size_t n, bool user)
 {
-	(void)inode;
-	(void)user;
 	if (off >= file_size)
 		return 0;
 	n = n < file_size - off ? n : file_size - off;
@@ -30,7 +27,6 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t dst, si
 
 void *quire_kmalloc(size_t size, unsigned gfp)
 {
-	(void)gfp;
 	return malloc(size);
 }
 
@@ -60,9 +56,6 @@ struct quire_file *file_mapping(struct open_file *f)
 long quire_mmap(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
 		unsigned long flags, struct quire_file *f, uint64_t off)
 {
-	(void)mm;
-	(void)prot;
-	(void)f;
 	FUZZ_CHECK(addr % PAGE_SIZE == 0 && off % PAGE_SIZE == 0);
 	mappings++;
 	if (!len)
@@ -78,7 +71,6 @@ long quire_mmap(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long p
 
 long quire_munmap(struct quire_mm *mm, uintptr_t addr, size_t len)
 {
-	(void)mm;
 	FUZZ_CHECK(addr % PAGE_SIZE == 0 && addr + len >= addr);
 	return 0;
 }

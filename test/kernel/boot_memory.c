@@ -45,7 +45,6 @@ static void take(const struct mem_range *r, void *ctx)
 {
 	unsigned i = nram;
 
-	(void)ctx;
 	if (r->kind != MEM_RAM || r->start >= r->end || nram == MAX_RANGES)
 		return;
 	for (; i && ram[i - 1].start > r->start; i--)

@@ -102,7 +102,6 @@ static void *lives_for_a_while(void *arg)
 
 static void *forks(void *arg)
 {
-	(void)arg;
 	usleep(100000);
 	return (void *)(long)stay_for_a_while();
 }

@@ -34,7 +34,6 @@ static void caught(int sig, siginfo_t *info, void *context)
 {
 	char here;
 
-	(void)context;
 	code = info->si_code;
 	where = info->si_addr;
 	handler_sp = &here;

@@ -29,8 +29,6 @@ static void more_rights(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 
-	(void)sig;
-	(void)info;
 	uc->uc_mcontext.gregs[REG_EFL] = (uc->uc_mcontext.gregs[REG_EFL] | FLAG_IOPL | FLAG_CARRY) & ~FLAG_IF;
 }
 
@@ -38,8 +36,6 @@ static void astray(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 
-	(void)sig;
-	(void)info;
 	uc->uc_mcontext.gregs[REG_RIP] = NOT_CANONICAL;
 }
 
@@ -47,8 +43,6 @@ static void kernel_segments(int sig, siginfo_t *info, void *context)
 {
 	ucontext_t *uc = context;
 
-	(void)sig;
-	(void)info;
 	uc->uc_mcontext.gregs[REG_CSGSFS] = 0x10; /* a selector of ring 0 */
 }
 

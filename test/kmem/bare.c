@@ -45,7 +45,6 @@ static _Noreturn void unexpected(const char *what, const struct trap_frame *tf)
 
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {
-	(void)fi;
 	unexpected("page fault", tf);
 }
 

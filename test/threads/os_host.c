@@ -44,7 +44,6 @@ void os_wake(const void *key, unsigned n)
 {
 	unsigned b = bucket_of(key);
 
-	(void)n; /* others share the bucket: all look again */
 	pthread_mutex_lock(&bucket[b].lock);
 	pthread_cond_broadcast(&bucket[b].wake);
 	pthread_mutex_unlock(&bucket[b].lock);

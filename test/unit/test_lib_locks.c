@@ -27,7 +27,6 @@ static bool panic_expected;
 
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
-	(void)key;
 	pthread_mutex_lock(&gate);
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
 		pthread_cond_wait(&bell, &gate);
@@ -36,8 +35,6 @@ void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 
 void os_wake(const void *key, unsigned n)
 {
-	(void)key;
-	(void)n;
 	pthread_mutex_lock(&gate);
 	pthread_cond_broadcast(&bell);
 	pthread_mutex_unlock(&gate);
@@ -50,12 +47,10 @@ uintptr_t os_thread_id(void)
 
 void os_preempt(int delta)
 {
-	(void)delta;
 }
 
 void os_log(const char *line)
 {
-	(void)line;
 }
 
 _Noreturn void os_panic(const char *why)
@@ -82,7 +77,6 @@ irqflags_t hal_irq_save(void)
 
 void hal_irq_restore(irqflags_t flags)
 {
-	(void)flags;
 }
 
 /* What os_panic() said of doing this; "" if it said nothing. */

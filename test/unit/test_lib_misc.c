@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* lib/list.h, lib/bitmap.c, lib/bits.h, lib/cpio.c. */
+/* lib/list.h, lib/bits.h, lib/cpio.c. */
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/bitmap.h"
 #include "lib/bits.h"
 #include "lib/cpio.h"
 #include "lib/list.h"
@@ -44,47 +43,11 @@ Test(lib_list, order_splice_and_safe_deletion)
 	cr_assert_eq(list_last_entry(&a, struct node, l)->v, 0);
 }
 
-Test(lib_bitmap, searches_match_bit_by_bit)
-{
-	enum { BITS = 200 };
-	DECLARE_BITMAP(m, BITS);
-	struct rand_state r;
-
-	rand_seed(&r, 9);
-	for (int i = 0; i < 5000; i++) {
-		size_t s = rand_below(&r, BITS), n = 1 + rand_below(&r, 12), k, w = 0;
-		size_t align = 1u << rand_below(&r, 4);
-
-		bitmap_zero(m, BITS);
-		for (k = rand_below(&r, 100); k--;)
-			bitmap_set_bit(m, rand_below(&r, BITS));
-		for (k = 0; k < BITS; k++)
-			w += bitmap_test(m, k);
-		cr_assert_eq(bitmap_weight(m, BITS), w);
-		for (k = s; k < BITS && !bitmap_test(m, k);)
-			k++;
-		cr_assert_eq(find_next_bit(m, BITS, s), k);
-		for (k = s; k < BITS && bitmap_test(m, k);)
-			k++;
-		cr_assert_eq(find_next_zero_bit(m, BITS, s), k);
-		for (k = ALIGN_UP(s, align); k < BITS; k += align) {
-			size_t j = 0;
-
-			while (j < n && k + j < BITS && !bitmap_test(m, k + j))
-				j++;
-			if (j == n)
-				break;
-		}
-		cr_assert_eq(bitmap_find_zero_area(m, BITS, s, n, align), k < BITS ? k : BITS);
-	}
-}
-
 Test(lib_bits, powers_and_positions)
 {
 	cr_assert_eq(ilog2(1), 0);
 	cr_assert_eq(ilog2(~0ull), 63);
 	cr_assert_eq(fls64(0), 0);
-	cr_assert_eq(ffs64(8), 4);
 	cr_assert_eq(order_base_2(1), 0);
 	cr_assert_eq(order_base_2(5), 3);
 	cr_assert_eq(roundup_pow_of_two(4096), 4096);

@@ -10,7 +10,6 @@
 
 #include "mm_test.h"
 
-
 #define MIB (1ull << 20)
 
 static char golden[65536];
