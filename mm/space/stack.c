@@ -75,7 +75,8 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 	return err;
 }
 
-int expand_stack(struct vm_area_struct *vma, uintptr_t addr)
+/* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock for writing. 0, -ENOMEM, -EPERM. */
+static int expand_stack(struct vm_area_struct *vma, uintptr_t addr)
 {
 	ASSERT(rwsem_is_write_locked(&vma->vm_mm->mmap_lock));
 	return expand_downwards(vma, addr);

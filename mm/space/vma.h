@@ -142,12 +142,10 @@ uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk);
 
 /* ---- stack.c --------------------------------------------------------------------------------- */
 
-/* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock for writing. 0, -ENOMEM, -EPERM. */
-int expand_stack(struct vm_area_struct *vma, uintptr_t addr);
 /* The VMA of addr, a stack grown to reach it; NULL if addr is in none. mmap_lock for reading, given up
  * in between: no VMA and no table that was found before may be used afterwards. */
 struct vm_area_struct *find_grown_vma(struct mm_struct *mm, uintptr_t addr);
-/* find_vma() that grows a stack to reach addr; NULL if addr is in none. mmap_lock as above. */
+/* find_vma() that grows a stack to reach addr; NULL if addr is in none. mmap_lock for writing. */
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 
 /* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */
