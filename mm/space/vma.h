@@ -145,7 +145,7 @@ uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk);
 /* The VMA of addr, a stack grown to reach it; NULL if addr is in none. mmap_lock for reading, given up
  * in between: no VMA and no table that was found before may be used afterwards. */
 struct vm_area_struct *find_grown_vma(struct mm_struct *mm, uintptr_t addr);
-/* find_vma() that grows a stack to reach addr; NULL if addr is in none. mmap_lock for writing. */
+/* find_vma() that grows a stack to reach addr; NULL if addr is in none. mmap_lock likewise. */
 struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 
 /* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */
