@@ -30,6 +30,8 @@ void file_put(struct open_file *f)
 		return;
 	if (f->ops && f->ops->release)
 		f->ops->release(f);
+	if (f->mm)
+		quire_mm_drop(f->mm);
 	if (f->qf)
 		quire_file_put(f->qf);
 	vnode_put(f->v);

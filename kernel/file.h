@@ -59,6 +59,7 @@ struct open_file {
 	const struct file_ops *ops;
 	struct quire_file *qf; /* for mappings; made when first asked for */
 	void *priv;
+	struct quire_mm *mm; /* of /proc/PID: the space when it was opened, grabbed, not used; or NULL */
 	bool memfd;
 	char path[];
 };

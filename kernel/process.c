@@ -264,3 +264,8 @@ int start_init(void)
 	task_start(t);
 	return 0;
 }
+
+struct quire_mm *get_task_mm(struct process *p)
+{
+	return p->mm && quire_mm_tryget(p->mm) ? p->mm : NULL;
+}

@@ -12,37 +12,100 @@
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-struct text {
-	char *buf;
-	size_t len, room;
-	bool failed;
+/* A text is a chain of pieces: no request for memory grows with it. */
+#define PIECE_SIZE (4 * PAGE_SIZE)
+
+struct text_piece {
+	struct text_piece *next;
+	size_t len;
+	char bytes[];
 };
 
-/* The buffer doubles; running out of memory fails the whole read, never half of it. */
+struct text {
+	struct text_piece *first, *last;
+	size_t len;
+	bool failed;
+	struct text_piece *at; /* where the last read ended, and how much lies before it */
+	size_t before;
+	struct quire_mm *mm;   /* the space that is shown, with a reference; NULL: none */
+};
+
+static struct text_piece *text_grow(struct text *t)
+{
+	struct text_piece *piece = quire_kmalloc(PIECE_SIZE, 0);
+
+	if (!piece)
+		return NULL;
+	piece->next = NULL;
+	piece->len = 0;
+	if (t->last)
+		t->last->next = piece;
+	else
+		t->first = piece;
+	return t->last = piece;
+}
+
+/* Running out of memory fails the whole read, never half of it. */
 static void text_emit(void *ctx, const char *s, size_t n)
 {
 	struct text *t = ctx;
-	size_t room = t->room ? t->room : 1024;
-	char *buf;
 
-	if (t->failed)
-		return;
-	while (room < t->len + n)
-		room *= 2;
-	if (room != t->room) {
-		buf = quire_kmalloc(room, 0);
-		if (!buf) {
+	while (n && !t->failed) {
+		struct text_piece *piece = t->last;
+		size_t part;
+
+		if (!piece || piece->len == PIECE_SIZE - sizeof(*piece))
+			piece = text_grow(t);
+		if (!piece) {
 			t->failed = true;
 			return;
 		}
-		if (t->buf)
-			memcpy(buf, t->buf, t->len);
-		quire_kfree(t->buf);
-		t->buf = buf;
-		t->room = room;
+		part = min(n, PIECE_SIZE - sizeof(*piece) - piece->len);
+		memcpy(piece->bytes + piece->len, s, part);
+		piece->len += part;
+		t->len += part;
+		s += part;
+		n -= part;
 	}
-	memcpy(t->buf + t->len, s, n);
-	t->len += n;
+}
+
+/* Hands out up to n bytes from pos on: bytes, or -EFAULT. */
+static long text_copy(struct text *t, uintptr_t buf, size_t n, uint64_t pos)
+{
+	size_t done = 0;
+
+	if (pos >= t->len)
+		return 0;
+	if (!t->at || pos < t->before) {
+		t->at = t->first;
+		t->before = 0;
+	}
+	n = min(n, t->len - (size_t)pos);
+	while (done < n) {
+		size_t off = (size_t)pos + done - t->before, part;
+
+		if (off >= t->at->len) {
+			t->before += t->at->len;
+			t->at = t->at->next;
+			continue;
+		}
+		part = min(n - done, t->at->len - off);
+		if (hal_copy_to_user(buf + done, t->at->bytes + off, part))
+			return -EFAULT;
+		done += part;
+	}
+	return (long)done;
+}
+
+static void text_clear(struct text *t)
+{
+	struct text_piece *piece, *next;
+
+	for (piece = t->first; piece; piece = next) {
+		next = piece->next;
+		quire_kfree(piece);
+	}
+	*t = (struct text){0};
 }
 
 static __printf(2, 3) void say(struct text *t, const char *fmt, ...)
@@ -60,6 +123,7 @@ struct proc_file {
 	void (*show)(struct text *t, struct process *p);
 	long (*write)(const char *s, size_t n, struct process *p);
 	const struct file_ops *ops; /* something else than text */
+	bool of_space; /* shows the space that the process had when the file was opened */
 };
 
 /* 0 stands for the reading process: files outside the processes' directories. */
@@ -70,31 +134,53 @@ static struct process *process_of(const struct open_file *f)
 	return pid ? process_by_pid(pid) : current->proc;
 }
 
+static void put_space(struct quire_mm *mm)
+{
+	if (mm)
+		quire_mm_put(mm);
+}
+
+/* A file whose vnode says of_space: f->mm names the space since it was opened, whatever program the
+ * process runs by now. The same, referenced; NULL: it is gone. */
+static struct quire_mm *get_opened_space(struct open_file *f)
+{
+	return f->mm && quire_mm_tryget(f->mm) ? f->mm : NULL;
+}
+
+static void name_space(struct open_file *f)
+{
+	struct process *p = process_of(f);
+
+	f->mm = p ? p->mm : NULL;
+	if (f->mm)
+		quire_mm_grab(f->mm);
+}
+
 /* A text is made when reading starts at 0, so a second pread sees a new one. */
 static long text_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
 	struct process *p = process_of(f);
 	struct text *t = f->priv;
+	long done;
 
 	if (!pf->show)
 		return -EINVAL;
 	if (!p)
 		return -ESRCH;
 	if (*pos == 0) {
-		t->len = 0;
-		t->failed = false;
+		text_clear(t);
+		t->mm = pf->of_space ? get_opened_space(f) : get_task_mm(p);
 		pf->show(t, p);
+		put_space(t->mm);
+		t->mm = NULL;
 	}
 	if (t->failed)
 		return -ENOMEM;
-	if (*pos >= t->len)
-		return 0;
-	n = min(n, t->len - (size_t)*pos);
-	if (hal_copy_to_user(buf, t->buf + *pos, n))
-		return -EFAULT;
-	*pos += n;
-	return (long)n;
+	done = text_copy(t, buf, n, *pos);
+	if (done > 0)
+		*pos += (uint64_t)done;
+	return done;
 }
 
 /* One write is one order; what is beyond MAX_WRITE is ignored. */
@@ -119,7 +205,11 @@ static long text_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *p
 
 static int text_open(struct open_file *f)
 {
+	const struct proc_file *pf = f->v->priv;
+
 	f->priv = quire_kmalloc(sizeof(struct text), QUIRE_GFP_ZERO);
+	if (f->priv && pf->of_space)
+		name_space(f);
 	return f->priv ? 0 : -ENOMEM;
 }
 
@@ -128,7 +218,7 @@ static void text_release(struct open_file *f)
 	struct text *t = f->priv;
 
 	if (t)
-		quire_kfree(t->buf);
+		text_clear(t);
 	quire_kfree(t);
 }
 
@@ -154,14 +244,14 @@ static int parse_number(const char *s, uint64_t *v)
 
 static void show_maps(struct text *t, struct process *p)
 {
-	if (p->mm)
-		quire_show_maps(p->mm, text_emit, t);
+	if (t->mm)
+		quire_show_maps(t->mm, text_emit, t);
 }
 
 static void show_smaps(struct text *t, struct process *p)
 {
-	if (p->mm)
-		quire_show_smaps(p->mm, text_emit, t);
+	if (t->mm)
+		quire_show_smaps(t->mm, text_emit, t);
 }
 
 static void show_mask(struct text *t, const char *name, uint64_t v)
@@ -206,8 +296,8 @@ static void show_status(struct text *t, struct process *p)
 	    p->comm, p->fs ? p->fs->umask : 0, state_of(p), p->pid, p->pid, ppid);
 	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t \n",
 	    MAX_FDS);
-	if (p->mm)
-		quire_show_status(p->mm, text_emit, t);
+	if (t->mm)
+		quire_show_status(t->mm, text_emit, t);
 	say(t, "Threads:\t%u\n", p->nr_threads);
 	show_signal_masks(t, p);
 	show_mask(t, "CapInh", p->cap_inheritable);
@@ -219,8 +309,8 @@ static void show_statm(struct text *t, struct process *p)
 {
 	unsigned long n[7] = {0};
 
-	if (p->mm)
-		quire_statm(p->mm, n);
+	if (t->mm)
+		quire_statm(t->mm, n);
 	say(t, "%lu %lu %lu %lu %lu %lu %lu\n", n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
 }
 
@@ -231,8 +321,8 @@ static void show_stat(struct text *t, struct process *p)
 	struct usage u;
 
 	usage_of(p, &u);
-	if (p->mm)
-		quire_statm(p->mm, n);
+	if (t->mm)
+		quire_statm(t->mm, n);
 	say(t,
 	    "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu %llu %llu 0 0 20 0 %u 0 %llu %lu %lu",
 	    p->pid, p->comm, state_of(p)[0], p->parent ? p->parent->pid : 0, p->pgid, p->sid,
@@ -246,13 +336,13 @@ static void show_stat(struct text *t, struct process *p)
 	say(t, "\n");
 }
 
-/* Bytes [from, to) of p's memory. */
-static void show_memory(struct text *t, struct process *p, uintptr_t from, uintptr_t to)
+/* Bytes [from, to) of the space's memory. */
+static void show_memory(struct text *t, uintptr_t from, uintptr_t to)
 {
 	char buf[128];
 
-	while (p->mm && from < to) {
-		size_t n = quire_mm_read(p->mm, from, buf, min(sizeof(buf), (size_t)(to - from)));
+	while (t->mm && from < to) {
+		size_t n = quire_mm_read(t->mm, from, buf, min(sizeof(buf), (size_t)(to - from)));
 
 		if (!n)
 			break;
@@ -265,18 +355,18 @@ static void show_cmdline(struct text *t, struct process *p)
 {
 	struct quire_mm_layout l = {0};
 
-	if (p->mm)
-		quire_mm_get_layout(p->mm, &l);
-	show_memory(t, p, l.arg_start, l.arg_end);
+	if (t->mm)
+		quire_mm_get_layout(t->mm, &l);
+	show_memory(t, l.arg_start, l.arg_end);
 }
 
 static void show_environ(struct text *t, struct process *p)
 {
 	struct quire_mm_layout l = {0};
 
-	if (p->mm)
-		quire_mm_get_layout(p->mm, &l);
-	show_memory(t, p, l.env_start, l.env_end);
+	if (t->mm)
+		quire_mm_get_layout(t->mm, &l);
+	show_memory(t, l.env_start, l.env_end);
 }
 
 static void show_comm(struct text *t, struct process *p)
@@ -309,29 +399,54 @@ static void show_limits(struct text *t, struct process *p)
 
 static long write_clear_refs(const char *s, size_t n, struct process *p)
 {
+	struct quire_mm *mm;
 	uint64_t v;
+	long r;
 
 	if (parse_number(s, &v) || v < 1 || v > 5)
 		return -EINVAL;
-	return p->mm ? quire_clear_refs(p->mm, (int)v) : -ESRCH;
+	mm = get_task_mm(p);
+	if (!mm)
+		return -ESRCH;
+	r = quire_clear_refs(mm, (int)v);
+	put_space(mm);
+	return r;
+}
+
+/* ---- pagemap and mem: of the space that was there when they were opened ------------------------- */
+
+#define PM_PRESENT   (1ull << 63)
+#define PM_FRAME     ((1ull << 55) - 1)
+#define SHOWS_FRAMES ((void *)1) /* priv of a pagemap: its opener had the right to see frame numbers */
+
+static int pagemap_open(struct open_file *f)
+{
+	name_space(f);
+	f->priv = capable(CAP_SYS_ADMIN) ? SHOWS_FRAMES : NULL;
+	return 0;
+}
+
+static uint64_t pagemap_word(struct open_file *f, struct quire_mm *mm, uint64_t page)
+{
+	uint64_t word = quire_pagemap(mm, page * PAGE_SIZE);
+
+	return word & PM_PRESENT && f->priv != SHOWS_FRAMES ? word & ~PM_FRAME : word;
 }
 
 /* Eight bytes a page, positions in step with it, as Linux wants them. */
-static long pagemap_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long copy_pagemap(struct open_file *f, struct quire_mm *mm, uintptr_t buf, size_t n,
+			 uint64_t *pos)
 {
-	struct process *p = process_of(f);
 	uint64_t words[64], end = hal_mmu_info()->user_end / PAGE_SIZE;
 	size_t done = 0;
 
-	if (!p || !p->mm)
-		return p ? 0 : -ESRCH;
 	if (*pos % 8 || n % 8)
 		return -EINVAL;
 	while (done < n && *pos / 8 < end) {
 		size_t k = 0, most = min((n - done) / 8, ARRAY_SIZE(words));
 
 		for (; k < most && *pos / 8 + k < end; k++)
-			words[k] = quire_pagemap(p->mm, (*pos / 8 + k) * PAGE_SIZE);
+			words[k] = pagemap_word(f, mm, *pos / 8 + k);
 		if (hal_copy_to_user(buf + done, words, k * 8))
 			return done ? (long)done : -EFAULT;
 		done += k * 8;
@@ -340,24 +455,35 @@ static long pagemap_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t 
 	return (long)done;
 }
 
-static const struct file_ops pagemap_ops = {.read = pagemap_read};
-
-/* /proc/PID/mem: another way into a space. */
-static long mem_copy(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+static long pagemap_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	struct process *p = process_of(f);
+	struct quire_mm *mm = get_opened_space(f);
+	long done = mm ? copy_pagemap(f, mm, buf, n, pos) : 0;
+
+	put_space(mm);
+	return done;
+}
+
+static int mem_open(struct open_file *f)
+{
+	name_space(f);
+	return 0;
+}
+
+static const struct file_ops pagemap_ops = {.read = pagemap_read, .open = pagemap_open};
+
+/* Another way into a space. */
+static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+{
 	char tmp[256];
 	size_t done = 0;
 
-	if (!p || !p->mm)
-		return p ? 0 : -ESRCH;
 	while (done < n) {
 		size_t k = min(n - done, sizeof(tmp)), got;
 
 		if (write && hal_copy_from_user(tmp, buf + done, k))
 			return done ? (long)done : -EFAULT;
-		got = write ? quire_mm_write(p->mm, *pos, tmp, k)
-			    : quire_mm_read(p->mm, *pos, tmp, k);
+		got = write ? quire_mm_write(mm, *pos, tmp, k) : quire_mm_read(mm, *pos, tmp, k);
 		if (!write && got && hal_copy_to_user(buf + done, tmp, got))
 			return done ? (long)done : -EFAULT;
 		done += got;
@@ -366,6 +492,16 @@ static long mem_copy(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos
 			break;
 	}
 	return done || !n ? (long)done : -EIO;
+}
+
+/* A space that is gone has no bytes, and takes none. */
+static long mem_copy(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+{
+	struct quire_mm *mm = get_opened_space(f);
+	long done = mm ? copy_mem(mm, buf, n, pos, write) : 0;
+
+	put_space(mm);
+	return done;
 }
 
 static long mem_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
@@ -378,16 +514,16 @@ static long mem_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 	return mem_copy(f, buf, n, pos, true);
 }
 
-static const struct file_ops mem_ops = {.read = mem_read, .write = mem_write};
+static const struct file_ops mem_ops = {.read = mem_read, .write = mem_write, .open = mem_open};
 
 static const struct proc_file pid_files[] = {
-	{"maps", show_maps, NULL, NULL},
-	{"smaps", show_smaps, NULL, NULL},
+	{"maps", show_maps, NULL, NULL, true},
+	{"smaps", show_smaps, NULL, NULL, true},
 	{"status", show_status, NULL, NULL},
 	{"statm", show_statm, NULL, NULL},
 	{"stat", show_stat, NULL, NULL},
 	{"cmdline", show_cmdline, NULL, NULL},
-	{"environ", show_environ, NULL, NULL},
+	{"environ", show_environ, NULL, NULL, true},
 	{"comm", show_comm, NULL, NULL},
 	{"limits", show_limits, NULL, NULL},
 	{"clear_refs", NULL, write_clear_refs, NULL},
@@ -710,9 +846,9 @@ static long write_walk(const char *s, size_t n, struct process *p)
 	if (parse_number(s, &addr) || !p->mm)
 		return -EINVAL;
 	quire_show_walk(p->mm, addr, text_emit, &t);
-	if (t.buf)
-		hal_log(t.buf, t.len);
-	quire_kfree(t.buf);
+	for (struct text_piece *piece = t.first; piece; piece = piece->next)
+		hal_log(piece->bytes, piece->len);
+	text_clear(&t);
 	return 0;
 }
 
@@ -812,19 +948,15 @@ static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *
 {
 	const struct quire_sysctl *s = f->v->priv;
 	struct text t = {0};
-	long done = 0;
+	long done;
 
 	if (*pos)
 		return 0;
 	quire_sysctl_show(s->name, text_emit, &t);
-	n = min(n, t.len);
-	if (t.failed)
-		done = -ENOMEM;
-	else if (hal_copy_to_user(buf, t.buf, n))
-		done = -EFAULT;
-	else
-		*pos = (uint64_t)(done = (long)n);
-	quire_kfree(t.buf);
+	done = t.failed ? -ENOMEM : text_copy(&t, buf, n, 0);
+	if (done > 0)
+		*pos = (uint64_t)done;
+	text_clear(&t);
 	return done;
 }
 

@@ -180,17 +180,10 @@ static bool copy_piece(struct quire_mm *mm, uintptr_t local, uintptr_t remote, s
 	return quire_mm_read(mm, remote, tmp, n) == n && !hal_copy_to_user(local, tmp, n);
 }
 
-/* Another process's memory, or one's own, piece by piece. */
-static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned long flags,
-		    bool write)
+static long copy_pieces(struct quire_mm *mm, struct pieces local, struct pieces remote, bool write)
 {
-	struct process *p = process_by_pid(pid);
 	long total = 0;
 
-	if (local.left > MAX_IOV || remote.left > MAX_IOV || flags)
-		return -EINVAL;
-	if (!p || !p->mm)
-		return -ESRCH;
 	for (;;) {
 		size_t n;
 
@@ -199,7 +192,7 @@ static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned
 		n = min(min(local.n, remote.n), (uint64_t)PIECE_MAX);
 		if (!n)
 			return total;
-		if (!copy_piece(p->mm, local.at, remote.at, n, write))
+		if (!copy_piece(mm, local.at, remote.at, n, write))
 			return total ? total : -EFAULT;
 		total += (long)n;
 		local.at += n;
@@ -207,6 +200,24 @@ static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned
 		remote.at += n;
 		remote.n -= n;
 	}
+}
+
+/* Another process's memory, or one's own, piece by piece. */
+static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned long flags,
+		    bool write)
+{
+	struct process *p = process_by_pid(pid);
+	struct quire_mm *mm;
+	long r;
+
+	if (local.left > MAX_IOV || remote.left > MAX_IOV || flags)
+		return -EINVAL;
+	mm = p ? get_task_mm(p) : NULL;
+	if (!mm)
+		return -ESRCH;
+	r = copy_pieces(mm, local, remote, write);
+	quire_mm_put(mm);
+	return r;
 }
 
 SYSCALL6(process_vm_readv, int, pid, uintptr_t, local, unsigned long, nr_local, uintptr_t, remote,

@@ -146,6 +146,8 @@ void task_discard(struct task *t);
 /* Frees the stacks of tasks that ended. */
 void reap_tasks(void);
 _Noreturn void task_end(void);
+/* The space of p, referenced, or NULL: p may end, or run another program, while its space is used. */
+struct quire_mm *get_task_mm(struct process *p);
 struct task *task_by_tid(int tid);
 int new_pid(void);
 extern struct list_head all_tasks;

@@ -122,6 +122,12 @@ int quire_mm_fork(struct quire_mm *parent, void *owner, struct quire_mm **child)
 /* References: the last put tears the space down and returns every page. Context: sleep. */
 void quire_mm_get(struct quire_mm *mm);
 void quire_mm_put(struct quire_mm *mm);
+/* Keeps the structure, not what is mapped: for a name of the space that may outlive it. With such a
+ * name quire_mm_tryget() takes a reference as above; false: the space is torn down. The last drop
+ * frees the structure. Any context, no lock of the space held. */
+void quire_mm_grab(struct quire_mm *mm);
+void quire_mm_drop(struct quire_mm *mm);
+bool quire_mm_tryget(struct quire_mm *mm);
 void quire_mm_set_owner(struct quire_mm *mm, void *owner);
 /* Makes mm the running CPU's space; NULL: none. Interrupts off. */
 void quire_mm_switch(struct quire_mm *mm);

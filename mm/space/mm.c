@@ -209,6 +209,17 @@ static void mmput(struct mm_struct *mm)
 	mmdrop(mm);
 }
 
+/* mmget() by whoever only keeps the structure; false: the space is torn down. */
+static bool mmget_not_zero(struct mm_struct *mm)
+{
+	uint32_t users = __atomic_load_n(&mm->mm_users, __ATOMIC_RELAXED);
+
+	while (users && !__atomic_compare_exchange_n(&mm->mm_users, &users, users + 1, false,
+						     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		;
+	return users != 0;
+}
+
 void mmgrab(struct mm_struct *mm)
 {
 	__atomic_fetch_add(&mm->mm_count, 1, __ATOMIC_RELAXED);
@@ -278,6 +289,21 @@ void quire_mm_get(struct quire_mm *mm)
 void quire_mm_put(struct quire_mm *mm)
 {
 	mmput(to_mm(mm));
+}
+
+void quire_mm_grab(struct quire_mm *mm)
+{
+	mmgrab(to_mm(mm));
+}
+
+void quire_mm_drop(struct quire_mm *mm)
+{
+	mmdrop(to_mm(mm));
+}
+
+bool quire_mm_tryget(struct quire_mm *mm)
+{
+	return mmget_not_zero(to_mm(mm));
 }
 
 void quire_mm_set_owner(struct quire_mm *mm, void *owner)

@@ -175,3 +175,21 @@ Test(outside, words_that_live_nowhere)
 	cr_expect_eq(quire_mm_place(cur, AT(1), &p), -EFAULT);
 	space_down();
 }
+
+/* ---- a name of a space ----------------------------------------------------------------------------- */
+
+Test(outside, a_name_outlives_the_space)
+{
+	struct quire_mm_params p = {.owner = NULL};
+	struct quire_mm *mm;
+
+	space_up();
+	mm = quire_mm_create(&p);
+	quire_mm_grab(mm);
+	cr_expect(quire_mm_tryget(mm));
+	quire_mm_put(mm);
+	quire_mm_put(mm); /* the last user */
+	cr_expect_not(quire_mm_tryget(mm), "torn down");
+	quire_mm_drop(mm);
+	space_down();
+}
