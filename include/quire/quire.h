@@ -128,7 +128,6 @@ void quire_mm_put(struct quire_mm *mm);
 void quire_mm_grab(struct quire_mm *mm);
 void quire_mm_drop(struct quire_mm *mm);
 bool quire_mm_tryget(struct quire_mm *mm);
-void quire_mm_set_owner(struct quire_mm *mm, void *owner);
 /* Makes mm the running CPU's space; NULL: none. Interrupts off. */
 void quire_mm_switch(struct quire_mm *mm);
 
@@ -174,7 +173,6 @@ long quire_msync(struct quire_mm *mm, uintptr_t addr, size_t len, int flags);
 long quire_mincore(struct quire_mm *mm, uintptr_t addr, size_t len, uintptr_t vec);
 long quire_remap_file_pages(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
 			    size_t pgoff, unsigned long flags);
-long quire_membarrier_pagetables(struct quire_mm *mm); /* nothing but a full flush of mm */
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 

@@ -120,7 +120,6 @@ struct anon_vma {
 	unsigned num_active_vmas;      /* VMAs whose anon_vma this is; root's rwsem */
 	struct anon_vma *parent;
 	struct rb_root rb_root;	       /* interval tree of anon_vma_chains; root's rwsem */
-	unsigned long last_max;
 };
 
 struct anon_vma_chain {
@@ -170,7 +169,6 @@ struct vm_fault {
 };
 
 #define FAULT_FLAG_WRITE       0x01u
-#define FAULT_FLAG_TRIED       0x02u
 #define FAULT_FLAG_USER	       0x04u
 #define FAULT_FLAG_INSTRUCTION 0x08u
 #define FAULT_FLAG_REMOTE      0x10u

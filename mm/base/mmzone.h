@@ -22,8 +22,6 @@ enum migratetype {
 	MIGRATE_ISOLATE,
 	MIGRATE_TYPES
 };
-/* 32-bit kernels' zone of unmapped frames. There is none here: every frame is mapped. */
-#define MIGRATE_HIGHMEM MIGRATE_MOVABLE
 
 extern const char *const migratetype_names[MIGRATE_TYPES]; /* as Linux's reports have them */
 

@@ -14,7 +14,6 @@
 #define PAGE_SIZE  ((uintptr_t)1 << PAGE_SHIFT)
 #define PAGE_MASK  (~(PAGE_SIZE - 1))
 #define PAGE_ALIGN(x)	   (((uintptr_t)(x) + PAGE_SIZE - 1) & PAGE_MASK)
-#define PAGE_ALIGN_DOWN(x) ((uintptr_t)(x) & PAGE_MASK)
 
 enum pageflags {
 	PG_locked = 0,	/* the page lock: contents being read, written, truncated */
@@ -157,7 +156,6 @@ void unlock_page(struct page *p);
 
 /* 2^order pages with a reference count of one, or NULL. Context: by gfp. */
 struct page *alloc_pages(gfp_t gfp, unsigned order);
-struct page *__alloc_pages(gfp_t gfp, unsigned order);
 void __free_pages(struct page *page, unsigned order); /* drops a reference, then frees */
 void free_pages(uintptr_t addr, unsigned order);
 uintptr_t __get_free_pages(gfp_t gfp, unsigned order);

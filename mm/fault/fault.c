@@ -267,7 +267,9 @@ static void fault_locked(struct fault_state *f)
 	}
 }
 
-void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct quire_fault_result *res)
+/* quire_page_fault()'s work on a space. */
+static void do_page_fault(struct mm_struct *mm, const struct fault_info *fi,
+			  struct quire_fault_result *res)
 {
 	struct fault_state f;
 

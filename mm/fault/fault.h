@@ -6,8 +6,6 @@
 #include "mm/space/mm.h"
 
 void fault_init(void);
-/* What quire_page_fault() does, on a struct mm_struct. */
-void do_page_fault(struct mm_struct *mm, const struct fault_info *fi, struct quire_fault_result *res);
 /* Says how addr translates, level by level, and ends: the tables cannot be trusted any more. */
 _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why);
 const char *fault_row_name(unsigned row);

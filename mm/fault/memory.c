@@ -68,7 +68,9 @@
 
 uint64_t fault_rows[QUIRE_ROW_MAX];
 
-struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma, uintptr_t addr)
+/* One page for user memory at addr of vma (the place for a placement policy). NULL: none. */
+static struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma,
+				    uintptr_t addr)
 {
 	return alloc_pages(gfp, order);
 }

@@ -14,7 +14,5 @@ vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigne
 /* How often each row was taken, since quire_init(); atomic. */
 extern uint64_t fault_rows[];
 
-/* One page for user memory at addr of vma (the place for a placement policy). NULL: none. */
-struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma, uintptr_t addr);
 
 #endif

@@ -149,16 +149,17 @@ uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 
 /* ---- open files ------------------------------------------------------------------------------ */
 
-static const struct file_operations generic_file_ops = {.mmap = generic_file_mmap};
-static const struct file_operations shmem_file_ops = {.mmap = shmem_mmap};
-static const struct file_operations zero_file_ops = {.mmap = zero_mmap};
-static const struct file_operations nommap_file_ops;
-
-int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
+/* A regular file's mmap method: sets vma->vm_ops. */
+static int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
 {
 	vma->vm_ops = &generic_file_vm_ops;
 	return 0;
 }
+
+static const struct file_operations generic_file_ops = {.mmap = generic_file_mmap};
+static const struct file_operations shmem_file_ops = {.mmap = shmem_mmap};
+static const struct file_operations zero_file_ops = {.mmap = zero_mmap};
+static const struct file_operations nommap_file_ops;
 
 /* What mmap() of such a file means: zeros, nothing, shared memory, or its pages. */
 static const struct file_operations *choose_ops(const struct quire_inode *inode, unsigned fmode)
@@ -224,7 +225,7 @@ struct quire_file *quire_file_open(struct quire_inode *inode, unsigned fmode, co
 
 void quire_file_get(struct quire_file *file)
 {
-	get_file(to_file(file));
+	fget(to_file(file));
 }
 
 void quire_file_put(struct quire_file *file)

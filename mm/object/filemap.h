@@ -59,8 +59,6 @@ static inline struct quire_file *from_file(struct file *f)
 struct file *fget(struct file *f);   /* takes a reference; NULL stays NULL */
 struct file *get_file(struct file *f);
 void fput(struct file *f);	     /* NULL allowed. Context: sleep */
-/* A regular file's mmap method: sets vma->vm_ops. */
-int generic_file_mmap(struct file *f, struct vm_area_struct *vma);
 /* Writing is refused while an executable is mapped (-ETXTBSY), and the other way round. */
 int deny_write_access(struct file *f);
 void allow_write_access(struct file *f);

@@ -42,23 +42,15 @@ int kmap_reserve_tables(void)
 pfn_t kmap_table_alloc(void *ctx)
 {
 	pfn_t pfn = PFN(UINT64_MAX);
+	void *p;
 
 	if (kmap_nr_tables == KMAP_TABLES_MAX)
 		return pfn;
-	if (!kmap_buddy) {
-		void *p = memblock_alloc_zeroed(PAGE_SIZE);
-
-		if (p)
-			pfn = PFN(hal_virt_to_phys(p) >> PAGE_SHIFT);
-	} else {
-		struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO, 0);
-
-		if (page) {
-			pfn = page_to_pfn(page);
-			kmap_nr_from_buddy++;
-		}
-	}
-	if (pfn.n != UINT64_MAX)
+	p = kmap_buddy ? (void *)get_zeroed_page(GFP_KERNEL) : memblock_alloc_zeroed(PAGE_SIZE);
+	if (p) {
+		pfn = PFN(hal_virt_to_phys(p) >> PAGE_SHIFT);
+		kmap_nr_from_buddy += kmap_buddy;
 		kmap_tables[kmap_nr_tables++] = pfn;
+	}
 	return pfn;
 }

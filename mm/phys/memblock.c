@@ -126,15 +126,6 @@ int memblock_free(phys_addr_t start, phys_addr_t end)
 	return type_remove(&memblock_reserved, start, end);
 }
 
-uint64_t memblock_size(const struct memblock_type *t)
-{
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; i < t->cnt; i++)
-		sum += t->regions[i].end - t->regions[i].base;
-	return sum;
-}
-
 /* ---- collecting ------------------------------------------------------------------------------ */
 
 int memblock_take(const struct mem_range *r)

@@ -45,7 +45,5 @@ void *memblock_alloc_zeroed(size_t size);
 bool memblock_next_free(uint64_t *start_pfn, uint64_t *end_pfn);
 /* The next run of whole frames of RAM, reserved or not. */
 bool memblock_next_memory(uint64_t *start_pfn, uint64_t *end_pfn);
-/* Bytes of a type. */
-uint64_t memblock_size(const struct memblock_type *t);
 
 #endif

@@ -469,7 +469,7 @@ static inline struct page *alloc_page_fast(gfp_t gfp)
 	return gfp & __GFP_ZERO ? cleared(page) : page;
 }
 
-struct page *__alloc_pages(gfp_t gfp, unsigned order)
+static struct page *__alloc_pages(gfp_t gfp, unsigned order)
 {
 	struct page *page;
 
@@ -496,37 +496,6 @@ uintptr_t get_zeroed_page(gfp_t gfp)
 }
 
 /* One look at the watermark and one stretch with interrupts off for most of them. */
-unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out)
-{
-	struct alloc_context ac;
-	unsigned long got = 0;
-	struct zone *z;
-
-	if (!n || !prepare_alloc_pages(gfp, &ac, CALLER))
-		return 0;
-	z = ac.preferred_zoneref->zone;
-	/* Requests that may be refused are counted one by one. */
-	if (!inject_attr[QUIRE_INJECT_PAGE].armed &&
-	    zone_watermark_ok(z, 0, z->watermark[WMARK_LOW] + z->watermark_boost + n,
-			      ac.highest_zoneidx, 0))
-		while (got < n) {
-			struct page *page = rmqueue_pcplist(z, 0, ac.migratetype,
-							    ALLOC_KSWAPD_BIT(gfp));
-
-			if (!page)
-				break;
-			if (likely(prep_new_page(page, 0, gfp, ac.migratetype, ac.ip)))
-				out[got++] = page;
-		}
-	while (got < n && (!got || !(gfp & __GFP_NORETRY))) {
-		out[got] = alloc_pages_ip(gfp, 0, ac.ip);
-		if (!out[got])
-			break;
-		got++;
-	}
-	return got;
-}
-
 /* ---- freeing --------------------------------------------------------------------------------- */
 
 /* Unties a compound page; false: it is not the one that its head tells of. Then all of it is
@@ -809,28 +778,6 @@ void split_page(struct page *page, unsigned order)
 	for (unsigned long i = 1; i < 1ul << order; i++)
 		__atomic_store_n(&page[i]._refcount, 1, __ATOMIC_RELAXED);
 	page_owner_split(page, order);
-}
-
-void *alloc_pages_exact(size_t size, gfp_t gfp)
-{
-	unsigned long n = PAGE_ALIGN(size) >> PAGE_SHIFT;
-	unsigned order = order_base_2(n ? n : 1);
-	struct page *page = n ? alloc_pages(gfp & ~__GFP_COMP, order) : NULL;
-
-	if (!page)
-		return NULL;
-	split_page(page, order);
-	for (unsigned long i = n; i < 1ul << order; i++)
-		__free_pages(page + i, 0);
-	return page_address(page);
-}
-
-void free_pages_exact(void *p, size_t size)
-{
-	struct page *page = virt_to_page(p);
-
-	for (unsigned long n = PAGE_ALIGN(size) >> PAGE_SHIFT; n-- > 0;)
-		__free_pages(page++, 0);
 }
 
 void zone_init_free_lists(struct zone *z)

@@ -71,12 +71,6 @@ struct page *compact_take_page(struct zone *z, struct pageblock *b);
 
 /* Splits one allocation of 2^order into single pages, each with a reference of its own. */
 void split_page(struct page *page, unsigned order);
-/* Up to n single pages into out[], the first always by every means; returns how many. Context: by
- * gfp. */
-unsigned long alloc_pages_bulk(gfp_t gfp, unsigned long n, struct page **out);
-/* n contiguous pages, a whole number that need not be a power of two; NULL: none. */
-void *alloc_pages_exact(size_t size, gfp_t gfp);
-void free_pages_exact(void *p, size_t size);
 
 static inline struct page *compound_head(const struct page *p)
 {

@@ -60,7 +60,6 @@ size_t kmem_cache_shrink(struct kmem_cache *c);
 /* kmem_cache_shrink() of every cache, for reclaim, which may run inside the slab allocator: 0 if
  * slab_mutex is held. Context: sleep. */
 size_t slab_reclaim(void);
-unsigned kmem_cache_size(const struct kmem_cache *c); /* bytes an object of c can hold */
 
 /* n bytes, aligned to a word, powers of two to themselves. 0 bytes are 1 byte. NULL: no memory, or
  * more than the largest block. */

@@ -229,11 +229,6 @@ struct kmem_cache *kmem_cache_create(const char *name, size_t size, size_t align
 	return c;
 }
 
-unsigned kmem_cache_size(const struct kmem_cache *c)
-{
-	return c->object_size;
-}
-
 struct kmem_cache *slab_find(const char *name)
 {
 	struct kmem_cache *c;

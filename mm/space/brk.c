@@ -82,7 +82,7 @@ static uintptr_t brk_locked(struct mm_struct *mm, uintptr_t brk, uintptr_t *from
 	return brk;
 }
 
-uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk)
+static uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk)
 {
 	uintptr_t ret, from = 0;
 	size_t grown = 0;

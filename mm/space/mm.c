@@ -306,11 +306,6 @@ bool quire_mm_tryget(struct quire_mm *mm)
 	return mmget_not_zero(to_mm(mm));
 }
 
-void quire_mm_set_owner(struct quire_mm *mm, void *owner)
-{
-	to_mm(mm)->owner = owner;
-}
-
 void quire_mm_switch(struct quire_mm *mm)
 {
 	hal_space_switch(mm ? &to_mm(mm)->arch : NULL);
@@ -362,14 +357,6 @@ void quire_mm_faults(struct quire_mm *qmm, uint64_t *minor, uint64_t *major)
 
 	*minor = __atomic_load_n(&mm->min_flt, __ATOMIC_RELAXED);
 	*major = __atomic_load_n(&mm->maj_flt, __ATOMIC_RELAXED);
-}
-
-long quire_membarrier_pagetables(struct quire_mm *qmm)
-{
-	struct mm_struct *mm = to_mm(qmm);
-
-	hal_tlb_flush(&mm->arch, mm->start, mm->task_size, 0, true);
-	return 0;
 }
 
 int security_mmap_addr(struct mm_struct *mm, uintptr_t addr)

@@ -38,7 +38,8 @@ vm_flags_t calc_vm_prot_bits(unsigned long prot)
 	return prot & (PROT_READ | PROT_WRITE | PROT_EXEC);
 }
 
-vm_flags_t calc_vm_flag_bits(unsigned long flags)
+/* MAP_* to VM_*; calc_vm_flag_bits() in 5.10. */
+static vm_flags_t calc_vm_flags(unsigned long flags)
 {
 	return (flags & MAP_GROWSDOWN ? VM_GROWSDOWN : 0) |
 	       (flags & MAP_DENYWRITE ? VM_DENYWRITE : 0) | (flags & MAP_LOCKED ? VM_LOCKED : 0) |
@@ -73,7 +74,7 @@ void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages)
 		mm->data_vm += npages;
 }
 
-unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
+static unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
 {
 	struct vm_area_struct *vma = find_vma_intersection(mm, addr, end);
 	unsigned long n = 0;
@@ -83,7 +84,7 @@ unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintpt
 	return n;
 }
 
-bool accountable_mapping(const struct file *file, vm_flags_t flags)
+static bool accountable_mapping(const struct file *file, vm_flags_t flags)
 {
 	return (flags & (VM_NORESERVE | VM_SHARED | VM_WRITE)) == VM_WRITE;
 }
@@ -567,8 +568,8 @@ static int mmap_clear_and_map(struct mm_struct *mm, struct file *file, uintptr_t
 	return err;
 }
 
-uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
-		      vm_flags_t vm_flags, unsigned long pgoff)
+static uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
+			     vm_flags_t vm_flags, unsigned long pgoff)
 {
 	unsigned long npages = len >> PAGE_SHIFT, charged = 0;
 	struct vm_area_struct *vma;
@@ -739,7 +740,7 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 		return addr;
 	if ((flags & MAP_FIXED_NOREPLACE) && find_vma_intersection(mm, addr, addr + len))
 		return -EEXIST;
-	vm_flags = calc_vm_prot_bits(prot) | calc_vm_flag_bits(flags) | mm->def_flags | VM_MAYREAD |
+	vm_flags = calc_vm_prot_bits(prot) | calc_vm_flags(flags) | mm->def_flags | VM_MAYREAD |
 		   VM_MAYWRITE | VM_MAYEXEC;
 	if ((flags & MAP_LOCKED) && !can_do_mlock(mm))
 		return -EPERM;

@@ -66,6 +66,7 @@ static int change_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 	return 0;
 }
 
+/* Gives the present entries of the range other rights; returns how many changed. */
 static unsigned long change_protection(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
 				       pgprot_t prot, bool dirty_accountable)
 {

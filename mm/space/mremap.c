@@ -84,8 +84,8 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 
 /* Moves entries of [old, old + len) in vma to new_addr in new_vma. Returns bytes moved. */
 static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
-			       struct vm_area_struct *new_vma, uintptr_t new_addr,
-			       size_t len, bool need_rmap_locks)
+			       struct vm_area_struct *new_vma, uintptr_t new_addr, size_t len,
+			       bool need_rmap_locks)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	size_t done = 0, part;

@@ -10,7 +10,7 @@
 #include "mm/table/gather.h"
 #include "mm/table/pgtable.h"
 
-/* The same over a chain of VMAs. */
+/* Empties the entries of a chain of VMAs, as far as they lie in [start, end), into tlb. */
 void unmap_vmas(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t start, uintptr_t end);
 /* Frees the tables that only these (unlinked) VMAs used. */
 void free_pgtables(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t floor,

@@ -768,7 +768,7 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *pro
 	if (vma->vm_ops && vma->vm_ops->page_mkwrite)
 		return true;
 	/* The object chose other rights than the flags say: leave them alone. */
-	if (prot != protection(vma->vm_mm->user, vma->vm_flags))
+	if (prot != vm_get_page_prot(vma->vm_mm->user, vma->vm_flags))
 		return false;
 	/* Soft-dirty of single pages is tracked by their first write. */
 	return !(vma->vm_flags & VM_SOFTDIRTY);
@@ -777,9 +777,9 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *pro
 void vma_set_page_prot(struct vm_area_struct *vma)
 {
 	bool user = vma->vm_mm->user;
-	const pgprot_t *prot = protection(user, vma->vm_flags);
+	const pgprot_t *prot = vm_get_page_prot(user, vma->vm_flags);
 
 	if (vma_wants_writenotify(vma, prot))
-		prot = protection(user, vma->vm_flags & ~VM_SHARED);
+		prot = vm_get_page_prot(user, vma->vm_flags & ~VM_SHARED);
 	vma->vm_page_prot = prot;
 }

@@ -110,14 +110,9 @@ bool vma_wants_writenotify(const struct vm_area_struct *vma, const pgprot_t *pro
 /* ---- mmap.c ---------------------------------------------------------------------------------- */
 
 vm_flags_t calc_vm_prot_bits(unsigned long prot);
-/* MAP_* to VM_*. */
-vm_flags_t calc_vm_flag_bits(unsigned long flags);
-#define calc_vm_flags(flags) calc_vm_flag_bits(flags)
 
 bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages);
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages);
-unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end);
-bool accountable_mapping(const struct file *file, vm_flags_t flags);
 /* Writes a mapping's trace record. */
 void perf_event_mmap(const struct vm_area_struct *vma);
 
@@ -125,8 +120,6 @@ uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t a
 			    unsigned long pgoff, unsigned long flags);
 uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
 		  unsigned long prot, unsigned long flags, unsigned long pgoff, size_t *populate);
-uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t addr, size_t len,
-		      vm_flags_t vm_flags, unsigned long pgoff);
 int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len);
 /* A mapping that fails after all leaves what it was to replace (boot parameter keep_replaced, build
  * option keep_replaced). 5.10 leaves a hole. */
@@ -138,7 +131,6 @@ void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm
 int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
 		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent);
 int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags);
-uintptr_t sys_brk(struct mm_struct *mm, uintptr_t brk);
 
 /* ---- stack.c --------------------------------------------------------------------------------- */
 
@@ -150,7 +142,6 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 
 /* ---- mprotect.c, mlock.c --------------------------------------------------------------------- */
 
-/* Gives the present entries of the range other rights; returns how many changed. */
 bool can_do_mlock(struct mm_struct *mm);
 /* Would locking len more bytes exceed the limit? 0 or -EAGAIN. */
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len);

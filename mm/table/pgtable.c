@@ -61,6 +61,7 @@
 #include <quire/abi.h>
 
 unsigned pt_levels;
+/* High bits of an address that only repeat its sign. */
 static unsigned pt_unused_bits;
 
 /* ---- locks ----------------------------------------------------------------------------------- */
@@ -407,11 +408,6 @@ static void protection_map_init(void)
 		d.w = flags & VM_WRITE;
 		prot->dirty_word = pte_make(d);
 	}
-}
-
-pgprot_t vm_get_page_prot(vm_flags_t flags)
-{
-	return *protection(true, flags);
 }
 
 void pgtable_init(void)

@@ -12,8 +12,8 @@
  *  4 levels |       sign       | pgd p4d |   pud   |   pmd   |   pte   |
  *  3 levels |            sign            |pgd p4d pud|  pmd  |   pte   |
  *
- * Bits above the root's repeat the highest of the root's (pt_unused_bits tells how many). Other
- * pages and tables move the borders: level n begins at bit PAGE_SHIFT + n * PT_INDEX_BITS.
+ * Bits above the root's repeat the highest of the root's. Other pages and tables move the borders:
+ * level n begins at bit PAGE_SHIFT + n * PT_INDEX_BITS.
  *
  * The five classic names (pgd, p4d, pud, pmd, pte) are types over one step down. pgd is always the
  * root. A name whose level is absent is folded: its entry is the one of the name above, and that
@@ -50,7 +50,6 @@ typedef struct {
 
 /* Levels of the tables in use, from hal_mmu_info(). */
 extern unsigned pt_levels;
-/* High bits of an address that only repeat its sign. */
 
 void pgtable_init(void);
 
@@ -298,13 +297,10 @@ void sync_code_range(const pte_t *pte, unsigned long n);
 extern pgprot_t protection_map[2][16];
 
 /* The rights that a VMA's flags ask for; private memory never gets W at first. */
-static inline const pgprot_t *protection(bool user, vm_flags_t flags)
+static inline const pgprot_t *vm_get_page_prot(bool user, vm_flags_t flags)
 {
 	return &protection_map[user][flags & 15];
 }
-
-/* The same, of a user space. */
-pgprot_t vm_get_page_prot(vm_flags_t flags);
 
 /* ---- roots and table pages -------------------------------------------------------------------- */
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page allocator against a plain model: one owner for each frame, found again by looking at
- * everything. Random requests of every kind, order, zone and CPU, frees, splits, bulk and exact
- * blocks, isolation, drains, changed reserves, pages of a file that are moved, one or by
- * compaction; after each step the checker of the core and the model's own books must agree, and
- * what was handed out or refused must be what the rules allow.
+ * everything. Random requests of every kind, order, zone and CPU, frees, splits, frees in bulk,
+ * isolation, drains, changed reserves, pages of a file that are moved, one or by compaction; after
+ * each step the checker of the core and the model's own books must agree, and what was handed out
+ * or refused must be what the rules allow.
  *
  * usage: page_model [STEPS [SEED [CPUS]]]      exit 0: all agreed, 1: the first disagreement is told
  *        page_model --threads STEPS            CPUs at once, books at the end; for thread sanitizers
@@ -35,7 +35,7 @@
 
 struct slot {
 	struct page *page;
-	unsigned order, pages; /* pages: of an exact block; 0: 2^order */
+	unsigned order;
 	uint64_t tag;
 };
 
@@ -76,7 +76,7 @@ static uint64_t pfn_of(const struct page *p)
 
 static unsigned slot_pages(const struct slot *s)
 {
-	return s->pages ? s->pages : 1u << s->order;
+	return 1u << s->order;
 }
 
 /* ---- the model ------------------------------------------------------------------------------- */
@@ -182,11 +182,11 @@ static void check_stamp(const struct slot *s)
 		REQUIRE(*(uint64_t *)page_address(s->page + i) == s->tag + i);
 }
 
-static void own(struct page *page, unsigned order, unsigned pages)
+static void own(struct page *page, unsigned order)
 {
 	struct slot *s = &slots[nslots];
 
-	*s = (struct slot){page, order, pages, 0};
+	*s = (struct slot){page, order, 0};
 	for (unsigned i = 0; i < slot_pages(s); i++) {
 		REQUIRE(owner[pfn_of(page) + i] == FREE);
 		REQUIRE(isolated_from[block_index(pfn_of(page) + i)] == 0);
@@ -222,7 +222,7 @@ static void fill_cache(void)
 	for (unsigned i = 0; i < CACHED; i++) {
 		struct slot *s = &cached[i];
 
-		*s = (struct slot){find_get_page(&file->i_mapping, i), 0, 0, 0};
+		*s = (struct slot){find_get_page(&file->i_mapping, i), 0, 0};
 		put_page(s->page);
 		REQUIRE(owner[pfn_of(s->page)] == FOREIGN);
 		owner[pfn_of(s->page)] = 1 + SLOTS + i;
@@ -360,19 +360,17 @@ static void do_alloc(void)
 
 			REQUIRE(!w[0] && !w[PAGE_SIZE / 8 - 1]);
 		}
-	own(page, order, 0);
+	own(page, order);
 }
 
 static void free_slot(unsigned i)
 {
 	struct slot s = slots[i];
 
-	snprintf(doing, sizeof(doing), "free pfn %#llx order %u pages %u",
-		 (unsigned long long)pfn_of(s.page), s.order, s.pages);
+	snprintf(doing, sizeof(doing), "free pfn %#llx order %u",
+		 (unsigned long long)pfn_of(s.page), s.order);
 	disown(i);
-	if (s.pages)
-		free_pages_exact(page_address(s.page), (size_t)s.pages << PAGE_SHIFT);
-	else if (rnd() & 1 && page_test(s.page, PG_head))
+	if (rnd() & 1 && page_test(s.page, PG_head))
 		put_page(s.page + rnd() % (1u << s.order));
 	else
 		__free_pages(s.page, s.order);
@@ -395,7 +393,7 @@ static void do_split(void)
 	i = rnd() % nslots;
 	order = slots[i].order;
 	page = slots[i].page;
-	if (!order || order > 4 || slots[i].pages || page_test(page, PG_head) ||
+	if (!order || order > 4 || page_test(page, PG_head) ||
 	    nslots + (1u << order) > SLOTS)
 		return;
 	snprintf(doing, sizeof(doing), "split pfn %#llx order %u",
@@ -403,7 +401,7 @@ static void do_split(void)
 	disown(i);
 	split_page(page, order);
 	for (unsigned k = 0; k < 1u << order; k++)
-		own(page + k, 0, 0);
+		own(page + k, 0);
 }
 
 static void do_bulk(void)
@@ -411,38 +409,26 @@ static void do_bulk(void)
 	gfp_t gfp = kinds[rnd() % ARRAY_SIZE(kinds)] | __GFP_NOWARN;
 	unsigned n = 1 + rnd() % 40;
 	struct page *pages[40];
-	unsigned long got;
+	unsigned got;
 
 	if (nslots + n > SLOTS)
 		return;
-	snprintf(doing, sizeof(doing), "bulk of %u gfp %#x", n, gfp);
-	got = alloc_pages_bulk(gfp, n, pages);
-	follow_compaction();
-	REQUIRE(got <= n);
-	for (unsigned i = 0; i < got; i++)
-		own(pages[i], 0, 0);
+	snprintf(doing, sizeof(doing), "%u pages gfp %#x", n, gfp);
+	for (got = 0; got < n; got++) {
+		pages[got] = alloc_pages(gfp, 0);
+		follow_compaction();
+		if (!pages[got])
+			break;
+		own(pages[got], 0);
+	}
 	if (!(rnd() & 1))
 		return;
-	snprintf(doing, sizeof(doing), "bulk free of %lu", got);
+	snprintf(doing, sizeof(doing), "bulk free of %u", got);
 	for (unsigned i = 0; i < got; i++)
 		disown(nslots - 1);
 	for (unsigned i = 0; i < got; i++)
 		pages[i]->_refcount = 0;
 	free_page_bulk(pages, got);
-}
-
-static void do_exact(void)
-{
-	unsigned n = 1 + rnd() % 100;
-	void *p;
-
-	if (nslots == SLOTS)
-		return;
-	snprintf(doing, sizeof(doing), "exact %u", n);
-	p = alloc_pages_exact((size_t)n << PAGE_SHIFT, GFP_KERNEL | __GFP_NOWARN);
-	follow_compaction();
-	if (p)
-		own(virt_to_page(p), 0, n);
 }
 
 static void do_drain(void)
@@ -560,9 +546,9 @@ static void check_step(bool may_allocate)
 
 static void one_step(unsigned cpus)
 {
-	static void (*const ops[])(void) = {do_alloc, do_free,	  do_split,   do_bulk, do_exact,
+	static void (*const ops[])(void) = {do_alloc, do_free,	  do_split,   do_bulk,
 					    do_drain, do_isolate, do_migrate, do_tune};
-	static const uint8_t weight[] = {49, 83, 86, 88, 89, 95, 97, 99, 100};
+	static const uint8_t weight[] = {50, 84, 87, 89, 95, 97, 99, 100};
 	unsigned r = rnd() % 100, op = 0;
 
 	if (rnd() % 16 == 0)
@@ -574,7 +560,7 @@ static void one_step(unsigned cpus)
 		op++;
 	did[op]++;
 	ops[op]();
-	check_step(op == 0 || op == 3 || op == 4 || op >= 6);
+	check_step(op == 0 || op == 3 || op >= 5);
 }
 
 /* DMA, DMA32, NORMAL and MOVABLE, a few pageblocks each, with ragged ends. Small, for all of it is

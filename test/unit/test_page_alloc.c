@@ -47,6 +47,7 @@ Test(page_alloc, zeroed)
 		memset((void *)a, 0xff, PAGE_SIZE << i % 4);
 		free_pages(a, i % 4);
 		b = __get_free_pages(GFP_KERNEL | __GFP_ZERO, i % 4);
+		cr_expect_eq(page_address(virt_to_page((void *)b)), (void *)b);
 		cr_assert(all_bytes((void *)b, 0, PAGE_SIZE << i % 4));
 		free_pages(b, i % 4);
 	}
@@ -248,21 +249,6 @@ Test(page_alloc, bulk)
 		p[i]->_refcount = 0;
 	}
 	free_page_bulk(p, 300);
-	cr_expect_eq(free_pages_now(), before);
-	machine_down();
-}
-
-Test(page_alloc, exact)
-{
-	uint64_t before;
-	void *p;
-
-	machine_up(64 * MIB, 1);
-	before = free_pages_now();
-	p = alloc_pages_exact(5 * PAGE_SIZE, GFP_KERNEL);
-	memset(p, 1, 5 * PAGE_SIZE);
-	cr_expect_eq(free_pages_now(), before - 5);
-	free_pages_exact(p, 5 * PAGE_SIZE);
 	cr_expect_eq(free_pages_now(), before);
 	machine_down();
 }
@@ -598,32 +584,6 @@ Test(page_alloc, movable_zone)
 	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1},
 		       &(struct quire_config){.params = "kernelcore=64G"});
 	cr_expect_not(populated_zone(&zones[ZONE_MOVABLE]), "all of it for the kernel");
-	machine_down();
-}
-
-Test(page_alloc, bulk_allocation)
-{
-	struct page *p[300];
-	uint64_t before;
-
-	machine_up(64 * MIB, 1);
-	before = free_pages_now();
-	cr_expect_eq(alloc_pages_bulk(GFP_KERNEL, 0, p), 0);
-	cr_assert_eq(alloc_pages_bulk(GFP_KERNEL | __GFP_ZERO, 300, p), 300);
-	for (unsigned i = 0; i < 300; i++) {
-		cr_assert_eq(page_count(p[i]), 1);
-		cr_assert(all_bytes(page_address(p[i]), 0, PAGE_SIZE));
-		memset(page_address(p[i]), 1, PAGE_SIZE);
-	}
-	cr_expect_eq(free_pages_now(), before - 300);
-	for (unsigned i = 0; i < 300; i++)
-		__free_pages(p[i], 0);
-	/* One by one where a failure is due. */
-	quire_inject_set(QUIRE_INJECT_PAGE, 5);
-	cr_expect_eq(alloc_pages_bulk(GFP_KERNEL, 300, p), 4);
-	for (unsigned i = 0; i < 4; i++)
-		__free_pages(p[i], 0);
-	cr_expect_eq(free_pages_now(), before);
 	machine_down();
 }
 

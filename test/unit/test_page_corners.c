@@ -439,18 +439,14 @@ Test(page_corners, requests_that_end_without_a_page)
 	cr_expect_eq(m, n);
 	cr_expect_eq(__get_free_pages(GFP_NOWAIT | __GFP_NOWARN, 0), 0);
 	free_pages(0, 0);
-	cr_expect_eq(alloc_pages_bulk(GFP_NOWAIT | __GFP_NOWARN, 4, many + n), 0);
-	cr_expect_eq(alloc_pages_bulk(GFP_KERNEL, 0, many + n), 0);
-	cr_expect_null(alloc_pages_exact(PAGE_SIZE * 3, GFP_NOWAIT | __GFP_NOWARN));
 	page_reclaim_hook = NULL;
 	page_oom_hook = NULL;
 	page_kswapd_hook = NULL;
 	give(n);
-	cr_expect_null(alloc_pages_exact(0, GFP_KERNEL), "nothing is nothing");
 	machine_down();
 }
 
-/* Poison broken in pages that bulk requests and compaction take. */
+/* Poison broken in pages that requests and compaction take. */
 Test(page_corners, damaged_pages_are_passed_over)
 {
 	struct page *p[4], *q;
@@ -463,7 +459,8 @@ Test(page_corners, damaged_pages_are_passed_over)
 		__free_pages(p[i], 0);
 	hal_unpoison(page_address(p[3]), PAGE_SIZE);
 	*(char *)page_address(p[3]) = 1;
-	cr_expect_eq(alloc_pages_bulk(GFP_HIGHUSER_MOVABLE, 3, many), 3);
+	for (unsigned i = 0; i < 3; i++)
+		many[i] = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
 	cr_expect_eq(nr_bad_pages(), 1);
 	for (unsigned i = 0; i < 3; i++)
 		cr_expect_neq(many[i], p[3]);

@@ -122,21 +122,21 @@ Test(pgtable, entries)
 	pte_t v;
 
 	space_up();
-	prot = vm_get_page_prot(VM_READ | VM_WRITE);
+	prot = *vm_get_page_prot(true, VM_READ | VM_WRITE);
 	v = mk_pte(zero_page, &prot);
 	cr_expect(pte_present(v) && !pte_write(v), "private memory is read-only at first");
 	cr_expect_eq(pte_pfn(v).n, page_to_pfn(zero_page).n);
-	cr_expect(pte_write(mk_pte(zero_page, protection(true, VM_READ | VM_WRITE | VM_SHARED))));
-	v = pte_modify(v, vm_get_page_prot(0));
+	cr_expect(pte_write(mk_pte(zero_page, vm_get_page_prot(true, VM_READ | VM_WRITE | VM_SHARED))));
+	v = pte_modify(v, *vm_get_page_prot(true, 0));
 	d = pte_desc(v);
 	cr_expect_eq(d.kind, PTE_PROTNONE);
 	cr_expect(pte_present(v) && !pte_none(v));
 	cr_expect_eq(pte_pfn(v).n, page_to_pfn(zero_page).n);
-	v = pte_modify(v, vm_get_page_prot(VM_READ | VM_EXEC));
+	v = pte_modify(v, *vm_get_page_prot(true, VM_READ | VM_EXEC));
 	cr_expect_eq(pte_desc(v).kind, PTE_LEAF);
 	cr_expect(pte_desc(v).x);
 	cr_expect(pte_desc(v).accessed);
-	cr_expect(pte_desc(mk_pte(zero_page, protection(true, VM_WRITE))).r, "W means R");
+	cr_expect(pte_desc(mk_pte(zero_page, vm_get_page_prot(true, VM_WRITE))).r, "W means R");
 	space_down();
 }
 
