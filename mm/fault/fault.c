@@ -169,6 +169,19 @@ static bool access_error(const struct fault_state *f)
 	return !vma_is_accessible(f->vma);
 }
 
+/* No VMA covers the address: the one above may be a stack. False: it is not, or may not grow. */
+static __attribute__((noinline)) bool grow_fault_vma(struct fault_state *f)
+{
+	bool stack = f->vma->vm_flags & VM_GROWSDOWN;
+
+	f->vma = stack ? find_grown_vma(f->mm, f->fi->addr) : NULL;
+	/* mmap_lock was given up: the table that was walked may be gone. */
+	if (stack)
+		look_at_entry(f);
+	f->grew = true;
+	return f->vma != NULL;
+}
+
 /* Finds the VMA, growing a stack. False: nothing is mapped there. */
 static bool find_fault_vma(struct fault_state *f)
 {
@@ -179,17 +192,7 @@ static bool find_fault_vma(struct fault_state *f)
 	f->vma = find_vma(f->mm, addr);
 	if (!f->vma)
 		return false;
-	if (f->vma->vm_start <= addr)
-		return true;
-	if (!(f->vma->vm_flags & VM_GROWSDOWN)) {
-		f->vma = NULL;
-		return false;
-	}
-	f->vma = find_grown_vma(f->mm, addr);
-	f->grew = true;
-	/* mmap_lock was given up: the table that was walked may be gone. */
-	look_at_entry(f);
-	return f->vma != NULL;
+	return likely(f->vma->vm_start <= addr) || grow_fault_vma(f);
 }
 
 /* The same access again and again, with nothing to do for us: the tables say yes, the CPU no. */

@@ -349,16 +349,29 @@ static vm_fault_t do_fault(struct vm_fault *vmf)
 /* ---- writes to read-only entries ------------------------------------------------------------- */
 
 /* Row reuse: the entry gets its right to write. Table locked; unlocks. */
-static void wp_page_reuse(struct vm_fault *vmf)
+static inline void __wp_page_reuse(struct vm_fault *vmf)
 {
 	const unsigned bits = PTE_BIT_W | PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 
 	vmf->row = QUIRE_ROW_REUSE;
-	if (unlikely(vmf->vma->vm_flags & VM_EXEC))
-		sync_code(vmf->orig_pte);
 	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
 	fault_unlock(vmf);
+}
+
+/* The same where code may lie in the page. */
+static __attribute__((noinline)) void wp_code_page_reuse(struct vm_fault *vmf)
+{
+	sync_code(vmf->orig_pte);
+	__wp_page_reuse(vmf);
+}
+
+static void wp_page_reuse(struct vm_fault *vmf)
+{
+	if (unlikely(vmf->vma->vm_flags & VM_EXEC))
+		wp_code_page_reuse(vmf);
+	else
+		__wp_page_reuse(vmf);
 }
 
 /* A filled copy of the old page, or a zeroed one for the page of zeros; NULL: no memory. */
@@ -490,7 +503,7 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 
 /* Row ad: a machine that does not set accessed and dirty itself asks us. One that sets some of them
  * may do so this moment: its bit must not be lost, so the access is tried again. Table locked. */
-static void set_access_flags(struct vm_fault *vmf, bool write)
+static __attribute__((noinline)) void set_access_flags(struct vm_fault *vmf, bool write)
 {
 	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 	pte_t set = arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0);

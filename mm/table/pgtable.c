@@ -355,6 +355,12 @@ void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uint
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
+void sync_code(pte_t v)
+{
+	if (arch_pte_is_leaf(v) && pte_desc(v).x)
+		hal_icache_sync(hal_phys_to_virt((phys_addr_t)pte_pfn(v).n << PAGE_SHIFT), PAGE_SIZE);
+}
+
 void sync_code_range(const pte_t *pte, unsigned long n)
 {
 	while (n-- > 0)

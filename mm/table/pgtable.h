@@ -284,12 +284,7 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 
 /* v is about to be stored, or stored again elsewhere: fetches must then find what the kernel has
  * written into the page since they last could (a file's write, a truncation, a hole). Table locked. */
-static inline void sync_code(pte_t v)
-{
-	if (arch_pte_is_leaf(v) && pte_desc(v).x)
-		hal_icache_sync(hal_phys_to_virt((phys_addr_t)pte_pfn(v).n << PAGE_SHIFT), PAGE_SIZE);
-}
-
+void sync_code(pte_t v);
 /* The same of n entries in one table. */
 void sync_code_range(const pte_t *pte, unsigned long n);
 
