@@ -228,6 +228,38 @@ Test(fault, code_is_synchronised_before_it_runs)
 	space_down();
 }
 
+/* The kernel writes into a file whose code runs; then the entry is stored again, in each way there is. */
+Test(fault, code_of_a_file_is_synchronised_again)
+{
+	const uint64_t word = 0x0123456789abcdef;
+	struct quire_mm *parent, *child;
+	struct quire_inode *inode;
+	struct quire_file *f;
+
+	space_up();
+	f = file_new(2, FRW);
+	inode = quire_file_inode(f);
+	mmap_file(AT(0), 2, RW | PROT_EXEC, MAP_PRIVATE | FIX, f, 0);
+	cr_expect_eq(store_at(AT(1), 1), 0); /* so that a fork copies the entries */
+	cr_expect_eq(exec_at(AT(0)), 0);
+	cr_expect_eq(quire_inode_write(inode, 8, (uintptr_t)&word, 8, false), 8);
+	quire_clear_refs(cur, 4);
+	cr_expect_eq(exec_at(AT(0)), 0);
+	cr_expect_eq(quire_inode_write(inode, 8, (uintptr_t)&word, 8, false), 8);
+	cr_expect_eq(quire_mremap(cur, AT(0), 2 * PS, 2 * PS, MREMAP_MAYMOVE | MREMAP_FIXED, AT(8)),
+		     (long)AT(8));
+	cr_expect_eq(exec_at(AT(8)), 0);
+	cr_expect_eq(quire_inode_write(inode, 8, (uintptr_t)&word, 8, false), 8);
+	parent = cur;
+	cr_assert_eq(quire_mm_fork(parent, NULL, &child), 0);
+	run_space(child);
+	cr_expect_eq(exec_at(AT(8)), 0);
+	run_space(parent);
+	space_put(child);
+	quire_file_put(f);
+	space_down();
+}
+
 /* The first access only read: that the page was written later, only the entry's dirty bit knows. */
 Test(fault, a_shared_page_written_later_stays)
 {
