@@ -3,6 +3,9 @@
  * Asserts and the small macros that everything uses. A failed assert is our own bug and ends the
  * machine through os_panic(), citing file, line and the condition; the world's errors are returned
  * instead.
+ *
+ * ASSERT stays in every build. ASSERT_DEBUG, and the assert_held() family of the locks, are off where
+ * NDEBUG is defined (a release); what is off is compiled all the same, and costs nothing.
  */
 #ifndef LIB_BUG_H
 #define LIB_BUG_H
@@ -35,6 +38,23 @@ void warn_at(const char *file, int line, const char *what);
 	do {                                                   \
 		if (unlikely(!(cond)))                         \
 			bug_at(__FILE__, __LINE__, inv ": ASSERT(" #cond ")"); \
+	} while (0)
+
+#ifdef NDEBUG
+#define DEBUG_ASSERTS 0
+#else
+#define DEBUG_ASSERTS 1
+#endif
+/* For paths that are too hot for an assert in a release. */
+#define ASSERT_DEBUG(cond)                                     \
+	do {                                                   \
+		if (DEBUG_ASSERTS)                             \
+			ASSERT(cond);                          \
+	} while (0)
+#define ASSERT_DEBUG_I(inv, cond)                              \
+	do {                                                   \
+		if (DEBUG_ASSERTS)                             \
+			ASSERT_I(inv, cond);                   \
 	} while (0)
 
 /* The value of cond; the first time that it is true, a warning. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Lock-order checking (lockdep): ranks of spinning locks, checked when they are taken. A lock may
- * carry a rank (0: unchecked); a spinning lock must have a higher rank than every spinning lock its
- * CPU already holds, the same rank only by a *_nested call. No sleeping lock may be taken while a
- * spinning one is held. A broken rule ends in os_panic(). Cost: a few instructions on a per-CPU
- * array.
+ * Lock-order checking (lockdep), and the assertions that a lock is held.
+ *
+ * The order is checked when a lock is taken, in every build. A lock may carry a rank (0: unchecked);
+ * a spinning lock must have a higher rank than every spinning lock its CPU already holds, the same
+ * rank only by a *_nested call. No sleeping lock may be taken while a spinning one is held. A broken
+ * rule ends in os_panic(). Cost: a few instructions on a per-CPU array.
  */
 #ifndef LIB_LOCKDEP_H
 #define LIB_LOCKDEP_H
@@ -34,7 +35,7 @@ static inline struct lockdep_cpu *lockdep_mine(void)
 }
 
 void lockdep_acquire_nested(const void *lock, const char *name, unsigned rank, bool nested);
-void lockdep_release_nested(const void *lock);
+void lockdep_release_nested(const void *lock, const char *name);
 _Noreturn void might_sleep_failed(const char *file, int line);
 
 /* name and rank of a lock about to be taken on this CPU; nested: equal rank allowed. The first
@@ -51,14 +52,14 @@ static inline void lockdep_acquire(const void *lock, const char *name, unsigned 
 	c->depth = 1;
 }
 
-static inline void lockdep_release(const void *lock)
+static inline void lockdep_release(const void *lock, const char *name)
 {
 	struct lockdep_cpu *c = lockdep_mine();
 
 	if (likely(c->depth == 1 && c->h[0].lock == lock))
 		c->depth = 0;
 	else
-		lockdep_release_nested(lock);
+		lockdep_release_nested(lock, name);
 }
 
 /* Spinning locks that this CPU holds now. */
@@ -74,5 +75,47 @@ static inline void might_sleep_at(const char *file, int line)
 		might_sleep_failed(file, line);
 }
 #define might_sleep() might_sleep_at(__FILE__, __LINE__)
+
+/* ---- assertions, off in a release ------------------------------------------------------------ */
+
+/* Panics: "file:line: NAME WHAT", as in "mm/rmap/rmap.c:120: i_mmap_rwsem is not held for writing". */
+_Noreturn void lock_not_held(const char *file, int line, const char *name, const char *what);
+
+/* This CPU holds the spinning lock. */
+static inline bool lockdep_holds(const void *lock)
+{
+	const struct lockdep_cpu *c = lockdep_mine();
+
+	for (unsigned i = 0; i < c->depth; i++)
+		if (c->h[i].lock == lock)
+			return true;
+	return false;
+}
+
+/* It holds one of this rank. */
+static inline bool lockdep_holds_rank(unsigned rank)
+{
+	const struct lockdep_cpu *c = lockdep_mine();
+
+	for (unsigned i = 0; i < c->depth; i++)
+		if (c->h[i].rank == rank)
+			return true;
+	return false;
+}
+
+/*
+ * Which thread holds which lock for reading: noted where DEBUG_ASSERTS is on, for the lock itself
+ * only counts its readers. Of a thread that no room is left for, every answer is yes.
+ */
+void lockdep_read_acquire(const void *lock);
+void lockdep_read_release(const void *lock, const char *name);
+bool lockdep_reads(const void *lock);
+
+/* What only its own CPU may touch, and only while nothing can come in between. */
+#define assert_irqs_off()                                                                  \
+	do {                                                                               \
+		if (DEBUG_ASSERTS && unlikely(!hal_irqs_off()))                            \
+			lock_not_held(__FILE__, __LINE__, "interrupts", "are not off");    \
+	} while (0)
 
 #endif

@@ -34,7 +34,8 @@ void mutex_lock(struct mutex *m)
 
 void mutex_unlock(struct mutex *m)
 {
-	ASSERT(READ_ONCE(m->owner) == os_thread_id());
+	if (unlikely(READ_ONCE(m->owner) != os_thread_id()))
+		lock_not_held(__FILE__, __LINE__, m->name, "is not held, and let go");
 	WRITE_ONCE(m->owner, 0);
 	if (__atomic_exchange_n(&m->state, 0, __ATOMIC_RELEASE) == 2)
 		os_wake(m, 1);

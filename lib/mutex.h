@@ -6,6 +6,8 @@
 #ifndef LIB_MUTEX_H
 #define LIB_MUTEX_H
 
+#include "lib/lockdep.h"
+#include <quire/os.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -31,5 +33,14 @@ static inline bool mutex_is_locked(const struct mutex *m)
 {
 	return __atomic_load_n(&m->state, __ATOMIC_RELAXED) != 0;
 }
+
+/* This thread holds it; see lib/lockdep.h. */
+#define assert_mutex_held(m)                                                               \
+	do {                                                                               \
+		const struct mutex *m_ = (m);                                              \
+                                                                                           \
+		if (DEBUG_ASSERTS && unlikely(READ_ONCE(m_->owner) != os_thread_id()))     \
+			lock_not_held(__FILE__, __LINE__, m_->name, "is not held");        \
+	} while (0)
 
 #endif

@@ -20,8 +20,11 @@ bool down_read_trylock(struct rw_semaphore *s)
 	uint32_t v = __atomic_load_n(&s->state, __ATOMIC_RELAXED);
 
 	while (!(v & (RWSEM_WRITER | RWSEM_WAIT)))
-		if (rwsem_change(s, &v, v + 1))
+		if (rwsem_change(s, &v, v + 1)) {
+			if (DEBUG_ASSERTS)
+				lockdep_read_acquire(s);
 			return true;
+		}
 	return false;
 }
 
@@ -81,8 +84,11 @@ void downgrade_write(struct rw_semaphore *s)
 {
 	uint32_t old;
 
-	ASSERT(READ_ONCE(s->owner) == os_thread_id());
+	if (unlikely(!rwsem_writes(s)))
+		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing");
 	WRITE_ONCE(s->owner, 0);
+	if (DEBUG_ASSERTS)
+		lockdep_read_acquire(s);
 	/* Readers that sleep may come in now; writers among them go to sleep again. */
 	old = __atomic_exchange_n(&s->state, 1, __ATOMIC_ACQ_REL);
 	if (old & RWSEM_WAIT)

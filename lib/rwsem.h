@@ -50,14 +50,19 @@ static inline void down_read(struct rw_semaphore *s)
 	might_sleep();
 	if (unlikely(!rwsem_change(s, &v, 1)))
 		down_read_slow(s);
+	if (DEBUG_ASSERTS)
+		lockdep_read_acquire(s);
 }
 
 bool down_read_trylock(struct rw_semaphore *s);
 
 static inline void up_read(struct rw_semaphore *s)
 {
-	uint32_t v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
+	uint32_t v;
 
+	if (DEBUG_ASSERTS)
+		lockdep_read_release(s, s->name);
+	v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
 	ASSERT((v & RWSEM_READERS) != RWSEM_READERS);
 	if (unlikely(v & RWSEM_WAIT))
 		rwsem_wake_sleepers(s, v);
@@ -79,7 +84,8 @@ static inline void up_write(struct rw_semaphore *s)
 {
 	uint32_t v;
 
-	ASSERT(READ_ONCE(s->owner) == os_thread_id());
+	if (unlikely(READ_ONCE(s->owner) != os_thread_id()))
+		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing, and let go");
 	WRITE_ONCE(s->owner, 0);
 	v = __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE);
 	if (unlikely(v & RWSEM_WAIT))
@@ -97,5 +103,22 @@ static inline bool rwsem_is_write_locked(const struct rw_semaphore *s)
 {
 	return __atomic_load_n(&s->state, __ATOMIC_RELAXED) & RWSEM_WRITER;
 }
+
+/* This thread holds it, in this way; see lib/lockdep.h. */
+static inline bool rwsem_writes(const struct rw_semaphore *s)
+{
+	return rwsem_is_write_locked(s) && READ_ONCE(s->owner) == os_thread_id();
+}
+
+#define RWSEM_ASSERT(s, cond, what)                                                        \
+	do {                                                                               \
+		const struct rw_semaphore *s_ = (s);                                       \
+                                                                                           \
+		if (DEBUG_ASSERTS && unlikely(!(cond)))                                    \
+			lock_not_held(__FILE__, __LINE__, s_->name, what);                 \
+	} while (0)
+#define assert_held_write(s) RWSEM_ASSERT(s, rwsem_writes(s_), "is not held for writing")
+#define assert_held_read(s)  RWSEM_ASSERT(s, lockdep_reads(s_), "is not held for reading")
+#define assert_held_any(s)   RWSEM_ASSERT(s, rwsem_writes(s_) || lockdep_reads(s_), "is not held")
 
 #endif

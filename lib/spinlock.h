@@ -83,10 +83,19 @@ static inline bool spin_trylock(spinlock_t *l)
 
 static inline void spin_unlock(spinlock_t *l)
 {
-	lockdep_release(l);
+	lockdep_release(l, l->name);
 	__atomic_store_n(&l->owner, (uint16_t)(READ_ONCE(l->owner) + 1), __ATOMIC_RELEASE);
 	os_preempt(-1);
 }
+
+/* This CPU holds it; see lib/lockdep.h. */
+#define assert_held(l)                                                                     \
+	do {                                                                               \
+		const spinlock_t *l_ = (l);                                                \
+                                                                                           \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_holds(l_)))                         \
+			lock_not_held(__FILE__, __LINE__, l_->name, "is not held");        \
+	} while (0)
 
 /* Usable as a statement with Linux's spelling: spin_lock_irqsave(&lock, flags). */
 #define spin_lock_irqsave(l, flags)       \

@@ -48,6 +48,7 @@ static bool spend_time(struct fault_attr *a)
 {
 	int32_t left = __atomic_load_n(&a->times, __ATOMIC_RELAXED);
 
+	ASSERT(left >= -1);
 	while (left > 0 && !__atomic_compare_exchange_n(&a->times, &left, left - 1, false,
 							__ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
@@ -58,6 +59,7 @@ static uint64_t throw_dice(struct fault_attr *a)
 {
 	uint64_t x = __atomic_load_n(&a->seed, __ATOMIC_RELAXED);
 
+	ASSERT(x); /* of 0 nothing but 0 would follow */
 	x ^= x << 13;
 	x ^= x >> 7;
 	x ^= x << 17;
@@ -67,6 +69,7 @@ static uint64_t throw_dice(struct fault_attr *a)
 
 static bool hit_dice(struct fault_attr *a, size_t size)
 {
+	ASSERT_DEBUG(a->probability <= 100);
 	if (!a->probability || !__atomic_load_n(&a->times, __ATOMIC_RELAXED))
 		return false;
 	if (__atomic_load_n(&a->space, __ATOMIC_RELAXED) > (int64_t)size) {
@@ -81,6 +84,7 @@ static bool hit_dice(struct fault_attr *a, size_t size)
 
 bool fault_attr_hit(struct fault_attr *a, size_t size)
 {
+	ASSERT_DEBUG(a->probability <= 100);
 	if (!hit_nth(a) && !hit_dice(a, size))
 		return false;
 	__atomic_fetch_add(&a->hits, 1, __ATOMIC_RELAXED);
@@ -89,6 +93,8 @@ bool fault_attr_hit(struct fault_attr *a, size_t size)
 
 void fault_attr_set(struct fault_attr *a, const struct quire_fault_attr *set)
 {
+	ASSERT(set->probability <= 100);
+	ASSERT(set->times >= -1);
 	__atomic_store_n(&a->armed, 0, __ATOMIC_RELAXED);
 	a->probability = set->probability;
 	a->interval = set->interval;
@@ -107,6 +113,7 @@ static const char *parse_number(const char *s, bool last, long *out)
 	bool minus = *s == '-';
 	long n = 0;
 
+	ASSERT_DEBUG(s);
 	s += minus;
 	if (*s < '0' || *s > '9')
 		return NULL;
@@ -125,6 +132,7 @@ int fault_attr_parse(struct fault_attr *a, const char *text)
 {
 	long v[4];
 
+	ASSERT(text);
 	for (unsigned i = 0; i < 4; i++) {
 		text = parse_number(text, i == 3, &v[i]);
 		if (!text)

@@ -240,6 +240,7 @@ static inline struct quire_mm *from_mm(struct mm_struct *mm)
 
 static inline unsigned long vma_pages(const struct vm_area_struct *vma)
 {
+	ASSERT_DEBUG(vma->vm_start <= vma->vm_end);
 	return (vma->vm_end - vma->vm_start) >> PAGE_SHIFT;
 }
 
@@ -268,6 +269,7 @@ static inline struct vm_area_struct *get_gate_vma(struct mm_struct *mm)
 /* The page offset into the object (or the rmap key of anonymous memory) of an address. */
 static inline unsigned long linear_page_index(const struct vm_area_struct *vma, uintptr_t addr)
 {
+	ASSERT_DEBUG(addr >= vma->vm_start && addr <= vma->vm_end);
 	return ((addr - vma->vm_start) >> PAGE_SHIFT) + vma->vm_pgoff;
 }
 
@@ -280,6 +282,7 @@ static inline bool is_cow_mapping(vm_flags_t flags)
 
 static inline void add_mm_counter(struct mm_struct *mm, int member, long n)
 {
+	ASSERT_DEBUG((unsigned)member < NR_MM_COUNTERS);
 	__atomic_fetch_add(&mm->rss[member], n, __ATOMIC_RELAXED);
 }
 
@@ -287,6 +290,7 @@ static inline unsigned long get_mm_counter(const struct mm_struct *mm, int membe
 {
 	long v = __atomic_load_n(&mm->rss[member], __ATOMIC_RELAXED);
 
+	ASSERT_DEBUG((unsigned)member < NR_MM_COUNTERS);
 	return v < 0 ? 0 : v;
 }
 
@@ -299,6 +303,7 @@ static inline unsigned long get_mm_rss(const struct mm_struct *mm)
 /* Which of the counters a mapped page belongs to. */
 static inline int mm_counter(const struct page *page)
 {
+	ASSERT_DEBUG(!page_test(page, PG_slab));
 	if (PageAnon(page))
 		return MM_ANONPAGES;
 	return page_test(page, PG_swapbacked) ? MM_SHMEMPAGES : MM_FILEPAGES;

@@ -144,6 +144,7 @@ static inline struct zoneref *first_zones_zonelist(struct zonelist *zl, unsigned
 {
 	struct zoneref *z = zl->zonerefs;
 
+	ASSERT_DEBUG(highest < MAX_NR_ZONES);
 	while (z->zone && z->zone_idx > highest)
 		z++;
 	return z;
@@ -185,12 +186,14 @@ static inline enum migratetype gfp_migratetype(gfp_t gfp)
 
 static inline enum migratetype get_pageblock_migratetype(const struct page *p)
 {
+	ASSERT_DEBUG(page_to_pfn(p).n < max_pfn);
 	return (enum migratetype)__atomic_load_n(
 		&pageblock_types[page_to_pfn(p).n >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED);
 }
 
 static inline struct pageblock *pfn_to_block(uint64_t pfn)
 {
+	ASSERT_DEBUG(section_blocks[pfn >> SECTION_ORDER]);
 	return &section_blocks[pfn >> SECTION_ORDER]
 			      [pfn >> PAGEBLOCK_ORDER & ((SECTION_PAGES >> PAGEBLOCK_ORDER) - 1)];
 }

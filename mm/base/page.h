@@ -9,6 +9,7 @@
 
 #include "arch/hal.h"
 #include "lib/list.h"
+#include "lib/lockdep.h"
 
 #define PAGE_SHIFT ARCH_PAGE_SHIFT
 #define PAGE_SIZE  ((uintptr_t)1 << PAGE_SHIFT)
@@ -132,6 +133,7 @@ static inline int page_mapcount(const struct page *p)
 
 static inline void get_page(struct page *p)
 {
+	ASSERT_DEBUG_I("I7", page_count(p) > 0);
 	__atomic_fetch_add(&p->_refcount, 1, __ATOMIC_RELAXED);
 }
 
@@ -147,6 +149,13 @@ static inline bool PageAnon(const struct page *p)
 void lock_page(struct page *p);
 bool trylock_page(struct page *p);
 void unlock_page(struct page *p);
+
+/* The page is locked; by whom, nobody notes. */
+#define assert_page_locked(p)                                                              \
+	do {                                                                               \
+		if (DEBUG_ASSERTS && unlikely(!page_test(p, PG_locked)))                   \
+			lock_not_held(__FILE__, __LINE__, "page lock", "is not held");     \
+	} while (0)
 
 /* ---- page_alloc.c ---------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Parsing boot parameters (quire_config.params): words are looked up one at a time. */
 #include "mm/base/param.h"
+#include "lib/bug.h"
 #include "lib/string.h"
 
 struct quire_config init_config;
@@ -11,6 +12,7 @@ bool boot_param(const char *name, char *buf, size_t n)
 	size_t len = strlen(name);
 	bool found = false;
 
+	ASSERT(n);
 	while (s && *s) {
 		const char *end = s;
 

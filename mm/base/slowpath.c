@@ -8,6 +8,7 @@ uint64_t slab_nr_frames, slab_quick_frames;
 
 void page_slow_set(uint32_t why, bool on)
 {
+	ASSERT(why);
 	if (on)
 		__atomic_fetch_or(&page_slow, why, __ATOMIC_RELAXED);
 	else
@@ -21,6 +22,7 @@ void kmem_hook_set(uint32_t why, bool on)
 			     __atomic_and_fetch(&kmem_hooks, ~why, __ATOMIC_SEQ_CST);
 	uint32_t seen;
 
+	ASSERT(why);
 	do { /* the last to store has seen the last word */
 		seen = word;
 		__atomic_store_n(&slab_quick_frames, seen ? 0 : slab_nr_frames, __ATOMIC_SEQ_CST);

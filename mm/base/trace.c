@@ -29,12 +29,15 @@ static bool ring_full(void)
 {
 	uint64_t tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
 
+	assert_held(&trace_lock);
 	return ring->head - tail >= ring->capacity;
 }
 
 /* All six words are written, so that a slot used again tells nothing of its past. */
 static void fill(struct quire_trace_record *r, unsigned type, const uint64_t *w, unsigned n)
 {
+	assert_held(&trace_lock);
+	ASSERT(n <= 6);
 	r->time_ns = os_clock_ns();
 	r->type = type;
 	r->cpu = hal_cpu_id();
@@ -79,6 +82,7 @@ unsigned quire_trace_last(struct quire_trace_record *out, unsigned n)
 	uint64_t head, have;
 	unsigned i;
 
+	ASSERT(out);
 	if (!ring)
 		return 0;
 	head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE);
@@ -114,11 +118,9 @@ void trace_exit(void)
 	vm_sysctl.trace_kmem = false;
 }
 
-void quire_trace_enable(bool on)
+static void trace_switch(bool on)
 {
-	irqflags_t flags;
-
-	spin_lock_irqsave(&trace_lock, flags);
+	assert_held(&trace_lock);
 	trace_on = on && ring;
 	trace_pages_on = trace_on && vm_sysctl.trace_pages;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
@@ -126,6 +128,14 @@ void quire_trace_enable(bool on)
 	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 	if (ring)
 		__atomic_store_n(&ring->enabled, trace_on, __ATOMIC_RELEASE);
+}
+
+void quire_trace_enable(bool on)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&trace_lock, flags);
+	trace_switch(on);
 	spin_unlock_irqrestore(&trace_lock, flags);
 }
 

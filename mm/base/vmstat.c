@@ -11,6 +11,7 @@ struct vm_cpu_stat *vm_cpu_stats = &boot_stat;
 
 void vmstat_init(struct vm_cpu_stat *stats)
 {
+	ASSERT(stats);
 	vm_cpu_stats = stats;
 }
 
@@ -29,6 +30,7 @@ uint64_t cpu_vm_events(enum vm_event_item e)
 {
 	uint64_t sum = 0;
 
+	ASSERT(e < NR_VM_EVENT_ITEMS);
 	for (unsigned c = 0; c < nr_copies(); c++)
 		sum += __atomic_load_n(&vm_cpu_stats[c].event[e], __ATOMIC_RELAXED);
 	return sum;
@@ -38,6 +40,7 @@ unsigned long node_page_state(enum node_stat_item i)
 {
 	int64_t sum = 0;
 
+	ASSERT_DEBUG(i < NR_STAT_ITEMS);
 	for (unsigned c = 0; c < nr_copies(); c++)
 		sum += __atomic_load_n(&vm_cpu_stats[c].item[i], __ATOMIC_RELAXED);
 	return sum > 0 ? sum : 0;

@@ -7,6 +7,7 @@
 #define MM_VMSTAT_H
 
 #include "arch/hal.h"
+#include "lib/lockdep.h"
 
 /* Amounts, in pages unless the name says otherwise. */
 enum node_stat_item {
@@ -91,6 +92,7 @@ extern struct vm_cpu_stat *vm_cpu_stats;
 
 static inline void count_vm_events(enum vm_event_item e, uint64_t n)
 {
+	ASSERT_DEBUG(e < NR_VM_EVENT_ITEMS);
 	__atomic_fetch_add(&vm_cpu_stats[hal_cpu_id()].event[e], n, __ATOMIC_RELAXED);
 }
 
@@ -104,11 +106,14 @@ static inline void __count_vm_events(unsigned cpu, enum vm_event_item e, uint64_
 {
 	uint64_t *p = &vm_cpu_stats[cpu].event[e];
 
+	assert_irqs_off();
+	ASSERT_DEBUG(cpu == hal_cpu_id());
 	__atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + n, __ATOMIC_RELAXED);
 }
 
 static inline void mod_node_page_state(enum node_stat_item i, long delta)
 {
+	ASSERT_DEBUG(i < NR_STAT_ITEMS);
 	__atomic_fetch_add(&vm_cpu_stats[hal_cpu_id()].item[i], delta, __ATOMIC_RELAXED);
 }
 

@@ -17,6 +17,7 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 {
 	struct vm_area_struct *vma;
 
+	assert_held_any(&mm->mmap_lock);
 	if (addr < mm->start || addr >= mm->task_size)
 		return NULL;
 	vma = find_extend_vma(mm, addr);
@@ -25,29 +26,42 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 	return vma;
 }
 
+/* The page that the entry names, referenced, if the access is allowed as it is; or NULL. The page of
+ * zeros is never counted, as put_page() does not either. */
+static struct page *page_of_entry(const pte_t *pte, bool write)
+{
+	pte_t v = pte_get(pte);
+	struct page *page;
+
+	assert_pte_locked(pte);
+	if (!pte_present(v) || (write && !pte_write(v)))
+		return NULL;
+	page = pfn_to_page(pte_pfn(v));
+	if (!is_zero_page(page))
+		get_page(page);
+	return page;
+}
+
 /*
- * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a
- * page of its own and not one shared by copy-on-write. Ends with put_user_page(). The page of zeros
- * is never counted, as put_page() does not either. mmap_lock for reading. 0, -EFAULT, -ENOMEM.
+ * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
+ * of its own and not one shared by copy-on-write. Ends with put_user_page(). mmap_lock for reading.
+ * 0, -EFAULT, -ENOMEM.
  */
 static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
 {
 	struct mm_struct *mm = vma->vm_mm;
 
+	assert_held_any(&mm->mmap_lock);
 	for (int tries = 0; tries < 16;) {
 		pte_t *pte = pt_find(mm, addr);
 		vm_fault_t ret;
 
 		if (pte) {
 			ptl_lock(pte_lockptr(pte));
-			if (pte_present(pte_get(pte)) && (!write || pte_write(pte_get(pte)))) {
-				*pp = pfn_to_page(pte_pfn(pte_get(pte)));
-				if (!is_zero_page(*pp))
-					get_page(*pp);
-				ptl_unlock(pte_lockptr(pte));
-				return 0;
-			}
+			*pp = page_of_entry(pte, write);
 			ptl_unlock(pte_lockptr(pte));
+			if (*pp)
+				return 0;
 		}
 		ret = handle_mm_fault(vma, addr, write ? FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE
 						       : FAULT_FLAG_REMOTE, NULL);
@@ -96,6 +110,7 @@ static int place_of(struct vm_area_struct *vma, uintptr_t addr, bool writable, s
 {
 	bool private = !(vma->vm_flags & VM_SHARED);
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (private && writable) {
 		*place = (struct quire_place){from_mm(vma->vm_mm), addr, NULL};
 		return 0;
@@ -148,6 +163,7 @@ static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n,
 	int err = -EFAULT;
 	char *at;
 
+	ASSERT(n && n <= PAGE_SIZE - (addr & ~PAGE_MASK));
 	down_read(&mm->mmap_lock);
 	vma = access_vma(mm, addr, write);
 	if (vma)
@@ -202,6 +218,7 @@ static void special_open(struct vm_area_struct *vma)
 {
 	struct special_mapping *sm = vma->vm_private_data;
 
+	ASSERT(sm->refcount);
 	__atomic_fetch_add(&sm->refcount, 1, __ATOMIC_RELAXED);
 }
 
@@ -209,6 +226,7 @@ static void special_close(struct vm_area_struct *vma)
 {
 	struct special_mapping *sm = vma->vm_private_data;
 
+	ASSERT(sm->refcount);
 	if (__atomic_sub_fetch(&sm->refcount, 1, __ATOMIC_ACQ_REL) == 0)
 		kfree(sm);
 }
@@ -217,6 +235,7 @@ static vm_fault_t special_fault(struct vm_fault *vmf)
 {
 	struct special_mapping *sm = vmf->vma->vm_private_data;
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (vmf->pgoff >= sm->npages || !sm->pages[vmf->pgoff])
 		return VM_FAULT_SIGBUS;
 	vmf->page = virt_to_page(sm->pages[vmf->pgoff]);
@@ -246,6 +265,7 @@ int quire_mm_install_special(struct quire_mm *qmm, uintptr_t addr, size_t len, u
 	struct vm_area_struct *vma = vm_area_alloc(mm);
 	int err = -ENOMEM;
 
+	ASSERT(IS_ALIGNED(addr, PAGE_SIZE));
 	if (!sm || !vma)
 		goto fail;
 	sm->refcount = 1;

@@ -84,6 +84,7 @@ _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why
  * snapshot any truer, as the hardware looked earlier still. */
 static void look_at_entry(struct fault_state *f)
 {
+	assert_held_any(&f->mm->mmap_lock);
 	f->walked = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
 	if (!f->entry)
 		f->kind = PTE_NONE;
@@ -98,6 +99,7 @@ static uint32_t derive_code(const struct fault_state *f)
 {
 	uint32_t code = f->present ? FAULT_CODE_PRESENT : 0;
 
+	ASSERT_DEBUG(f->res);
 	if (f->fi->access == FAULT_WRITE)
 		code |= FAULT_CODE_WRITE;
 	if (f->fi->access == FAULT_FETCH)
@@ -124,6 +126,7 @@ static void compare_codes(const struct fault_state *f, uint32_t code)
 /* The access cannot be: a signal for a user, the fix-up for a kernel copy, else the kernel's bug. */
 static void refuse(struct fault_state *f, int sig, int code, unsigned row)
 {
+	ASSERT(row < QUIRE_ROW_MAX);
 	f->row = row;
 	f->res->sig = sig;
 	f->res->code = code;
@@ -135,6 +138,7 @@ static void refuse(struct fault_state *f, int sig, int code, unsigned row)
 
 static void refuse_oom(struct fault_state *f)
 {
+	ASSERT(f->fi);
 	refuse(f, 0, 0, QUIRE_ROW_OOM);
 	if (f->fi->user)
 		f->res->outcome = QUIRE_FAULT_KILL;
@@ -144,6 +148,7 @@ static void trace_outcome(const struct fault_state *f)
 {
 	const struct vm_area_struct *vma = f->vma;
 
+	ASSERT(f->row < QUIRE_ROW_MAX);
 	trace_mm_fault(f->fi->addr & PAGE_MASK, f->row, f->fi->access, f->res->major,
 		       f->res->outcome, vma ? vma->vm_start : 0, vma ? vma->vm_end : 0,
 		       vma ? vma->vm_flags : 0, f->fi->ip);
@@ -155,11 +160,13 @@ static bool entry_allows(const struct fault_state *f)
 {
 	struct pte_desc d = arch_pte_decode(f->entry, f->level);
 
+	ASSERT_DEBUG(f->present);
 	return f->fi->access == FAULT_FETCH ? d.x : d.r;
 }
 
 static bool access_error(const struct fault_state *f)
 {
+	ASSERT_DEBUG(f->vma);
 	if (f->fi->user && !f->mm->user)
 		return true; /* a supervisor space is not user mode's */
 	if (f->fi->access == FAULT_WRITE)
@@ -187,6 +194,7 @@ static bool find_fault_vma(struct fault_state *f)
 {
 	uintptr_t addr = f->fi->addr;
 
+	assert_held_any(&f->mm->mmap_lock);
 	if (!f->walked || addr < f->mm->start || addr >= f->mm->task_size)
 		return false;
 	f->vma = find_vma(f->mm, addr);
@@ -201,6 +209,7 @@ static void bound_spurious(struct fault_state *f)
 	struct mm_struct *mm = f->mm;
 	uintptr_t page = f->fi->addr & PAGE_MASK;
 
+	ASSERT_DEBUG(f->row < QUIRE_ROW_MAX);
 	if (f->row != QUIRE_ROW_SPURIOUS) {
 		if (unlikely(READ_ONCE(mm->spurious_count))) /* a store would share the line for all */
 			WRITE_ONCE(mm->spurious_count, 0);
@@ -214,6 +223,7 @@ static void bound_spurious(struct fault_state *f)
 
 static void count_fault(struct fault_state *f)
 {
+	ASSERT_DEBUG(!f->res->counted);
 	f->res->counted = true;
 	__atomic_fetch_add(f->res->major ? &f->mm->maj_flt : &f->mm->min_flt, 1, __ATOMIC_RELAXED);
 	if (f->res->major)
@@ -223,6 +233,7 @@ static void count_fault(struct fault_state *f)
 /* It was allowed, but could not be. */
 static void refuse_failed(struct fault_state *f, vm_fault_t ret)
 {
+	ASSERT(ret & VM_FAULT_ERROR);
 	if (ret & VM_FAULT_OOM)
 		refuse_oom(f);
 	else if (ret & VM_FAULT_SIGSEGV)
@@ -239,6 +250,8 @@ static void resolve(struct fault_state *f)
 			 (f->fi->user ? FAULT_FLAG_USER : 0);
 	vm_fault_t ret;
 
+	assert_held_any(&f->mm->mmap_lock);
+	ASSERT_DEBUG(f->vma && f->vma->vm_start <= f->fi->addr && f->fi->addr < f->vma->vm_end);
 	count_vm_event(PGFAULT);
 	ret = __handle_mm_fault(f->vma, f->fi->addr, flags, f->level ? NULL : f->walked, &f->row);
 	if (unlikely(ret & VM_FAULT_ERROR)) {
@@ -257,6 +270,7 @@ static void resolve(struct fault_state *f)
 /* mmap_lock for reading. */
 static void fault_locked(struct fault_state *f)
 {
+	assert_held_any(&f->mm->mmap_lock);
 	if (f->fi->kind == FAULT_BUS) {
 		f->vma = f->walked ? find_vma_intersection(f->mm, f->fi->addr, f->fi->addr + 1)
 				      : NULL;

@@ -72,6 +72,7 @@ uint64_t fault_rows[QUIRE_ROW_MAX];
 static struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_struct *vma,
 				    uintptr_t addr)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	return alloc_pages(gfp, order);
 }
 
@@ -79,12 +80,14 @@ static struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_st
 
 static void fault_lock(struct vm_fault *vmf)
 {
+	ASSERT_DEBUG(vmf->pte);
 	vmf->ptl = pte_lockptr(vmf->pte);
 	ptl_lock(vmf->ptl);
 }
 
 static void fault_unlock(struct vm_fault *vmf)
 {
+	assert_ptl_held(vmf->ptl);
 	ptl_unlock(vmf->ptl);
 }
 
@@ -94,6 +97,8 @@ static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, p
 {
 	struct page *table = container_of(vmf->ptl, struct page, ptl);
 
+	assert_pte_locked(p);
+	ASSERT_DEBUG_I("I29", pte_none(pte_get(p)));
 	/* Instruction fetch must see what was written into the page through other addresses. */
 	if (vmf->vma->vm_page_prot->d.x)
 		hal_icache_sync(page_address(page), PAGE_SIZE);
@@ -107,6 +112,7 @@ static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, p
 /* Row zero: a read of untouched anonymous memory sees the shared page of zeros. */
 static vm_fault_t do_zero_page(struct vm_fault *vmf)
 {
+	ASSERT_DEBUG_I("I33", vma_is_anonymous(vmf->vma));
 	vmf->row = QUIRE_ROW_ZERO;
 	fault_lock(vmf);
 	if (pte_none(pte_get(vmf->pte)))
@@ -122,6 +128,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct page *page;
 
+	ASSERT_DEBUG(vma_is_anonymous(vma));
 	vmf->row = QUIRE_ROW_ANON;
 	if (anon_vma_prepare(vma))
 		return VM_FAULT_OOM;
@@ -145,6 +152,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 
 static vm_fault_t do_anonymous_page(struct vm_fault *vmf)
 {
+	ASSERT_DEBUG(vma_is_anonymous(vmf->vma));
 	/* Shared memory always has an object; one without would lose what is written. */
 	if (vmf->vma->vm_flags & VM_SHARED)
 		return VM_FAULT_SIGBUS;
@@ -163,10 +171,12 @@ static vm_fault_t __do_fault(struct vm_fault *vmf)
 {
 	vm_fault_t ret = vmf->vma->vm_ops->fault(vmf);
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		return ret;
 	if (!(ret & VM_FAULT_LOCKED))
 		lock_page(vmf->page);
+	assert_page_locked(vmf->page);
 	return ret | VM_FAULT_LOCKED;
 }
 
@@ -181,6 +191,8 @@ static vm_fault_t finish_fault(struct vm_fault *vmf)
 			    : mk_pte(page, vma->vm_page_prot);
 	vm_fault_t ret = 0;
 
+	assert_page_locked(vmf->page);
+	ASSERT_DEBUG(page);
 	fault_lock(vmf);
 	if (!pte_none(pte_get(vmf->pte))) {
 		ret = VM_FAULT_NOPAGE;
@@ -204,6 +216,9 @@ bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long inde
 	uintptr_t addr = vma->vm_start + ((index - vma->vm_pgoff) << PAGE_SHIFT);
 	pte_t *pte = (pte_t *)((uintptr_t)vmf->pte & PAGE_MASK) + pt_index(addr, 0);
 
+	assert_ptl_held(vmf->ptl);
+	assert_page_locked(page);
+	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate));
 	ASSERT(addr >= vma->vm_start && addr < vma->vm_end);
 	if (!pte_none(pte_get(pte)))
 		return false;
@@ -238,6 +253,8 @@ static bool do_fault_around(struct vm_fault *vmf)
 	pte_t *pte = vmf->pte, v;
 	bool filled;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(nr);
 	/* A table shorter than the window cuts its start too: `first` may lie in the one before. */
 	off = min(off, pt_index(vmf->address, 0));
 	first = vmf->address - ((uintptr_t)off << PAGE_SHIFT);
@@ -265,6 +282,7 @@ static vm_fault_t do_read_fault(struct vm_fault *vmf)
 {
 	vm_fault_t ret;
 
+	ASSERT_DEBUG(!(vmf->flags & FAULT_FLAG_WRITE));
 	vmf->row = QUIRE_ROW_FILE;
 	if (vmf->vma->vm_ops->map_pages && vm_sysctl.fault_around_bytes >> PAGE_SHIFT > 1 &&
 	    do_fault_around(vmf))
@@ -286,6 +304,7 @@ static vm_fault_t do_cow_fault(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	vm_fault_t ret;
 
+	ASSERT_DEBUG(!(vma->vm_flags & VM_SHARED));
 	vmf->row = QUIRE_ROW_COW;
 	if (anon_vma_prepare(vma))
 		return VM_FAULT_OOM;
@@ -312,6 +331,7 @@ static vm_fault_t do_page_mkwrite(struct vm_fault *vmf)
 {
 	const struct vm_operations_struct *ops = vmf->vma->vm_ops;
 
+	assert_page_locked(vmf->page);
 	return ops->page_mkwrite ? ops->page_mkwrite(vmf) : 0;
 }
 
@@ -320,6 +340,7 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf)
 {
 	vm_fault_t ret;
 
+	ASSERT_DEBUG(vmf->vma->vm_flags & VM_SHARED);
 	vmf->row = QUIRE_ROW_FILE;
 	ret = __do_fault(vmf);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
@@ -338,6 +359,7 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf)
 
 static vm_fault_t do_fault(struct vm_fault *vmf)
 {
+	ASSERT_DEBUG(!vma_is_anonymous(vmf->vma));
 	vmf->pgoff = linear_page_index(vmf->vma, vmf->address);
 	if (!vmf->vma->vm_ops->fault)
 		return VM_FAULT_SIGBUS;
@@ -353,6 +375,8 @@ static inline void __wp_page_reuse(struct vm_fault *vmf)
 {
 	const unsigned bits = PTE_BIT_W | PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 
+	assert_pte_locked(vmf->pte);
+	ASSERT_DEBUG(pte_get(vmf->pte) == vmf->orig_pte);
 	vmf->row = QUIRE_ROW_REUSE;
 	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
 	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
@@ -380,6 +404,7 @@ static struct page *wp_new_page(struct vm_fault *vmf, struct page *old)
 	gfp_t gfp = GFP_HIGHUSER_MOVABLE | (old ? 0 : __GFP_ZERO);
 	struct page *page = alloc_pages_vma(gfp, 0, vmf->vma, vmf->address);
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (!page)
 		return NULL;
 	if (old)
@@ -395,6 +420,8 @@ static void wp_replace(struct vm_fault *vmf, struct page *old, struct page *new_
 	struct mm_struct *mm = vma->vm_mm;
 	pte_t entry = mk_pte_dirty(new_, vma->vm_page_prot);
 
+	assert_pte_locked(vmf->pte);
+	ASSERT_DEBUG_I("I35", !old || page_count(old) > 1);
 	if (!old || !PageAnon(old)) {
 		if (old)
 			add_mm_counter(mm, mm_counter(old), -1);
@@ -418,6 +445,7 @@ static vm_fault_t wp_page_copy(struct vm_fault *vmf, struct page *old)
 	struct page *new_ = NULL;
 	bool replaced = false;
 
+	ASSERT_DEBUG(!old || page_count(old) > 0);
 	vmf->row = QUIRE_ROW_COW;
 	if (!anon_vma_prepare(vmf->vma))
 		new_ = wp_new_page(vmf, old);
@@ -447,6 +475,8 @@ static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
 {
 	vm_fault_t ret = 0;
 
+	assert_pte_locked(vmf->pte);
+	ASSERT_DEBUG(!PageAnon(page));
 	get_page(page);
 	if (vmf->vma->vm_ops->page_mkwrite) {
 		fault_unlock(vmf);
@@ -470,6 +500,13 @@ out:
 	return ret;
 }
 
+/* Nobody else holds the anonymous page: nobody can come by it while it is locked. */
+static bool sole_owner(const struct page *page)
+{
+	assert_page_locked(page);
+	return page_mapcount(page) == 1 && page_count(page) == 1;
+}
+
 /*
  * A write to a present, read-only entry of a VMA that allows writing. An anonymous page is reused
  * only by its sole owner: one entry, one reference, and the page lock at the first try. Table
@@ -480,9 +517,11 @@ static vm_fault_t do_wp_page(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct page *page = vm_normal_page(vma, vmf->orig_pte);
 
+	assert_pte_locked(vmf->pte);
+	ASSERT_DEBUG(vma->vm_flags & VM_WRITE);
 	if (page && PageAnon(page)) {
 		if (page_count(page) == 1 && trylock_page(page)) {
-			bool sole = page_mapcount(page) == 1 && page_count(page) == 1;
+			bool sole = sole_owner(page);
 
 			unlock_page(page);
 			if (sole) {
@@ -508,6 +547,7 @@ static __attribute__((noinline)) void set_access_flags(struct vm_fault *vmf, boo
 	const unsigned bits = PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
 	pte_t set = arch_pte_edit(vmf->orig_pte, PTE_BIT_ACCESSED | (write ? bits : 0), 0);
 
+	assert_pte_locked(vmf->pte);
 	vmf->row = QUIRE_ROW_AD;
 	sync_code(set);
 	if (hal_pte_cmpxchg(vmf->pte, vmf->orig_pte, set) != vmf->orig_pte)
@@ -520,6 +560,7 @@ static vm_fault_t do_present(struct vm_fault *vmf)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
+	ASSERT_DEBUG(pte_present(vmf->orig_pte));
 	fault_lock(vmf);
 	if (pte_get(vmf->pte) != vmf->orig_pte) {
 		/* Another CPU resolved it, or the hardware set a bit: repeat the access. */
@@ -542,6 +583,7 @@ static vm_fault_t do_present(struct vm_fault *vmf)
 
 static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 {
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	vmf->orig_pte = pte_get(vmf->pte);
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
@@ -558,6 +600,7 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 /* The row of what did not end in an entry of ours. */
 static unsigned row_of_failure(const struct vm_fault *vmf, vm_fault_t ret)
 {
+	ASSERT_DEBUG(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE));
 	if (ret & VM_FAULT_OOM)
 		return QUIRE_ROW_OOM;
 	if (ret & VM_FAULT_ERROR)
@@ -571,6 +614,8 @@ vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigne
 	struct vm_fault vmf;
 	vm_fault_t ret = VM_FAULT_OOM;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(addr >= vma->vm_start && addr < vma->vm_end);
 	/* What only some rows use, they set. */
 	vmf.vma = vma;
 	vmf.address = addr & PAGE_MASK;
@@ -591,5 +636,6 @@ vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigne
 vm_fault_t handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags,
 			   unsigned *row)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	return __handle_mm_fault(vma, addr, flags, NULL, row);
 }

@@ -30,20 +30,29 @@ struct compact_control {
 	bool killed; /* a fatal signal ended it early: it says nothing of the zone */
 };
 
+static bool block_to_be_had(struct zone *z, unsigned order, unsigned mt)
+{
+	bool can_steal;
+
+	assert_held(&z->lock);
+	return !list_empty(&z->free_area[order].free_list[mt]) ||
+	       (find_suitable_fallback(&z->free_area[order], order, mt, &can_steal) >= 0 &&
+		can_steal);
+}
+
 /* A block of the order that the request could have, or would be given by stealing. */
 static bool compact_finished(const struct compact_control *cc)
 {
 	struct zone *z = cc->zone;
-	bool found = false, can_steal;
+	bool found = false;
 	irqflags_t flags;
 
+	ASSERT(cc->order < MAX_ORDER);
 	if (cc->order < 0)
 		return false;
 	spin_lock_irqsave(&z->lock, flags);
 	for (unsigned o = cc->order; o < MAX_ORDER && !found; o++)
-		found = !list_empty(&z->free_area[o].free_list[cc->mt]) ||
-			(find_suitable_fallback(&z->free_area[o], o, cc->mt, &can_steal) >= 0 &&
-			 can_steal);
+		found = block_to_be_had(z, o, cc->mt);
 	spin_unlock_irqrestore(&z->lock, flags);
 	return found;
 }
@@ -51,6 +60,7 @@ static bool compact_finished(const struct compact_control *cc)
 /* The next free page from above; NULL: the scanners met. */
 static struct page *isolate_freepage(struct compact_control *cc)
 {
+	ASSERT(migrate_running());
 	while (cc->free_pfn > cc->migrate_pfn) {
 		struct page *page = NULL;
 
@@ -70,6 +80,7 @@ static bool compact_page(struct compact_control *cc, struct page *page)
 {
 	struct page *fresh;
 
+	ASSERT(migrate_running());
 	if (PageBuddy(page) || !looks_movable(page) || !get_page_unless_zero(page))
 		return true;
 	fresh = isolate_freepage(cc);
@@ -88,6 +99,7 @@ static bool compact_block(struct compact_control *cc)
 	struct page *page = pfn_to_page(PFN(cc->migrate_pfn));
 	unsigned long before = cc->moved;
 
+	ASSERT(IS_ALIGNED(cc->migrate_pfn, PAGEBLOCK_PAGES));
 	for (unsigned i = 0; i < PAGEBLOCK_PAGES; i++)
 		if (!compact_page(cc, page + i))
 			return false;
@@ -107,6 +119,8 @@ static bool compact_zone(struct compact_control *cc)
 				   (uint64_t)PAGEBLOCK_PAGES);
 	bool whole, found = false;
 
+	ASSERT(migrate_running());
+	ASSERT(z->spanned_pages);
 	cc->migrate_pfn = z->compact_migrate_pfn;
 	cc->free_pfn = z->compact_free_pfn;
 	if (cc->order < 0 || cc->migrate_pfn >= cc->free_pfn) { /* both 0: never yet */
@@ -141,6 +155,7 @@ static bool compact_zone(struct compact_control *cc)
 
 static void defer_compaction(struct zone *z, int order)
 {
+	ASSERT(order >= 0 && order < MAX_ORDER);
 	z->compact_considered = 0;
 	if (z->compact_defer_shift < COMPACT_MAX_DEFER_SHIFT)
 		z->compact_defer_shift++;
@@ -149,6 +164,7 @@ static void defer_compaction(struct zone *z, int order)
 
 static bool compaction_deferred(struct zone *z, int order)
 {
+	ASSERT(z->compact_defer_shift <= COMPACT_MAX_DEFER_SHIFT);
 	if (order < z->compact_order_failed)
 		return false;
 	return ++z->compact_considered < 1u << z->compact_defer_shift;
@@ -156,6 +172,7 @@ static bool compaction_deferred(struct zone *z, int order)
 
 void compaction_defer_reset(struct zone *z, int order, bool alloc_success)
 {
+	ASSERT(order >= 0 && order < MAX_ORDER);
 	if (alloc_success) {
 		z->compact_considered = 0;
 		z->compact_defer_shift = 0;
@@ -170,6 +187,7 @@ static bool compaction_suitable(const struct zone *z, unsigned order, unsigned h
 {
 	unsigned mark = order > PAGE_ALLOC_COSTLY_ORDER ? WMARK_LOW : WMARK_MIN;
 
+	ASSERT(order < MAX_ORDER);
 	return zone_watermark_ok(z, 0, z->watermark[mark] + (2ul << order), highest, 0);
 }
 
@@ -178,6 +196,7 @@ bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
 {
 	bool worth = false;
 
+	ASSERT(order);
 	if (!(gfp & __GFP_IO) || !migrate_begin())
 		return false;
 	count_vm_event(COMPACTSTALL);
@@ -205,6 +224,7 @@ unsigned long compact_memory(void)
 	unsigned long moved = 0;
 	struct zone *z;
 
+	might_sleep();
 	if (!migrate_begin())
 		return 0;
 	for_each_populated_zone(z) {

@@ -66,15 +66,22 @@ bool migrate_begin(void)
 
 void migrate_end(void)
 {
+	ASSERT(migrate_running());
 	page_slow_set(PAGE_SLOW_SPECULATE, false);
 	anon_vma_resume_frees();
 	__atomic_store_n(&migrating, 0, __ATOMIC_RELEASE);
+}
+
+bool migrate_running(void)
+{
+	return __atomic_load_n(&migrating, __ATOMIC_RELAXED);
 }
 
 bool get_page_unless_zero(struct page *page)
 {
 	int32_t n = page_count(page);
 
+	ASSERT_DEBUG(migrate_running());
 	while (n > 0)
 		if (__atomic_compare_exchange_n(&page->_refcount, &n, n + 1, false,
 						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -88,6 +95,7 @@ static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t 
 {
 	struct migration *m = ctx;
 
+	ASSERT(m->nr_mm <= MIGRATE_SPACES && m->locked <= m->nr_mm);
 	for (unsigned i = 0; i < m->nr_mm; i++)
 		if (m->mm[i] == vma->vm_mm)
 			return true;
@@ -107,6 +115,7 @@ static bool lock_space(struct page *page, struct vm_area_struct *vma, uintptr_t 
 /* The last user may have gone meanwhile: then mmdrop() frees the structure. */
 static void unlock_spaces(struct migration *m)
 {
+	ASSERT(m->locked <= m->nr_mm);
 	for (unsigned i = 0; i < m->nr_mm; i++) {
 		if (i < m->locked)
 			up_read(&m->mm[i]->mmap_lock);
@@ -116,6 +125,7 @@ static void unlock_spaces(struct migration *m)
 
 static bool space_is_held(const struct migration *m, const struct mm_struct *mm)
 {
+	ASSERT(m->locked <= MIGRATE_SPACES);
 	for (unsigned i = 0; i < m->locked; i++)
 		if (m->mm[i] == mm)
 			return true;
@@ -124,87 +134,113 @@ static bool space_is_held(const struct migration *m, const struct mm_struct *mm)
 
 /* ---- entries --------------------------------------------------------------------------------- */
 
+/* The entry of the page becomes a migration entry, flushed. */
+static void unmap_pte(struct migration *m, struct page *page, struct vm_area_struct *vma,
+		      uintptr_t addr, pte_t *pte)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+	pte_t entry = pte_make((struct pte_desc){.kind = PTE_MIGRATION,
+						 .pfn = page_to_pfn(page),
+						 .w = d.w,
+						 .soft_dirty = d.soft_dirty});
+
+	assert_pte_locked(pte);
+	assert_page_locked(page);
+	d = pte_desc(hal_pte_xchg(pte, entry));
+	if (d.kind == PTE_LEAF)
+		hal_tlb_flush(&vma->vm_mm->arch, addr, addr + PAGE_SIZE, 0, false);
+	/* As 5.10: the page remembers, the new entry begins clean and old. What MADV_FREE has made
+	 * clean therefore stays so. */
+	if (d.dirty)
+		set_page_dirty(page);
+	m->exec |= d.x;
+	page_remove_rmap(page);
+	__atomic_fetch_sub(&page->_refcount, 1, __ATOMIC_ACQ_REL);
+}
+
 static bool unmap_one(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
 {
 	struct migration *m = ctx;
-	struct pte_desc d;
 	pte_t *pte, v;
 
+	assert_page_locked(page);
 	/* A space that came to this file after all were locked. */
 	if (!space_is_held(m, vma->vm_mm)) {
 		m->busy = true;
 		return false;
 	}
+	assert_held_read(&vma->vm_mm->mmap_lock);
 	pte = pt_find(vma->vm_mm, addr);
 	if (!pte)
 		return true;
 	ptl_lock(pte_lockptr(pte));
 	v = pte_get(pte);
-	if (pte_present(v) && pte_pfn(v).n == page_to_pfn(page).n) {
-		struct pte_desc was = pte_desc(v);
-		pte_t entry = pte_make((struct pte_desc){.kind = PTE_MIGRATION,
-							 .pfn = page_to_pfn(page),
-							 .w = was.w,
-							 .soft_dirty = was.soft_dirty});
-
-		d = pte_desc(hal_pte_xchg(pte, entry));
-		if (d.kind == PTE_LEAF)
-			hal_tlb_flush(&vma->vm_mm->arch, addr, addr + PAGE_SIZE, 0, false);
-		/* As 5.10: the page remembers, the new entry begins clean and old. What MADV_FREE
-		 * has made clean therefore stays so. */
-		if (d.dirty)
-			set_page_dirty(page);
-		m->exec |= d.x;
-		page_remove_rmap(page);
-		__atomic_fetch_sub(&page->_refcount, 1, __ATOMIC_ACQ_REL);
-	}
+	if (pte_present(v) && pte_pfn(v).n == page_to_pfn(page).n)
+		unmap_pte(m, page, vma, addr, pte);
 	ptl_unlock(pte_lockptr(pte));
 	return true;
+}
+
+/* The migration entry becomes one of page, with the right to write that it remembers. */
+static void remap_pte(struct migration *m, struct page *page, struct vm_area_struct *vma,
+		      uintptr_t addr, pte_t *pte)
+{
+	struct pte_desc d = pte_desc(pte_get(pte)), now = pte_desc(mk_pte(page, vma->vm_page_prot));
+
+	assert_pte_locked(pte);
+	assert_page_locked(page);
+	ASSERT(d.pfn.n == page_to_pfn(m->old).n); /* one page moves at a time */
+	now.w = d.w;
+	now.soft_dirty = d.soft_dirty;
+	now.accessed = now.dirty = false;
+	get_page(page);
+	if (PageAnon(page))
+		page_add_anon_rmap(page, vma, addr);
+	else
+		page_add_file_rmap(page);
+	sync_code(pte_make(now)); /* also where the old page stays after all */
+	set_pte(pte, pte_make(now));
+	hal_pt_published(&vma->vm_mm->arch, addr);
 }
 
 /* page is what the entry shall name from now on. */
 static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx)
 {
 	struct migration *m = ctx;
-	struct pte_desc d, now;
 	pte_t *pte;
 
+	assert_page_locked(page);
 	if (!space_is_held(m, vma->vm_mm))
 		return true;
+	assert_held_read(&vma->vm_mm->mmap_lock);
 	pte = pt_find(vma->vm_mm, addr);
 	if (!pte)
 		return true;
 	ptl_lock(pte_lockptr(pte));
-	d = pte_desc(pte_get(pte));
-	if (d.kind == PTE_MIGRATION) {
-		ASSERT(d.pfn.n == page_to_pfn(m->old).n); /* one page moves at a time */
-		now = pte_desc(mk_pte(page, vma->vm_page_prot));
-		now.w = d.w;
-		now.soft_dirty = d.soft_dirty;
-		now.accessed = now.dirty = false;
-		get_page(page);
-		if (PageAnon(page))
-			page_add_anon_rmap(page, vma, addr);
-		else
-			page_add_file_rmap(page);
-		sync_code(pte_make(now)); /* also where the old page stays after all */
-		set_pte(pte, pte_make(now));
-		hal_pt_published(&vma->vm_mm->arch, addr);
-	}
+	if (pte_desc(pte_get(pte)).kind == PTE_MIGRATION)
+		remap_pte(m, page, vma, addr, pte);
 	ptl_unlock(pte_lockptr(pte));
 	return true;
 }
 
+/* The page on the move that the entry names, referenced. While the entry is there the old page is not
+ * free; NULL: once it is frozen it is nearly over. */
+static struct page *get_moving_page(const pteval_t *pte)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+
+	assert_pte_locked(pte);
+	return d.kind == PTE_MIGRATION && get_page_unless_zero(pfn_to_page(d.pfn)) ?
+		       pfn_to_page(d.pfn) :
+		       NULL;
+}
+
 void migration_entry_wait(const pteval_t *pte)
 {
-	struct page *page = NULL;
-	struct pte_desc d;
+	struct page *page;
 
 	ptl_lock(pte_lockptr(pte));
-	d = pte_desc(pte_get(pte));
-	/* While the entry is there the old page is not free; once it is frozen it is nearly over. */
-	if (d.kind == PTE_MIGRATION && get_page_unless_zero(pfn_to_page(d.pfn)))
-		page = pfn_to_page(d.pfn);
+	page = get_moving_page(pte);
 	ptl_unlock(pte_lockptr(pte));
 	if (!page) {
 		os_cond_resched();
@@ -224,6 +260,7 @@ static bool page_movable(const struct page *page)
 				    1ul << PG_head | 1ul << PG_tail | 1ul << PG_writeback |
 				    1ul << PG_swapcache;
 
+	assert_page_locked(page);
 	/* Others may wait for the lock, which is a bit of the same word. */
 	if (__atomic_load_n(&page->flags, __ATOMIC_RELAXED) & never || !page->mapping)
 		return false;
@@ -233,6 +270,7 @@ static bool page_movable(const struct page *page)
 
 static bool freeze(struct page *page, int32_t expected)
 {
+	ASSERT(expected > 0);
 	return __atomic_compare_exchange_n(&page->_refcount, &expected, 0, false,
 					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
@@ -244,6 +282,8 @@ static bool replace_page(struct page *old, struct page *fresh)
 	struct address_space *mapping = old->mapping;
 	bool ok;
 
+	assert_page_locked(old);
+	assert_page_locked(fresh);
 	fresh->index = old->index;
 	if (PageAnon(old)) {
 		ok = freeze(old, 1);
@@ -255,7 +295,7 @@ static bool replace_page(struct page *old, struct page *fresh)
 	if (ok) {
 		fresh->mapping = mapping;
 		get_page(fresh);
-		radix_replace(&mapping->i_pages, old->index, fresh);
+		radix_replace(locked_pages(mapping), old->index, fresh);
 	}
 	spin_unlock(&mapping->i_lock);
 	return ok;
@@ -265,6 +305,8 @@ static void move_contents(struct migration *m, struct page *fresh)
 {
 	struct page *old = m->old;
 
+	assert_page_locked(old);
+	assert_page_locked(fresh);
 	hal_copy_page(page_address(fresh), page_address(old));
 	if (m->exec)
 		hal_icache_sync(page_address(fresh), PAGE_SIZE);
@@ -277,6 +319,8 @@ static int migrate_locked(struct migration *m, struct page *fresh)
 	struct page *old = m->old;
 	bool ok;
 
+	assert_page_locked(old);
+	assert_page_locked(fresh);
 	if (!page_movable(old))
 		return -EAGAIN;
 	rmap_walk(old, lock_space, m);
@@ -300,6 +344,8 @@ int migrate_page(struct page *old, struct page *fresh)
 	struct migration m = {.old = old};
 	int err = -EAGAIN;
 
+	ASSERT(migrate_running());
+	ASSERT_I("I7", page_count(fresh) == 1);
 	if (trylock_page(old)) {
 		/* No other CPU knows fresh yet. */
 		page_set(fresh, PG_locked);

@@ -13,6 +13,8 @@
  */
 bool migrate_begin(void);
 void migrate_end(void);
+/* Somebody is between the two. */
+bool migrate_running(void);
 /* A reference of the page, if it has any already. Only between begin and end. */
 bool get_page_unless_zero(struct page *page);
 

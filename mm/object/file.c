@@ -21,6 +21,7 @@ static bool count_unless_opposed(int32_t *v, int32_t d)
 {
 	int32_t old = __atomic_load_n(v, __ATOMIC_RELAXED);
 
+	ASSERT_DEBUG(d == 1 || d == -1);
 	do {
 		if (d > 0 ? old < 0 : old > 0)
 			return false;
@@ -32,6 +33,7 @@ static bool count_unless_opposed(int32_t *v, int32_t d)
 /* A writer excludes deny_write_access() and the other way round; several of one kind may be. */
 static int get_write_access(struct quire_inode *inode)
 {
+	ASSERT(inode);
 	return count_unless_opposed(&inode->i_writecount, 1) ? 0 : -ETXTBSY;
 }
 
@@ -73,6 +75,7 @@ struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *
 	struct quire_inode *inode = kmem_cache_zalloc(inode_cachep, GFP_KERNEL);
 	static const struct quire_inode_ops none;
 
+	might_sleep();
 	if (!inode)
 		return NULL;
 	inode->refcount = 1;
@@ -84,14 +87,28 @@ struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *
 	init_rwsem_named(&inode->i_rwsem, "i_rwsem");
 	mapping_init(&inode->i_mapping, inode);
 	spin_lock(&inodes_lock);
-	list_add_tail(&inode->all, &all_inodes);
+	list_add_tail(&inode->all, inode_list());
 	spin_unlock(&inodes_lock);
 	return inode;
 }
 
 void quire_inode_get(struct quire_inode *inode)
 {
+	ASSERT_DEBUG(__atomic_load_n(&inode->refcount, __ATOMIC_RELAXED));
 	__atomic_add_fetch(&inode->refcount, 1, __ATOMIC_RELAXED);
+}
+
+/* Drops a reference; the last one takes the inode off the list. Returns how many are left. */
+static uint32_t inode_drop(struct quire_inode *inode)
+{
+	uint32_t left;
+
+	assert_held(&inodes_lock);
+	left = __atomic_sub_fetch(&inode->refcount, 1, __ATOMIC_ACQ_REL);
+	ASSERT(left != UINT32_MAX);
+	if (!left)
+		list_del_init(&inode->all);
+	return left;
 }
 
 void quire_inode_put(struct quire_inode *inode)
@@ -102,9 +119,7 @@ void quire_inode_put(struct quire_inode *inode)
 		return;
 	/* inode_next() takes its references under the lock: none can appear from 0. */
 	spin_lock(&inodes_lock);
-	left = __atomic_sub_fetch(&inode->refcount, 1, __ATOMIC_ACQ_REL);
-	if (!left)
-		list_del_init(&inode->all);
+	left = inode_drop(inode);
 	spin_unlock(&inodes_lock);
 	if (left)
 		return;
@@ -122,9 +137,10 @@ struct quire_inode *inode_next(struct quire_inode *prev)
 	struct quire_inode *next;
 	struct list_head *at;
 
+	might_sleep();
 	spin_lock(&inodes_lock);
-	at = prev ? prev->all.next : all_inodes.next;
-	next = at == &all_inodes ? NULL : list_entry(at, struct quire_inode, all);
+	at = prev ? prev->all.next : inode_list()->next;
+	next = at == inode_list() ? NULL : list_entry(at, struct quire_inode, all);
 	if (next)
 		quire_inode_get(next);
 	spin_unlock(&inodes_lock);
@@ -152,6 +168,7 @@ uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 /* A regular file's mmap method: sets vma->vm_ops. */
 static int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	vma->vm_ops = &generic_file_vm_ops;
 	return 0;
 }
@@ -164,6 +181,7 @@ static const struct file_operations nommap_file_ops;
 /* What mmap() of such a file means: zeros, nothing, shared memory, or its pages. */
 static const struct file_operations *choose_ops(const struct quire_inode *inode, unsigned fmode)
 {
+	ASSERT(inode);
 	if (fmode & QUIRE_FMODE_ZERO)
 		return &zero_file_ops;
 	if (fmode & (QUIRE_FMODE_NOMMAP | QUIRE_FMODE_PATH))
@@ -176,6 +194,7 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 	size_t n = strlen(path ? path : "") + 1;
 	struct file *f = kmem_cache_zalloc(filp_cachep, GFP_KERNEL);
 
+	might_sleep();
 	if (!f)
 		return NULL;
 	f->f_path = kmalloc(n, GFP_KERNEL);
@@ -197,6 +216,7 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 
 struct file *get_file(struct file *f)
 {
+	ASSERT_DEBUG(__atomic_load_n(&f->f_count, __ATOMIC_RELAXED));
 	__atomic_add_fetch(&f->f_count, 1, __ATOMIC_RELAXED);
 	return f;
 }
@@ -209,6 +229,7 @@ struct file *fget(struct file *f)
 /* The last reference closes it; the inode may outlive it under another name. */
 void fput(struct file *f)
 {
+	ASSERT_DEBUG(!f || __atomic_load_n(&f->f_count, __ATOMIC_RELAXED));
 	if (!f || __atomic_sub_fetch(&f->f_count, 1, __ATOMIC_ACQ_REL))
 		return;
 	if (f->f_mode & QUIRE_FMODE_WRITE)
@@ -247,6 +268,7 @@ const char *quire_file_path(struct quire_file *file)
 
 int files_init(void)
 {
+	ASSERT(!filp_cachep && !inode_cachep);
 	INIT_LIST_HEAD(&all_inodes);
 	spin_lock_init_rank(&inodes_lock, "inodes", RANK_INODES);
 	filp_cachep = kmem_cache_create("filp", sizeof(struct file), 0, 0, NULL);

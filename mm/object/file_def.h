@@ -8,6 +8,11 @@
 /* ---- file.c ---- */
 extern struct list_head all_inodes; /* inodes_lock */
 extern spinlock_t inodes_lock;
+static inline struct list_head *inode_list(void)
+{
+	assert_held(&inodes_lock);
+	return &all_inodes;
+}
 int files_init(void);
 void files_exit(void);
 /* The inode after prev (NULL: the first), referenced; drops prev. NULL: no more. */

@@ -63,6 +63,7 @@
 #include "mm/object/file_def.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
+#include "mm/table/pgtable.h"
 #include <quire/abi.h>
 #include <quire/os.h>
 
@@ -72,6 +73,7 @@ static struct kmem_cache *radix_cachep;
 
 bool trylock_page(struct page *p)
 {
+	ASSERT_DEBUG(page_count(p) > 0);
 	return !page_test_and_set(p, PG_locked);
 }
 
@@ -92,7 +94,8 @@ void unlock_page(struct page *p)
 {
 	unsigned long old = __atomic_fetch_and(&p->flags, ~(1ul << PG_locked), __ATOMIC_SEQ_CST);
 
-	BUG_ON(!(old >> PG_locked & 1));
+	if (unlikely(!(old >> PG_locked & 1)))
+		lock_not_held(__FILE__, __LINE__, "page lock", "is not held, and let go");
 	if (__atomic_load_n(&p->waiters, __ATOMIC_SEQ_CST)) {
 		__atomic_store_n(&p->waiters, 0, __ATOMIC_SEQ_CST);
 		os_wake(&p->waiters, UINT32_MAX);
@@ -107,6 +110,7 @@ static struct radix_node *node_alloc(void *ctx)
 	struct address_space *m = ctx;
 	struct radix_node *n = kmem_cache_alloc(radix_cachep, GFP_NOWAIT | __GFP_NOWARN);
 
+	assert_held(&m->i_lock);
 	if (!n && m->spare_nodes) {
 		n = m->spare_nodes;
 		m->spare_nodes = n->slots[0];
@@ -116,11 +120,13 @@ static struct radix_node *node_alloc(void *ctx)
 
 static void node_free(struct radix_node *n, void *ctx)
 {
+	assert_held(&((struct address_space *)ctx)->i_lock);
 	kmem_cache_free(radix_cachep, n);
 }
 
 void mapping_init(struct address_space *m, struct quire_inode *host)
 {
+	ASSERT(host);
 	m->host = host;
 	spin_lock_init_rank(&m->i_lock, "i_pages", RANK_I_PAGES);
 	radix_init(&m->i_pages, node_alloc, node_free, m);
@@ -131,13 +137,21 @@ void mapping_init(struct address_space *m, struct quire_inode *host)
 	m->i_mmap_writable = 0;
 }
 
+static struct radix_node *take_spares(struct address_space *m)
+{
+	struct radix_node *n = m->spare_nodes;
+
+	assert_held(&m->i_lock);
+	m->spare_nodes = NULL;
+	return n;
+}
+
 static void drop_spares(struct address_space *m)
 {
 	struct radix_node *n;
 
 	spin_lock(&m->i_lock);
-	n = m->spare_nodes;
-	m->spare_nodes = NULL;
+	n = take_spares(m);
 	spin_unlock(&m->i_lock);
 	while (n) {
 		struct radix_node *next = n->slots[0];
@@ -145,6 +159,13 @@ static void drop_spares(struct address_space *m)
 		kmem_cache_free(radix_cachep, n);
 		n = next;
 	}
+}
+
+static void push_spare(struct address_space *m, struct radix_node *n)
+{
+	assert_held(&m->i_lock);
+	n->slots[0] = m->spare_nodes;
+	m->spare_nodes = n;
 }
 
 /* One more node, fetched where sleeping is allowed; the next insertion finds it. */
@@ -156,14 +177,14 @@ static bool add_spare(struct address_space *m, gfp_t gfp)
 	if (!n)
 		return false;
 	spin_lock(&m->i_lock);
-	n->slots[0] = m->spare_nodes;
-	m->spare_nodes = n;
+	push_spare(m, n);
 	spin_unlock(&m->i_lock);
 	return true;
 }
 
 static void account_cached(const struct address_space *m, long n)
 {
+	ASSERT_DEBUG(n == 1 || n == -1);
 	mod_node_page_state(NR_FILE_PAGES, n);
 	if (mapping_shmem(m))
 		mod_node_page_state(NR_SHMEM, n);
@@ -174,8 +195,10 @@ static int insert_page(struct address_space *m, struct page *page, uint64_t inde
 {
 	int err;
 
+	assert_page_locked(page);
+	ASSERT_DEBUG(!page->mapping);
 	spin_lock(&m->i_lock);
-	err = radix_insert(&m->i_pages, index, page);
+	err = radix_insert(locked_pages(m), index, page);
 	if (!err) {
 		page->mapping = m;
 		page->index = index;
@@ -191,6 +214,8 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 {
 	int err;
 
+	ASSERT_DEBUG_I("I14", page_count(page) > 0);
+	assert_page_locked(page);
 	BUG_ON(!page_test(page, PG_locked) || page->mapping);
 	get_page(page);
 	if (mapping_shmem(m))
@@ -216,9 +241,10 @@ void delete_from_page_cache(struct page *page)
 	struct address_space *m = page->mapping;
 	void *was;
 
+	assert_page_locked(page);
 	BUG_ON(!page_test(page, PG_locked) || page_mapcount(page) > 0);
 	spin_lock(&m->i_lock);
-	was = radix_delete(&m->i_pages, page->index);
+	was = radix_delete(locked_pages(m), page->index);
 	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
 	WRITE_ONCE(page->mapping, NULL); /* page_remove_rmap() reads it unlocked */
 	spin_unlock(&m->i_lock);
@@ -234,7 +260,7 @@ struct page *find_get_page(struct address_space *m, uint64_t index)
 	struct page *page;
 
 	spin_lock(&m->i_lock);
-	page = radix_lookup(&m->i_pages, index);
+	page = radix_lookup(locked_pages(m), index);
 	if (page)
 		get_page(page);
 	spin_unlock(&m->i_lock);
@@ -244,6 +270,7 @@ struct page *find_get_page(struct address_space *m, uint64_t index)
 /* The page may leave the cache while we wait for its lock: then look again. */
 struct page *find_lock_page(struct address_space *m, uint64_t index)
 {
+	might_sleep();
 	for (;;) {
 		struct page *page = find_get_page(m, index);
 
@@ -276,8 +303,9 @@ static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t 
 	unsigned i = 0;
 	struct page *page;
 
+	ASSERT_DEBUG(n);
 	spin_lock(&m->i_lock);
-	while (i < n && at <= last && (page = radix_next(&m->i_pages, &at)) != NULL) {
+	while (i < n && at <= last && (page = radix_next(locked_pages(m), &at)) != NULL) {
 		if (at > last)
 			break;
 		get_page(page);
@@ -294,6 +322,7 @@ static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t 
 
 void set_page_dirty(struct page *page)
 {
+	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate) || page_test(page, PG_reserved));
 	if (!page_test(page, PG_dirty))
 		page_set(page, PG_dirty);
 }
@@ -311,6 +340,8 @@ static int read_page(struct address_space *m, struct page *page)
 	char *p = page_address(page);
 	int err;
 
+	assert_page_locked(page);
+	ASSERT_DEBUG_I("I14", page->mapping == m);
 	if (reads(m)) {
 		err = m->host->ops->readpage(m->host, page->index, p);
 		if (err)
@@ -378,6 +409,8 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 		if (major)
 			*major = reads(m);
 	}
+	assert_page_locked(page);
+	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate));
 	*out = page;
 	return 0;
 }
@@ -398,6 +431,7 @@ vm_fault_t filemap_fault(struct vm_fault *vmf)
 	bool major;
 	int err;
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (vmf->pgoff >= pages_of(i_size_read(m->host)))
 		return VM_FAULT_SIGBUS;
 	err = filemap_get_page(m, vmf->pgoff, &page, &major);
@@ -419,6 +453,7 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 	unsigned long index;
 	bool mapped = false;
 
+	assert_ptl_held(vmf->ptl);
 	if (PageUptodate(page) && trylock_page(page)) {
 		index = page->index;
 		if (page->mapping == m && PageUptodate(page) &&
@@ -441,6 +476,8 @@ void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long 
 	struct page *pages[AROUND_BATCH];
 	uint64_t at = start;
 
+	assert_ptl_held(vmf->ptl);
+	ASSERT_DEBUG(start <= end);
 	while (at <= end) {
 		unsigned n = gang_get(m, pages, &at, end, AROUND_BATCH);
 
@@ -460,6 +497,7 @@ const struct vm_operations_struct generic_file_vm_ops = {
 
 static void truncate_page(struct address_space *m, struct page *page)
 {
+	might_sleep();
 	lock_page(page);
 	if (page->mapping == m) {
 		/* A fault may have mapped it after the caller unmapped the range. */
@@ -476,6 +514,7 @@ void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
 	struct page *pages[16];
 	uint64_t at = start;
 
+	might_sleep();
 	while (at < end) {
 		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
 
@@ -495,6 +534,7 @@ static bool remove_mapping(struct address_space *m, struct page *page)
 {
 	bool gone = false;
 
+	ASSERT_DEBUG_I("I15", page_count(page) > 0);
 	if (!trylock_page(page))
 		return false;
 	if (page->mapping == m && !page_test(page, PG_dirty) && page_mapcount(page) <= 0 &&
@@ -512,6 +552,7 @@ unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, 
 	unsigned long gone = 0;
 	uint64_t at = start;
 
+	might_sleep();
 	/* Shared memory is the only copy. */
 	while (!mapping_shmem(m) && at < end) {
 		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
@@ -531,6 +572,7 @@ void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last
 	struct page *pages[16];
 	unsigned n;
 
+	ASSERT(first <= last);
 	do {
 		n = gang_get(m, pages, &first, last, ARRAY_SIZE(pages));
 		for (unsigned i = 0; i < n; i++) {
@@ -547,6 +589,7 @@ unsigned long drop_page_cache(void)
 	struct quire_inode *inode = NULL;
 	unsigned long gone = 0;
 
+	might_sleep();
 	while ((inode = inode_next(inode)) != NULL)
 		if (!mapping_shmem(&inode->i_mapping))
 			gone += invalidate_mapping_pages(&inode->i_mapping, 0, UINT64_MAX);
@@ -564,6 +607,7 @@ void quire_drop_caches(void)
 /* src NULL: zeros. Returns the bytes copied. */
 static size_t copy_out(uintptr_t buf, const void *src, size_t n, bool user)
 {
+	ASSERT_DEBUG(n);
 	if (user)
 		return n - (src ? hal_copy_to_user(buf, src, n) : hal_clear_user(buf, n));
 	if (src)
@@ -578,6 +622,7 @@ static int page_for_read(struct address_space *m, uint64_t index, struct page **
 {
 	int err;
 
+	might_sleep();
 	*page = NULL;
 	if (!reads(m)) {
 		*page = find_get_page(m, index);
@@ -630,6 +675,8 @@ static int write_page(struct address_space *m, uint64_t off, const void *src, si
 	struct page *page;
 	int err = filemap_get_page(m, off >> PAGE_SHIFT, &page, NULL);
 
+	ASSERT_DEBUG(n && n <= PAGE_SIZE - (off & (PAGE_SIZE - 1)));
+	assert_held_write(&m->host->i_rwsem);
 	if (err)
 		return err;
 	memcpy((char *)page_address(page) + (off & (PAGE_SIZE - 1)), src, n);
@@ -637,7 +684,7 @@ static int write_page(struct address_space *m, uint64_t off, const void *src, si
 	unlock_page(page);
 	put_page(page);
 	if (off + n > i_size_read(m->host))
-		__atomic_store_n(&m->host->i_size, off + n, __ATOMIC_RELEASE);
+		i_size_write(m->host, off + n);
 	return 0;
 }
 
@@ -649,6 +696,7 @@ static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf,
 	long done = 0;
 	int err = 0;
 
+	assert_held_write(&inode->i_rwsem);
 	while (n && !err) {
 		size_t part = min(n, PAGE_SIZE - (off & (PAGE_SIZE - 1))), got = part;
 		const void *src = (const void *)buf;
@@ -696,6 +744,7 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 {
 	uint64_t size = i_size_read(inode), end, i;
 
+	might_sleep();
 	if (off >= size || !len)
 		return 0;
 	end = len > size - off ? size : off + len;
@@ -717,6 +766,7 @@ static void zero_partial_page(struct address_space *m, uint64_t index, unsigned 
 {
 	struct page *page = find_lock_page(m, index);
 
+	ASSERT_DEBUG(from < to && to <= PAGE_SIZE);
 	if (!page)
 		return;
 	if (PageUptodate(page)) {
@@ -743,7 +793,7 @@ int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
 		goto out;
 	}
 	/* First the size, so that no fault brings a page back; then entries, then pages. */
-	__atomic_store_n(&inode->i_size, size, __ATOMIC_RELEASE);
+	i_size_write(inode, size);
 	/* Also at the same size: what was stored behind the end is gone afterwards (FL02). */
 	if (size <= old) {
 		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
@@ -765,6 +815,8 @@ static void punch(struct address_space *m, uint64_t off, uint64_t end)
 	uint64_t first = pages_of(off), last = end >> PAGE_SHIFT;
 	unsigned head = off & (PAGE_SIZE - 1), tail = end & (PAGE_SIZE - 1);
 
+	assert_held_write(&m->host->i_rwsem);
+	ASSERT(off <= end);
 	if (first < last) {
 		unmap_mapping_range(m, first << PAGE_SHIFT, (last - first) << PAGE_SHIFT, false);
 		truncate_inode_pages(m, first, last);
@@ -796,6 +848,8 @@ static int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t le
 /* i_rwsem held: all pages of the range exist afterwards. */
 static int preallocate(struct quire_inode *inode, uint64_t off, uint64_t len, bool keep_size)
 {
+	assert_held_write(&inode->i_rwsem);
+	ASSERT(len);
 	for (uint64_t i = off >> PAGE_SHIFT; i < pages_of(off + len); i++) {
 		struct page *page;
 		int err = filemap_get_page(&inode->i_mapping, i, &page, NULL);
@@ -809,7 +863,7 @@ static int preallocate(struct quire_inode *inode, uint64_t off, uint64_t len, bo
 			return -EINTR;
 	}
 	if (!keep_size && off + len > inode->i_size)
-		__atomic_store_n(&inode->i_size, off + len, __ATOMIC_RELEASE);
+		i_size_write(inode, off + len);
 	return 0;
 }
 
@@ -842,6 +896,7 @@ int filemap_init(void)
 {
 	int err = files_init();
 
+	ASSERT(!radix_cachep);
 	if (err)
 		return err;
 	radix_cachep = kmem_cache_create("radix_tree_node", sizeof(struct radix_node), 0,

@@ -38,6 +38,20 @@ static inline uint64_t i_size_read(const struct quire_inode *i)
 	return __atomic_load_n(&i->i_size, __ATOMIC_ACQUIRE);
 }
 
+/* The new size is there for whoever has locked a page since. */
+static inline void i_size_write(struct quire_inode *i, uint64_t size)
+{
+	assert_held_write(&i->i_rwsem);
+	__atomic_store_n(&i->i_size, size, __ATOMIC_RELEASE);
+}
+
+/* The tree of cached pages, for who holds i_lock. */
+static inline struct radix_tree *locked_pages(struct address_space *m)
+{
+	assert_held(&m->i_lock);
+	return &m->i_pages;
+}
+
 static inline bool mapping_shmem(const struct address_space *m)
 {
 	return m->host->flags & QUIRE_S_SHMEM;

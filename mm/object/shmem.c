@@ -17,6 +17,7 @@ static uint64_t shmem_next_ino;
 
 static vm_fault_t shmem_fault(struct vm_fault *vmf)
 {
+	ASSERT_DEBUG(mapping_shmem(vmf->vma->vm_file->f_mapping));
 	/* A hole is a page not yet made: the cache makes it, and that is no major fault. */
 	return filemap_fault(vmf);
 }
@@ -30,6 +31,7 @@ int shmem_mmap(struct file *f, struct vm_area_struct *vma)
 {
 	unsigned seals = f->f_inode->seals;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	/* Writes to come are forbidden, those of mappings that exist are not. */
 	if (seals & F_SEAL_FUTURE_WRITE) {
 		if (vma->vm_flags & VM_SHARED && vma->vm_flags & VM_WRITE)
@@ -44,6 +46,7 @@ int shmem_mmap(struct file *f, struct vm_area_struct *vma)
 /* /dev/zero: each shared mapping is fresh memory, none sees another's. */
 int zero_mmap(struct file *f, struct vm_area_struct *vma)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_flags & VM_SHARED)
 		return shmem_zero_setup(vma);
 	vma->vm_ops = NULL; /* private: true anonymous memory, though maps shows the file */
@@ -57,6 +60,8 @@ int shmem_zero_setup(struct vm_area_struct *vma)
 	struct quire_inode *inode;
 	struct file *f;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(vma->vm_flags & VM_SHARED);
 	if (charge && security_vm_enough_memory_mm(vma->vm_mm, charge))
 		return -ENOMEM;
 	inode = quire_inode_create(
@@ -80,6 +85,7 @@ int shmem_zero_setup(struct vm_area_struct *vma)
 
 void shmem_evict(struct quire_inode *inode)
 {
+	ASSERT(!inode->refcount);
 	if (inode->charged)
 		vm_unacct_memory(inode->charged);
 	inode->charged = 0;
@@ -92,12 +98,27 @@ unsigned quire_file_seals(struct quire_file *file)
 	return __atomic_load_n(&to_file(file)->f_inode->seals, __ATOMIC_RELAXED);
 }
 
+static int add_seals(struct quire_inode *inode, unsigned seals)
+{
+	int err = 0;
+
+	assert_held_write(&inode->i_rwsem);
+	if (inode->seals & F_SEAL_SEAL)
+		return -EPERM;
+	/* Writable mappings that exist would still write. */
+	if (seals & F_SEAL_WRITE && !(inode->seals & F_SEAL_WRITE))
+		err = mapping_deny_writable(&inode->i_mapping);
+	if (!err)
+		__atomic_store_n(&inode->seals, inode->seals | seals, __ATOMIC_RELAXED);
+	return err;
+}
+
 /* Seals are only ever added, and none after F_SEAL_SEAL. */
 int quire_file_add_seals(struct quire_file *file, unsigned seals)
 {
 	struct file *f = to_file(file);
 	struct quire_inode *inode = f->f_inode;
-	int err = 0;
+	int err;
 
 	if (!(f->f_mode & QUIRE_FMODE_WRITE))
 		return -EPERM;
@@ -107,15 +128,7 @@ int quire_file_add_seals(struct quire_file *file, unsigned seals)
 	if (!mapping_shmem(&inode->i_mapping))
 		return -EINVAL;
 	down_write(&inode->i_rwsem);
-	if (inode->seals & F_SEAL_SEAL) {
-		err = -EPERM;
-	} else {
-		/* Writable mappings that exist would still write. */
-		if (seals & F_SEAL_WRITE && !(inode->seals & F_SEAL_WRITE))
-			err = mapping_deny_writable(&inode->i_mapping);
-		if (!err)
-			__atomic_store_n(&inode->seals, inode->seals | seals, __ATOMIC_RELAXED);
-	}
+	err = add_seals(inode, seals);
 	up_write(&inode->i_rwsem);
 	return err;
 }

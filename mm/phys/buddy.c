@@ -37,17 +37,20 @@ static const uint64_t starts[WORD_ORDER + 1] = {
 /* The 2^order lowest bits. */
 static ALWAYS_INLINE uint64_t low_bits(unsigned order)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	return order >= WORD_ORDER ? ~0ull : (1ull << (1u << order)) - 1;
 }
 
 static void area_count(struct free_area *a, long n)
 {
+	ASSERT_DEBUG_I("I5", (long)(a->nr_free + n) >= 0);
 	__atomic_store_n(&a->nr_free, a->nr_free + n, __ATOMIC_RELAXED);
 }
 
 /* A plain store of a word: readers of watermarks take no lock. Isolated pages are not for use. */
 static void zone_add_free(struct zone *z, unsigned mt, long pages)
 {
+	assert_held(&z->lock);
 	if (likely(mt != MIGRATE_ISOLATE))
 		__atomic_store_n(&z->nr_free, z->nr_free + pages, __ATOMIC_RELAXED);
 }
@@ -62,6 +65,7 @@ static void settle(struct zone *z, struct tally *t)
 {
 	unsigned larger = t->joined[WORD_ORDER];
 
+	assert_held(&z->lock);
 	/* Each made one block out of itself and a block of every lower order. */
 	for (unsigned o = WORD_ORDER; o-- > 0; larger += t->joined[o])
 		t->blocks[o] += (long)t->joined[o] - larger;
@@ -76,12 +80,14 @@ static void settle(struct zone *z, struct tally *t)
 /* A relaxed store: PageBuddy() looks without the lock. */
 static ALWAYS_INLINE void store_word(struct pageblock *b, unsigned w, uint64_t v)
 {
+	ASSERT_DEBUG(w < PAGEBLOCK_WORDS);
 	__atomic_store_n(&b->free[w], v, __ATOMIC_RELAXED);
 }
 
 /* All of the block's frames are free; order < PAGEBLOCK_ORDER. */
 static ALWAYS_INLINE bool range_free(const struct pageblock *b, unsigned off, unsigned order)
 {
+	ASSERT_DEBUG(off + (1u << order) <= PAGEBLOCK_PAGES);
 	if (order < WORD_ORDER) {
 		uint64_t m = low_bits(order) << (off & 63);
 
@@ -96,6 +102,7 @@ static ALWAYS_INLINE bool range_free(const struct pageblock *b, unsigned off, un
 /* One of the block's frames is free; order <= PAGEBLOCK_ORDER. */
 static ALWAYS_INLINE bool range_touched(const struct pageblock *b, unsigned off, unsigned order)
 {
+	ASSERT_DEBUG(off + (1u << order) <= PAGEBLOCK_PAGES);
 	if (order < WORD_ORDER)
 		return b->free[off >> WORD_ORDER] & low_bits(order) << (off & 63);
 	for (unsigned w = off >> WORD_ORDER; w < (off + (1u << order)) >> WORD_ORDER; w++)
@@ -109,6 +116,7 @@ static ALWAYS_INLINE void set_range(struct pageblock *b, unsigned off, unsigned 
 	uint64_t m = low_bits(order) << (off & 63);
 	unsigned w = off >> WORD_ORDER, end = (off + (1u << order)) >> WORD_ORDER;
 
+	ASSERT_DEBUG(IS_ALIGNED(off, 1u << order));
 	do
 		store_word(b, w, on ? b->free[w] | m : b->free[w] & ~m);
 	while (order > WORD_ORDER && ++w < end);
@@ -117,6 +125,7 @@ static ALWAYS_INLINE void set_range(struct pageblock *b, unsigned off, unsigned 
 /* c: where 2^order aligned frames are free. Where twice as many are. */
 static ALWAYS_INLINE uint64_t pairs_in_word(uint64_t c, unsigned order)
 {
+	ASSERT_DEBUG(order < WORD_ORDER);
 	return c & c >> (1u << order) & starts[order + 1];
 }
 
@@ -125,6 +134,7 @@ static uint64_t blocks_in_word(uint64_t word, unsigned order)
 {
 	uint64_t c = word, pair;
 
+	ASSERT_DEBUG(order < WORD_ORDER);
 	for (unsigned o = 0; o < order; o++)
 		c = pairs_in_word(c, o);
 	pair = pairs_in_word(c, order);
@@ -136,6 +146,7 @@ static unsigned find_block(const struct pageblock *b, unsigned order)
 {
 	unsigned step = 1u << order;
 
+	ASSERT_DEBUG(order < MAX_ORDER);
 	if (order >= PAGEBLOCK_ORDER)
 		return range_free(b, 0, PAGEBLOCK_ORDER) ? 0 : PAGEBLOCK_PAGES;
 	if (order >= WORD_ORDER) {
@@ -166,6 +177,7 @@ unsigned block_count(const struct pageblock *b, unsigned order)
 {
 	unsigned n = 0;
 
+	ASSERT(order < MAX_ORDER);
 	if (order >= PAGEBLOCK_ORDER)
 		return b->nr[order]; /* the bits of one pageblock do not tell 9 from 10 */
 	if (order < WORD_ORDER) {
@@ -185,6 +197,7 @@ static void area_note(struct free_area *a, unsigned mt)
 {
 	unsigned bit = 1u << mt;
 
+	ASSERT_DEBUG(mt < MIGRATE_TYPES);
 	__atomic_store_n(&a->types, list_empty(&a->free_list[mt]) ? a->types & ~bit : a->types | bit,
 			 __ATOMIC_RELAXED);
 }
@@ -194,12 +207,16 @@ static void block_link_add(struct zone *z, struct pageblock *b, unsigned order, 
 {
 	struct free_area *a = &z->free_area[order];
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I2", b->nr[order]);
 	list_add_tail(block_link(b, order), &a->free_list[mt]);
 	area_note(a, mt);
 }
 
 static void block_link_del(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I2", !b->nr[order]);
 	list_del(block_link(b, order));
 	area_note(&z->free_area[order], mt);
 }
@@ -208,6 +225,7 @@ static void block_link_del(struct zone *z, struct pageblock *b, unsigned order, 
 static ALWAYS_INLINE void block_add_in(struct zone *z, struct pageblock *b, unsigned order,
 				       unsigned mt, struct tally *t)
 {
+	assert_held(&z->lock);
 	if (unlikely(!b->nr[order]++))
 		block_link_add(z, b, order, mt);
 	if (t)
@@ -219,6 +237,7 @@ static ALWAYS_INLINE void block_add_in(struct zone *z, struct pageblock *b, unsi
 static ALWAYS_INLINE void block_del_in(struct zone *z, struct pageblock *b, unsigned order,
 				       unsigned mt, struct tally *t)
 {
+	assert_held(&z->lock);
 	if (unlikely(!--b->nr[order]))
 		block_link_del(z, b, order, mt);
 	if (t)
@@ -229,17 +248,21 @@ static ALWAYS_INLINE void block_del_in(struct zone *z, struct pageblock *b, unsi
 
 static void block_add(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	block_add_in(z, b, order, mt, NULL);
 }
 
 static void block_del(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
+	ASSERT_DEBUG_I("I2", b->nr[order]);
 	block_del_in(z, b, order, mt, NULL);
 }
 
 /* Types that may share a block: what is set aside must not spread by merging. */
 static bool migratetype_is_mergeable(unsigned mt)
 {
+	ASSERT_DEBUG(mt < MIGRATE_TYPES);
 	return mt < MIGRATE_PCPTYPES;
 }
 
@@ -255,6 +278,8 @@ static void add_whole_block(struct zone *z, struct pageblock *b, unsigned mt)
 	struct pageblock *n = neighbour(b);
 	unsigned nmt = block_type(n);
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I2", !b->nr[PAGEBLOCK_ORDER]);
 	if (!n->nr[PAGEBLOCK_ORDER] ||
 	    (nmt != mt && !(migratetype_is_mergeable(mt) && migratetype_is_mergeable(nmt)))) {
 		block_add(z, b, PAGEBLOCK_ORDER, mt);
@@ -270,6 +295,8 @@ static void add_whole_block(struct zone *z, struct pageblock *b, unsigned mt)
 static void merge_words(struct zone *z, struct pageblock *b, unsigned off, unsigned o, unsigned mt,
 			struct tally *t)
 {
+	assert_held(&z->lock);
+	ASSERT_DEBUG(o >= WORD_ORDER);
 	for (; o < PAGEBLOCK_ORDER && range_free(b, off ^ 1u << o, o); o++) {
 		block_del_in(z, b, o, mt, t);
 		off &= ~(1u << o);
@@ -288,6 +315,8 @@ static ALWAYS_INLINE bool free_block(struct zone *z, uint64_t pfn, unsigned orde
 	struct pageblock *b = pfn_to_block(pfn);
 	unsigned off = OFFSET(pfn), o = order;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(order <= PAGEBLOCK_ORDER);
 	if (unlikely(range_touched(b, off, order)))
 		return false;
 	set_range(b, off, order, true);
@@ -313,6 +342,9 @@ bool __free_one_page(struct page *page, struct zone *z, unsigned order, unsigned
 {
 	uint64_t pfn = page_to_pfn(page).n;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(page_zone(page) == z);
+	ASSERT_DEBUG_I("I3", IS_ALIGNED(pfn, 1ull << order));
 	if (unlikely(order == MAX_ORDER - 1)) {
 		/* Half by half; both find each other. */
 		unsigned mt2 = block_type(pfn_to_block(pfn) + 1);
@@ -332,6 +364,8 @@ static void block_change(struct zone *z, struct pageblock *b, unsigned order, un
 {
 	unsigned before = b->nr[order];
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I2", (int)before + n >= 0);
 	t->blocks[order] += n;
 	b->nr[order] = (uint16_t)(before + n);
 	if (!before)
@@ -347,6 +381,8 @@ static void free_in_word(struct zone *z, struct pageblock *b, unsigned w, uint64
 {
 	uint64_t old = b->free[w], now = old | mask;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I6", !(old & mask));
 	store_word(b, w, now);
 	for (unsigned o = 0; o < WORD_ORDER && now; o++) {
 		uint64_t was = old, is = now;
@@ -375,6 +411,8 @@ static unsigned free_word_of_list(struct zone *z, struct page *const *pages, uns
 	struct pageblock *b = pfn_to_block(pfn);
 	unsigned mt = block_type(b), w = OFFSET(pfn) >> WORD_ORDER, n = 0;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(most);
 	do {
 		uint64_t bit = 1ull << (pfn & 63);
 
@@ -395,6 +433,7 @@ static ALWAYS_INLINE unsigned order_in_word(uint64_t c, unsigned bit)
 {
 	unsigned order = 0;
 
+	ASSERT_DEBUG(bit < 64);
 	for (unsigned o = 0; o < WORD_ORDER; o++) {
 		c = pairs_in_word(c, o);
 		order += c >> (bit & -(2u << o)) & 1;
@@ -419,6 +458,7 @@ static const uint64_t joined[WORD_ORDER + 1][2] = {
 static void relink(struct zone *z, struct pageblock *b, uint64_t crossed, unsigned first,
 		   unsigned mt)
 {
+	assert_held(&z->lock);
 	for (; crossed; crossed &= crossed - 1) {
 		unsigned order = first + lowest_bit(crossed) / 16;
 
@@ -445,6 +485,8 @@ static ALWAYS_INLINE bool free_single(struct zone *z, struct pageblock *b, unsig
 	uint64_t word = b->free[w], low = b->nr_of_4[0], high = b->nr_of_4[1];
 	uint64_t low_now, high_now, low_crossed, high_crossed;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(off < PAGEBLOCK_PAGES);
 	if (unlikely(word >> bit & 1))
 		return false;
 	word |= 1ull << bit;
@@ -475,6 +517,7 @@ void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
 {
 	struct tally t = {0};
 
+	assert_held(&z->lock);
 	for (unsigned i = 0; i < n;) {
 		uint64_t pfn = page_to_pfn(pages[i]).n;
 		struct pageblock *b = pfn_to_block(pfn);
@@ -499,6 +542,8 @@ void free_single_pages(struct zone *z, struct page *const *pages, unsigned n)
 /* The block of order high at off has just left its list: give back all but 2^low pages. */
 static void expand(struct zone *z, struct pageblock *b, unsigned low, unsigned high, unsigned mt)
 {
+	assert_held(&z->lock);
+	ASSERT_DEBUG(low <= high);
 	if (high == MAX_ORDER - 1 && low < high) {
 		high--;
 		block_add(z, b + 1, high, mt);
@@ -515,6 +560,7 @@ static void retire_pageblock(struct zone *z, struct pageblock *b, unsigned order
 {
 	unsigned long lost = 0;
 
+	assert_held(&z->lock);
 	/* As the counts have it: the bits may be what was overwritten. */
 	for (unsigned o = 0; o < MAX_ORDER; o++)
 		lost += (unsigned long)b->nr[o] << o;
@@ -536,6 +582,8 @@ static struct page *take_block(struct zone *z, struct pageblock *b, unsigned wan
 {
 	unsigned off = find_block(b, have);
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(want <= have);
 	if (unlikely(off == PAGEBLOCK_PAGES)) {
 		retire_pageblock(z, b, have, mt);
 		return NULL;
@@ -552,6 +600,8 @@ static struct page *take_block(struct zone *z, struct pageblock *b, unsigned wan
 
 struct page *__rmqueue_smallest(struct zone *z, unsigned order, unsigned mt)
 {
+	assert_held(&z->lock);
+	ASSERT_DEBUG(order < MAX_ORDER);
 	for (unsigned o = order; o < MAX_ORDER; o++) {
 		struct pageblock *b;
 
@@ -572,6 +622,8 @@ static uint64_t take_loose(struct zone *z, struct pageblock *b, unsigned mt, uns
 	unsigned off = find_block(b, 0), w = off >> WORD_ORDER, n;
 	uint64_t mask;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(most);
 	if (unlikely(off == PAGEBLOCK_PAGES)) {
 		retire_pageblock(z, b, 0, mt);
 		return 0;
@@ -594,6 +646,8 @@ uint64_t rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
 {
 	unsigned fits = order + ilog2(min(most, 64u));
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(most);
 	for (unsigned o = order; o < MAX_ORDER && (cut || o <= fits); o++) {
 		unsigned want = min(o, fits);
 		struct pageblock *b;
@@ -614,6 +668,8 @@ uint64_t rmqueue_run(struct zone *z, unsigned order, unsigned mt, unsigned most,
 
 struct page *rmqueue_from_block(struct zone *z, struct pageblock *b, unsigned order, unsigned mt)
 {
+	assert_held(&z->lock);
+	ASSERT_DEBUG_I("I2", block_type(b) == mt);
 	for (unsigned o = order; o <= PAGEBLOCK_ORDER; o++)
 		if (b->nr[o])
 			return take_block(z, b, order, o, mt);
@@ -645,6 +701,7 @@ static void split_largest(struct zone *z, struct pageblock *b)
 {
 	unsigned mt = block_type(b);
 
+	assert_held(&z->lock);
 	if (b->pfn & PAGEBLOCK_PAGES)
 		b--;
 	if (!b->nr[MAX_ORDER - 1])
@@ -658,6 +715,8 @@ void set_block_type(struct zone *z, struct pageblock *b, unsigned mt)
 {
 	unsigned old = block_type(b), free = block_nr_free(b);
 
+	assert_held(&z->lock);
+	ASSERT(mt < MIGRATE_TYPES);
 	if (old == mt)
 		return;
 	if (free == PAGEBLOCK_PAGES)

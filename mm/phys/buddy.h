@@ -41,12 +41,14 @@ void set_block_type(struct zone *z, struct pageblock *b, unsigned mt);
 /* The place of an order in link[]. */
 static inline struct list_head *block_link(struct pageblock *b, unsigned order)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	return &b->link[order < PAGEBLOCK_ORDER ? order : order - PAGEBLOCK_ORDER];
 }
 
 /* The pageblock whose place in a list of this order l is. */
 static inline struct pageblock *link_block(struct list_head *l, unsigned order)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	l -= order < PAGEBLOCK_ORDER ? order : order - PAGEBLOCK_ORDER;
 	return container_of(l, struct pageblock, link[0]);
 }
@@ -55,6 +57,7 @@ static inline struct pageblock *first_block(struct zone *z, unsigned order, unsi
 {
 	struct list_head *head = &z->free_area[order].free_list[mt];
 
+	assert_held(&z->lock);
 	return list_empty(head) ? NULL : link_block(head->next, order);
 }
 
@@ -105,6 +108,7 @@ static inline unsigned pcp_slot(unsigned order)
 
 static inline unsigned slot_order(unsigned slot)
 {
+	ASSERT_DEBUG(slot < PCP_ORDERS);
 	return slot < PCP_ORDERS - 1 ? slot : PAGEBLOCK_ORDER;
 }
 
@@ -112,6 +116,7 @@ static inline unsigned pcp_count(const struct per_cpu_pages *pcp, unsigned slot,
 {
 	const struct pcp_list *l = &pcp->list[slot][mt];
 
+	ASSERT_DEBUG(slot < PCP_ORDERS && mt < MIGRATE_PCPTYPES);
 	return __atomic_load_n(&l->head, __ATOMIC_RELAXED) -
 	       __atomic_load_n(&l->tail, __ATOMIC_RELAXED);
 }
@@ -129,6 +134,7 @@ static inline void pcp_push(struct per_cpu_pages *pcp, unsigned slot, unsigned m
 {
 	unsigned head = pcp->list[slot][mt].head;
 
+	assert_irqs_off();
 	*pcp_entry(pcp, slot, mt, head) = page;
 	__atomic_store_n(&pcp->list[slot][mt].head, head + 1, __ATOMIC_RELAXED);
 }
@@ -138,6 +144,8 @@ static inline struct page *pcp_pop(struct per_cpu_pages *pcp, unsigned slot, uns
 {
 	unsigned head = pcp->list[slot][mt].head - 1;
 
+	assert_irqs_off();
+	ASSERT_DEBUG_I("I6", pcp_count(pcp, slot, mt));
 	__atomic_store_n(&pcp->list[slot][mt].head, head, __ATOMIC_RELAXED);
 	return *pcp_entry(pcp, slot, mt, head);
 }

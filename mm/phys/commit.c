@@ -49,6 +49,7 @@ static bool commit_fits(struct mm_struct *mm)
 {
 	long allowed = vm_commit_limit();
 
+	ASSERT(mm);
 	if (!os_capable(mm->owner, CAP_SYS_ADMIN))
 		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
 	allowed -= min((long)(mm->total_vm / 32),
@@ -58,6 +59,7 @@ static bool commit_fits(struct mm_struct *mm)
 
 int security_vm_enough_memory_mm(struct mm_struct *mm, long pages)
 {
+	ASSERT_DEBUG(pages >= 0);
 	mod_node_page_state(NR_COMMITTED, pages);
 	if (vm_sysctl.overcommit_memory == OVERCOMMIT_ALWAYS)
 		return 0;

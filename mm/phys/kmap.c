@@ -30,6 +30,7 @@ unsigned long kmap_table_pages(void)
 
 int kmap_reserve_tables(void)
 {
+	ASSERT(!kmap_buddy);
 	for (unsigned i = 0; i < kmap_nr_tables; i++) {
 		phys_addr_t at = (phys_addr_t)kmap_tables[i].n << PAGE_SHIFT;
 
@@ -44,6 +45,7 @@ pfn_t kmap_table_alloc(void *ctx)
 	pfn_t pfn = PFN(UINT64_MAX);
 	void *p;
 
+	ASSERT(kmap_nr_tables <= KMAP_TABLES_MAX);
 	if (kmap_nr_tables == KMAP_TABLES_MAX)
 		return pfn;
 	p = kmap_buddy ? (void *)get_zeroed_page(GFP_KERNEL) : memblock_alloc_zeroed(PAGE_SIZE);

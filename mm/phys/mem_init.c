@@ -53,11 +53,13 @@ static uint64_t zone_end_pfn(unsigned i)
 	static const uint64_t end[MAX_NR_ZONES] = {16ull << 20, 4ull << 30, UINT64_MAX,
 						   UINT64_MAX};
 
+	ASSERT(i < MAX_NR_ZONES);
 	return i == ZONE_MOVABLE ? UINT64_MAX : min(end[i] >> PAGE_SHIFT, movable_pfn);
 }
 
 static uint64_t zone_first_pfn(unsigned i)
 {
+	ASSERT(i < MAX_NR_ZONES);
 	return i ? zone_end_pfn(i - 1) : 0;
 }
 
@@ -110,6 +112,7 @@ bool pfn_valid(pfn_t pfn)
 
 static uintptr_t section_va(uint64_t section)
 {
+	ASSERT(section <= nr_sections());
 	return (uintptr_t)(vmemmap + (section << SECTION_ORDER));
 }
 
@@ -140,6 +143,7 @@ static int map_sections(uint64_t section, uint64_t *mapped)
 	size_t bytes = run ? VMEMMAP_RUN * VMEMMAP_SECTION_BYTES : VMEMMAP_SECTION_BYTES;
 	phys_addr_t at = memblock_alloc(bytes, run ? bytes : PAGE_SIZE);
 
+	ASSERT(section >= *mapped);
 	if (!at && run) {
 		bytes = VMEMMAP_SECTION_BYTES;
 		at = memblock_alloc(bytes, PAGE_SIZE);
@@ -158,6 +162,7 @@ static int populate_section(uint64_t section, uint64_t *mapped)
 	struct pageblock *blocks = memblock_alloc_zeroed(SECTION_BLOCKS * sizeof(*blocks));
 	int err;
 
+	ASSERT(!section_blocks[section]);
 	if (!blocks)
 		return -ENOMEM;
 	for (unsigned i = 0; i < SECTION_BLOCKS; i++)
@@ -176,6 +181,7 @@ static void trim_to_vmemmap(void)
 	uint64_t room = (l->vmemmap_end - l->vmemmap_base) / sizeof(struct page);
 	char line[96];
 
+	ASSERT(l->vmemmap_base < l->vmemmap_end);
 	room = ALIGN_DOWN(room, (uint64_t)SECTION_PAGES);
 	if (max_pfn <= room)
 		return;
@@ -236,6 +242,7 @@ static void init_pages(uint64_t start, uint64_t end, bool reserved)
 	unsigned long flags = (unsigned long)zone_of(start) << PG_zone0;
 	struct page *p = vmemmap + start, *last = vmemmap + end;
 
+	ASSERT(start < end && zone_of(start) == zone_of(end - 1));
 	if (reserved)
 		flags |= 1ul << PG_reserved;
 	for (; p < last; p++) {
@@ -260,6 +267,7 @@ static void init_all_pages(void)
 {
 	uint64_t n = nr_sections();
 
+	ASSERT(section_blocks);
 	for (uint64_t s = 0; s < n; s++) {
 		uint64_t at = s << SECTION_ORDER, end = at + SECTION_PAGES;
 
@@ -285,6 +293,7 @@ static unsigned long release_range(uint64_t start, uint64_t end)
 {
 	uint64_t at = start;
 
+	ASSERT(start); /* frame 0 is never free */
 	while (at < end) {
 		unsigned order = min_t(unsigned, lowest_bit(at), MAX_ORDER - 1);
 
@@ -334,6 +343,7 @@ static void zone_count(struct zone *z)
 {
 	uint64_t first = zone_first_pfn(z->idx), beyond = zone_end_pfn(z->idx), start, end;
 
+	ASSERT(!z->present_pages);
 	for (start = first; memblock_next_memory(&start, &end) && start < beyond; start = end) {
 		end = min(end, beyond);
 		if (!z->present_pages)
@@ -346,6 +356,7 @@ static void zone_count(struct zone *z)
 /* Where single pages wait to be freed, of each CPU: in a release build, or as late_free= says. */
 static int late_frees_init(void)
 {
+	ASSERT(!late_frees);
 #ifdef NDEBUG
 	const bool usual = true;
 #else
@@ -364,6 +375,7 @@ static int zones_init(void)
 {
 	unsigned n = 0;
 
+	ASSERT(section_blocks);
 	memset(zones, 0, sizeof(zones));
 	memset(&node_zonelist, 0, sizeof(node_zonelist));
 	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
@@ -417,6 +429,7 @@ int mem_init_free(void)
 {
 	void *zeros = memblock_alloc_zeroed(PAGE_SIZE);
 
+	ASSERT(!zero_page);
 	if (!zeros)
 		return -ENOMEM;
 	/* From here on memblock hands out nothing more. */

@@ -39,6 +39,7 @@ static unsigned region_from(const struct memblock_type *t, phys_addr_t start)
 {
 	unsigned i = 0;
 
+	ASSERT(t->cnt <= MEMBLOCK_REGIONS);
 	while (i < t->cnt && t->regions[i].end < start)
 		i++;
 	return i;
@@ -46,6 +47,7 @@ static unsigned region_from(const struct memblock_type *t, phys_addr_t start)
 
 static void regions_shift(struct memblock_type *t, unsigned from, int by)
 {
+	ASSERT(from <= t->cnt && t->cnt + by <= MEMBLOCK_REGIONS);
 	memmove(&t->regions[from + by], &t->regions[from],
 		(t->cnt - from) * sizeof(t->regions[0]));
 	t->cnt += by;
@@ -158,6 +160,7 @@ static void collect(const struct mem_range *r, void *ctx)
 {
 	int err = memblock_take(r), *first = ctx;
 
+	ASSERT(first);
 	if (!*first)
 		*first = err;
 }
@@ -242,6 +245,7 @@ static phys_addr_t fit_top(phys_addr_t lo, phys_addr_t hi, size_t size, size_t a
 {
 	phys_addr_t at;
 
+	ASSERT(lo <= hi);
 	if (hi - lo < size)
 		return 0;
 	at = ALIGN_DOWN(hi - size, (phys_addr_t)align);
@@ -254,6 +258,7 @@ static phys_addr_t find_top(size_t size, size_t align)
 {
 	const struct memblock_type *m = &memblock_memory, *r = &memblock_reserved;
 
+	ASSERT(size && IS_ALIGNED(size, PAGE_SIZE));
 	for (unsigned i = m->cnt; i-- > 0;) {
 		phys_addr_t lo = ALIGN_UP(m->regions[i].base, PAGE_SIZE);
 		phys_addr_t hi = ALIGN_DOWN(m->regions[i].end, PAGE_SIZE);
@@ -280,6 +285,7 @@ phys_addr_t memblock_alloc(size_t size, size_t align)
 {
 	phys_addr_t at;
 
+	ASSERT(!(align & (align - 1)));
 	size = PAGE_ALIGN(size);
 	if (!size) /* nothing, or so much that it wrapped round */
 		return 0;

@@ -49,6 +49,7 @@ static unsigned count_movable(const struct pageblock *b)
 	const struct page *p = pfn_to_page(PFN(b->pfn));
 	unsigned n = 0;
 
+	assert_held(&page_zone(p)->lock);
 	for (unsigned i = 0; i < PAGEBLOCK_PAGES; i++)
 		n += !(b->free[i / 64] >> (i & 63) & 1) && looks_movable(p + i);
 	return n;
@@ -58,6 +59,7 @@ static unsigned count_movable(const struct pageblock *b)
  * unmovable pages had better fill one pageblock of another type than be spread over several. */
 static bool can_steal_fallback(unsigned order, unsigned start_mt)
 {
+	ASSERT_DEBUG(start_mt < MIGRATE_PCPTYPES);
 	return order >= PAGEBLOCK_ORDER / 2 || start_mt == MIGRATE_RECLAIMABLE ||
 	       start_mt == MIGRATE_UNMOVABLE;
 }
@@ -65,6 +67,7 @@ static bool can_steal_fallback(unsigned order, unsigned start_mt)
 int find_suitable_fallback(const struct free_area *area, unsigned order, unsigned mt,
 			   bool *can_steal)
 {
+	ASSERT_DEBUG(mt < MIGRATE_PCPTYPES);
 	*can_steal = can_steal_fallback(order, mt);
 	if (!area->nr_free)
 		return -1;
@@ -80,6 +83,7 @@ static void boost_watermark(struct zone *z, unsigned alloc_flags)
 {
 	unsigned long most;
 
+	assert_held(&z->lock);
 	if (!kswapd_is_running() || !(alloc_flags & ALLOC_KSWAPD))
 		return;
 	if (PAGEBLOCK_PAGES * 4 > z->managed_pages)
@@ -101,6 +105,7 @@ static bool steal_suitable_fallback(struct zone *z, struct pageblock *b, unsigne
 {
 	unsigned free, movable, alike = 0, old = block_type(b);
 
+	assert_held(&z->lock);
 	if (order >= PAGEBLOCK_ORDER) {
 		set_block_type(z, b, start_mt);
 		if (order > PAGEBLOCK_ORDER)
@@ -129,6 +134,8 @@ static struct page *steal_again(struct zone *z, unsigned order, unsigned start_m
 	struct page *page;
 	unsigned mt;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(start_mt < MIGRATE_PCPTYPES);
 	if (!b)
 		return NULL;
 	mt = block_type(b);
@@ -150,6 +157,8 @@ static struct page *__rmqueue_fallback(struct zone *z, unsigned order, unsigned 
 	struct page *page;
 	int mt = -1, o;
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(order < MAX_ORDER);
 	if (alloc_flags & ALLOC_NOFRAGMENT)
 		least = max(order, (unsigned)PAGEBLOCK_ORDER);
 	else if ((page = steal_again(z, order, start_mt)) != NULL)
@@ -185,6 +194,7 @@ struct page *__rmqueue(struct zone *z, unsigned order, unsigned mt, unsigned all
 {
 	struct page *page = __rmqueue_smallest(z, order, mt);
 
+	assert_held(&z->lock);
 	if (unlikely(!page))
 		page = __rmqueue_fallback(z, order, mt, alloc_flags);
 	return page;
@@ -195,6 +205,7 @@ unsigned rmqueue_bulk(struct zone *z, unsigned order, unsigned n, struct page **
 {
 	unsigned left = n;
 
+	assert_held(&z->lock);
 	while (left) {
 		bool half = left <= n / 2;
 		struct page *page;
@@ -228,6 +239,7 @@ void reserve_highatomic_pageblock(struct page *page, struct zone *z)
 	unsigned long most = z->managed_pages / 100 + PAGEBLOCK_PAGES;
 	irqflags_t flags;
 
+	ASSERT(page_zone(page) == z);
 	if (z->nr_reserved_highatomic >= most)
 		return;
 	spin_lock_irqsave(&z->lock, flags);
@@ -242,6 +254,7 @@ void reserve_highatomic_pageblock(struct page *page, struct zone *z)
 /* One pageblock of the zone that has a free page. zone->lock held. */
 static bool unreserve_one(struct zone *z)
 {
+	assert_held(&z->lock);
 	for (unsigned o = 0; o < MAX_ORDER; o++) {
 		struct pageblock *b = first_block(z, o, MIGRATE_HIGHATOMIC);
 
@@ -283,6 +296,7 @@ static bool has_unmovable_pages(const struct pageblock *b)
 {
 	const struct page *p = pfn_to_page(PFN(b->pfn));
 
+	assert_held(&page_zone(p)->lock);
 	for (unsigned i = 0; i < PAGEBLOCK_PAGES; i++) {
 		if (b->free[i / 64] >> (i & 63) & 1 || page_test(p + i, PG_pcp))
 			continue;
@@ -314,6 +328,7 @@ void unset_migratetype_isolate(struct page *page, unsigned mt)
 	struct zone *z = page_zone(page);
 	irqflags_t flags;
 
+	ASSERT(mt != MIGRATE_ISOLATE);
 	spin_lock_irqsave(&z->lock, flags);
 	if (block_type(b) == MIGRATE_ISOLATE)
 		set_block_type(z, b, mt);

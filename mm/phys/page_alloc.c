@@ -99,6 +99,7 @@ static struct page *rmqueue_pcplist(struct zone *z, unsigned slot, unsigned mt,
 	struct per_cpu_pages *pcp = &z->pcp[cpu];
 	struct page *page;
 
+	ASSERT_DEBUG(slot < PCP_ORDERS);
 	for (;;) {
 		page = NULL;
 		if (unlikely(!pcp_count(pcp, slot, mt)) &&
@@ -126,6 +127,7 @@ static struct page *rmqueue_buddy(struct zone *z, unsigned order, unsigned alloc
 	struct page *page;
 	irqflags_t flags;
 
+	ASSERT_DEBUG(order < MAX_ORDER);
 	do {
 		spin_lock_irqsave(&z->lock, flags);
 		page = NULL;
@@ -150,6 +152,7 @@ static struct page *rmqueue(struct zone *z, unsigned order, unsigned alloc_flags
 {
 	unsigned slot;
 
+	ASSERT_DEBUG(order < MAX_ORDER);
 	if (likely(order == 0))
 		return rmqueue_pcplist(z, 0, mt, alloc_flags);
 	slot = pcp_slot(order);
@@ -161,6 +164,7 @@ static struct page *rmqueue(struct zone *z, unsigned order, unsigned alloc_flags
 /* Ties the pages of a block together: every later page leads to the first. */
 static void prep_compound_page(struct page *page, unsigned order)
 {
+	ASSERT_DEBUG(order && order < MAX_ORDER);
 	page_set(page, PG_head);
 	page->private = order;
 	for (unsigned long i = 1; i < 1ul << order; i++) {
@@ -176,6 +180,7 @@ static bool prep_new_page(struct page *page, unsigned order, gfp_t gfp, unsigned
 	bool clear = gfp & __GFP_ZERO;
 	char *p = page_address(page);
 
+	ASSERT_DEBUG_I("I7", page_count(page) == 0);
 	hal_unpoison(p, PAGE_SIZE << order);
 	if (unlikely(__atomic_load_n(&page_slow, __ATOMIC_RELAXED)) &&
 	    !page_debug_alloc(page, order, gfp, mt, ip, &clear))
@@ -211,6 +216,7 @@ static struct page *get_page_from_freelist(gfp_t gfp, unsigned order, unsigned a
 	struct zone *zone;
 	struct page *page;
 
+	ASSERT_DEBUG(order < MAX_ORDER);
 retry:
 	for (z = ac->preferred_zoneref; (zone = z->zone) != NULL; z++) {
 		if (!(alloc_flags & ALLOC_NO_WATERMARKS) &&
@@ -265,6 +271,7 @@ static struct page *alloc_failed(gfp_t gfp, unsigned order, enum quire_alloc_fai
 	static unsigned said;
 	char line[160];
 
+	ASSERT(why < ARRAY_SIZE(words));
 	trace_page_alloc_fail(order, gfp, why, nr_free_buddy());
 	if (gfp & __GFP_NOWARN || why == QUIRE_FAIL_INJECTED ||
 	    __atomic_load_n(&said, __ATOMIC_RELAXED) >= 10)
@@ -288,6 +295,7 @@ static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order, unsi
 {
 	struct page *page;
 
+	ASSERT(gfp & __GFP_DIRECT_RECLAIM);
 	*progress = false;
 	if (!order)
 		return NULL;
@@ -307,6 +315,7 @@ static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
 {
 	unsigned long before = nr_free_buddy(), progress, after;
 
+	ASSERT(gfp & __GFP_DIRECT_RECLAIM);
 	count_vm_event(ALLOCSTALL_DMA + ac->preferred_zoneref->zone->idx);
 	progress = try_to_free_pages(gfp, order);
 	/* What was set aside may be the very page that is missing. */
@@ -322,6 +331,7 @@ static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
 static unsigned should_give_up(gfp_t gfp, unsigned order, unsigned long progress, unsigned *rounds,
 			       const struct alloc_context *ac)
 {
+	ASSERT(*rounds < MAX_RECLAIM_RETRIES);
 	if (gfp & __GFP_NORETRY)
 		return QUIRE_FAIL_NO_RETRY;
 	if (order > PAGE_ALLOC_COSTLY_ORDER && !(gfp & (__GFP_RETRY_MAYFAIL | __GFP_NOFAIL)))
@@ -391,6 +401,7 @@ static unsigned alloc_flags_nofragment(const struct zone *z)
 /* False: no zone of this machine may serve it. */
 static inline bool prepare_alloc_pages(gfp_t gfp, struct alloc_context *ac, uintptr_t ip)
 {
+	ASSERT_DEBUG(gfp_migratetype(gfp) < MIGRATE_PCPTYPES);
 	ac->zonelist = &node_zonelist;
 	ac->nodemask = NULL;
 	ac->highest_zoneidx = gfp_zone(gfp);
@@ -452,6 +463,7 @@ static inline struct page *alloc_page_fast(gfp_t gfp)
 	pcp = &z->pcp[hal_cpu_id()];
 	head = pcp->list[0][mt].head;
 	if (likely(head != pcp->list[0][mt].tail)) {
+		assert_irqs_off();
 		page = *pcp_entry(pcp, 0, mt, --head);
 		if (likely(page_is_clean(page, 1ul << PG_pcp))) {
 			__atomic_store_n(&pcp->list[0][mt].head, head, __ATOMIC_RELAXED);
@@ -502,6 +514,7 @@ uintptr_t get_zeroed_page(gfp_t gfp)
  * retired: a caller that is wrong about its size may still use a part. */
 static bool free_tail_pages_check(struct page *page, unsigned order)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	if (page->private != order) {
 		bad_page(page, "compound page freed with another order",
 			 1ul << min(page->private, (unsigned long)MAX_ORDER - 1));
@@ -522,6 +535,7 @@ static bool free_tail_pages_check(struct page *page, unsigned order)
 /* The last check of a page in use: any claim left on it is a bug. False: it is retired. */
 static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 {
+	ASSERT_DEBUG(order < MAX_ORDER);
 	if (page->mapping && PageAnon(page))
 		page->mapping = NULL;
 	if (unlikely(page->_refcount | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
@@ -548,6 +562,7 @@ static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 /* Back to the buddy; interrupts off, the block is prepared. */
 static void free_one_page(struct page *page, struct zone *z, unsigned order)
 {
+	assert_irqs_off();
 	spin_lock(&z->lock);
 	if (unlikely(!__free_one_page(page, z, order, get_pageblock_migratetype(page))))
 		bad_page(page, "freed a second time", 0);
@@ -573,6 +588,8 @@ static inline void free_unref_page_commit(struct page *page, unsigned cpu, unsig
 	struct per_cpu_pages *pcp = &z->pcp[cpu];
 	unsigned mt = get_pageblock_migratetype(page);
 
+	assert_irqs_off();
+	ASSERT_DEBUG(cpu == hal_cpu_id());
 	__count_vm_events(cpu, PGFREE, 1ul << slot_order(slot));
 	if (unlikely(mt >= MIGRATE_PCPTYPES)) {
 		if (mt == MIGRATE_ISOLATE) {
@@ -603,18 +620,28 @@ static inline void free_the_page(struct page *page, unsigned order, uintptr_t ip
 	hal_irq_restore(flags);
 }
 
-static bool put_page_testzero(struct page *page)
+/* Sole owner: nobody else can see the count, so no atomic is needed, but while pages are looked up by
+ * frame number. Interrupts are off, see migrate_begin(). */
+static inline bool put_sole_reference(struct page *page)
 {
-	irqflags_t flags = hal_irq_save();
-	int32_t left;
 	bool sole;
 
+	assert_irqs_off();
 	/* Sole owner: no other CPU can see the count, so no atomic is needed, except while pages
 	 * are looked up by frame number (migration). */
 	sole = likely(!(__atomic_load_n(&page_slow, __ATOMIC_RELAXED) & PAGE_SLOW_SPECULATE)) &&
 	       __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1;
 	if (sole)
 		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	return sole;
+}
+
+static bool put_page_testzero(struct page *page)
+{
+	irqflags_t flags = hal_irq_save();
+	bool sole = put_sole_reference(page);
+	int32_t left;
+
 	hal_irq_restore(flags);
 	if (likely(sole))
 		return true;
@@ -635,6 +662,8 @@ static inline bool free_page_fast(struct page *page, unsigned cpu)
 	unsigned mt = get_pageblock_migratetype(page);
 	struct per_cpu_pages *pcp;
 
+	assert_irqs_off();
+	ASSERT_DEBUG(cpu == hal_cpu_id());
 	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
 	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES) ||
 	    unlikely(!page_is_sole(page)))
@@ -673,9 +702,20 @@ static inline struct page *free_later(struct late_frees *late, struct page *page
 {
 	struct page **slot = &late->page[late->next++ & (LATE_FREES - 1)], *old = *slot;
 
+	assert_irqs_off();
 	__builtin_prefetch(page, 1);
 	__atomic_store_n(slot, page, __ATOMIC_RELAXED);
 	return old;
+}
+
+/* The page that waits in a slot, which is empty then. */
+static struct page *late_take(struct page **slot)
+{
+	struct page *page = *slot;
+
+	assert_irqs_off();
+	__atomic_store_n(slot, NULL, __ATOMIC_RELAXED);
+	return page;
 }
 
 void free_late_pages(void)
@@ -684,9 +724,8 @@ void free_late_pages(void)
 	struct late_frees *late = late_frees ? &late_frees[hal_cpu_id()] : NULL;
 
 	for (unsigned i = 0; late && i < LATE_FREES; i++) {
-		struct page *page = late->page[i];
+		struct page *page = late_take(&late->page[i]);
 
-		__atomic_store_n(&late->page[i], NULL, __ATOMIC_RELAXED);
 		if (page)
 			free_pages_ip(page, 0, CALLER);
 	}
@@ -746,6 +785,7 @@ void free_pages_core(struct page *page, unsigned order)
 {
 	irqflags_t flags = hal_irq_save();
 
+	ASSERT_DEBUG_I("I7", page_count(page) == 0);
 	page_debug_boot(page, order);
 	hal_poison(page_address(page), PAGE_SIZE << order);
 	free_one_page(page, page_zone(page), order);
@@ -757,6 +797,7 @@ struct page *compact_take_page(struct zone *z, struct pageblock *b)
 	struct page *page = NULL;
 	irqflags_t flags;
 
+	ASSERT_DEBUG(b->pfn >= ALIGN_DOWN(z->zone_start_pfn, PAGEBLOCK_PAGES));
 	spin_lock_irqsave(&z->lock, flags);
 	if (block_type(b) == MIGRATE_MOVABLE && block_nr_free(b) < PAGEBLOCK_PAGES)
 		page = rmqueue_from_block(z, b, 0, MIGRATE_MOVABLE);
@@ -774,6 +815,7 @@ struct page *compact_take_page(struct zone *z, struct pageblock *b)
 
 void split_page(struct page *page, unsigned order)
 {
+	ASSERT_I("I7", page_count(page) == 1);
 	BUG_ON(page_test(page, PG_head));
 	for (unsigned long i = 1; i < 1ul << order; i++)
 		__atomic_store_n(&page[i]._refcount, 1, __ATOMIC_RELAXED);

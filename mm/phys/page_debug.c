@@ -85,6 +85,7 @@ unsigned long nr_lost_pages(void)
 
 int page_owner_section(uint64_t section, uint64_t nr)
 {
+	ASSERT(section < nr);
 	if (!slow(PAGE_SLOW_OWNER))
 		return 0;
 	if (!owners)
@@ -106,6 +107,7 @@ static void owner_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned m
 {
 	uint64_t now = os_clock_ns();
 
+	ASSERT(owners);
 	for (unsigned long i = 0; i < 1ul << order; i++) {
 		struct page_owner *o = owner_of(page + i);
 
@@ -121,6 +123,7 @@ static void owner_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned m
 
 static void owner_free(struct page *page, unsigned order, uintptr_t ip)
 {
+	ASSERT(owners);
 	for (unsigned long i = 0; i < 1ul << order; i++) {
 		struct page_owner *o = owner_of(page + i);
 
@@ -184,6 +187,7 @@ void bad_page(const struct page *p, const char *why, unsigned long lost)
 	char line[320];
 	size_t n;
 
+	ASSERT(why);
 	n = scnprintf(line, sizeof(line),
 		      "BUG: Bad page state in process %s  pfn:%05llx: %s: flags %#lx refcount %d "
 		      "mapcount %d mapping %p; %lu frames lost",
@@ -203,6 +207,8 @@ void bad_block(const struct pageblock *b, unsigned order, unsigned long lost)
 {
 	char line[128];
 
+	assert_held(&page_zone(pfn_to_page(PFN(b->pfn)))->lock);
+	ASSERT(order < MAX_ORDER);
 	scnprintf(line, sizeof(line),
 		  "BUG: Bad free list: no block of order %u in the pageblock at pfn:%05llx; "
 		  "%lu frames lost", order, (unsigned long long)b->pfn, lost);
@@ -244,6 +250,7 @@ static void fill_free(struct page *page, unsigned order)
 bool page_debug_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned mt, uintptr_t ip,
 		      bool *clear)
 {
+	ASSERT(order < MAX_ORDER);
 	if (slow(PAGE_SLOW_INIT_FREE))
 		*clear = false; /* it already is */
 	else if (slow(PAGE_SLOW_INIT_ALLOC))
@@ -268,6 +275,7 @@ bool page_debug_alloc(struct page *page, unsigned order, gfp_t gfp, unsigned mt,
 
 bool page_debug_free(struct page *page, unsigned order, uintptr_t ip)
 {
+	ASSERT(order < MAX_ORDER);
 	trace_page_free(page_to_pfn(page).n, order);
 	if (slow(PAGE_SLOW_CHECK))
 		for (unsigned long i = 1; i < 1ul << order; i++)
@@ -284,6 +292,7 @@ bool page_debug_free(struct page *page, unsigned order, uintptr_t ip)
 
 void page_debug_boot(struct page *page, unsigned order)
 {
+	ASSERT(order < MAX_ORDER);
 	if (slow(PAGE_SLOW_POISON | PAGE_SLOW_INIT_FREE))
 		fill_free(page, order);
 }

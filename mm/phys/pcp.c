@@ -18,6 +18,7 @@
  * so that both ways are batched. */
 static unsigned slot_batch(const struct zone *z, unsigned slot)
 {
+	ASSERT_DEBUG(slot < PCP_ORDERS);
 	return slot ? (z->pcp_blocks[slot] + 1u) / 2 : z->pcp_batch + 1u;
 }
 
@@ -27,6 +28,9 @@ bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsign
 	struct pcp_list *l = &pcp->list[slot][mt];
 	unsigned n;
 
+	assert_irqs_off();
+	ASSERT_DEBUG(pcp == &z->pcp[hal_cpu_id()]);
+	ASSERT_DEBUG(!pcp_count(pcp, slot, mt));
 	l->tail = 0; /* empty, so the ring may begin anywhere: at its start no batch wraps */
 	spin_lock(&z->lock);
 	n = rmqueue_bulk(z, slot_order(slot), slot_batch(z, slot), pcp_entry(pcp, slot, mt, 0), mt,
@@ -40,6 +44,7 @@ bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsign
 static void free_singles(struct zone *z, struct per_cpu_pages *pcp, unsigned mt, unsigned tail,
 			 unsigned n)
 {
+	assert_held(&z->lock);
 	while (n) {
 		unsigned room = PCP_CAPACITY - (tail & (PCP_CAPACITY - 1)), k = min(n, room);
 		struct page **pages = pcp_entry(pcp, 0, mt, tail);
@@ -57,6 +62,8 @@ static void free_blocks(struct zone *z, struct per_cpu_pages *pcp, unsigned slot
 {
 	unsigned order = slot_order(slot);
 
+	assert_held(&z->lock);
+	ASSERT_DEBUG(slot);
 	while (n--) {
 		struct page *page = *pcp_entry(pcp, slot, mt, tail++);
 
@@ -72,6 +79,8 @@ void free_pcppages_bulk(struct zone *z, struct per_cpu_pages *pcp, unsigned slot
 {
 	unsigned tail = pcp->list[slot][mt].tail;
 
+	assert_irqs_off();
+	ASSERT_DEBUG(pcp == &z->pcp[hal_cpu_id()]);
 	n = min(n, pcp_count(pcp, slot, mt));
 	spin_lock(&z->lock);
 	if (likely(!slot))
@@ -165,6 +174,7 @@ void zone_pcp_setup(struct zone *z)
 {
 	unsigned long batch = min(z->managed_pages / 1024, (1ul << 20) / PAGE_SIZE) / 4;
 
+	ASSERT(z->pcp);
 	batch = max(batch, 1ul);
 	batch = (1ul << ilog2(batch + batch / 2)) - 1;
 	batch = clamp(batch, 1ul, 63ul);

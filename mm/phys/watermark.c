@@ -21,6 +21,7 @@ bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 	long min = mark, free = __atomic_load_n(&z->nr_free, __ATOMIC_RELAXED);
 	unsigned types;
 
+	ASSERT_DEBUG(order < MAX_ORDER && highest_zoneidx < MAX_NR_ZONES);
 	free -= (1l << order) - 1;
 	/* The HIGHATOMIC reserve is no help to requests that may not use it. */
 	if (!(alloc_flags & (ALLOC_HARDER | ALLOC_OOM)))
@@ -58,6 +59,7 @@ void zone_marks_changed(struct zone *z)
 	unsigned long base = z->watermark[WMARK_LOW] + z->watermark_boost +
 			     z->nr_reserved_highatomic;
 
+	assert_held(&z->lock);
 	for (unsigned i = 0; i < MAX_NR_ZONES; i++)
 		__atomic_store_n(&z->plenty[i], base + z->lowmem_reserve[i], __ATOMIC_RELAXED);
 }
@@ -118,8 +120,13 @@ void setup_per_zone_lowmem_reserve(void)
 	struct zone *z;
 
 	setup_lowmem_reserve();
-	for_each_populated_zone(z)
+	for_each_populated_zone(z) {
+		irqflags_t flags;
+
+		spin_lock_irqsave(&z->lock, flags);
 		zone_marks_changed(z);
+		spin_unlock_irqrestore(&z->lock, flags);
+	}
 }
 
 /* Bit by bit; there is no floating point here. */
@@ -150,14 +157,18 @@ void setup_per_zone_wmarks(void)
 	setup_lowmem_reserve();
 	for_each_populated_zone(z) {
 		unsigned long share = pages_min * z->managed_pages / max(total, 1ul), gap;
+		irqflags_t flags;
 
+		ASSERT_I("I9", z->managed_pages <= z->present_pages);
 		gap = max(share >> 2, z->managed_pages *
 				      (unsigned long)vm_sysctl.watermark_scale_factor / 10000);
+		spin_lock_irqsave(&z->lock, flags);
 		z->watermark[WMARK_MIN] = share;
 		z->watermark[WMARK_LOW] = share + gap;
 		z->watermark[WMARK_HIGH] = share + 2 * gap;
 		z->watermark_boost = 0;
 		zone_marks_changed(z);
+		spin_unlock_irqrestore(&z->lock, flags);
 		zone_pcp_setup(z);
 	}
 }

@@ -34,6 +34,8 @@ struct pageout {
 /* Whether page, which v names, could leave. Table locked. */
 static bool may_leave(struct page *page, pte_t v)
 {
+	assert_table_locked();
+	ASSERT_DEBUG_I("I7", page_mapcount(page) <= page_count(page));
 	if (page_mapcount(page) != 1)
 		return false;
 	if (!PageAnon(page))
@@ -56,6 +58,7 @@ static bool pageout_pte(struct pageout *p, pte_t *pte, uintptr_t addr)
 	pte_t v = pte_get(pte);
 	struct page *page = pte_present(v) ? vm_normal_page(p->vma, v) : NULL;
 
+	assert_pte_locked(pte);
 	if (!page || !may_leave(page, v))
 		return false;
 	v = ptep_get_and_clear(mm, pte);
@@ -87,6 +90,7 @@ static int pageout_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, 
 	struct pageout *p = ctx;
 	bool full;
 
+	assert_held_any(&mm->mmap_lock);
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		full = false;
 		ptl_lock(&table->ptl);
@@ -104,6 +108,8 @@ void pageout_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
 	struct mmu_gather tlb;
 	struct pageout p = {.tlb = &tlb, .vma = vma};
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	ASSERT(start >= vma->vm_start && end <= vma->vm_end);
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	update_hiwater_rss(vma->vm_mm);
 	pt_for_each(vma->vm_mm, start, end, pageout_pte_range, &p);
@@ -119,6 +125,7 @@ unsigned long try_to_free_pages(gfp_t gfp, unsigned order)
 {
 	unsigned long freed = 0;
 
+	ASSERT(gfp & __GFP_DIRECT_RECLAIM);
 	if (gfp & __GFP_FS && !lockdep_held())
 		freed = drop_page_cache();
 	/* What these free shows in the buddy's count, which the caller compares. */
@@ -129,11 +136,13 @@ unsigned long try_to_free_pages(gfp_t gfp, unsigned order)
 
 bool out_of_memory(gfp_t gfp, unsigned order)
 {
+	ASSERT(order < MAX_ORDER);
 	return false; /* the allocation fails; a fault ends its own program */
 }
 
 bool wakeup_kswapd(struct zone *z, unsigned order)
 {
+	ASSERT_DEBUG(z && order < MAX_ORDER);
 	return false; /* direct reclaim is all there is */
 }
 

@@ -28,6 +28,7 @@ static void broken(struct check *c, const char *id, const char *what, uintptr_t 
 {
 	char line[160];
 
+	ASSERT(id);
 	if (c->broken++ >= 8)
 		return;
 	scnprintf(line, sizeof(line), "check: %s: %s at %#lx: %#lx, expected %#lx", id, what,
@@ -51,6 +52,7 @@ static void check_list(struct check *c)
 	struct vm_area_struct *vma, *prev = NULL;
 	int n = 0;
 
+	assert_held_any(&mm->mmap_lock);
 	EXPECT(c, "I21", "red-black rules of the VMA tree", 0, rb_check(&mm->mm_rb), 0);
 	for (vma = mm->mmap; vma; prev = vma, vma = vma->vm_next, n++) {
 		EXPECT(c, "I20", "empty or unaligned VMA", vma->vm_start,
@@ -76,6 +78,7 @@ static void check_sums(struct check *c)
 {
 	struct mm_struct *mm = c->mm, sum = {.total_vm = 0};
 
+	assert_held_any(&c->mm->mmap_lock);
 	for (struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next) {
 		vm_stat_account(&sum, vma->vm_flags, vma_pages(vma));
 		if (vma->vm_flags & VM_LOCKED)
@@ -119,6 +122,7 @@ static void check_page(struct check *c, struct page *page, uintptr_t addr)
 {
 	struct rmap_count r = {.mm = c->mm, .page = page, .addr = addr};
 
+	ASSERT_DEBUG(page);
 	c->rss[mm_counter(page)]++;
 	if (!page->mapping) /* a page of the kernel's: it has no reverse map */
 		return;
@@ -133,6 +137,7 @@ static void check_entry(struct check *c, struct pte_desc d, uintptr_t addr)
 	struct page *page = d.special ? NULL : pfn_to_page(d.pfn);
 	vm_flags_t f = vma->vm_flags;
 
+	assert_held_any(&c->mm->mmap_lock);
 	EXPECT(c, "I25", "kind of entry against the VMA's rights", addr, d.kind,
 	       vma_is_accessible(vma) ? PTE_LEAF : PTE_PROTNONE);
 	EXPECT(c, "I25", "entry writable, VMA not", addr, d.w && !(f & VM_WRITE), 0);
@@ -153,6 +158,7 @@ static int check_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 {
 	struct check *c = ctx;
 
+	assert_held_any(&mm->mmap_lock);
 	for (; start != end; start += PAGE_SIZE, pte++) {
 		struct pte_desc d = pte_desc(pte_get(pte));
 
@@ -172,6 +178,7 @@ static int check_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 /* I25: nothing is mapped between the VMAs. */
 static int check_hole(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
+	assert_held_any(&mm->mmap_lock);
 	for (; start != end; start += PAGE_SIZE, pte++)
 		if (!pte_none(pte_get(pte)))
 			broken(ctx, "I25", "entry outside every VMA", start, pte_get(pte), 0);
@@ -183,6 +190,7 @@ static void check_entries(struct check *c)
 	struct mm_struct *mm = c->mm;
 	uintptr_t at = mm->start;
 
+	assert_held_any(&mm->mmap_lock);
 	for (c->vma = mm->mmap; c->vma; c->vma = c->vma->vm_next) {
 		pt_for_each(mm, at, c->vma->vm_start, check_hole, c);
 		pt_for_each(mm, c->vma->vm_start, c->vma->vm_end, check_range, c);
@@ -201,6 +209,8 @@ static unsigned long check_table(struct check *c, pteval_t *table, unsigned leve
 	struct page *page = virt_to_page(table);
 	unsigned long live = 0, tables = 0, first = 0, n = PTRS_PER_TABLE;
 
+	assert_held_any(&c->mm->mmap_lock);
+	ASSERT(level < pt_levels);
 	EXPECT(c, "I29", "table page not marked", (uintptr_t)table, page_test(page, PG_table), 1);
 	if (root) {
 		/* The root holds the kernel's half too: only the space's own part is ours. */
@@ -224,6 +234,7 @@ static void check_tables(struct check *c)
 {
 	unsigned long n = check_table(c, c->mm->pgd, pt_levels - 1, true);
 
+	assert_held_any(&c->mm->mmap_lock);
 	EXPECT(c, "I29", "pgtables_bytes", 0, c->mm->pgtables_bytes, n << PAGE_SHIFT);
 }
 
@@ -236,7 +247,7 @@ static bool file_rmap_has(struct vm_area_struct *vma)
 	bool found = false;
 
 	down_read(&mapping->i_mmap_rwsem);
-	vma_interval_tree_foreach(v, &mapping->i_mmap, vma->vm_pgoff, vma->vm_pgoff)
+	vma_interval_tree_foreach(v, i_mmap_read(mapping), vma->vm_pgoff, vma->vm_pgoff)
 		found |= v == vma;
 	up_read(&mapping->i_mmap_rwsem);
 	return found;
@@ -245,6 +256,7 @@ static bool file_rmap_has(struct vm_area_struct *vma)
 /* I31: a VMA is where its reverse maps look for it. */
 static void check_rmaps(struct check *c)
 {
+	assert_held_any(&c->mm->mmap_lock);
 	for (struct vm_area_struct *vma = c->mm->mmap; vma; vma = vma->vm_next) {
 		struct anon_vma_chain *avc;
 		bool own = false;
@@ -271,7 +283,7 @@ static bool core_is_in_use(void)
 	bool busy = node_page_state(NR_COPIED_OUT);
 
 	spin_lock(&mmlist_lock);
-	list_for_each_entry(mm, &mmlist, mmlist)
+	list_for_each_entry(mm, mm_list(), mmlist)
 		busy |= rwsem_is_locked(&mm->mmap_lock);
 	spin_unlock(&mmlist_lock);
 	return busy;
@@ -287,6 +299,7 @@ static void check_mapped_page(struct check *c, struct page *page, uint64_t pfn)
 	int wanted = page_mapcount(page) + !PageAnon(page);
 	struct rmap_count r = {.page = page};
 
+	ASSERT(page_mapcount(page) > 0);
 	if (page->mapping) {
 		rmap_walk(page, rmap_count_one, &r);
 		EXPECT(c, "I26", "entries, and mapcount of frame", pfn, r.entries,
@@ -300,6 +313,7 @@ static void check_mapped_page(struct check *c, struct page *page, uint64_t pfn)
 
 static void check_mapped_pages(struct check *c)
 {
+	might_sleep();
 	for (uint64_t pfn = 0; pfn < max_pfn; pfn++) {
 		struct page *page = pfn_to_page(PFN(pfn));
 
@@ -333,13 +347,13 @@ static void check_commitment(struct check *c)
 	struct mm_struct *mm;
 
 	spin_lock(&mmlist_lock);
-	list_for_each_entry(mm, &mmlist, mmlist) {
+	list_for_each_entry(mm, mm_list(), mmlist) {
 		c->busy |= rwsem_is_locked(&mm->mmap_lock);
 		n += c->busy ? 0 : accounted_pages(mm);
 	}
 	spin_unlock(&mmlist_lock);
 	spin_lock(&inodes_lock);
-	list_for_each_entry(inode, &all_inodes, all)
+	list_for_each_entry(inode, inode_list(), all)
 		n += inode->charged;
 	spin_unlock(&inodes_lock);
 	if (!c->busy)

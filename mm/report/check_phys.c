@@ -26,6 +26,7 @@ static void broken(struct tally *t, const char *inv, const char *what, uint64_t 
 {
 	char line[128];
 
+	ASSERT(inv);
 	/* The first few tell what happened; thousands would bury them. */
 	if (t->broken++ >= 16)
 		return;
@@ -42,6 +43,8 @@ static unsigned long check_list(struct tally *t, struct zone *z, unsigned order,
 	unsigned long n = 0;
 	struct list_head *at;
 
+	assert_held(&z->lock);
+	ASSERT(order < MAX_ORDER && mt < MIGRATE_TYPES);
 	list_for_each(at, &a->free_list[mt]) {
 		struct pageblock *b = link_block(at, order);
 
@@ -58,6 +61,7 @@ static unsigned long check_list(struct tally *t, struct zone *z, unsigned order,
 /* I3: the frames that the bits call free. */
 static void check_free_frames(struct tally *t, struct zone *z, struct pageblock *b)
 {
+	assert_held(&z->lock);
 	for (unsigned i = 0; i < PAGEBLOCK_PAGES; i++) {
 		const struct page *f = pfn_to_page(PFN(b->pfn + i));
 
@@ -75,6 +79,7 @@ static void check_block(struct tally *t, struct zone *z, struct pageblock *b,
 	unsigned whole = b->nr[PAGEBLOCK_ORDER] +
 			 (b->pfn & PAGEBLOCK_PAGES ? b - 1 : b)->nr[MAX_ORDER - 1];
 
+	assert_held(&z->lock);
 	for (unsigned o = 0; o < PAGEBLOCK_ORDER; o++)
 		if (b->nr[o] != block_count(b, o))
 			broken(t, "I2", "blocks of a pageblock, and its bits", b->pfn, o);
@@ -137,6 +142,7 @@ static void check_pcp_list(struct tally *t, struct zone *z, struct per_cpu_pages
 {
 	unsigned n = pcp_count(pcp, slot, mt), tail = pcp->list[slot][mt].tail;
 
+	ASSERT(slot < PCP_ORDERS && mt < MIGRATE_PCPTYPES);
 	if (n > (slot ? PCP_BLOCKS : PCP_CAPACITY)) {
 		broken(t, "I6", "per-CPU list too long", slot, n);
 		return;
@@ -168,6 +174,7 @@ static void check_late_frees(struct tally *t)
 /* Other CPUs' lists are read as they are: the machine is quiet. */
 static void check_zone_pcp(struct tally *t, struct zone *z)
 {
+	ASSERT(z->pcp);
 	for (unsigned c = 0; c < hal_cpu_count(); c++)
 		for (unsigned slot = 0; slot < PCP_ORDERS; slot++)
 			for (unsigned mt = 0; mt < MIGRATE_PCPTYPES; mt++)
@@ -234,7 +241,7 @@ static void check_slabs(struct tally *t)
 	struct kmem_cache *c;
 
 	mutex_lock(&slab_mutex);
-	list_for_each_entry(c, &slab_caches, list) {
+	list_for_each_entry(c, cache_list(), list) {
 		long bad = slab_check(c);
 
 		if (bad)
@@ -252,7 +259,7 @@ static void check_mapping(struct tally *t, struct address_space *m)
 	uint64_t index;
 
 	spin_lock(&m->i_lock);
-	radix_for_each(&m->i_pages, page, index) {
+	radix_for_each(locked_pages(m), page, index) {
 		n++;
 		if (page->mapping != m || page->index != index)
 			broken(t, "I14", "a cached page elsewhere", page_to_pfn(page).n, index);
@@ -281,6 +288,7 @@ static void check_files(struct tally *t)
 /* I9. */
 static void check_marks(struct tally *t, struct zone *z)
 {
+	ASSERT(populated_zone(z));
 	if (z->managed_pages > z->present_pages || z->present_pages > z->spanned_pages)
 		broken(t, "I9", "managed, present, spanned", z->managed_pages, z->present_pages);
 	if (z->watermark[WMARK_MIN] > z->watermark[WMARK_LOW] ||
@@ -295,6 +303,7 @@ static void check_zero_page(struct tally *t)
 {
 	const uint64_t *p = page_address(zero_page);
 
+	ASSERT(zero_page);
 	for (unsigned i = 0; i < PAGE_SIZE / 8; i++)
 		if (p[i]) {
 			broken(t, "I13", "the zero page was written to", i, p[i]);
@@ -307,6 +316,7 @@ long check_phys(void)
 	struct tally t = {0};
 	struct zone *z;
 
+	might_sleep();
 	for_each_populated_zone(z) {
 		check_marks(&t, z);
 		check_zone_buddy(&t, z);

@@ -29,6 +29,7 @@ static unsigned long free_now(void)
 	unsigned long sum = nr_free_buddy();
 	struct zone *z;
 
+	ASSERT(max_pfn);
 	for_each_populated_zone(z)
 		sum += nr_free_pcp(z);
 	return sum;
@@ -53,6 +54,7 @@ static int counters_init(void)
 {
 	struct vm_cpu_stat *s = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*s));
 
+	ASSERT(hal_cpu_count());
 	if (!s)
 		return -ENOMEM;
 	vmstat_init(s);
@@ -64,6 +66,7 @@ static int init_memory(void)
 {
 	int err = step("the list of the machine's memory", memblock_init());
 
+	ASSERT(!running);
 	if (!err)
 		err = step("the kernel's page tables", kmap_reserve_tables());
 	if (!err)
@@ -79,6 +82,7 @@ static int init_memory(void)
 
 static void exit_memory(void)
 {
+	ASSERT(!running);
 	kmap_use_buddy(false);
 	mem_exit();
 	vmstat_exit();
@@ -90,6 +94,7 @@ static int init_rooms(const struct quire_config *cfg)
 {
 	int err = step("the slab allocator", slab_init());
 
+	ASSERT(!running);
 	if (err)
 		return err;
 	err = step("vmalloc", vmalloc_init());
@@ -167,6 +172,7 @@ void quire_free_boot_data(const void *start, size_t n)
 	phys_addr_t at = hal_virt_to_phys(start);
 	unsigned long before = totalram_pages();
 
+	ASSERT(running);
 	if (!n)
 		return;
 	/* Only whole pages: what shares the first or last one may still be in use. */
@@ -206,6 +212,7 @@ void quire_free_pages(void *p, unsigned order)
 
 void quire_drain(void)
 {
+	might_sleep();
 	vmalloc_drain();
 	slab_drain();
 	drain_all_pages();

@@ -21,6 +21,7 @@ static int count_present(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 {
 	unsigned long *n = ctx;
 
+	assert_held_any(&mm->mmap_lock);
 	for (; start != end; start += PAGE_SIZE, pte++)
 		*n += pte_present(pte_get(pte));
 	return 0;
@@ -31,6 +32,7 @@ static unsigned chain_length(const struct vm_area_struct *vma)
 	const struct anon_vma_chain *avc;
 	unsigned n = 0;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
 		n++;
 	return n;
@@ -53,6 +55,7 @@ static void look_at_vma(struct vm_area_struct *vma, quire_emit_fn emit, void *ct
 	struct mm_struct *mm = vma->vm_mm;
 	unsigned long present = 0;
 
+	assert_held_any(&mm->mmap_lock);
 	pt_for_each(mm, vma->vm_start, vma->vm_end, count_present, &present);
 	emitf(emit, ctx, "vma %#lx-%#lx, %lu pages, %lu present\n", (unsigned long)vma->vm_start,
 	      (unsigned long)vma->vm_end, vma_pages(vma), present);
@@ -94,6 +97,7 @@ static void look_at_node(struct vm_area_struct *vma, quire_emit_fn emit, void *c
 {
 	struct rb_node *parent = rb_parent(&vma->vm_rb);
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	emitf(emit, ctx, "%#lx-%#lx %s, gap below %#lx, largest in its subtree %#lx, ",
 	      (unsigned long)vma->vm_start, (unsigned long)vma->vm_end,
 	      is_red(&vma->vm_rb) ? "red" : "black", vma->rb_own_gap, vma->rb_subtree_gap);
@@ -147,6 +151,7 @@ static bool look_at_mapping(struct page *page, struct vm_area_struct *vma, uintp
 	pte_t *pte = pt_find(vma->vm_mm, addr);
 	struct pte_desc d;
 
+	ASSERT(l->emit);
 	if (!pte || !pte_present(pte_get(pte)) || pte_pfn(pte_get(pte)).n != page_to_pfn(page).n)
 		return true;
 	d = pte_desc(pte_get(pte));

@@ -19,6 +19,7 @@ static const char *vma_name(struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
 
+	assert_held_any(&mm->mmap_lock);
 	if (vma->vm_file)
 		return vma->vm_file->f_path;
 	if (vma->vm_ops && vma->vm_ops->name)
@@ -33,6 +34,7 @@ static const char *vma_name(struct vm_area_struct *vma)
 /* A path as seq_file prints it: a newline must not end the line. */
 static void emit_path(quire_emit_fn emit, void *ctx, const char *path)
 {
+	ASSERT(path);
 	for (; *path; path++) {
 		if (*path == '\n')
 			emit(ctx, "\\012", 4);
@@ -50,6 +52,7 @@ static void show_map_vma(struct vm_area_struct *vma, quire_emit_fn emit, void *c
 	char line[128];
 	size_t n;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	n = scnprintf(line, sizeof(line), "%08lx-%08lx %c%c%c%c %08llx %02x:%02x %llu ",
 		      (unsigned long)vma->vm_start, (unsigned long)vma->vm_end,
 		      f & VM_READ ? 'r' : '-', f & VM_WRITE ? 'w' : '-', f & VM_EXEC ? 'x' : '-',
@@ -93,6 +96,7 @@ static void smaps_account(struct smaps *s, const struct page *page, struct pte_d
 	bool dirty = d.dirty || page_test(page, PG_dirty);
 	unsigned long *sum;
 
+	ASSERT_DEBUG(s->vma);
 	s->resident += PAGE_SIZE;
 	if (PageAnon(page)) {
 		s->anonymous += PAGE_SIZE;
@@ -111,29 +115,36 @@ static void smaps_account(struct smaps *s, const struct page *page, struct pte_d
 	*sum += PAGE_SIZE;
 }
 
+static void smaps_pte(struct smaps *s, const pte_t *pte)
+{
+	pte_t v = pte_get(pte);
+	struct pte_desc d = pte_desc(v);
+	struct page *page;
+
+	assert_pte_locked(pte);
+	if (pte_present(v))
+		page = vm_normal_page(s->vma, v);
+	else
+		page = d.kind == PTE_MIGRATION ? pfn_to_page(d.pfn) : NULL;
+	if (page)
+		smaps_account(s, page, d);
+}
+
 static int smaps_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
-	struct page *table = pt_page(pte), *page;
-	struct smaps *s = ctx;
+	struct page *table = pt_page(pte);
 
+	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end; start += PAGE_SIZE, pte++) {
-		pte_t v = pte_get(pte);
-		struct pte_desc d = pte_desc(v);
-
-		if (pte_present(v))
-			page = vm_normal_page(s->vma, v);
-		else
-			page = d.kind == PTE_MIGRATION ? pfn_to_page(d.pfn) : NULL;
-		if (page)
-			smaps_account(s, page, d);
-	}
+	for (; start != end; start += PAGE_SIZE, pte++)
+		smaps_pte(ctx, pte);
 	ptl_unlock(&table->ptl);
 	return 0;
 }
 
 static void show_vma_flags(const struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	/* By bit; "??" is what 5.10 prints for a flag without a name. */
 	static const char names[64][3] = {
 		[0] = "rd",  [1] = "wr",  [2] = "ex",  [3] = "sh",  [4] = "mr",	 [5] = "mw",
@@ -160,6 +171,7 @@ static void show_smap(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
 {
 	struct smaps s = {.vma = vma};
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	pt_for_each(vma->vm_mm, vma->vm_start, vma->vm_end, smaps_range, &s);
 	show_map_vma(vma, emit, ctx);
 	emit_kb(emit, ctx, "Size:", vma->vm_end - vma->vm_start);
@@ -271,6 +283,7 @@ static uint64_t pagemap_entry(struct vm_area_struct *vma, uintptr_t addr)
 	struct pte_desc d = pte_desc(v);
 	struct page *page;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (pte_present(v)) {
 		word |= PM_PRESENT | (d.pfn.n & PM_PFN_MASK);
 		page = vm_normal_page(vma, v);
@@ -314,33 +327,38 @@ struct clear_refs {
 	int what;
 };
 
+static void clear_refs_pte(const struct clear_refs *c, pte_t *pte, bool hw_ad)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+
+	assert_pte_locked(pte);
+	if (d.kind != PTE_LEAF && d.kind != PTE_PROTNONE)
+		return;
+	if (c->what == CLEAR_REFS_SOFT_DIRTY) {
+		d = pte_desc(hal_pte_xchg(pte, 0));
+		d.soft_dirty = false;
+		d.w = false;
+		sync_code(pte_make(d));
+		set_pte(pte, pte_make(d));
+		return;
+	}
+	if (!d.special)
+		page_clear(pfn_to_page(d.pfn), PG_referenced);
+	/* Where software sets the bit, clearing it would cost a fault. */
+	if (hw_ad)
+		pte_clear_accessed(pte, d);
+}
+
 static int clear_refs_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end,
 			    void *ctx)
 {
 	bool hw_ad = hal_mmu_info()->hw_accessed_dirty;
 	struct page *table = pt_page(pte);
-	struct clear_refs *c = ctx;
 
+	assert_held_write(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end; start += PAGE_SIZE, pte++) {
-		struct pte_desc d = pte_desc(pte_get(pte));
-
-		if (d.kind != PTE_LEAF && d.kind != PTE_PROTNONE)
-			continue;
-		if (c->what == CLEAR_REFS_SOFT_DIRTY) {
-			d = pte_desc(hal_pte_xchg(pte, 0));
-			d.soft_dirty = false;
-			d.w = false;
-			sync_code(pte_make(d));
-			set_pte(pte, pte_make(d));
-			continue;
-		}
-		if (!d.special)
-			page_clear(pfn_to_page(d.pfn), PG_referenced);
-		/* Where software sets the bit, clearing it would cost a fault. */
-		if (hw_ad)
-			pte_clear_accessed(pte, d);
-	}
+	for (; start != end; start += PAGE_SIZE, pte++)
+		clear_refs_pte(ctx, pte, hw_ad);
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -350,6 +368,7 @@ static void clear_refs_vma(struct vm_area_struct *vma, int what)
 {
 	struct clear_refs c = {.vma = vma, .what = what};
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if ((what == CLEAR_REFS_ANON && vma->vm_file) ||
 	    (what == CLEAR_REFS_MAPPED && !vma->vm_file))
 		return;
@@ -389,6 +408,7 @@ static int dump_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr
 {
 	struct dump *dump = ctx;
 
+	assert_held_any(&mm->mmap_lock);
 	for (; start != end; start += PAGE_SIZE, pte++) {
 		struct pte_desc d = pte_desc(pte_get(pte));
 		struct quire_leaf l = {

@@ -28,6 +28,7 @@ static void mem_line(quire_emit_fn emit, void *ctx, const char *name, unsigned l
 {
 	char label[24];
 
+	ASSERT(name);
 	scnprintf(label, sizeof(label), "%s:", name);
 	emitf(emit, ctx, "%-16s%8lu kB\n", label, kilobytes);
 }
@@ -299,6 +300,24 @@ void quire_show_vmstat(quire_emit_fn emit, void *ctx)
 
 /* ---- the buddy ------------------------------------------------------------------------------- */
 
+static unsigned long free_blocks(const struct zone *z, unsigned order)
+{
+	assert_held(&z->lock);
+	return z->free_area[order].nr_free;
+}
+
+/* Those of one type only. */
+static unsigned long free_blocks_of_type(const struct zone *z, unsigned order, unsigned mt)
+{
+	struct list_head *at;
+	unsigned long n = 0;
+
+	assert_held(&z->lock);
+	list_for_each(at, &z->free_area[order].free_list[mt])
+		n += link_block(at, order)->nr[order];
+	return n;
+}
+
 void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 {
 	struct zone *z;
@@ -309,7 +328,7 @@ void quire_show_buddyinfo(quire_emit_fn emit, void *ctx)
 
 		spin_lock_irqsave(&z->lock, flags);
 		for (unsigned o = 0; o < MAX_ORDER; o++)
-			n[o] = z->free_area[o].nr_free;
+			n[o] = free_blocks(z, o);
 		spin_unlock_irqrestore(&z->lock, flags);
 		emitf(emit, ctx, "Node %d, zone %8s ", 0, z->name);
 		for (unsigned o = 0; o < MAX_ORDER; o++)
@@ -322,14 +341,10 @@ static void count_free_types(struct zone *z, unsigned mt, unsigned long n[MAX_OR
 {
 	irqflags_t flags;
 
+	ASSERT(mt < MIGRATE_TYPES);
 	spin_lock_irqsave(&z->lock, flags);
-	for (unsigned o = 0; o < MAX_ORDER; o++) {
-		struct list_head *at;
-
-		n[o] = 0;
-		list_for_each(at, &z->free_area[o].free_list[mt])
-			n[o] += link_block(at, o)->nr[o];
-	}
+	for (unsigned o = 0; o < MAX_ORDER; o++)
+		n[o] = free_blocks_of_type(z, o, mt);
 	spin_unlock_irqrestore(&z->lock, flags);
 }
 
@@ -339,6 +354,7 @@ static void show_block_counts(struct zone *z, quire_emit_fn emit, void *ctx)
 	uint64_t pfn = ALIGN_DOWN(z->zone_start_pfn, (uint64_t)PAGEBLOCK_PAGES);
 	unsigned long n[MIGRATE_TYPES] = {0};
 
+	ASSERT(populated_zone(z));
 	for (; pfn < z->zone_start_pfn + z->spanned_pages; pfn += PAGEBLOCK_PAGES)
 		if (pfn_valid(PFN(pfn)) && page_zone(pfn_to_page(PFN(pfn))) == z)
 			n[get_pageblock_migratetype(pfn_to_page(PFN(pfn)))]++;
@@ -381,6 +397,7 @@ void quire_show_pagetypeinfo(quire_emit_fn emit, void *ctx)
 
 static void show_zone_pcp(struct zone *z, quire_emit_fn emit, void *ctx)
 {
+	ASSERT(z->pcp);
 	emitf(emit, ctx, "  pagesets");
 	for (unsigned c = 0; c < hal_cpu_count(); c++) {
 		unsigned n = 0;

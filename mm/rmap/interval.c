@@ -17,11 +17,13 @@ static inline unsigned long vma_last(const struct vm_area_struct *vma)
 
 static inline unsigned long avc_first(const struct anon_vma_chain *avc)
 {
+	ASSERT_DEBUG(avc->vma);
 	return vma_first(avc->vma);
 }
 
 static inline unsigned long avc_last(const struct anon_vma_chain *avc)
 {
+	ASSERT_DEBUG(avc->vma);
 	return vma_last(avc->vma);
 }
 

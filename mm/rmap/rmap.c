@@ -25,6 +25,7 @@ static struct kmem_cache *anon_vma_cachep, *anon_vma_chain_cachep;
 
 int rmap_init(void)
 {
+	ASSERT(!anon_vma_cachep && !anon_vma_chain_cachep);
 	anon_vma_cachep = kmem_cache_create("anon_vma", sizeof(struct anon_vma), 8, 0, NULL);
 	anon_vma_chain_cachep = kmem_cache_create("anon_vma_chain", sizeof(struct anon_vma_chain), 8,
 						  0, NULL);
@@ -62,18 +63,25 @@ static struct anon_vma *anon_vma_alloc(void)
 static bool frees_deferred;
 static struct anon_vma *deferred; /* chained by parent; atomic */
 
+static bool free_unless_deferred(struct anon_vma *av)
+{
+	assert_irqs_off();
+	if (unlikely(__atomic_load_n(&frees_deferred, __ATOMIC_RELAXED)))
+		return false;
+	kmem_cache_free(anon_vma_cachep, av);
+	return true;
+}
+
 static void anon_vma_free(struct anon_vma *av)
 {
 	irqflags_t flags;
-	bool keep;
+	bool gone;
 
 	ASSERT(RB_EMPTY_ROOT(&av->rb_root));
 	flags = hal_irq_save();
-	keep = __atomic_load_n(&frees_deferred, __ATOMIC_RELAXED);
-	if (likely(!keep))
-		kmem_cache_free(anon_vma_cachep, av);
+	gone = free_unless_deferred(av);
 	hal_irq_restore(flags);
-	if (likely(!keep))
+	if (likely(gone))
 		return;
 	av->parent = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
 	while (!__atomic_compare_exchange_n(&deferred, &av->parent, av, false, __ATOMIC_RELEASE,
@@ -83,6 +91,7 @@ static void anon_vma_free(struct anon_vma *av)
 
 void anon_vma_defer_frees(void)
 {
+	ASSERT(!frees_deferred);
 	__atomic_store_n(&frees_deferred, true, __ATOMIC_RELEASE);
 }
 
@@ -90,6 +99,7 @@ void anon_vma_resume_frees(void)
 {
 	struct anon_vma *av, *next;
 
+	ASSERT(frees_deferred);
 	__atomic_store_n(&frees_deferred, false, __ATOMIC_RELEASE);
 	for (av = __atomic_exchange_n(&deferred, NULL, __ATOMIC_ACQUIRE); av; av = next) {
 		next = av->parent;
@@ -99,6 +109,7 @@ void anon_vma_resume_frees(void)
 
 static bool anon_vma_put_ref(struct anon_vma *av)
 {
+	ASSERT_DEBUG(__atomic_load_n(&av->refcount, __ATOMIC_RELAXED));
 	return __atomic_sub_fetch(&av->refcount, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
@@ -106,6 +117,7 @@ static void put_anon_vma(struct anon_vma *av)
 {
 	struct anon_vma *root = av->root;
 
+	ASSERT_DEBUG(root->root == root);
 	if (!anon_vma_put_ref(av))
 		return;
 	anon_vma_free(av);
@@ -126,6 +138,7 @@ static void avc_free(struct anon_vma_chain *avc)
 /* Root locked for writing. */
 static void avc_link(struct vm_area_struct *vma, struct anon_vma_chain *avc, struct anon_vma *av)
 {
+	assert_held_write(&av->root->rwsem);
 	avc->vma = vma;
 	avc->anon_vma = av;
 	list_add(&avc->same_vma, &vma->anon_vma_chain);
@@ -137,6 +150,8 @@ static void avc_link(struct vm_area_struct *vma, struct anon_vma_chain *avc, str
 /* Could b simply continue a, rights and soft-dirty aside? */
 static bool anon_vma_compatible(const struct vm_area_struct *a, const struct vm_area_struct *b)
 {
+	assert_held_any(&a->vm_mm->mmap_lock);
+	ASSERT_DEBUG(a->vm_mm == b->vm_mm);
 	return a->vm_end == b->vm_start && a->vm_policy == b->vm_policy &&
 	       a->vm_file == b->vm_file &&
 	       !((a->vm_flags ^ b->vm_flags) & ~(VM_ACCESS_FLAGS | VM_SOFTDIRTY)) &&
@@ -149,6 +164,7 @@ static struct anon_vma *reusable_anon_vma(struct vm_area_struct *old, struct vm_
 {
 	struct anon_vma *av;
 
+	ASSERT_DEBUG(old == a || old == b);
 	if (!anon_vma_compatible(a, b))
 		return NULL;
 	av = __atomic_load_n(&old->anon_vma, __ATOMIC_ACQUIRE);
@@ -160,11 +176,26 @@ static struct anon_vma *find_mergeable_anon_vma(struct vm_area_struct *vma)
 {
 	struct anon_vma *av = NULL;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (vma->vm_next)
 		av = reusable_anon_vma(vma->vm_next, vma, vma->vm_next);
 	if (!av && vma->vm_prev)
 		av = reusable_anon_vma(vma->vm_prev, vma->vm_prev, vma);
 	return av;
+}
+
+/* Two threads may fault here at once, under mmap_lock for reading: false if the other was quicker. */
+static bool anon_vma_set_once(struct vm_area_struct *vma, struct anon_vma_chain *avc,
+			      struct anon_vma *av)
+{
+	assert_held(&vma->vm_mm->page_table_lock);
+	assert_held_write(&av->root->rwsem);
+	if (vma->anon_vma)
+		return false;
+	avc_link(vma, avc, av);
+	av->num_active_vmas++;
+	__atomic_store_n(&vma->anon_vma, av, __ATOMIC_RELEASE);
+	return true;
 }
 
 int __anon_vma_prepare(struct vm_area_struct *vma)
@@ -173,6 +204,7 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 	struct anon_vma *av, *fresh = NULL;
 	struct mm_struct *mm = vma->vm_mm;
 
+	assert_held_any(&mm->mmap_lock);
 	if (!avc)
 		return -ENOMEM;
 	av = find_mergeable_anon_vma(vma);
@@ -185,12 +217,8 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 		av->num_children++; /* a root is its own parent */
 	}
 	anon_vma_lock_write(av);
-	/* Two threads may fault here at once, under mmap_lock for reading. */
 	spin_lock(&mm->page_table_lock);
-	if (!vma->anon_vma) {
-		avc_link(vma, avc, av);
-		av->num_active_vmas++;
-		__atomic_store_n(&vma->anon_vma, av, __ATOMIC_RELEASE);
+	if (anon_vma_set_once(vma, avc, av)) {
 		fresh = NULL;
 		avc = NULL;
 	}
@@ -205,10 +233,19 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 
 /* ---- chains ---------------------------------------------------------------------------------- */
 
+/* One more VMA calls it its own. */
+static void anon_vma_count_active(struct anon_vma *av)
+{
+	assert_held_write(&av->root->rwsem);
+	av->num_active_vmas++;
+}
+
 int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 {
 	struct anon_vma_chain *avc, *pavc;
 
+	assert_held_write(&src->vm_mm->mmap_lock);
+	ASSERT_DEBUG_I("I31", list_empty(&dst->anon_vma_chain));
 	/* Oldest first, and each new link goes to the head: the order is kept. */
 	list_for_each_entry_reverse(pavc, &src->anon_vma_chain, same_vma) {
 		struct anon_vma *av = pavc->anon_vma;
@@ -229,7 +266,7 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 	}
 	if (dst->anon_vma) {
 		anon_vma_lock_write(dst->anon_vma);
-		dst->anon_vma->num_active_vmas++;
+		anon_vma_count_active(dst->anon_vma);
 		anon_vma_unlock_write(dst->anon_vma);
 	}
 	return 0;
@@ -241,6 +278,7 @@ static int anon_vma_fork_own(struct vm_area_struct *vma, struct vm_area_struct *
 	struct anon_vma *av = anon_vma_alloc();
 	struct anon_vma_chain *avc;
 
+	ASSERT(!vma->anon_vma && pvma->anon_vma);
 	if (!av)
 		return -ENOMEM;
 	avc = avc_alloc();
@@ -264,6 +302,7 @@ int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma)
 {
 	int err;
 
+	assert_held_write(&pvma->vm_mm->mmap_lock);
 	if (!pvma->anon_vma)
 		return 0;
 	vma->anon_vma = NULL;
@@ -278,23 +317,31 @@ int anon_vma_fork(struct vm_area_struct *vma, struct vm_area_struct *pvma)
 	return err;
 }
 
+/* Out of its anon_vma's tree; true: that was the last link there. */
+static bool avc_unlink(struct anon_vma_chain *avc, struct anon_vma *root)
+{
+	struct anon_vma *av = avc->anon_vma;
+
+	ASSERT_I("I31", av->root == root);
+	assert_held_write(&root->rwsem);
+	anon_vma_interval_tree_remove(avc, &av->rb_root);
+	return RB_EMPTY_ROOT(&av->rb_root);
+}
+
 void unlink_anon_vmas(struct vm_area_struct *vma)
 {
 	struct anon_vma_chain *avc, *next;
 	struct anon_vma *root = NULL;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (list_empty(&vma->anon_vma_chain))
 		return;
 	root = list_first_entry(&vma->anon_vma_chain, struct anon_vma_chain, same_vma)->anon_vma->root;
 	down_write(&root->rwsem);
 	list_for_each_entry_safe(avc, next, &vma->anon_vma_chain, same_vma) {
-		struct anon_vma *av = avc->anon_vma;
-
-		ASSERT(av->root == root);
-		anon_vma_interval_tree_remove(avc, &av->rb_root);
 		/* An empty one stays in the list until the lock, which may be its own, is free. */
-		if (RB_EMPTY_ROOT(&av->rb_root)) {
-			av->parent->num_children--;
+		if (avc_unlink(avc, root)) {
+			avc->anon_vma->parent->num_children--;
 			continue;
 		}
 		list_del(&avc->same_vma);
@@ -317,22 +364,29 @@ void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma)
 {
 	struct anon_vma_chain *avc;
 
-	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
+		assert_held_write(&avc->anon_vma->root->rwsem);
 		anon_vma_interval_tree_remove(avc, &avc->anon_vma->rb_root);
+	}
 }
 
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma)
 {
 	struct anon_vma_chain *avc;
 
-	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma)
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
+		assert_held_write(&avc->anon_vma->root->rwsem);
 		anon_vma_interval_tree_insert(avc, &avc->anon_vma->rb_root);
+	}
 }
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
 void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
 {
+	assert_table_locked();
+	ASSERT_DEBUG_I("I26", page_mapcount(page) == 0);
+	ASSERT_DEBUG(!page->mapping);
 	ASSERT(vma->anon_vma);
 	page_set(page, PG_swapbacked);
 	__atomic_store_n(&page->_mapcount, 0, __ATOMIC_RELAXED);
@@ -343,12 +397,16 @@ void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintp
 
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
 {
+	assert_table_locked();
+	ASSERT_DEBUG_I("I27", PageAnon(page));
 	if (__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED) == -1)
 		inc_node_page_state(NR_ANON_MAPPED);
 }
 
 void page_add_file_rmap(struct page *page)
 {
+	assert_table_locked();
+	ASSERT_DEBUG(!PageAnon(page));
 	if (__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED) == -1)
 		inc_node_page_state(NR_FILE_MAPPED);
 }
@@ -357,6 +415,7 @@ void page_remove_rmap(struct page *page)
 {
 	int32_t left = __atomic_sub_fetch(&page->_mapcount, 1, __ATOMIC_ACQ_REL);
 
+	assert_table_locked();
 	ASSERT_I("I26", left >= -1);
 	if (left == -1)
 		dec_node_page_state(PageAnon(page) ? NR_ANON_MAPPED : NR_FILE_MAPPED);
@@ -374,14 +433,23 @@ uintptr_t vma_address(const struct page *page, const struct vm_area_struct *vma)
 
 typedef bool (*rmap_fn)(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx);
 
+/* One VMA that may map the page; the tree it was found in is locked by sem. */
+static bool rmap_visit(struct page *page, struct vm_area_struct *vma,
+		       const struct rw_semaphore *sem, rmap_fn fn, void *ctx)
+{
+	assert_held_read(sem);
+	return fn(page, vma, vma_address(page, vma), ctx);
+}
+
 static void rmap_walk_anon(struct page *page, rmap_fn fn, void *ctx)
 {
 	struct anon_vma *av = page_anon_vma(page);
 	struct anon_vma_chain *avc;
 
+	ASSERT_DEBUG_I("I27", av && av->root);
 	anon_vma_lock_read(av);
 	anon_vma_interval_tree_foreach(avc, &av->rb_root, page->index, page->index)
-		if (!fn(page, avc->vma, vma_address(page, avc->vma), ctx))
+		if (!rmap_visit(page, avc->vma, &av->root->rwsem, fn, ctx))
 			break;
 	anon_vma_unlock_read(av);
 }
@@ -391,17 +459,19 @@ static void rmap_walk_file(struct page *page, rmap_fn fn, void *ctx)
 	struct address_space *mapping = page->mapping;
 	struct vm_area_struct *vma;
 
+	ASSERT_DEBUG(!PageAnon(page));
 	if (!mapping)
 		return;
 	down_read(&mapping->i_mmap_rwsem);
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, page->index, page->index)
-		if (!fn(page, vma, vma_address(page, vma), ctx))
+	vma_interval_tree_foreach(vma, i_mmap_read(mapping), page->index, page->index)
+		if (!rmap_visit(page, vma, &mapping->i_mmap_rwsem, fn, ctx))
 			break;
 	up_read(&mapping->i_mmap_rwsem);
 }
 
 void rmap_walk(struct page *page, rmap_fn fn, void *ctx)
 {
+	might_sleep();
 	if (PageAnon(page))
 		rmap_walk_anon(page, fn, ctx);
 	else

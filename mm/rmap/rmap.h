@@ -37,25 +37,42 @@ struct anon_vma_chain *anon_vma_interval_tree_iter_next(struct anon_vma_chain *a
 	for ((avc) = anon_vma_interval_tree_iter_first(root, first, last); (avc); \
 	     (avc) = anon_vma_interval_tree_iter_next(avc, first, last))
 
+/* The VMAs that map a file: to change the tree, and to look at it. */
+static inline struct rb_root *i_mmap_write(struct address_space *m)
+{
+	assert_held_write(&m->i_mmap_rwsem);
+	return &m->i_mmap;
+}
+
+static inline struct rb_root *i_mmap_read(struct address_space *m)
+{
+	assert_held_any(&m->i_mmap_rwsem);
+	return &m->i_mmap;
+}
+
 /* ---- anon_vma -------------------------------------------------------------------------------- */
 
 static inline void anon_vma_lock_write(struct anon_vma *av)
 {
+	ASSERT_DEBUG(av->root->root == av->root);
 	down_write(&av->root->rwsem);
 }
 
 static inline void anon_vma_unlock_write(struct anon_vma *av)
 {
+	assert_held_write(&av->root->rwsem);
 	up_write(&av->root->rwsem);
 }
 
 static inline void anon_vma_lock_read(struct anon_vma *av)
 {
+	ASSERT_DEBUG(av->root->root == av->root);
 	down_read(&av->root->rwsem);
 }
 
 static inline void anon_vma_unlock_read(struct anon_vma *av)
 {
+	assert_held_read(&av->root->rwsem);
 	up_read(&av->root->rwsem);
 }
 
@@ -63,6 +80,7 @@ static inline void anon_vma_unlock_read(struct anon_vma *av)
 int __anon_vma_prepare(struct vm_area_struct *vma);
 static inline int anon_vma_prepare(struct vm_area_struct *vma)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (likely(__atomic_load_n(&vma->anon_vma, __ATOMIC_ACQUIRE)))
 		return 0;
 	return __anon_vma_prepare(vma);
@@ -91,6 +109,7 @@ void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t
 void page_add_file_rmap(struct page *page);
 static inline void page_dup_rmap(struct page *page)
 {
+	ASSERT_DEBUG_I("I26", page_mapcount(page) > 0 || !PageAnon(page));
 	__atomic_fetch_add(&page->_mapcount, 1, __ATOMIC_RELAXED);
 }
 /* One entry fewer. Table locked; the reference goes separately. */

@@ -22,6 +22,7 @@ static struct kmem_cache *kmalloc_caches[NR_KMALLOC_TYPES][NR_KMALLOC];
 /* The class of n, 1 .. 8192: by the eighth up to 1024, by the thousand beyond. */
 static inline unsigned kmalloc_index(size_t n)
 {
+	ASSERT_DEBUG(n && n <= KMALLOC_MAX);
 #define TIMES2(c) c, c
 #define TIMES4(c) TIMES2(c), TIMES2(c)
 #define TIMES8(c) TIMES4(c), TIMES4(c)
@@ -63,6 +64,7 @@ void kmalloc_setup(struct kmem_cache *c, unsigned i)
 	unsigned type = i / NR_KMALLOC, size = kmalloc_sizes[i % NR_KMALLOC];
 	char name[SLAB_NAME_MAX];
 
+	ASSERT(i < kmalloc_nr_caches());
 	scnprintf(name, sizeof(name), size < 1024 ? "%s-%u" : "%s-%uk", types[type].prefix,
 		  size < 1024 ? size : size / 1024);
 	/* Powers of two are aligned to themselves, as kmalloc's users expect. */
@@ -78,6 +80,7 @@ static void *kmalloc_large(size_t n, gfp_t gfp, uintptr_t ip)
 	unsigned order = order_base_2(DIV_ROUND_UP(n, PAGE_SIZE));
 	struct page *page;
 
+	ASSERT(n > KMALLOC_MAX);
 	if (n > PAGE_SIZE << (MAX_ORDER - 1))
 		return NULL;
 	if (kmem_hooked() && !slab_pre_alloc(NULL, gfp))

@@ -65,6 +65,7 @@
 
 static void load(struct kmem_cache *c, struct kmem_cache_cpu *k, struct slab_mag *m)
 {
+	ASSERT_DEBUG(m->count <= c->cap);
 	k->loaded = m;
 	k->base = m->obj;
 	k->top = m->obj + m->count;
@@ -75,6 +76,7 @@ static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
 {
 	struct slab_mag *m = k->prev;
 
+	assert_irqs_off();
 	k->loaded->count = k->top - k->base;
 	k->prev = k->loaded;
 	load(c, k, m);
@@ -97,6 +99,7 @@ static struct slab_mag *new_magazine(void)
 
 static void free_magazine(struct slab_mag *m)
 {
+	ASSERT_DEBUG(!m || m->count <= SLAB_MAG_MAX);
 	if (m)
 		__slab_free(magazine_cache, m, RET_IP);
 }
@@ -106,6 +109,8 @@ static bool cpu_magazines_alloc(struct kmem_cache *c, struct kmem_cache_cpu *k)
 {
 	struct slab_mag *a, *b;
 
+	assert_irqs_off();
+	ASSERT_DEBUG(!k->loaded);
 	if (!c->cap)
 		return false;
 	a = new_magazine();
@@ -120,10 +125,11 @@ static bool cpu_magazines_alloc(struct kmem_cache *c, struct kmem_cache_cpu *k)
 }
 
 /* cache->lock held: takes the first of a list. */
-static struct slab_mag *depot_take(struct slab_mag **list, unsigned *n)
+static struct slab_mag *depot_take(struct kmem_cache *c, struct slab_mag **list, unsigned *n)
 {
 	struct slab_mag *m = *list;
 
+	assert_held(&c->lock);
 	if (m) {
 		*list = m->next;
 		--*n;
@@ -131,8 +137,10 @@ static struct slab_mag *depot_take(struct slab_mag **list, unsigned *n)
 	return m;
 }
 
-static void depot_put(struct slab_mag **list, unsigned *n, struct slab_mag *m)
+static void depot_put(struct kmem_cache *c, struct slab_mag **list, unsigned *n,
+		      struct slab_mag *m)
 {
+	assert_held(&c->lock);
 	m->next = *list;
 	*list = m;
 	++*n;
@@ -141,6 +149,7 @@ static void depot_put(struct slab_mag **list, unsigned *n, struct slab_mag *m)
 /* Returns n objects to their slabs. */
 static void push_all(struct kmem_cache *c, void **obj, unsigned n, struct slab_deferred *d)
 {
+	assert_irqs_off();
 	/* slab_push() needs these one after the other: fetch them all at once. */
 	for (unsigned i = 0; i < n; i++)
 		__builtin_prefetch(virt_to_page(obj[i]), 1);
@@ -156,6 +165,7 @@ static unsigned pop_some(struct kmem_cache *c, void **obj, unsigned n, void **br
 	unsigned got = 0;
 	bool bad = false;
 
+	assert_held(&c->lock);
 	while (got < n && !bad && !list_empty(&c->partial)) {
 		struct page *page = list_first_entry(&c->partial, struct page, lru);
 
@@ -171,15 +181,17 @@ static bool refill(struct kmem_cache *c, struct kmem_cache_cpu *k, void **broken
 {
 	struct slab_mag *m;
 
+	assert_irqs_off();
+	ASSERT_DEBUG_I("I10", k->top == k->base);
 	if (k->prev->count) {
 		swap_magazines(c, k);
 		return true;
 	}
 	spin_lock(&c->lock);
-	m = depot_take(&c->mags_full, &c->nr_mags_full);
+	m = depot_take(c, &c->mags_full, &c->nr_mags_full);
 	if (m) {
 		k->loaded->count = 0;
-		depot_put(&c->mags_empty, &c->nr_mags_empty, k->loaded);
+		depot_put(c, &c->mags_empty, &c->nr_mags_empty, k->loaded);
 		load(c, k, m);
 	} else {
 		k->top += pop_some(c, k->base, c->cap, broken);
@@ -195,17 +207,19 @@ static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct sla
 	struct slab_mag *m = NULL;
 	bool wanted;
 
+	assert_irqs_off();
+	ASSERT_DEBUG_I("I10", k->top == k->end);
 	if (k->prev->count) {
 		spin_lock(&c->lock);
 		wanted = c->nr_mags_full < c->depot_max;
 		if (wanted)
-			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
+			m = depot_take(c, &c->mags_empty, &c->nr_mags_empty);
 		spin_unlock(&c->lock);
 		if (wanted && !m)
 			m = new_magazine();
 		if (m) {
 			spin_lock(&c->lock);
-			depot_put(&c->mags_full, &c->nr_mags_full, k->prev);
+			depot_put(c, &c->mags_full, &c->nr_mags_full, k->prev);
 			spin_unlock(&c->lock);
 			k->prev = m;
 		} else {
@@ -218,15 +232,32 @@ static void make_room(struct kmem_cache *c, struct kmem_cache_cpu *k, struct sla
 
 /* ---- the slow halves of slab_alloc and slab_free --------------------------------------------- */
 
+/* The loaded magazine is not empty. */
+static void *mag_pop(struct kmem_cache_cpu *k)
+{
+	assert_irqs_off();
+	ASSERT_DEBUG(k->top > k->base);
+	return *--k->top;
+}
+
+/* It is not full. */
+static void mag_push(struct kmem_cache_cpu *k, void *obj)
+{
+	assert_irqs_off();
+	ASSERT_DEBUG(k->top < k->end);
+	*k->top++ = obj;
+}
+
 /* With interrupts off: one object, if one can be had without asking for pages. */
 static void *alloc_local(struct kmem_cache *c, void **broken)
 {
 	struct kmem_cache_cpu *k = &c->cpu[hal_cpu_id()];
 	void *obj = NULL;
 
+	assert_irqs_off();
 	if (k->loaded || cpu_magazines_alloc(c, k)) {
 		if (k->top != k->base || refill(c, k, broken))
-			obj = *--k->top;
+			obj = mag_pop(k);
 	} else {
 		spin_lock(&c->lock);
 		pop_some(c, &obj, 1, broken);
@@ -243,6 +274,7 @@ static bool grow(struct kmem_cache *c, gfp_t gfp)
 	struct page *page = new_slab(c, gfp);
 	irqflags_t flags;
 
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	if (!page)
 		return false;
 	spin_lock_irqsave(&c->lock, flags);
@@ -256,14 +288,16 @@ static void retire_object(struct kmem_cache *c, void *obj, uintptr_t ip)
 {
 	irqflags_t flags;
 
+	ASSERT(c->hardened);
 	slab_report(c, obj, SLAB_BUG_WRITTEN, ip);
 	spin_lock_irqsave(&c->lock, flags);
-	c->nr_lost++;
+	count_lost(c, 1);
 	spin_unlock_irqrestore(&c->lock, flags);
 }
 
 static slab_noinline void *__slab_alloc(struct kmem_cache *c, gfp_t gfp, void *bad, uintptr_t ip)
 {
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	for (;;) {
 		void *obj, *broken = NULL;
 		irqflags_t flags;
@@ -306,6 +340,7 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	irqflags_t flags;
 	SLAB_DEFERRED(d);
 
+	ASSERT_DEBUG(obj);
 	if (slab_checked(c)) {
 		slab_debug_free(c, obj, ip);
 		return;
@@ -323,7 +358,7 @@ slab_noinline void __slab_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	if (k->loaded || cpu_magazines_alloc(c, k)) {
 		if (k->top == k->end)
 			make_room(c, k, &d);
-		*k->top++ = obj;
+		mag_push(k, obj);
 	} else {
 		push_all(c, &obj, 1, &d);
 	}
@@ -412,8 +447,7 @@ static unsigned bulk_local(struct kmem_cache *c, unsigned n, void **p)
 				break; /* slab_alloc() reports it */
 			clear_mark(c, obj);
 		}
-		k->top--;
-		p[got++] = obj;
+		p[got++] = mag_pop(k);
 	}
 	k->allocs += got;
 	hal_irq_restore(flags);
@@ -424,6 +458,7 @@ unsigned kmem_cache_alloc_bulk(struct kmem_cache *c, gfp_t gfp, unsigned n, void
 {
 	unsigned got = 0;
 
+	ASSERT_DEBUG(p);
 	while (got < n) {
 		unsigned more = kmem_hooked() ? 0 : bulk_local(c, n - got, p + got);
 
@@ -460,7 +495,7 @@ static unsigned bulk_free_local(struct kmem_cache *c, unsigned n, void **p)
 		if (c->hardened)
 			set_mark(c, obj);
 		hal_poison(obj, c->size);
-		*k->top++ = obj;
+		mag_push(k, obj);
 	}
 	hal_irq_restore(flags);
 	return done;
@@ -510,11 +545,11 @@ void flush_depot(struct kmem_cache *c)
 		struct slab_mag *m;
 
 		spin_lock_irqsave(&c->lock, flags);
-		m = depot_take(&c->mags_full, &c->nr_mags_full);
+		m = depot_take(c, &c->mags_full, &c->nr_mags_full);
 		if (m)
 			slab_push(c, m->obj, m->count, &d);
 		else
-			m = depot_take(&c->mags_empty, &c->nr_mags_empty);
+			m = depot_take(c, &c->mags_empty, &c->nr_mags_empty);
 		spin_unlock_irqrestore(&c->lock, flags);
 		if (!m)
 			break;

@@ -49,6 +49,7 @@ static unsigned calculate_order(unsigned size)
 {
 	unsigned least = order_base_2(DIV_ROUND_UP(size, PAGE_SIZE));
 
+	ASSERT(size);
 	for (unsigned want = 8; want; want /= 2)
 		for (unsigned fraction = 16; fraction >= 4; fraction /= 2)
 			for (unsigned o = least; o <= SLAB_MAX_ORDER; o++) {
@@ -63,6 +64,7 @@ static unsigned calculate_order(unsigned size)
 /* A cache line, or less for what is so small that several fit; a word at least. */
 static size_t calculate_alignment(size_t size, size_t align, unsigned flags)
 {
+	ASSERT(!(align & (align - 1)));
 	if (flags & SLAB_HWCACHE_ALIGN) {
 		size_t line = 64;
 
@@ -81,6 +83,7 @@ static void calculate_sizes(struct kmem_cache *c)
 {
 	unsigned size = ALIGN_UP(c->object_size, (unsigned)sizeof(void *));
 
+	ASSERT(c->object_size && c->align);
 	if (c->flags & SLAB_RED_ZONE && size == c->object_size)
 		size += sizeof(void *);
 	c->inuse = size;
@@ -106,6 +109,7 @@ static void calculate_slab(struct kmem_cache *c)
 {
 	size_t bytes = PAGE_SIZE << c->order;
 
+	ASSERT(c->size && c->size <= bytes);
 	c->recip = (uint32_t)(((1ull << 32) + c->size - 1) / c->size);
 	c->objs = slab_capacity(c->size, bytes);
 	c->recip64 = (is_power_of_2(c->size) ? 1ull << (64 - ilog2(c->size)) : ~0ull / c->size) + 1;
@@ -117,6 +121,7 @@ static void calculate_slab(struct kmem_cache *c)
 void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_t align,
 		      unsigned flags, void (*ctor)(void *obj))
 {
+	ASSERT(size);
 	strscpy(c->name, name, sizeof(c->name));
 	c->object_size = size;
 	c->align = calculate_alignment(size, align, flags);
@@ -150,6 +155,7 @@ void slab_cache_setup(struct kmem_cache *c, const char *name, size_t size, size_
  * path. */
 static void number_cache(struct kmem_cache *c)
 {
+	ASSERT(!c->number);
 	for (unsigned i = 1; !slab_checked(c) && i < SLAB_NUMBERS; i++)
 		if (slab_numbered[i] == &no_cache) {
 			slab_numbered[i] = c;
@@ -171,12 +177,13 @@ static struct kmem_cache *find_mergeable(const char *name, size_t size, size_t a
 {
 	struct kmem_cache *c;
 
+	assert_mutex_held(&slab_mutex);
 	flags |= slab_debug_flags(name, flags);
 	if (slab_nomerge || ctor || flags & MERGE_NEVER)
 		return NULL;
 	align = calculate_alignment(size, align, flags);
 	size = ALIGN_UP(ALIGN_UP(size, sizeof(void *)), align);
-	list_for_each_entry(c, &slab_caches, list) {
+	list_for_each_entry(c, cache_list(), list) {
 		if (c->flags & MERGE_NEVER || c->ctor || (c->flags ^ flags) & MERGE_SAME)
 			continue;
 		/* Of a size that the alignment divides, so every object has it as well. */
@@ -190,6 +197,8 @@ static struct kmem_cache *find_mergeable(const char *name, size_t size, size_t a
 /* Sharing: both users may write to as much as the larger of them asked for. */
 static void merge(struct kmem_cache *c, size_t size)
 {
+	assert_mutex_held(&slab_mutex);
+	ASSERT(c->refcount);
 	c->refcount++;
 	c->object_size = max((size_t)c->object_size, ALIGN_UP(size, sizeof(void *)));
 	c->inuse = max(c->inuse, c->object_size);
@@ -201,11 +210,12 @@ static struct kmem_cache *create_cache(const char *name, size_t size, size_t ali
 {
 	struct kmem_cache *c = kmem_cache_zalloc(cache_cache, GFP_KERNEL);
 
+	assert_mutex_held(&slab_mutex);
 	if (!c)
 		return NULL;
 	slab_cache_setup(c, name, size, align, flags, ctor);
 	number_cache(c);
-	list_add_tail(&c->list, &slab_caches);
+	list_add_tail(&c->list, cache_list());
 	return c;
 }
 
@@ -233,7 +243,8 @@ struct kmem_cache *slab_find(const char *name)
 {
 	struct kmem_cache *c;
 
-	list_for_each_entry(c, &slab_caches, list)
+	assert_mutex_held(&slab_mutex);
+	list_for_each_entry(c, cache_list(), list)
 		if (!strcmp(c->name, name))
 			return c;
 	return NULL;
@@ -246,6 +257,7 @@ static size_t report_leaks(struct kmem_cache *c, struct list_head *slabs, size_t
 {
 	struct page *page;
 
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	list_for_each_entry(page, slabs, lru) {
 		char *obj = (char *)page_address(page) + c->red_left_pad;
 
@@ -278,17 +290,25 @@ static uint64_t cache_allocs(const struct kmem_cache *c)
 	return n;
 }
 
+/* No report and no drain knows it from now on. */
+static void unlist_cache(struct kmem_cache *c)
+{
+	assert_mutex_held(&slab_mutex);
+	list_del_init(&c->list);
+	gone_allocs += cache_allocs(c);
+}
+
 size_t kmem_cache_destroy(struct kmem_cache *c)
 {
 	size_t leaks = 0;
 
+	ASSERT(!c || c->refcount > 0);
 	if (!c)
 		return 0;
 	mutex_lock(&slab_mutex);
 	if (--c->refcount == 0) {
 		leaks = cache_empty(c);
-		list_del_init(&c->list);
-		gone_allocs += cache_allocs(c);
+		unlist_cache(c);
 		/* Objects that are still out may yet be freed: then the cache must be there. */
 		if (!leaks) {
 			if (c->number)
@@ -311,6 +331,7 @@ size_t kmem_cache_shrink(struct kmem_cache *c)
 {
 	unsigned n = hal_cpu_count();
 
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	flush_on_this_cpu(c);
 	if (n > 1 && !hal_irqs_off())
 		hal_ipi_call(n < 64 ? (1ull << n) - 1 : ~0ull, flush_on_this_cpu, c);
@@ -324,7 +345,8 @@ static size_t shrink_all(void)
 	struct kmem_cache *c;
 	size_t pages = 0;
 
-	list_for_each_entry_reverse(c, &slab_caches, list)
+	assert_mutex_held(&slab_mutex);
+	list_for_each_entry_reverse(c, cache_list(), list)
 		pages += kmem_cache_shrink(c);
 	return pages;
 }
@@ -359,6 +381,7 @@ int slab_frames_init(void)
 {
 	uint64_t start = 0, end;
 
+	ASSERT(max_pfn);
 	if (!memblock_next_memory(&start, &end))
 		return -ENOMEM;
 	slab_base = (uintptr_t)hal_phys_to_virt(start << PAGE_SHIFT);
@@ -377,6 +400,7 @@ static size_t cache_bytes(void)
 
 static struct kmem_cache *boot_cache(unsigned i)
 {
+	ASSERT(boot_caches);
 	return (struct kmem_cache *)(boot_caches + i * cache_bytes());
 }
 
@@ -385,6 +409,7 @@ int slab_init(void)
 	unsigned n = NR_FIRST + kmalloc_nr_caches();
 	struct page *page;
 
+	ASSERT(!boot_caches);
 	slab_debug_init();
 	boot_order = order_base_2(DIV_ROUND_UP(n * cache_bytes(), PAGE_SIZE));
 	page = alloc_pages(GFP_KERNEL | __GFP_ZERO, boot_order);
@@ -414,6 +439,7 @@ void slab_exit(void)
 {
 	struct kmem_cache *c;
 
+	ASSERT(boot_caches);
 	list_for_each_entry_reverse(c, &slab_caches, list)
 		if (c->boot)
 			cache_empty(c);
@@ -429,7 +455,7 @@ uint64_t slab_allocs_seen(void)
 	struct kmem_cache *c;
 
 	mutex_lock(&slab_mutex);
-	list_for_each_entry(c, &slab_caches, list)
+	list_for_each_entry(c, cache_list(), list)
 		if (c != magazine_cache)
 			sum += cache_allocs(c);
 	mutex_unlock(&slab_mutex);

@@ -162,6 +162,7 @@ NO_ASAN static void set_track(const struct kmem_cache *c, void *obj, bool freed,
 {
 	struct slab_track *t = track_of(c, obj, freed);
 
+	ASSERT_DEBUG(slab_checked(c));
 	if (!(c->flags & SLAB_STORE_USER))
 		return;
 	t->addr = ip;
@@ -175,6 +176,7 @@ void slab_owner(const struct kmem_cache *c, const void *obj, char *buf, size_t n
 	const struct slab_track *a, *f;
 	size_t used;
 
+	ASSERT(n);
 	buf[0] = 0;
 	if (!(c->flags & SLAB_STORE_USER))
 		return;
@@ -193,6 +195,7 @@ static void report(const struct kmem_cache *c, const void *obj, enum slab_bug bu
 {
 	char line[256];
 
+	ASSERT(bug < NR_SLAB_BUGS);
 	__atomic_fetch_add(&bugs_seen[bug], 1, __ATOMIC_RELAXED);
 	scnprintf(line, sizeof(line), "BUG %s: %s%s%s: object 0x%lx, called from 0x%lx%s%s",
 		  c ? c->name : "kmalloc", what ? what : "", what ? " " : "", bug_names[bug],
@@ -215,6 +218,7 @@ void slab_report(struct kmem_cache *c, const void *obj, enum slab_bug bug, uintp
 
 uint64_t slab_bugs_seen(enum slab_bug bug)
 {
+	ASSERT(bug < NR_SLAB_BUGS);
 	return __atomic_load_n(&bugs_seen[bug], __ATOMIC_RELAXED);
 }
 
@@ -246,6 +250,7 @@ static void init_object(struct kmem_cache *c, uint8_t *obj, bool active)
 {
 	uint8_t red = active ? SLUB_RED_ACTIVE : SLUB_RED_INACTIVE;
 
+	ASSERT_DEBUG(slab_checked(c));
 	if (c->flags & SLAB_RED_ZONE) {
 		memset(obj - c->red_left_pad, red, c->red_left_pad);
 		memset(obj + c->object_size, red, c->inuse - c->object_size);
@@ -260,6 +265,7 @@ void slab_debug_setup(struct kmem_cache *c, struct page *page)
 {
 	uint8_t *base = page_address(page);
 
+	ASSERT_DEBUG(slab_checked(c));
 	memset(base, c->flags & SLAB_POISON ? POISON_INUSE : 0, slab_bytes(page));
 	for (unsigned i = 0; i < slab_total(page); i++) {
 		uint8_t *obj = base + c->red_left_pad + (size_t)i * c->size;
@@ -297,6 +303,7 @@ static bool check_object(struct kmem_cache *c, uint8_t *obj, bool active, struct
 {
 	uint8_t red = active ? SLUB_RED_ACTIVE : SLUB_RED_INACTIVE;
 
+	ASSERT_DEBUG(slab_checked(c));
 	if (c->flags & SLAB_RED_ZONE &&
 	    !(check_bytes(f, SLAB_BUG_REDZONE, "Left", obj - c->red_left_pad, c->red_left_pad, red) &&
 	      check_bytes(f, SLAB_BUG_REDZONE, "Right", obj + c->object_size,
@@ -317,6 +324,7 @@ static bool check_slab_pad(struct kmem_cache *c, struct page *page, struct findi
 	size_t used = (size_t)slab_total(page) * c->size;
 	size_t end = c->bits_at ? c->bits_at : slab_bytes(page);
 
+	ASSERT(used <= end);
 	return !(c->flags & SLAB_POISON) ||
 	       check_bytes(f, SLAB_BUG_PADDING, "Slab", (uint8_t *)page_address(page) + used,
 			   end - used, POISON_INUSE);
@@ -328,6 +336,8 @@ static void report_finding(struct kmem_cache *c, const void *obj, const struct f
 {
 	char line[160], owner[160];
 
+	ASSERT(f->size);
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	slab_owner(c, obj, owner, sizeof(owner));
 	scnprintf(line, sizeof(line), "INFO: 0x%lx-0x%lx. First byte 0x%x instead of 0x%x",
 		  (unsigned long)f->at, (unsigned long)(f->at + f->size - 1), f->got, f->want);
@@ -345,6 +355,7 @@ static void trace_object(const struct kmem_cache *c, const void *obj, bool alloc
 {
 	char line[96];
 
+	ASSERT_DEBUG(slab_checked(c));
 	if (!(c->flags & SLAB_TRACE))
 		return;
 	scnprintf(line, sizeof(line), "TRACE %s %s 0x%lx inuse=%u", c->name, alloc ? "alloc" : "free",
@@ -359,6 +370,7 @@ static void *take_checked(struct kmem_cache *c, struct page *page, uintptr_t ip,
 	bool broken = false;
 	void *obj;
 
+	assert_held(&c->lock);
 	if (!slab_pop(c, page, &obj, 1, &broken)) {
 		*f = (struct finding){.bug = SLAB_BUG_FREELIST};
 		return page_address(page);
@@ -371,7 +383,7 @@ static void *take_checked(struct kmem_cache *c, struct page *page, uintptr_t ip,
 		init_object(c, obj, true);
 		return obj;
 	}
-	c->nr_lost++;
+	count_lost(c, 1);
 	if (slab_has_free(page))
 		slab_give_up(c, page);
 	return obj;
@@ -379,6 +391,7 @@ static void *take_checked(struct kmem_cache *c, struct page *page, uintptr_t ip,
 
 void *slab_debug_alloc(struct kmem_cache *c, gfp_t gfp, uintptr_t ip)
 {
+	ASSERT_DEBUG(slab_checked(c));
 	for (;;) {
 		struct finding f = {.bug = NR_SLAB_BUGS};
 		struct page *page;
@@ -417,11 +430,12 @@ void slab_debug_free(struct kmem_cache *c, void *obj, uintptr_t ip)
 	irqflags_t flags;
 	SLAB_DEFERRED(d);
 
+	ASSERT_DEBUG(slab_checked(c));
 	spin_lock_irqsave(&c->lock, flags);
 	if (slab_object_is_free(c, page, obj)) {
 		f.bug = SLAB_BUG_DOUBLE_FREE;
 	} else if (!check_slab_pad(c, page, &f) || !check_object(c, obj, true, &f)) {
-		c->nr_lost++; /* not freed: what overran it may write here again */
+		count_lost(c, 1); /* not freed: what overran it may write here again */
 	} else {
 		set_track(c, obj, true, ip);
 		init_object(c, obj, false);
@@ -444,6 +458,7 @@ long slab_debug_check(struct kmem_cache *c, struct page *page)
 	struct finding f;
 	long bad = !check_slab_pad(c, page, &f);
 
+	assert_held(&c->lock);
 	for (unsigned i = 0; i < slab_total(page); i++, obj += c->size)
 		bad += !check_object(c, obj, !slab_object_is_free(c, page, obj), &f);
 	return bad;
@@ -496,6 +511,7 @@ int kmem_cache_fail(const char *name, const struct quire_fault_attr *a)
 	bool any = false;
 	int err = -ENOENT;
 
+	ASSERT(name);
 	if (a && (a->probability > 100 || a->times < -1))
 		return -EINVAL;
 	mutex_lock(&slab_mutex);
@@ -504,7 +520,7 @@ int kmem_cache_fail(const char *name, const struct quire_fault_attr *a)
 		fault_attr_set(&c->fail, a ? a : &off);
 		err = 0;
 	}
-	list_for_each_entry(c, &slab_caches, list)
+	list_for_each_entry(c, cache_list(), list)
 		any = any || c->fail.armed;
 	kmem_hook_set(KMEM_HOOK_CACHE_FAIL, any);
 	mutex_unlock(&slab_mutex);

@@ -92,6 +92,11 @@ struct kmem_cache {
 extern struct list_head slab_caches;
 extern struct mutex slab_mutex; /* which caches there are; sleeps, so never in a free path */
 extern struct kmem_cache *magazine_cache;
+static inline struct list_head *cache_list(void)
+{
+	assert_mutex_held(&slab_mutex);
+	return &slab_caches;
+}
 extern uintptr_t slab_secret;	/* differs in every start */
 
 /*
@@ -108,6 +113,13 @@ extern struct kmem_cache *slab_numbered[SLAB_NUMBERS]; /* what is unused: a cach
 
 /* Allocations of objects since the start, for failure injection. Context: sleep. */
 uint64_t slab_allocs_seen(void);
+
+/* n objects more are given up. */
+static inline void count_lost(struct kmem_cache *c, unsigned long n)
+{
+	assert_held(&c->lock);
+	c->nr_lost += n;
+}
 
 /* ---- a slab's page --------------------------------------------------------------------------- */
 /* mapping: the cache. units: how many objects there are (upper half, constant; read without a
@@ -131,6 +143,7 @@ static inline bool slab_has_free(const struct page *p)
 
 static inline size_t slab_bytes(const struct page *p)
 {
+	ASSERT_DEBUG(!page_test(p, PG_tail));
 	return PAGE_SIZE << compound_order(p);
 }
 
@@ -230,6 +243,7 @@ static inline void *slab_alloc(struct kmem_cache *c, void **bad)
 		hal_irq_restore(flags);
 		return NULL;
 	}
+	assert_irqs_off();
 	obj = *--top;
 	k->top = top;
 	k->allocs++;
@@ -259,6 +273,7 @@ static inline bool slab_free(struct kmem_cache *c, void *obj)
 	if (c->hardened)
 		set_mark(c, obj);
 	hal_poison(obj, c->size);
+	assert_irqs_off();
 	*top = obj;
 	k->top = top + 1;
 	hal_irq_restore(flags);

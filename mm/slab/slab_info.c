@@ -11,6 +11,7 @@ static unsigned long in_magazines(const struct kmem_cache *c)
 {
 	unsigned long n = 0;
 
+	assert_held(&c->lock);
 	for (unsigned i = 0; i < hal_cpu_count(); i++) {
 		const struct kmem_cache_cpu *k = &c->cpu[i];
 
@@ -53,7 +54,7 @@ void quire_show_slabinfo(quire_emit_fn emit, void *ctx)
 	      " : tunables <limit> <batchcount> <sharedfactor>"
 	      " : slabdata <active_slabs> <num_slabs> <sharedavail>\n");
 	mutex_lock(&slab_mutex);
-	list_for_each_entry_reverse(c, &slab_caches, list)
+	list_for_each_entry_reverse(c, cache_list(), list)
 		show_cache(c, emit, ctx);
 	mutex_unlock(&slab_mutex);
 }
@@ -64,6 +65,7 @@ static long check_slab_page(struct kmem_cache *c, struct page *page, unsigned lo
 {
 	long bad = 0;
 
+	assert_held(&c->lock);
 	bad += !page_test(page, PG_slab) || page->mapping != c;
 	bad += !slab_bits_sound(c, page);
 	*free += slab_total(page) - slab_inuse(page);
@@ -78,6 +80,7 @@ static long check_array(struct kmem_cache *c, void *const *obj, unsigned n)
 {
 	long bad = n > SLAB_MAG_MAX;
 
+	assert_held(&c->lock);
 	for (unsigned i = 0; i < n && i < SLAB_MAG_MAX; i++) {
 		struct page *page = compound_head(virt_to_page(obj[i]));
 
@@ -92,6 +95,7 @@ static long check_magazines(struct kmem_cache *c)
 	unsigned n = 0;
 	long bad = 0;
 
+	assert_held(&c->lock);
 	for (unsigned i = 0; i < hal_cpu_count(); i++) {
 		const struct kmem_cache_cpu *k = &c->cpu[i];
 

@@ -29,6 +29,7 @@ static void account_slab(const struct kmem_cache *c, long pages)
 
 static void *nth_object(const struct kmem_cache *c, const struct page *page, unsigned i)
 {
+	ASSERT_DEBUG(i < slab_total(page));
 	return (char *)page_address(page) + c->red_left_pad + (size_t)i * c->size;
 }
 
@@ -37,6 +38,7 @@ static void name_frames(const struct kmem_cache *c, const struct page *page, uns
 {
 	uint16_t *f = &slab_frames[((uintptr_t)page_address(page) - slab_base) >> PAGE_SHIFT];
 
+	ASSERT(slab_frames);
 	for (unsigned i = 0; c->number && order == c->order && i < 1u << order; i++)
 		__atomic_store_n(&f[i], on ? c->number | i << SLAB_NUMBER_BITS : 0,
 				 __ATOMIC_RELAXED);
@@ -46,6 +48,7 @@ unsigned slab_capacity(unsigned size, size_t bytes)
 {
 	unsigned n = bytes / size;
 
+	ASSERT(size);
 	while (n > SLAB_WORD_BITS && (size_t)n * size + SLAB_WORDS(n) * sizeof(uint64_t) > bytes)
 		n--;
 	return n;
@@ -57,6 +60,7 @@ static void setup_slab(struct kmem_cache *c, struct page *page)
 	unsigned n = slab_capacity(c->size, slab_bytes(page));
 	uint64_t *bits = slab_bits(c, page);
 
+	ASSERT_I("I10", n);
 	page->mapping = c;
 	page->units = n << 16;
 	page_set(page, PG_slab);
@@ -80,6 +84,7 @@ struct page *new_slab(struct kmem_cache *c, gfp_t gfp)
 			       __GFP_DMA | __GFP_DMA32)) | c->allocflags;
 	struct page *page = NULL;
 
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	/* Larger slabs waste less; but a request is not to fail, nor to reclaim, for that. */
 	if (c->order > least)
 		page = alloc_pages((flags & ~(__GFP_DIRECT_RECLAIM | __GFP_NOFAIL)) |
@@ -98,6 +103,8 @@ static void discard_slab(struct kmem_cache *c, struct page *page)
 {
 	unsigned order = compound_order(page);
 
+	ASSERT_I("I11", page_test(page, PG_slab));
+	ASSERT_I("I10", !slab_inuse(page));
 	account_slab(c, -(1l << order));
 	name_frames(c, page, order, false);
 	page_clear(page, PG_slab);
@@ -109,6 +116,7 @@ static void discard_slab(struct kmem_cache *c, struct page *page)
 
 static void discard_list(struct kmem_cache *c, struct list_head *dead)
 {
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	while (!list_empty(dead)) {
 		struct page *page = list_first_entry(dead, struct page, lru);
 
@@ -119,6 +127,7 @@ static void discard_list(struct kmem_cache *c, struct list_head *dead)
 
 void slab_run_deferred(struct kmem_cache *c, struct slab_deferred *d, uintptr_t ip)
 {
+	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
 	discard_list(c, &d->empty);
 	if (unlikely(d->double_free))
 		slab_report(c, d->double_free, SLAB_BUG_DOUBLE_FREE, ip);
@@ -126,6 +135,8 @@ void slab_run_deferred(struct kmem_cache *c, struct slab_deferred *d, uintptr_t 
 
 void add_slab(struct kmem_cache *c, struct page *page)
 {
+	assert_held(&c->lock);
+	ASSERT_DEBUG_I("I10", !slab_inuse(page));
 	list_add(&page->lru, &c->partial);
 	c->nr_partial++;
 	c->nr_slabs++;
@@ -136,6 +147,8 @@ void add_slab(struct kmem_cache *c, struct page *page)
 
 static void remove_slab(struct kmem_cache *c, struct page *page, struct list_head *dead)
 {
+	assert_held(&c->lock);
+	ASSERT_DEBUG_I("I10", !slab_inuse(page));
 	list_move(&page->lru, dead);
 	c->nr_partial--;
 	c->nr_slabs--;
@@ -147,6 +160,7 @@ static void remove_slab(struct kmem_cache *c, struct page *page, struct list_hea
 /* cache->lock held; others read it without. */
 static void count_inuse(struct page *page, int n)
 {
+	assert_held(&((const struct kmem_cache *)page->mapping)->lock);
 	__atomic_store_n(&page->units, page->units + n, __ATOMIC_RELAXED);
 }
 
@@ -154,10 +168,11 @@ void slab_give_up(struct kmem_cache *c, struct page *page)
 {
 	unsigned lost = slab_total(page) - slab_inuse(page);
 
+	assert_held(&c->lock);
 	memset(slab_bits(c, page), 0, SLAB_WORDS(slab_total(page)) * sizeof(uint64_t));
 	count_inuse(page, lost);
 	c->nr_free -= lost;
-	c->nr_lost += lost;
+	count_lost(c, lost);
 	c->nr_partial--;
 	list_move(&page->lru, &c->full);
 }
@@ -167,6 +182,7 @@ static unsigned object_number(const struct kmem_cache *c, const struct page *pag
 {
 	uint64_t off = (uintptr_t)obj - (uintptr_t)page_address(page) - c->red_left_pad;
 
+	ASSERT_DEBUG((uintptr_t)obj >= (uintptr_t)page_address(page));
 	return off * c->recip >> 32;
 }
 
@@ -182,6 +198,7 @@ bool slab_bits_sound(const struct kmem_cache *c, struct page *page)
 	unsigned total = slab_total(page), words = SLAB_WORDS(total), n = 0;
 	const uint64_t *bits = slab_bits(c, page);
 
+	assert_held(&c->lock);
 	for (unsigned w = 0; w < words; w++)
 		n += hweight64(bits[w]);
 	return n == total - slab_inuse(page) &&
@@ -192,6 +209,7 @@ bool slab_bits_sound(const struct kmem_cache *c, struct page *page)
  * of its addresses, which processors foresee best. */
 static void pop_first(const struct kmem_cache *c, uint64_t *bits, char *base, void **obj, unsigned n)
 {
+	assert_held(&c->lock);
 	for (; n; base += SLAB_WORD_BITS * c->size) {
 		uint64_t word = *bits;
 
@@ -208,6 +226,8 @@ static void pop_first(const struct kmem_cache *c, uint64_t *bits, char *base, vo
 static void pop_random(struct kmem_cache *c, uint64_t *bits, char *base, void **obj, unsigned n,
 		       unsigned free)
 {
+	assert_held(&c->lock);
+	ASSERT_DEBUG(n <= free);
 	for (; n; n--, free--) {
 		unsigned w = 0, skip, i;
 		uint64_t word;
@@ -228,6 +248,8 @@ unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned 
 {
 	unsigned free = slab_total(page) - slab_inuse(page);
 
+	assert_held(&c->lock);
+	ASSERT_DEBUG_I("I10", free);
 	if (unlikely(!slab_bits_sound(c, page))) {
 		*broken = true;
 		slab_give_up(c, page);
@@ -251,6 +273,7 @@ unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned 
 static __attribute__((noinline)) void slab_change_list(struct kmem_cache *c, struct page *page,
 						       bool was_full, struct list_head *dead)
 {
+	assert_held(&c->lock);
 	if (was_full) {
 		list_move(&page->lru, &c->partial);
 		c->nr_partial++;
@@ -261,6 +284,7 @@ static __attribute__((noinline)) void slab_change_list(struct kmem_cache *c, str
 
 void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct slab_deferred *d)
 {
+	assert_held(&c->lock);
 	c->nr_free += n;
 	for (unsigned k = 0; k < n; k++) {
 		struct page *page = virt_to_page(obj[k]), *head = compound_head(page);

@@ -13,6 +13,8 @@ int do_brk(struct mm_struct *mm, uintptr_t addr, size_t len, vm_flags_t flags)
 	struct rb_node **link, *parent;
 	uintptr_t got;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(IS_ALIGNED(addr | len, PAGE_SIZE));
 	flags |= VM_DATA_DEFAULT_FLAGS | VM_ACCOUNT | mm->def_flags;
 	got = get_unmapped_area(mm, NULL, addr, len, 0, MAP_FIXED);
 	if (IS_ERR_VALUE(got))
@@ -49,6 +51,7 @@ static bool brk_within_limit(struct mm_struct *mm, uintptr_t brk)
 {
 	uint64_t limit = rlimit(mm, RLIMIT_DATA);
 
+	assert_held_write(&mm->mmap_lock);
 	return limit == RLIM_INFINITY ||
 	       (brk - mm->start_brk) + (mm->end_data - mm->start_data) <= limit;
 }
@@ -59,6 +62,7 @@ static uintptr_t brk_locked(struct mm_struct *mm, uintptr_t brk, uintptr_t *from
 	uintptr_t newbrk, oldbrk, origbrk = mm->brk;
 	struct vm_area_struct *next;
 
+	assert_held_write(&mm->mmap_lock);
 	if (brk < mm->start_brk || !brk_within_limit(mm, brk))
 		return origbrk;
 	newbrk = PAGE_ALIGN(brk);

@@ -24,6 +24,8 @@ struct fork_copy {
  * moment, but for the right. */
 static pte_t protect_source(struct fork_copy *c, pte_t *src, uintptr_t addr)
 {
+	assert_pte_locked(src);
+	ASSERT_DEBUG_I("I32", c->cow);
 	c->protected_first = min(c->protected_first, addr);
 	c->protected_end = addr + PAGE_SIZE;
 	return arch_pte_edit(hal_pte_wrprotect(src, 0), 0, PTE_BIT_W);
@@ -35,6 +37,9 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 {
 	struct page *page;
 
+	assert_pte_locked(src);
+	assert_pte_locked(dst);
+	ASSERT_DEBUG_I("I29", pte_none(pte_get(dst)));
 	if (arch_pte_is_leaf(v) && c->cow && arch_pte_has(v, PTE_BIT_W))
 		v = protect_source(c, src, addr);
 	if (!arch_pte_has(v, PTE_BIT_SPECIAL)) {
@@ -60,6 +65,7 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	unsigned long left = table->private, copied = 0;
 	pte_t *dst, *const first_src = src, *first_dst;
 
+	ASSERT_DEBUG(src_mm != c->dst->vm_mm);
 	if (!left)
 		return 0;
 	first_dst = dst = pt_make(c->dst->vm_mm, start);
@@ -100,6 +106,8 @@ static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *sr
 	};
 	int err;
 
+	assert_held_write(&old->mmap_lock);
+	assert_held_write(&dst->vm_mm->mmap_lock);
 	/* Without an anon_vma there is nothing that a refault would not find again. */
 	if (!(src->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP)) && !src->anon_vma)
 		return 0;
@@ -124,7 +132,7 @@ static void dup_link_file(struct vm_area_struct *vma)
 	down_write(&mapping->i_mmap_rwsem);
 	if (vma->vm_flags & VM_SHARED)
 		__atomic_fetch_add(&mapping->i_mmap_writable, 1, __ATOMIC_RELAXED);
-	vma_interval_tree_insert(vma, &mapping->i_mmap);
+	vma_interval_tree_insert(vma, i_mmap_write(mapping));
 	up_write(&mapping->i_mmap_rwsem);
 }
 
@@ -133,6 +141,8 @@ static struct vm_area_struct *dup_vma(struct mm_struct *mm, struct vm_area_struc
 {
 	struct vm_area_struct *vma = vm_area_dup(src);
 
+	assert_held_write(&mm->mmap_lock);
+	assert_held_write(&src->vm_mm->mmap_lock);
 	if (!vma)
 		return NULL;
 	vma->vm_mm = mm;
@@ -153,6 +163,8 @@ static void dup_append(struct mm_struct *mm, struct vm_area_struct *vma,
 {
 	struct rb_node **link = &mm->mm_rb.rb_node, *parent = NULL;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG_I("I20", !prev || prev->vm_end <= vma->vm_start);
 	if (prev) {
 		link = &prev->vm_rb.rb_right;
 		parent = &prev->vm_rb;
@@ -169,6 +181,8 @@ static int dup_one(struct mm_struct *mm, struct vm_area_struct *src, struct vm_a
 	long charge = src->vm_flags & VM_ACCOUNT ? (long)vma_pages(src) : 0;
 	int err = 0;
 
+	assert_held_write(&mm->mmap_lock);
+	assert_held_write(&src->vm_mm->mmap_lock);
 	if (src->vm_flags & VM_DONTCOPY) {
 		vm_stat_account(mm, src->vm_flags, -(long)vma_pages(src));
 		return 0;
@@ -193,6 +207,8 @@ static int dup_one(struct mm_struct *mm, struct vm_area_struct *src, struct vm_a
 
 static void dup_layout(struct mm_struct *mm, const struct mm_struct *old)
 {
+	assert_held_write(&mm->mmap_lock);
+	assert_held_write(&old->mmap_lock);
 	mm->total_vm = old->total_vm;
 	mm->data_vm = old->data_vm;
 	mm->exec_vm = old->exec_vm;
@@ -216,12 +232,17 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *old)
 	struct vm_area_struct *prev = NULL;
 	int err = 0;
 
+	ASSERT_DEBUG_I("I23", !mm->map_count);
+	ASSERT(!mm->mmap);
 	down_write(&old->mmap_lock);
+	/* Nobody else has the child yet, but its pages may be found by frame number. */
+	down_write(&mm->mmap_lock);
 	dup_layout(mm, old);
 	for (struct vm_area_struct *vma = old->mmap; vma && !err; vma = vma->vm_next)
 		err = dup_one(mm, vma, &prev);
 	mm->hiwater_rss = get_mm_rss(mm);
 	mm->hiwater_vm = mm->total_vm;
+	up_write(&mm->mmap_lock);
 	up_write(&old->mmap_lock);
 	return err;
 }
@@ -234,6 +255,7 @@ void exit_mmap(struct mm_struct *mm)
 	struct mmu_gather tlb;
 	long accounted = 0;
 
+	ASSERT(!mm->mm_users);
 	down_write(&mm->mmap_lock);
 	vma = mm->mmap;
 	mm->mmap = NULL;

@@ -50,6 +50,7 @@ static bool needs_write_lock(int advice)
 /* The VMA's flags after the advice, in *flags. 0 or -EINVAL. */
 static int advised_flags(const struct vm_area_struct *vma, int advice, vm_flags_t *flags)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	switch (advice) {
 	case MADV_NORMAL:
 		*flags &= ~(VM_RAND_READ | VM_SEQ_READ);
@@ -98,6 +99,7 @@ static int advised_flags(const struct vm_area_struct *vma, int advice, vm_flags_
 /* Too many areas is -ENOMEM; memory for one more may be there later: -EAGAIN. */
 static int advise_split(struct vm_area_struct *vma, uintptr_t addr, bool new_below)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_mm->map_count >= vm_sysctl.max_map_count)
 		return -ENOMEM;
 	return __split_vma(vma->vm_mm, vma, addr, new_below) ? -EAGAIN : 0;
@@ -111,6 +113,8 @@ static int madvise_flags(struct vm_area_struct *vma, struct vm_area_struct **pre
 	struct vm_area_struct *merged;
 	int err = advised_flags(vma, advice, &flags);
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start < end);
 	if (err)
 		return err;
 	if (flags == vma->vm_flags) {
@@ -137,6 +141,7 @@ static int madvise_flags(struct vm_area_struct *vma, struct vm_area_struct **pre
 
 static bool can_madv_lru(const struct vm_area_struct *vma)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	return !(vma->vm_flags & (VM_LOCKED | VM_HUGETLB | VM_PFNMAP));
 }
 
@@ -144,6 +149,7 @@ static bool can_madv_lru(const struct vm_area_struct *vma)
  * marked dirty itself must not be taken from them. */
 static bool may_be_freed(struct page *page)
 {
+	ASSERT_DEBUG(page_mapcount(page) > 0);
 	if (!page_test(page, PG_dirty))
 		return true;
 	if (page_mapcount(page) != 1)
@@ -152,30 +158,36 @@ static bool may_be_freed(struct page *page)
 	return true;
 }
 
+/* The entry and its page look as if nobody had written. */
+static void free_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool keep_accessed)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+
+	assert_pte_locked(pte);
+	if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
+	    !may_be_freed(pfn_to_page(d.pfn)))
+		return;
+	/* No swap page is owed to it: pageout_range() may drop it. */
+	if (page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
+		count_vm_event(PGLAZYFREE);
+	d = pte_desc(hal_pte_xchg(pte, 0));
+	d.dirty = false;
+	d.accessed = keep_accessed;
+	sync_code(pte_make(d));
+	set_pte(pte, pte_make(d));
+	tlb_note(tlb, addr, addr + PAGE_SIZE);
+}
+
 /* MADV_FREE: the pages look as if they had never been written; reclaim may drop them. */
 static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
 	bool keep_accessed = !hal_mmu_info()->hw_accessed_dirty;
 	struct page *table = pt_page(pte);
-	struct mmu_gather *tlb = ctx;
 
+	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
-		struct pte_desc d = pte_desc(pte_get(pte));
-
-		if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
-		    !may_be_freed(pfn_to_page(d.pfn)))
-			continue;
-		/* No swap page is owed to it: pageout_range() may drop it. */
-		if (page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
-			count_vm_event(PGLAZYFREE);
-		d = pte_desc(hal_pte_xchg(pte, 0));
-		d.dirty = false;
-		d.accessed = keep_accessed;
-		sync_code(pte_make(d));
-		set_pte(pte, pte_make(d));
-		tlb_note(tlb, start, start + PAGE_SIZE);
-	}
+	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+		free_pte(ctx, pte, start, keep_accessed);
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -184,6 +196,7 @@ static int madvise_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t e
 {
 	struct mmu_gather tlb;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (!vma_is_anonymous(vma))
 		return -EINVAL;
 	tlb_gather_mmu(&tlb, vma->vm_mm);
@@ -192,28 +205,33 @@ static int madvise_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t e
 	return 0;
 }
 
+/* What others map too is left as it is. Where software sets the accessed bit, clearing it would cost a
+ * fault. */
+static void cold_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool hw_ad)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+
+	assert_pte_locked(pte);
+	if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
+	    page_mapcount(pfn_to_page(d.pfn)) != 1)
+		return;
+	page_clear(pfn_to_page(d.pfn), PG_referenced);
+	if (hw_ad && d.accessed) {
+		pte_clear_accessed(pte, d);
+		tlb_note(tlb, addr, addr + PAGE_SIZE);
+	}
+}
+
 /* MADV_COLD: the pages look as if they had not been used lately. */
 static int cold_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
 {
 	bool hw_ad = hal_mmu_info()->hw_accessed_dirty;
 	struct page *table = pt_page(pte);
-	struct mmu_gather *tlb = ctx;
 
+	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
-		struct pte_desc d = pte_desc(pte_get(pte));
-
-		/* What others map too is left as it is. */
-		if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
-		    page_mapcount(pfn_to_page(d.pfn)) != 1)
-			continue;
-		page_clear(pfn_to_page(d.pfn), PG_referenced);
-		/* Where software sets the bit, clearing it would cost a fault. */
-		if (hw_ad && d.accessed) {
-			pte_clear_accessed(pte, d);
-			tlb_note(tlb, start, start + PAGE_SIZE);
-		}
-	}
+	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+		cold_pte(ctx, pte, start, hw_ad);
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -222,6 +240,7 @@ static void madvise_cold(struct vm_area_struct *vma, uintptr_t start, uintptr_t 
 {
 	struct mmu_gather tlb;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	pt_for_each(vma->vm_mm, start, end, cold_pte_range, &tlb);
 	tlb_finish_mmu(&tlb);
@@ -230,6 +249,7 @@ static void madvise_cold(struct vm_area_struct *vma, uintptr_t start, uintptr_t 
 static int madvise_dontneed_free(struct vm_area_struct *vma, uintptr_t start, uintptr_t end,
 				 int advice)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (!can_madv_lru(vma))
 		return -EINVAL;
 	if (advice == MADV_FREE)
@@ -246,6 +266,7 @@ static int madvise_willneed(struct vm_area_struct *vma, struct vm_area_struct **
 	struct mm_struct *mm = vma->vm_mm;
 	struct file *file = vma->vm_file;
 
+	assert_held_read(&mm->mmap_lock);
 	*prev = vma;
 	if (!file || mapping_shmem(file->f_mapping))
 		return 0;
@@ -268,6 +289,7 @@ static int madvise_remove(struct vm_area_struct *vma, struct vm_area_struct **pr
 	struct file *file = vma->vm_file;
 	int err;
 
+	assert_held_read(&mm->mmap_lock);
 	*prev = NULL;
 	if (vma->vm_flags & VM_LOCKED)
 		return -EINVAL;
@@ -287,6 +309,8 @@ static int madvise_remove(struct vm_area_struct *vma, struct vm_area_struct **pr
 static int madvise_vma(struct vm_area_struct *vma, struct vm_area_struct **prev, uintptr_t start,
 		       uintptr_t end, int advice)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
 	switch (advice) {
 	case MADV_REMOVE:
 		return madvise_remove(vma, prev, start, end);
@@ -317,6 +341,7 @@ static int madvise_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, i
 	int unmapped = 0, err;
 	uintptr_t tmp;
 
+	assert_held_any(&mm->mmap_lock);
 	vma = find_vma_prev(mm, start, &prev);
 	if (vma && start > vma->vm_start)
 		prev = vma;
@@ -331,6 +356,7 @@ static int madvise_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, i
 		}
 		tmp = min(vma->vm_end, end);
 		err = madvise_vma(vma, &prev, start, tmp, advice);
+		assert_held_any(&mm->mmap_lock); /* again, if it was dropped */
 		if (err)
 			return err;
 		start = tmp;

@@ -12,6 +12,7 @@ static unsigned char mincore_page(struct vm_area_struct *vma, uintptr_t addr)
 	pte_t *pte = pt_find(vma->vm_mm, addr);
 	pte_t v = pte ? pte_get(pte) : 0;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (!pte_none(v)) /* on the move is in memory too */
 		return 1;
 	if (!vma->vm_file || vma_is_anonymous(vma))
@@ -26,6 +27,8 @@ static long do_mincore(struct mm_struct *mm, uintptr_t addr, size_t n, unsigned 
 	uintptr_t end;
 	size_t i;
 
+	assert_held_any(&mm->mmap_lock);
+	ASSERT(n);
 	if (!vma || addr < vma->vm_start)
 		return -ENOMEM;
 	end = min(vma->vm_end, addr + (n << PAGE_SHIFT));
@@ -79,6 +82,8 @@ static int msync_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, int
 	struct vm_area_struct *vma = find_vma(mm, start);
 	int unmapped = 0;
 
+	assert_held_any(&mm->mmap_lock);
+	ASSERT(start < end);
 	for (;;) {
 		if (!vma)
 			return -ENOMEM;
@@ -125,6 +130,8 @@ static struct vm_area_struct *uniform_shared_range(struct mm_struct *mm, uintptr
 {
 	struct vm_area_struct *vma = find_vma(mm, start), *v;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(start < end);
 	if (!vma || !(vma->vm_flags & VM_SHARED) || start < vma->vm_start)
 		return NULL;
 	for (v = vma; v->vm_end < end; v = v->vm_next)
@@ -143,6 +150,7 @@ static uintptr_t remap_locked(struct mm_struct *mm, uintptr_t start, size_t size
 	struct file *file;
 	uintptr_t ret;
 
+	assert_held_write(&mm->mmap_lock);
 	*populate = 0;
 	if (!vma)
 		return -EINVAL;

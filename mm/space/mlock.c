@@ -15,6 +15,7 @@ bool can_do_mlock(struct mm_struct *mm)
 
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (!(flags & VM_LOCKED))
 		return 0;
 	if (mm->locked_vm + (len >> PAGE_SHIFT) > rlimit(mm, RLIMIT_MEMLOCK) >> PAGE_SHIFT &&
@@ -31,8 +32,18 @@ static bool page_is_in(struct mm_struct *mm, uintptr_t addr, bool write, bool *c
 	pte_t *pte = pt_find(mm, addr);
 	pte_t v = pte ? pte_get(pte) : 0;
 
+	assert_held_any(&mm->mmap_lock);
 	*clean = write && !pte_desc(v).dirty;
 	return pte_present(v) && (!write || pte_write(v));
+}
+
+static void mark_wanted_pte(const pte_t *pte)
+{
+	struct pte_desc d = pte_desc(pte_get(pte));
+
+	assert_pte_locked(pte);
+	if (d.kind == PTE_LEAF && d.w && !d.dirty && !d.special)
+		page_set(pfn_to_page(d.pfn), PG_dirty);
 }
 
 /* A clean page that is populated for writing counts as written, as in 5.10: the caller may write it
@@ -41,13 +52,10 @@ static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 {
 	struct page *table = pt_page(pte);
 
+	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
-		struct pte_desc d = pte_desc(pte_get(pte));
-
-		if (d.kind == PTE_LEAF && d.w && !d.dirty && !d.special)
-			page_set(pfn_to_page(d.pfn), PG_dirty);
-	}
+	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+		mark_wanted_pte(pte);
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -60,6 +68,8 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 	vm_fault_t ret;
 	bool clean;
 
+	assert_held_any(&mm->mmap_lock);
+	ASSERT_DEBUG(IS_ALIGNED(addr, PAGE_SIZE));
 	for (int tries = 0; !page_is_in(mm, addr, write, &clean);) {
 		if (tries == 16) /* against a thread that keeps taking the page away */
 			return -EFAULT;
@@ -80,6 +90,8 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 
 long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
 	/* Private writable memory takes its own pages now, so that no write faults later. */
 	bool write = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
 	long done = 0;
@@ -109,6 +121,7 @@ int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore
 	uintptr_t end = start + len, nstart = start;
 	long ret = 0;
 
+	might_sleep();
 	while (nstart < end) {
 		struct vm_area_struct *vma;
 		uintptr_t nend;
@@ -149,6 +162,8 @@ static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev,
 	struct vm_area_struct *merged;
 	int err = 0;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
 	if (newflags == oldflags || (oldflags & VM_SPECIAL) || is_vm_hugetlb_page(vma) ||
 	    vma == get_gate_vma(mm)) {
 		*prev = vma;
@@ -184,6 +199,8 @@ static int apply_vma_lock_flags(struct mm_struct *mm, uintptr_t start, size_t le
 	uintptr_t end = start + len;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(!(flags & ~(VM_LOCKED | VM_LOCKONFAULT)));
 	if (end < start)
 		return -EINVAL;
 	if (end == start)
@@ -212,6 +229,7 @@ static unsigned long count_mm_mlocked(struct mm_struct *mm, uintptr_t start, siz
 	struct vm_area_struct *vma = find_vma_intersection(mm, start, start + len);
 	unsigned long n = 0;
 
+	assert_held_write(&mm->mmap_lock);
 	for (; vma && vma->vm_start < start + len; vma = vma->vm_next)
 		if (vma->vm_flags & VM_LOCKED)
 			n += (min(start + len, vma->vm_end) - max(start, vma->vm_start)) >>
@@ -270,6 +288,7 @@ static void apply_mlockall_flags(struct mm_struct *mm, unsigned flags)
 	vm_flags_t add = VM_LOCKED | (flags & MCL_ONFAULT ? VM_LOCKONFAULT : 0);
 	struct vm_area_struct *vma, *prev = NULL;
 
+	assert_held_write(&mm->mmap_lock);
 	mm->def_flags &= VM_LOCKED_CLEAR_MASK;
 	if (flags & MCL_FUTURE)
 		mm->def_flags |= add;

@@ -43,6 +43,7 @@ static uint64_t random_u64(void)
 {
 	uint64_t z = __atomic_add_fetch(&random_state, 0x9e3779b97f4a7c15ull, __ATOMIC_RELAXED);
 
+	ASSERT(mm_aslr);
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
 	return z ^ z >> 31;
@@ -50,6 +51,7 @@ static uint64_t random_u64(void)
 
 static void destroy_caches(void)
 {
+	might_sleep();
 	kmem_cache_destroy(vm_area_cachep);
 	kmem_cache_destroy(mm_cachep);
 	vm_area_cachep = NULL;
@@ -60,6 +62,7 @@ int mm_virt_init(void)
 {
 	int err = -ENOMEM;
 
+	ASSERT(!mm_cachep && !vm_area_cachep);
 	commit_init();
 	random_init();
 #ifdef QUIRE_KEEP_REPLACED
@@ -94,6 +97,7 @@ void mm_virt_exit(void)
 /* How much lower a random stack may end: 16 GiB, or a 16th of a space smaller than that. */
 static uintptr_t stack_room(uintptr_t top)
 {
+	ASSERT(top);
 	return min((uintptr_t)16 << 30, PAGE_ALIGN(top / 16));
 }
 
@@ -103,6 +107,7 @@ static void arch_pick_mmap_layout(struct mm_struct *mm)
 	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
 	uint64_t gap = rlimit(mm, RLIMIT_STACK), pad = STACK_GUARD_GAP;
 
+	ASSERT(mm->start < mm->task_size && mm->stack_top <= mm->task_size);
 	if (mm_aslr) {
 		/* Linux's 28 random bits of pages, and room for a stack 16 GiB lower. */
 		rnd = (random_u64() & 0xfffffff) << PAGE_SHIFT;
@@ -137,10 +142,11 @@ bool quire_mm_random(struct quire_mm_random *r)
 /* The fields of an empty space; no tables yet. */
 static void mm_init(struct mm_struct *mm, void *owner)
 {
+	ASSERT(!mm->mm_users);
 	mm->mm_users = 1;
 	mm->mm_count = 1;
 	mm->owner = owner;
-	init_rwsem(&mm->mmap_lock);
+	init_rwsem_named(&mm->mmap_lock, "mmap_lock");
 	spin_lock_init_rank(&mm->page_table_lock, "page_table_lock", RANK_PTL_UPPER);
 	mm->mm_rb = RB_ROOT;
 }
@@ -152,7 +158,7 @@ static int mm_finish(struct mm_struct *mm)
 	if (err)
 		return err;
 	spin_lock(&mmlist_lock);
-	list_add_tail(&mm->mmlist, &mmlist);
+	list_add_tail(&mm->mmlist, mm_list());
 	spin_unlock(&mmlist_lock);
 	return 0;
 }
@@ -194,17 +200,25 @@ static struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 
 static void mmget(struct mm_struct *mm)
 {
+	ASSERT_DEBUG(mm->mm_users);
 	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
+}
+
+static void mm_unlist(struct mm_struct *mm)
+{
+	assert_held(&mmlist_lock);
+	list_del(&mm->mmlist);
 }
 
 /* The last one tears the space down. Context: sleep. */
 static void mmput(struct mm_struct *mm)
 {
+	ASSERT_DEBUG(mm->mm_users);
 	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
 		return;
 	exit_mmap(mm);
 	spin_lock(&mmlist_lock);
-	list_del(&mm->mmlist);
+	mm_unlist(mm);
 	spin_unlock(&mmlist_lock);
 	mmdrop(mm);
 }
@@ -222,6 +236,7 @@ static bool mmget_not_zero(struct mm_struct *mm)
 
 void mmgrab(struct mm_struct *mm)
 {
+	ASSERT_DEBUG(mm->mm_count);
 	__atomic_fetch_add(&mm->mm_count, 1, __ATOMIC_RELAXED);
 }
 
@@ -242,6 +257,7 @@ static struct mm_struct *mm_dup_empty(struct mm_struct *old, void *owner)
 {
 	struct mm_struct *mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
 
+	ASSERT(old->mm_users);
 	if (!mm)
 		return NULL;
 	mm_init(mm, owner);
@@ -311,11 +327,9 @@ void quire_mm_switch(struct quire_mm *mm)
 	hal_space_switch(mm ? &to_mm(mm)->arch : NULL);
 }
 
-void quire_mm_set_layout(struct quire_mm *qmm, const struct quire_mm_layout *l)
+static void store_layout(struct mm_struct *mm, const struct quire_mm_layout *l)
 {
-	struct mm_struct *mm = to_mm(qmm);
-
-	down_write(&mm->mmap_lock);
+	assert_held_write(&mm->mmap_lock);
 	mm->start_code = l->start_code;
 	mm->end_code = l->end_code;
 	mm->start_data = l->start_data;
@@ -327,14 +341,11 @@ void quire_mm_set_layout(struct quire_mm *qmm, const struct quire_mm_layout *l)
 	mm->arg_end = l->arg_end;
 	mm->env_start = l->env_start;
 	mm->env_end = l->env_end;
-	up_write(&mm->mmap_lock);
 }
 
-void quire_mm_get_layout(struct quire_mm *qmm, struct quire_mm_layout *l)
+static void load_layout(const struct mm_struct *mm, struct quire_mm_layout *l)
 {
-	struct mm_struct *mm = to_mm(qmm);
-
-	down_read(&mm->mmap_lock);
+	assert_held_any(&mm->mmap_lock);
 	*l = (struct quire_mm_layout){
 		.start_code = mm->start_code,
 		.end_code = mm->end_code,
@@ -348,6 +359,23 @@ void quire_mm_get_layout(struct quire_mm *qmm, struct quire_mm_layout *l)
 		.env_start = mm->env_start,
 		.env_end = mm->env_end,
 	};
+}
+
+void quire_mm_set_layout(struct quire_mm *qmm, const struct quire_mm_layout *l)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	down_write(&mm->mmap_lock);
+	store_layout(mm, l);
+	up_write(&mm->mmap_lock);
+}
+
+void quire_mm_get_layout(struct quire_mm *qmm, struct quire_mm_layout *l)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	down_read(&mm->mmap_lock);
+	load_layout(mm, l);
 	up_read(&mm->mmap_lock);
 }
 

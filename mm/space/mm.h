@@ -21,6 +21,11 @@ extern bool mm_aslr;
 
 extern struct list_head mmlist; /* all spaces, by mm->mmlist */
 extern spinlock_t mmlist_lock;
+static inline struct list_head *mm_list(void)
+{
+	assert_held(&mmlist_lock);
+	return &mmlist;
+}
 
 /* Keeps the structure and its mmap_lock, not what is mapped: the space may be empty by the time
  * that it is locked. The caller knows that it is not torn down yet. */
@@ -47,6 +52,7 @@ static inline void update_hiwater_rss(struct mm_struct *mm)
 
 static inline void update_hiwater_vm(struct mm_struct *mm)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (mm->hiwater_vm < mm->total_vm)
 		mm->hiwater_vm = mm->total_vm;
 }

@@ -48,11 +48,13 @@ static vm_flags_t calc_vm_flags(unsigned long flags)
 
 static bool is_data_mapping(vm_flags_t flags)
 {
+	ASSERT_DEBUG(!(flags & VM_HUGETLB) || !(flags & VM_PFNMAP));
 	return (flags & (VM_WRITE | VM_SHARED | VM_STACK)) == VM_WRITE;
 }
 
 bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 {
+	assert_held_any(&mm->mmap_lock);
 	if (mm->total_vm + npages > rlimit(mm, RLIMIT_AS) >> PAGE_SHIFT)
 		return false;
 	if (!is_data_mapping(flags) ||
@@ -79,6 +81,7 @@ static unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr,
 	struct vm_area_struct *vma = find_vma_intersection(mm, addr, end);
 	unsigned long n = 0;
 
+	assert_held_write(&mm->mmap_lock);
 	for (; vma && vma->vm_start < end; vma = vma->vm_next)
 		n += (min(end, vma->vm_end) - max(addr, vma->vm_start)) >> PAGE_SHIFT;
 	return n;
@@ -91,6 +94,7 @@ static bool accountable_mapping(const struct file *file, vm_flags_t flags)
 
 void perf_event_mmap(const struct vm_area_struct *vma)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	trace_mmap(vma->vm_start, vma->vm_end - vma->vm_start, vma->vm_pgoff, vma->vm_flags,
 		   vma->vm_file ? file_inode(vma->vm_file)->i_ino : 0);
 }
@@ -104,6 +108,7 @@ static struct vm_area_struct *vma_of(struct rb_node *rb)
 
 static bool subtree_fits(struct rb_node *rb, size_t len)
 {
+	ASSERT_DEBUG(len);
 	return rb && vma_of(rb)->rb_subtree_gap >= len;
 }
 
@@ -111,6 +116,7 @@ static bool subtree_fits(struct rb_node *rb, size_t len)
 static bool gap_fits(struct vm_area_struct *vma, size_t len, uintptr_t low, uintptr_t high,
 		     uintptr_t *first, uintptr_t *last)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	*first = max(vma->vm_prev ? vm_end_gap(vma->vm_prev) : 0, low);
 	*last = min(vm_start_gap(vma), high);
 	return *last > *first && *last - *first >= len;
@@ -123,6 +129,8 @@ static uintptr_t unmapped_area_topdown(struct mm_struct *mm, size_t len, uintptr
 	struct rb_node *rb = mm->mm_rb.rb_node, *last = rb_last(&mm->mm_rb);
 	uintptr_t first = last ? vm_end_gap(vma_of(last)) : 0, end;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(len);
 	if (high < len || high - len < low)
 		return -ENOMEM;
 	if (first <= high - len)
@@ -166,6 +174,8 @@ static uintptr_t unmapped_area_bottomup(struct mm_struct *mm, size_t len, uintpt
 	struct rb_node *rb = mm->mm_rb.rb_node, *last = rb_last(&mm->mm_rb);
 	uintptr_t first, end;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(len);
 	if (high < len || high - len < low)
 		return -ENOMEM;
 	while (subtree_fits(rb, len)) {
@@ -202,6 +212,7 @@ static bool hint_fits(struct mm_struct *mm, uintptr_t addr, size_t len)
 {
 	struct vm_area_struct *vma;
 
+	assert_held_write(&mm->mmap_lock);
 	if (addr < mm->start || addr > mm->task_size - len)
 		return false;
 	if ((addr > mm->stack_top) != (addr + len > mm->stack_top))
@@ -212,6 +223,7 @@ static bool hint_fits(struct mm_struct *mm, uintptr_t addr, size_t len)
 
 static uintptr_t lowest_address(struct mm_struct *mm)
 {
+	assert_held_write(&mm->mmap_lock);
 	return max(mm->start, max((uintptr_t)PAGE_SIZE, lowest_mmap_addr()));
 }
 
@@ -220,6 +232,7 @@ static uintptr_t arch_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, si
 {
 	uintptr_t top = addr > mm->stack_top ? mm->task_size : mm->stack_top;
 
+	assert_held_write(&mm->mmap_lock);
 	return unmapped_area_bottomup(mm, len, mm->mmap_legacy_base, top);
 }
 
@@ -227,6 +240,7 @@ static uintptr_t arch_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, si
 /* Linux's window for MAP_32BIT: [1 GiB, 2 GiB), bottom-up, and nothing else will do. */
 static uintptr_t unmapped_area_32bit(struct mm_struct *mm, uintptr_t addr, size_t len)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (addr && addr + len <= 0x80000000ul && hint_fits(mm, addr, len))
 		return addr;
 	return unmapped_area_bottomup(mm, len, 0x40000000ul, 0x80000000ul);
@@ -238,6 +252,7 @@ static uintptr_t arch_get_unmapped_area_topdown(struct mm_struct *mm, uintptr_t 
 {
 	uintptr_t high = mm->mmap_base, got;
 
+	assert_held_write(&mm->mmap_lock);
 	if (flags & MAP_FIXED)
 		return addr;
 #ifdef ARCH_MAP_32BIT
@@ -260,6 +275,7 @@ uintptr_t get_unmapped_area(struct mm_struct *mm, struct file *file, uintptr_t a
 {
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
 	if (len > mm->task_size - mm->start)
 		return -ENOMEM;
 	if (file && file->f_op->get_unmapped_area)
@@ -287,6 +303,8 @@ static void unmap_region(struct mm_struct *mm, struct vm_area_struct *vma,
 	struct vm_area_struct *next = prev ? prev->vm_next : mm->mmap;
 	struct mmu_gather tlb;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start < end);
 	tlb_gather_mmu(&tlb, mm);
 	update_hiwater_rss(mm);
 	unmap_vmas(&tlb, vma, start, end);
@@ -300,6 +318,7 @@ static void remove_vma_list(struct mm_struct *mm, struct vm_area_struct *vma)
 {
 	long accounted = 0;
 
+	assert_held_write(&mm->mmap_lock);
 	update_hiwater_vm(mm);
 	while (vma) {
 		long n = vma_pages(vma);
@@ -319,6 +338,8 @@ static int munmap_split(struct mm_struct *mm, struct vm_area_struct *vma, uintpt
 	struct vm_area_struct *last;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start < vma->vm_end && end > vma->vm_start);
 	*prev = vma->vm_prev;
 	if (start > vma->vm_start) {
 		/* Only a hole in the middle makes one VMA more than before. */
@@ -341,6 +362,7 @@ int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len)
 	uintptr_t end;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
 	if ((start & ~PAGE_MASK) || start > mm->task_size || len > mm->task_size - start)
 		return -EINVAL;
 	len = PAGE_ALIGN(len);
@@ -366,6 +388,7 @@ int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len)
 int munmap_vma_range(struct mm_struct *mm, uintptr_t start, size_t len,
 		     struct vm_area_struct **pprev, struct rb_node ***link, struct rb_node **parent)
 {
+	assert_held_write(&mm->mmap_lock);
 	while (find_vma_links(mm, start, start + len, pprev, link, parent))
 		if (do_munmap(mm, start, len))
 			return -ENOMEM;
@@ -380,6 +403,8 @@ static int mmap_attach_object(struct vm_area_struct *vma, struct file *file)
 	vm_flags_t flags = vma->vm_flags;
 	int err;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(!vma->vm_file);
 	if (!file) {
 		if (flags & VM_SHARED)
 			return shmem_zero_setup(vma);
@@ -426,6 +451,8 @@ static int mmap_prepare(struct mm_struct *mm, struct file *file, uintptr_t addr,
 	struct vm_area_struct *vma = vm_area_alloc(mm);
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(len && IS_ALIGNED(addr | len, PAGE_SIZE));
 	if (!vma)
 		return -ENOMEM;
 	vma->vm_start = addr;
@@ -447,6 +474,7 @@ static struct vm_area_struct *mmap_merge_prepared(struct mm_struct *mm, struct v
 {
 	struct vm_area_struct *merged;
 
+	assert_held_write(&mm->mmap_lock);
 	merged = vma_merge(mm, prev, vma->vm_start, vma->vm_end, vma->vm_flags, NULL, vma->vm_file,
 			   vma->vm_pgoff, NULL, NULL);
 	if (!merged)
@@ -465,6 +493,8 @@ static struct vm_area_struct *mmap_place(struct mm_struct *mm, struct file *file
 	struct vm_area_struct *prev, *merged = NULL;
 	struct rb_node **link, *parent;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(vma->vm_mm == mm);
 	/* The object's mmap may have slept, but the tree cannot change under our lock. */
 	if (find_vma_links(mm, vma->vm_start, vma->vm_end, &prev, &link, &parent))
 		BUG();
@@ -479,6 +509,7 @@ static struct vm_area_struct *mmap_place(struct mm_struct *mm, struct file *file
 void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm_flags,
 			unsigned long npages)
 {
+	assert_held_write(&mm->mmap_lock);
 	perf_event_mmap(vma);
 	vm_stat_account(mm, vm_flags, npages);
 	if (vm_flags & VM_LOCKED) {
@@ -496,6 +527,7 @@ static bool may_replace(struct mm_struct *mm, uintptr_t addr, size_t len, vm_fla
 {
 	unsigned long old = count_vma_pages_range(mm, addr, addr + len);
 
+	assert_held_write(&mm->mmap_lock);
 	return may_expand_vm(mm, vm_flags, (len >> PAGE_SHIFT) - old);
 }
 
@@ -504,6 +536,7 @@ static unsigned long count_accounted_range(struct mm_struct *mm, uintptr_t addr,
 {
 	unsigned long n = 0;
 
+	assert_held_write(&mm->mmap_lock);
 	for (struct vm_area_struct *v = find_vma_intersection(mm, addr, end); v && v->vm_start < end;
 	     v = v->vm_next)
 		if (v->vm_flags & VM_ACCOUNT)
@@ -524,6 +557,8 @@ static int mmap_replace(struct mm_struct *mm, struct file *file, uintptr_t addr,
 	struct rb_node **link, *parent;
 	int err = 0;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(charged >= 0);
 	if (charged > old)
 		err = security_vm_enough_memory_mm(mm, charged - old);
 	if (err)
@@ -554,6 +589,8 @@ static int mmap_clear_and_map(struct mm_struct *mm, struct file *file, uintptr_t
 	struct rb_node **link, *parent;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(charged >= 0);
 	if (munmap_vma_range(mm, addr, len, &prev, &link, &parent) ||
 	    (charged && security_vm_enough_memory_mm(mm, charged)))
 		return -ENOMEM;
@@ -575,6 +612,8 @@ static uintptr_t mmap_region(struct mm_struct *mm, struct file *file, uintptr_t 
 	struct vm_area_struct *vma;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(IS_ALIGNED(addr | len, PAGE_SIZE));
 	if (!may_expand_vm(mm, vm_flags, npages) && !may_replace(mm, addr, len, vm_flags))
 		return -ENOMEM;
 	if (accountable_mapping(file, vm_flags)) {
@@ -609,6 +648,7 @@ static bool file_mmap_ok(const struct file *file, unsigned long pgoff, size_t le
 {
 	uint64_t most = file->f_mode & QUIRE_FMODE_ZERO ? UINT64_MAX : INT64_MAX;
 
+	ASSERT_DEBUG(len <= INT64_MAX);
 	return pgoff <= (most - len) >> PAGE_SHIFT; /* no length is larger than the space */
 }
 
@@ -616,6 +656,7 @@ static bool file_mmap_ok(const struct file *file, unsigned long pgoff, size_t le
 static int do_mmap_file(struct file *file, size_t len, unsigned long prot, unsigned long flags,
 			unsigned long pgoff, vm_flags_t *vm_flags)
 {
+	ASSERT_DEBUG(file);
 	if (!file_mmap_ok(file, pgoff, len))
 		return -EOVERFLOW;
 	switch (flags & MAP_TYPE) {
@@ -644,6 +685,7 @@ static int do_mmap_file(struct file *file, size_t len, unsigned long prot, unsig
 static int do_mmap_anon(uintptr_t addr, unsigned long flags, unsigned long *pgoff,
 			vm_flags_t *vm_flags)
 {
+	ASSERT_DEBUG(IS_ALIGNED(addr, PAGE_SIZE));
 	switch (flags & MAP_TYPE) {
 	case MAP_SHARED:
 		if (*vm_flags & VM_GROWSDOWN)
@@ -680,6 +722,7 @@ static size_t huge_size(unsigned long flags)
 static uintptr_t hugetlb_get_unmapped_area(struct mm_struct *mm, uintptr_t addr, size_t len,
 					   unsigned long flags)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (len > mm->task_size)
 		return -ENOMEM;
 	if (flags & MAP_FIXED)
@@ -695,6 +738,8 @@ static uintptr_t hugetlb_mmap(struct mm_struct *mm, uintptr_t addr, size_t len, 
 {
 	unsigned long type = flags & MAP_TYPE;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(huge_size(flags));
 	if (pgoff > (INT64_MAX - len) >> PAGE_SHIFT)
 		return -EOVERFLOW;
 	if (type == MAP_SHARED_VALIDATE && (flags & ~LEGACY_MAP_MASK))
@@ -720,6 +765,7 @@ uintptr_t do_mmap(struct mm_struct *mm, struct file *file, uintptr_t addr, size_
 	vm_flags_t vm_flags;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
 	*populate = 0;
 	if (!len)
 		return -EINVAL;

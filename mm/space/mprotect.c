@@ -20,6 +20,7 @@ static pte_t protect_pte(const struct protect *p, pte_t v)
 {
 	struct pte_desc d = pte_desc(pte_modify(v, p->prot));
 
+	ASSERT_DEBUG(pte_present(v));
 	/* A page known to be dirty need not be noticed being written again. */
 	if (p->dirty_accountable && d.kind == PTE_LEAF && d.dirty &&
 	    (d.soft_dirty || !(p->vma->vm_flags & VM_SOFTDIRTY)))
@@ -32,6 +33,7 @@ static void change_pte(struct protect *p, pte_t *pte, uintptr_t addr)
 	struct mm_struct *mm = p->vma->vm_mm;
 	pte_t old, now;
 
+	assert_pte_locked(pte);
 	/* Empty while it changes, so that no accessed or dirty bit of the hardware's is lost. */
 	old = hal_pte_xchg(pte, 0);
 	now = protect_pte(p, old);
@@ -53,6 +55,7 @@ static int change_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 	struct page *table = pt_page(pte);
 	unsigned long left;
 
+	assert_held_write(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
 	left = table->private;
 	for (; start != end && left; start += PAGE_SIZE, pte++) {
@@ -77,6 +80,8 @@ static unsigned long change_protection(struct vm_area_struct *vma, uintptr_t sta
 		.flush_first = UINTPTR_MAX,
 	};
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start < end);
 	pt_for_each(vma->vm_mm, start, end, change_pte_range, &p);
 	if (p.flush_first < p.flush_end)
 		hal_tlb_flush(&vma->vm_mm->arch, p.flush_first, p.flush_end, 0, false);
@@ -89,6 +94,8 @@ static int mprotect_charge(struct vm_area_struct *vma, vm_flags_t *newflags, lon
 {
 	struct mm_struct *mm = vma->vm_mm;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(npages > 0);
 	*charged = 0;
 	if (!(*newflags & VM_WRITE))
 		return 0;
@@ -111,6 +118,8 @@ static int mprotect_reshape(struct vm_area_struct *vma, struct vm_area_struct **
 	struct vm_area_struct *merged;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
 	merged = vma_merge(mm, *pprev, start, end, newflags, vma->anon_vma, vma->vm_file,
 			   linear_page_index(vma, start), vma->vm_policy, vma->vm_userfaultfd_ctx);
 	if (merged) {
@@ -135,6 +144,7 @@ static int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pp
 	bool notify;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
 	if (newflags == oldflags) {
 		*pprev = vma;
 		return 0;
@@ -168,6 +178,7 @@ static int mprotect_first(struct mm_struct *mm, uintptr_t *start, uintptr_t end,
 {
 	struct vm_area_struct *vma = find_vma(mm, *start);
 
+	assert_held_write(&mm->mmap_lock);
 	*pvma = vma;
 	if (!vma)
 		return -ENOMEM;
@@ -190,6 +201,8 @@ static int mprotect_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, 
 	vm_flags_t newflags;
 	int err = mprotect_first(mm, &start, end, grows, &vma);
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(start < end);
 	if (err)
 		return err;
 	prev = start > vma->vm_start ? vma : vma->vm_prev;

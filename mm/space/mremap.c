@@ -31,6 +31,7 @@
 /* Walkers of the reverse map must not find the page at neither of its addresses. */
 static void take_rmap_locks(struct vm_area_struct *vma)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_file)
 		down_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
 	if (vma->anon_vma)
@@ -39,10 +40,24 @@ static void take_rmap_locks(struct vm_area_struct *vma)
 
 static void drop_rmap_locks(struct vm_area_struct *vma)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->anon_vma)
 		anon_vma_unlock_write(vma->anon_vma);
 	if (vma->vm_file)
 		up_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
+}
+
+/* Carries one entry over, which stays what it was but for soft-dirty. Both tables are locked. */
+static inline pte_t move_pte(pte_t *from, pte_t *to)
+{
+	pte_t v;
+
+	assert_pte_locked(from);
+	assert_pte_locked(to);
+	ASSERT_DEBUG(pte_none(pte_get(to)));
+	v = hal_pte_xchg(from, 0);
+	set_pte(to, arch_pte_edit(v, PTE_BIT_SOFT_DIRTY, 0));
+	return v;
 }
 
 /* Moves the entries of one stretch of vma that lies in a single table at either end. */
@@ -55,6 +70,8 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	struct page *old_table = pt_page(from), *new_table = pt_page(to);
 	unsigned long moved = 0;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(IS_ALIGNED(old | new_ | len, PAGE_SIZE));
 	ptl_lock_two(first_to, first_from);
 	if (vma->vm_flags & VM_EXEC)
 		sync_code_range(from, len >> PAGE_SHIFT);
@@ -64,9 +81,8 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 
 		if (pte_none(v))
 			continue;
-		v = hal_pte_xchg(from, 0);
+		v = move_pte(from, to);
 		moved++;
-		set_pte(to, arch_pte_edit(v, PTE_BIT_SOFT_DIRTY, 0));
 		if (likely(arch_pte_is_leaf(v))) {
 			flush_first = min(flush_first, old);
 			flush_end = old + PAGE_SIZE;
@@ -82,6 +98,18 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	ptl_unlock_two(first_to, first_from);
 }
 
+/* The same with the reverse maps locked. */
+static void move_ptes_hidden(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to,
+			     uintptr_t new_, size_t len)
+{
+	ASSERT_DEBUG(len);
+	if (vma->vm_file)
+		assert_held_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
+	if (vma->anon_vma)
+		assert_held_write(&vma->anon_vma->root->rwsem);
+	move_ptes(vma, from, old, to, new_, len);
+}
+
 /* Moves entries of [old, old + len) in vma to new_addr in new_vma. Returns bytes moved. */
 static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 			       struct vm_area_struct *new_vma, uintptr_t new_addr, size_t len,
@@ -90,6 +118,8 @@ static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 	struct mm_struct *mm = vma->vm_mm;
 	size_t done = 0, part;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(new_vma->vm_mm == mm);
 	for (; done < len; done += part, old += part, new_addr += part) {
 		pte_t *from = pt_find(mm, old), *to;
 
@@ -100,11 +130,13 @@ static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 		to = pt_make(mm, new_addr);
 		if (!to)
 			break;
-		if (need_rmap_locks)
+		if (need_rmap_locks) {
 			take_rmap_locks(vma);
-		move_ptes(vma, from, old, to, new_addr, part);
-		if (need_rmap_locks)
+			move_ptes_hidden(vma, from, old, to, new_addr, part);
 			drop_rmap_locks(vma);
+		} else {
+			move_ptes(vma, from, old, to, new_addr, part);
+		}
 		os_cond_resched();
 	}
 	return done;
@@ -125,6 +157,7 @@ static unsigned long recount_locked(struct mm_struct *mm)
 {
 	unsigned long n = 0;
 
+	assert_held_write(&mm->mmap_lock);
 	for (struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next)
 		if (vma->vm_flags & VM_LOCKED)
 			n += vma_pages(vma);
@@ -143,6 +176,7 @@ static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_
 	bool locked = vma->vm_flags & VM_LOCKED, inside;
 	struct vm_area_struct *next = vma->vm_next;
 
+	assert_held_write(&m->mm->mmap_lock);
 	inside = m->old > vma->vm_start && m->old + m->old_len < vma->vm_end;
 	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
 	if (accounted && inside && new_vma != vma && next && !(next->vm_flags & VM_ACCOUNT)) {
@@ -160,6 +194,7 @@ static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool acco
 	struct vm_area_struct *v;
 	bool failed;
 
+	assert_held_write(&m->mm->mmap_lock);
 	if (accounted)
 		vma->vm_flags &= ~VM_ACCOUNT;
 	failed = do_munmap(m->mm, m->old, m->old_len) != 0;
@@ -184,6 +219,8 @@ static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
 	uintptr_t ret = m->new_;
 	size_t moved;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(m->new_len);
 	/* A move may split the source twice and add one. */
 	if (mm->map_count >= vm_sysctl.max_map_count - 3)
 		return -ENOMEM;
@@ -244,6 +281,7 @@ static struct vm_area_struct *vma_to_resize(struct move *m, unsigned long *charg
 	struct mm_struct *mm = m->mm;
 	unsigned long grow;
 
+	assert_held_write(&mm->mmap_lock);
 	*charged = 0;
 	*err = -EFAULT;
 	if (!vma || vma->vm_start > m->old)
@@ -285,6 +323,8 @@ static uintptr_t mremap_to(struct move *m)
 	uintptr_t ret;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(m->flags & MREMAP_MAYMOVE);
 	if ((m->new_ & ~PAGE_MASK) || m->new_len > mm->task_size ||
 	    m->new_ > mm->task_size - m->new_len)
 		return -EINVAL;
@@ -338,6 +378,8 @@ static bool vma_expandable(struct vm_area_struct *vma, size_t delta)
 	struct mm_struct *mm = vma->vm_mm;
 	uintptr_t end = vma->vm_end + delta;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(delta);
 	if (end < vma->vm_end || end > mm->task_size)
 		return false;
 	if (vma->vm_next && vma->vm_next->vm_start < end)
@@ -352,6 +394,8 @@ static bool mremap_in_place(struct move *m, struct vm_area_struct *vma, int *err
 	struct mm_struct *mm = m->mm;
 	unsigned long grow = (m->new_len - m->old_len) >> PAGE_SHIFT;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(m->new_len > m->old_len);
 	*err = 0;
 	if (m->old_len != vma->vm_end - m->old ||
 	    !vma_expandable(vma, m->new_len - m->old_len))
@@ -376,6 +420,8 @@ static uintptr_t mremap_grow(struct move *m)
 	uintptr_t ret;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(m->new_len > m->old_len);
 	vma = vma_to_resize(m, &charged, &err);
 	if (!vma)
 		return err;
@@ -404,6 +450,8 @@ static uintptr_t mremap_locked(struct move *m)
 {
 	int err;
 
+	assert_held_write(&m->mm->mmap_lock);
+	ASSERT(IS_ALIGNED(m->old_len | m->new_len, PAGE_SIZE));
 	if (m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return mremap_to(m);
 	if (m->old_len >= m->new_len) {

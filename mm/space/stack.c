@@ -15,6 +15,8 @@ static int acct_stack_growth(struct vm_area_struct *vma, size_t size, unsigned l
 {
 	struct mm_struct *mm = vma->vm_mm;
 
+	assert_held_any(&mm->mmap_lock);
+	ASSERT(grow);
 	if (!may_expand_vm(mm, vma->vm_flags, grow))
 		return -ENOMEM;
 	if (size > rlimit(mm, RLIMIT_STACK))
@@ -35,9 +37,28 @@ static bool guard_gap_kept(const struct vm_area_struct *vma, uintptr_t addr)
 {
 	const struct vm_area_struct *prev = vma->vm_prev;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	if (!prev || (prev->vm_flags & VM_GROWSDOWN) || !vma_is_accessible(prev))
 		return true;
 	return addr - prev->vm_end >= STACK_GUARD_GAP;
+}
+
+/* The VMA begins at addr from now on, grow pages lower. */
+static void stack_moves_down(struct vm_area_struct *vma, uintptr_t addr, unsigned long grow)
+{
+	struct mm_struct *mm = vma->vm_mm;
+
+	assert_held_write(&vma->anon_vma->root->rwsem);
+	ASSERT(addr < vma->vm_start);
+	assert_held_write(&mm->mmap_lock);
+	if (vma->vm_flags & VM_LOCKED)
+		mm->locked_vm += grow;
+	vm_stat_account(mm, vma->vm_flags, grow);
+	anon_vma_interval_tree_pre_update_vma(vma);
+	vma->vm_start = addr;
+	vma->vm_pgoff -= grow;
+	anon_vma_interval_tree_post_update_vma(vma);
+	vma_gap_update(vma);
 }
 
 static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
@@ -46,6 +67,8 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 	unsigned long grow;
 	int err = 0;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(vma->vm_flags & VM_GROWSDOWN);
 	addr &= PAGE_MASK;
 	if (addr < lowest_mmap_addr())
 		return -EPERM;
@@ -60,14 +83,7 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 		err = grow <= vma->vm_pgoff ? acct_stack_growth(vma, vma->vm_end - addr, grow)
 					    : -ENOMEM;
 		if (!err) {
-			if (vma->vm_flags & VM_LOCKED)
-				mm->locked_vm += grow;
-			vm_stat_account(mm, vma->vm_flags, grow);
-			anon_vma_interval_tree_pre_update_vma(vma);
-			vma->vm_start = addr;
-			vma->vm_pgoff -= grow;
-			anon_vma_interval_tree_post_update_vma(vma);
-			vma_gap_update(vma);
+			stack_moves_down(vma, addr, grow);
 			perf_event_mmap(vma);
 		}
 	}
@@ -78,7 +94,7 @@ static int expand_downwards(struct vm_area_struct *vma, uintptr_t addr)
 /* Grows a VM_GROWSDOWN VMA down to addr. mmap_lock for writing. 0, -ENOMEM, -EPERM. */
 static int expand_stack(struct vm_area_struct *vma, uintptr_t addr)
 {
-	ASSERT(rwsem_is_write_locked(&vma->vm_mm->mmap_lock));
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	return expand_downwards(vma, addr);
 }
 
@@ -86,6 +102,7 @@ struct vm_area_struct *find_grown_vma(struct mm_struct *mm, uintptr_t addr)
 {
 	struct vm_area_struct *vma;
 
+	assert_held_read(&mm->mmap_lock);
 	up_read(&mm->mmap_lock);
 	down_write(&mm->mmap_lock);
 	vma = find_vma(mm, addr);
@@ -101,6 +118,7 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr)
 	struct vm_area_struct *vma = find_vma(mm, addr);
 	uintptr_t start;
 
+	assert_held_any(&mm->mmap_lock);
 	if (!vma || vma->vm_start <= addr)
 		return vma;
 	if (!(vma->vm_flags & VM_GROWSDOWN))

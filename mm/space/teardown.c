@@ -27,6 +27,7 @@ static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 {
 	struct pte_desc d = pte_desc(v);
 
+	assert_pte_locked(pte);
 	if (d.kind == PTE_MIGRATION) {
 		if (zap_skips(z, pfn_to_page(d.pfn)))
 			return;
@@ -41,6 +42,7 @@ static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
 	pte_t v = pte_get(pte);
 	struct page *page;
 
+	assert_pte_locked(pte);
 	if (unlikely(!pte_present(v))) {
 		zap_migration(z, pte, v, rss);
 		return false;
@@ -68,6 +70,7 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	struct zap *z = ctx;
 	bool full = false;
 
+	ASSERT_DEBUG(start < end);
 	z->table = table;
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		ptl_lock(&table->ptl);
@@ -91,6 +94,7 @@ static void unmap_page_range(struct mmu_gather *tlb, struct vm_area_struct *vma,
 {
 	struct zap z = {.tlb = tlb, .vma = vma, .mapping = mapping};
 
+	ASSERT_DEBUG(start <= end && start >= vma->vm_start && end <= vma->vm_end);
 	pt_for_each(vma->vm_mm, start, end, zap_pte_range, &z);
 }
 
@@ -103,6 +107,7 @@ void unmap_vmas(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t st
 /* From now on no reverse map leads to the VMA, so no other CPU looks at its tables. */
 static void hide_from_rmap(struct vm_area_struct *vma)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	unlink_anon_vmas(vma);
 	unlink_file_vma(vma);
 }
@@ -110,6 +115,7 @@ static void hide_from_rmap(struct vm_area_struct *vma)
 void free_pgtables(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t floor,
 		   uintptr_t ceiling)
 {
+	assert_held_write(&tlb->mm->mmap_lock);
 	while (vma) {
 		struct vm_area_struct *next = vma->vm_next;
 		uintptr_t start = vma->vm_start;
@@ -131,6 +137,7 @@ void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size)
 	struct mm_struct *mm = vma->vm_mm;
 	struct mmu_gather tlb;
 
+	assert_held_any(&mm->mmap_lock);
 	tlb_gather_mmu(&tlb, mm);
 	update_hiwater_rss(mm);
 	unmap_vmas(&tlb, vma, start, start + size);
@@ -149,6 +156,8 @@ static void unmap_mapping_vma(struct vm_area_struct *vma, unsigned long first, u
 	uintptr_t end = vma->vm_start + ((to - vma->vm_pgoff + 1) << PAGE_SHIFT);
 	struct mmu_gather tlb;
 
+	assert_held_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
+	ASSERT_DEBUG(from <= to);
 	tlb_gather_mmu(&tlb, vma->vm_mm);
 	update_hiwater_rss(vma->vm_mm);
 	unmap_page_range(&tlb, vma, start, end, only);
@@ -160,13 +169,14 @@ void unmap_mapping_range(struct address_space *m, uint64_t start, uint64_t len, 
 	unsigned long first = (start + PAGE_SIZE - 1) >> PAGE_SHIFT, last = ~0ul;
 	struct vm_area_struct *vma;
 
+	might_sleep();
 	/* Whole pages only; what is left of a partial one is the caller's to clear. */
 	if (len && start + len > start)
 		last = (start + len + PAGE_SIZE - 1) >> PAGE_SHIFT;
 	if (last != ~0ul && last-- <= first)
 		return;
 	down_write(&m->i_mmap_rwsem);
-	vma_interval_tree_foreach(vma, &m->i_mmap, first, last)
+	vma_interval_tree_foreach(vma, i_mmap_write(m), first, last)
 		unmap_mapping_vma(vma, first, last, even_cows ? NULL : m);
 	up_write(&m->i_mmap_rwsem);
 }

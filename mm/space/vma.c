@@ -94,6 +94,7 @@ struct vm_area_struct *vm_area_alloc(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma = kmem_cache_zalloc(vm_area_cachep, GFP_KERNEL);
 
+	ASSERT(mm);
 	if (!vma)
 		return NULL;
 	vma->vm_mm = mm;
@@ -115,6 +116,7 @@ struct vm_area_struct *vm_area_dup(const struct vm_area_struct *orig)
 
 void vm_area_free(struct vm_area_struct *vma)
 {
+	ASSERT_DEBUG(list_empty(&vma->anon_vma_chain));
 	kmem_cache_free(vm_area_cachep, vma);
 }
 
@@ -165,6 +167,7 @@ RB_DECLARE_CALLBACKS(vma_gap_callbacks, struct vm_area_struct, vm_rb, unsigned l
 
 void vma_gap_update(struct vm_area_struct *vma)
 {
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	vma->rb_own_gap = vma_own_gap(vma);
 	vma_gap_callbacks.propagate(&vma->vm_rb, NULL);
 }
@@ -174,6 +177,7 @@ struct vm_area_struct *find_vma(struct mm_struct *mm, uintptr_t addr)
 	struct vm_area_struct *vma = __atomic_load_n(&mm->vmacache, __ATOMIC_RELAXED);
 	struct rb_node *node;
 
+	assert_held_any(&mm->mmap_lock);
 	if (vma && vma->vm_start <= addr && vma->vm_end > addr)
 		return vma;
 	vma = NULL;
@@ -199,6 +203,7 @@ static struct vm_area_struct *last_vma(struct mm_struct *mm)
 {
 	struct rb_node *last = rb_last(&mm->mm_rb);
 
+	assert_held_any(&mm->mmap_lock);
 	return last ? rb_entry(last, struct vm_area_struct, vm_rb) : NULL;
 }
 
@@ -207,6 +212,7 @@ struct vm_area_struct *find_vma_prev(struct mm_struct *mm, uintptr_t addr,
 {
 	struct vm_area_struct *vma = find_vma(mm, addr);
 
+	assert_held_any(&mm->mmap_lock);
 	*pprev = vma ? vma->vm_prev : last_vma(mm);
 	return vma;
 }
@@ -215,6 +221,8 @@ struct vm_area_struct *find_vma_intersection(struct mm_struct *mm, uintptr_t sta
 {
 	struct vm_area_struct *vma = find_vma(mm, start);
 
+	assert_held_any(&mm->mmap_lock);
+	ASSERT_DEBUG(start < end);
 	return vma && vma->vm_start < end ? vma : NULL;
 }
 
@@ -224,6 +232,8 @@ int find_vma_links(struct mm_struct *mm, uintptr_t addr, uintptr_t end,
 {
 	struct rb_node **link = &mm->mm_rb.rb_node, *parent = NULL, *before = NULL;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(addr < end);
 	while (*link) {
 		struct vm_area_struct *v = rb_entry(*link, struct vm_area_struct, vm_rb);
 
@@ -247,6 +257,8 @@ int find_vma_links(struct mm_struct *mm, uintptr_t addr, uintptr_t end,
 
 void __vma_link_list(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_struct *prev)
 {
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG_I("I20", !prev || prev->vm_end <= vma->vm_start);
 	vma->vm_prev = prev;
 	vma->vm_next = prev ? prev->vm_next : mm->mmap;
 	if (prev)
@@ -259,6 +271,7 @@ void __vma_link_list(struct mm_struct *mm, struct vm_area_struct *vma, struct vm
 
 static void vma_unlink_list(struct mm_struct *mm, struct vm_area_struct *vma)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (vma->vm_prev)
 		vma->vm_prev->vm_next = vma->vm_next;
 	else
@@ -270,6 +283,7 @@ static void vma_unlink_list(struct mm_struct *mm, struct vm_area_struct *vma)
 void __vma_link_rb(struct mm_struct *mm, struct vm_area_struct *vma, struct rb_node **rb_link,
 		   struct rb_node *rb_parent)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (vma->vm_next)
 		vma_gap_update(vma->vm_next);
 	/*
@@ -287,22 +301,25 @@ static void __vma_link_file(struct vm_area_struct *vma)
 {
 	struct address_space *mapping = vma->vm_file->f_mapping;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_flags & VM_SHARED)
 		__atomic_fetch_add(&mapping->i_mmap_writable, 1, __ATOMIC_RELAXED);
-	vma_interval_tree_insert(vma, &mapping->i_mmap);
+	vma_interval_tree_insert(vma, i_mmap_write(mapping));
 }
 
 static void __vma_unlink_file(struct vm_area_struct *vma, struct address_space *mapping)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_flags & VM_SHARED)
 		mapping_unmap_writable(mapping);
-	vma_interval_tree_remove(vma, &mapping->i_mmap);
+	vma_interval_tree_remove(vma, i_mmap_write(mapping));
 }
 
 void unlink_file_vma(struct vm_area_struct *vma)
 {
 	struct address_space *mapping = vma->vm_file ? vma->vm_file->f_mapping : NULL;
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (!mapping)
 		return;
 	down_write(&mapping->i_mmap_rwsem);
@@ -315,6 +332,8 @@ void vma_link(struct mm_struct *mm, struct vm_area_struct *vma, struct vm_area_s
 {
 	struct address_space *mapping = vma->vm_file ? vma->vm_file->f_mapping : NULL;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(vma->vm_mm == mm);
 	if (mapping)
 		down_write(&mapping->i_mmap_rwsem);
 	__vma_link_list(mm, vma, prev);
@@ -332,6 +351,7 @@ static void __insert_vm_struct(struct mm_struct *mm, struct vm_area_struct *vma)
 	struct rb_node **link, *parent;
 	struct vm_area_struct *prev;
 
+	assert_held_write(&mm->mmap_lock);
 	if (find_vma_links(mm, vma->vm_start, vma->vm_end, &prev, &link, &parent))
 		BUG();
 	__vma_link_list(mm, vma, prev);
@@ -344,6 +364,8 @@ int insert_vm_struct(struct mm_struct *mm, struct vm_area_struct *vma)
 	struct rb_node **link, *parent;
 	struct vm_area_struct *prev;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT(vma->vm_start < vma->vm_end);
 	if (find_vma_links(mm, vma->vm_start, vma->vm_end, &prev, &link, &parent))
 		return -ENOMEM;
 	if ((vma->vm_flags & VM_ACCOUNT) && security_vm_enough_memory_mm(mm, vma_pages(vma)))
@@ -358,6 +380,7 @@ int insert_vm_struct(struct mm_struct *mm, struct vm_area_struct *vma)
 /* Out of tree and list; its successor's gap is left to the caller. */
 static void __vma_unlink(struct mm_struct *mm, struct vm_area_struct *vma)
 {
+	assert_held_write(&mm->mmap_lock);
 	rb_erase_augmented(&vma->vm_rb, &mm->mm_rb, &vma_gap_callbacks);
 	vma_unlink_list(mm, vma);
 	vmacache_forget(mm, vma);
@@ -368,6 +391,7 @@ void detach_vmas_to_be_unmapped(struct mm_struct *mm, struct vm_area_struct *vma
 {
 	struct vm_area_struct **link = prev ? &prev->vm_next : &mm->mmap, *tail = NULL;
 
+	assert_held_write(&mm->mmap_lock);
 	vma->vm_prev = NULL;
 	while (vma && vma->vm_start < end) {
 		rb_erase_augmented(&vma->vm_rb, &mm->mm_rb, &vma_gap_callbacks);
@@ -420,6 +444,7 @@ static int vma_change_plan(struct vma_change *c, struct vm_area_struct *expand)
 {
 	struct vm_area_struct *exporter = NULL, *importer = NULL;
 
+	assert_held_write(&c->vma->vm_mm->mmap_lock);
 	if (!c->next || c->insert)
 		return 0;
 	if (c->end >= c->next->vm_end) {
@@ -453,6 +478,8 @@ static int vma_change_plan(struct vma_change *c, struct vm_area_struct *expand)
 /* Stores the new boundaries; trees keyed by them are not in the way at the moment. */
 static void vma_change_store(struct vma_change *c)
 {
+	assert_held_write(&c->vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG_I("I20", c->start < c->end);
 	c->vma->vm_start = c->start;
 	c->vma->vm_end = c->end;
 	c->vma->vm_pgoff = c->pgoff;
@@ -467,11 +494,12 @@ static void vma_change_store_file(struct vma_change *c, struct address_space *ma
 {
 	struct rb_root *root;
 
+	assert_held_write(&c->vma->vm_mm->mmap_lock);
 	if (!mapping) {
 		vma_change_store(c);
 		return;
 	}
-	root = &mapping->i_mmap;
+	root = i_mmap_write(mapping);
 	if (c->insert)
 		__vma_link_file(c->insert);
 	vma_interval_tree_remove(c->vma, root);
@@ -489,6 +517,7 @@ static void vma_change_links(struct vma_change *c, struct address_space *mapping
 {
 	struct mm_struct *mm = c->vma->vm_mm;
 
+	assert_held_write(&mm->mmap_lock);
 	if (c->remove) {
 		__vma_unlink(mm, c->next);
 		if (mapping)
@@ -516,6 +545,7 @@ static void vma_change_apply(struct vma_change *c)
 	struct anon_vma *av = c->vma->anon_vma;
 	bool start_moved = c->start != c->vma->vm_start, end_moved = c->end != c->vma->vm_end;
 
+	assert_held_write(&c->vma->vm_mm->mmap_lock);
 	if (!av && c->adjust_next)
 		av = c->next->anon_vma;
 	if (mapping)
@@ -543,6 +573,7 @@ static void vma_change_free_next(struct vma_change *c)
 {
 	struct mm_struct *mm = c->vma->vm_mm;
 
+	assert_held_write(&mm->mmap_lock);
 	if (c->next->vm_file)
 		fput(c->next->vm_file);
 	if (c->next->anon_vma) {
@@ -572,6 +603,8 @@ int __vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, uns
 	};
 	int err = vma_change_plan(&c, expand);
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start < end);
 	if (err)
 		return err;
 	for (;;) {
@@ -592,6 +625,7 @@ int __vma_adjust(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, uns
 static bool is_mergeable_vma(const struct vm_area_struct *vma, const struct file *file,
 			     vm_flags_t flags, const void *policy, const void *uffd)
 {
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if ((vma->vm_flags ^ flags) & ~VM_SOFTDIRTY)
 		return false;
 	if (vma->vm_file != file || vma->vm_policy != policy || vma->vm_userfaultfd_ctx != uffd)
@@ -615,6 +649,7 @@ static bool can_vma_merge_before(const struct vm_area_struct *vma, vm_flags_t fl
 				 const struct anon_vma *av, const struct file *file,
 				 unsigned long pgoff, const void *policy, const void *uffd)
 {
+	ASSERT_DEBUG(!(flags & VM_SPECIAL));
 	return is_mergeable_vma(vma, file, flags, policy, uffd) &&
 	       is_mergeable_anon_vma(av, vma->anon_vma, vma) && vma->vm_pgoff == pgoff;
 }
@@ -623,6 +658,7 @@ static bool can_vma_merge_after(const struct vm_area_struct *vma, vm_flags_t fla
 				const struct anon_vma *av, const struct file *file,
 				unsigned long pgoff, const void *policy, const void *uffd)
 {
+	ASSERT_DEBUG(!(flags & VM_SPECIAL));
 	return is_mergeable_vma(vma, file, flags, policy, uffd) &&
 	       is_mergeable_anon_vma(av, vma->anon_vma, vma) &&
 	       vma->vm_pgoff + vma_pages(vma) == pgoff;
@@ -638,6 +674,8 @@ struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *pr
 	bool with_next;
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(addr < end);
 	if (vm_flags & VM_SPECIAL)
 		return NULL;
 	next = prev ? prev->vm_next : mm->mmap;
@@ -673,6 +711,8 @@ int __split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr
 	struct vm_area_struct *new_ = vm_area_dup(vma);
 	int err;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(addr > vma->vm_start && addr < vma->vm_end);
 	if (!new_)
 		return -ENOMEM;
 	if (new_below) {
@@ -702,6 +742,7 @@ int __split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr
 
 int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, bool new_below)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (mm->map_count >= vm_sysctl.max_map_count)
 		return -ENOMEM;
 	return __split_vma(mm, vma, addr, new_below);
@@ -713,6 +754,8 @@ static struct vm_area_struct *copy_vma_new(struct vm_area_struct *vma, uintptr_t
 {
 	struct vm_area_struct *new_ = vm_area_dup(vma);
 
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(len);
 	if (!new_)
 		return NULL;
 	new_->vm_start = addr;
@@ -737,6 +780,8 @@ struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, uintptr_t addr, si
 	struct mm_struct *mm = vma->vm_mm;
 	struct rb_node **link, *parent;
 
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(len);
 	/* Never faulted: no page depends on the old key, the new one merges better (MR20). */
 	if (vma_is_anonymous(vma) && !vma->anon_vma)
 		pgoff = addr >> PAGE_SHIFT;

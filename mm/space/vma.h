@@ -55,6 +55,7 @@ int find_vma_links(struct mm_struct *mm, uintptr_t addr, uintptr_t end,
 		   struct rb_node **rb_parent);
 static inline void vmacache_forget(struct mm_struct *mm, const struct vm_area_struct *vma)
 {
+	assert_held_write(&mm->mmap_lock);
 	if (__atomic_load_n(&mm->vmacache, __ATOMIC_RELAXED) == vma)
 		__atomic_store_n(&mm->vmacache, NULL, __ATOMIC_RELAXED);
 }

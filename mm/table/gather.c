@@ -5,6 +5,7 @@
 
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 {
+	ASSERT_DEBUG(mm);
 	tlb->mm = mm;
 	tlb->start = UINTPTR_MAX;
 	tlb->end = 0;
@@ -23,6 +24,7 @@ static bool gather_grow(struct mmu_gather *tlb)
 {
 	struct gather_batch *b = tlb->active ? tlb->active->next : tlb->batches;
 
+	ASSERT_DEBUG(tlb->nr_batches <= GATHER_BATCHES);
 	if (!b) {
 		if (tlb->nr_batches == GATHER_BATCHES)
 			return false;
@@ -46,6 +48,7 @@ bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
 {
 	struct gather_batch *b = tlb->active;
 
+	ASSERT_DEBUG_I("I35", page_count(page) > 0);
 	if (!b) {
 		tlb->local[tlb->nr_local++] = page;
 		return tlb->nr_local == GATHER_LOCAL && !gather_grow(tlb);
@@ -56,6 +59,7 @@ bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
 
 void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end)
 {
+	ASSERT_DEBUG_I("I29", page_test(table, PG_table));
 	tlb_note(tlb, start, end);
 	tlb->freed_tables = true;
 	list_add_tail(&table->lru, &tlb->tables);
@@ -91,6 +95,7 @@ static void free_tables_gathered(struct mmu_gather *tlb)
 
 void tlb_flush_mmu(struct mmu_gather *tlb)
 {
+	might_sleep();
 	/* Flush before anything is freed (I35). */
 	if (tlb->start < tlb->end)
 		hal_tlb_flush(&tlb->mm->arch, tlb->start, tlb->end, 0, tlb->freed_tables);

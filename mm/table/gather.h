@@ -34,6 +34,7 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm);
 /* A present entry of [start, end) changed. */
 static inline void tlb_note(struct mmu_gather *tlb, uintptr_t start, uintptr_t end)
 {
+	ASSERT_DEBUG(start < end);
 	if (start < tlb->start)
 		tlb->start = start;
 	if (end > tlb->end)

@@ -114,6 +114,7 @@ struct page *pte_alloc_one(struct mm_struct *mm)
 
 void pt_page_free(struct page *table)
 {
+	ASSERT_DEBUG_I("I29", page_test(table, PG_table));
 	ASSERT(table->private == 0);
 	page_clear(table, PG_table);
 	table->private = 0;
@@ -140,6 +141,7 @@ static void pt_note(struct mm_struct *mm, const pteval_t *entry, bool used)
 /* The first noted entry from number i to last; last + 1: there is none. */
 static unsigned pt_noted(const struct mm_struct *mm, unsigned i, unsigned last)
 {
+	ASSERT_DEBUG(last < PTRS_PER_TABLE);
 	while (i <= last) {
 		unsigned long rest = __atomic_load_n(&mm->pgd_used[i / BITS_PER_LONG],
 						     __ATOMIC_RELAXED) >> i % BITS_PER_LONG;
@@ -162,6 +164,7 @@ static void pt_widen(struct page *table, unsigned i)
 {
 	unsigned long lo = table->index & 0xffff, hi = table->index >> 16;
 
+	ASSERT_DEBUG(i < PTRS_PER_TABLE);
 	WRITE_ONCE(table->index, min(lo, (unsigned long)i) | max(hi, (unsigned long)i) << 16);
 }
 
@@ -170,6 +173,8 @@ static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struc
 {
 	struct pte_desc d = {.kind = PTE_TABLE, .pfn = page_to_pfn(table)};
 
+	assert_held(&mm->page_table_lock);
+	ASSERT_DEBUG_I("I29", !hal_pte_get(entry));
 	count_entry(entry, 1);
 	pt_note(mm, entry, true);
 	pt_widen(pt_page(entry), (unsigned)((uintptr_t)entry % PAGE_SIZE / sizeof(*entry)));
@@ -183,6 +188,7 @@ int pt_populate(struct mm_struct *mm, pteval_t *entry, unsigned level, struct pa
 {
 	bool first;
 
+	ASSERT_DEBUG(level && level < pt_levels);
 	if (!table)
 		return -ENOMEM;
 	spin_lock(&mm->page_table_lock);
@@ -257,6 +263,7 @@ static unsigned pt_next_entry(const struct mm_struct *mm, const pteval_t *table,
 	unsigned long bounds;
 	unsigned end;
 
+	ASSERT_DEBUG(last < PTRS_PER_TABLE);
 	if (table == mm->pgd)
 		return pt_noted(mm, i, last);
 	bounds = READ_ONCE(virt_to_page(table)->index);
@@ -273,6 +280,7 @@ static int pt_for_each_below(struct mm_struct *mm, pteval_t *table, unsigned lev
 	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
 	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
 
+	ASSERT_DEBUG(level && start < end);
 	for (; (i = pt_next_entry(mm, table, i, last)) <= last; i++) {
 		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
 		int err;
@@ -304,6 +312,14 @@ int pt_for_each(struct mm_struct *mm, uintptr_t start, uintptr_t end, pt_range_f
 	return pte ? fn(mm, pte, start, end, ctx) : 0;
 }
 
+static void pt_unhook(struct mm_struct *mm, pteval_t *entry)
+{
+	assert_held(&mm->page_table_lock);
+	hal_pte_set(entry, 0);
+	count_entry(entry, -1);
+	pt_note(mm, entry, false);
+}
+
 /* Takes the table below an entry away, if the caller may have all that it spans. */
 static void pt_free_table(struct mmu_gather *tlb, pteval_t *entry, pteval_t *below,
 			  uintptr_t start, uintptr_t end)
@@ -311,9 +327,7 @@ static void pt_free_table(struct mmu_gather *tlb, pteval_t *entry, pteval_t *bel
 	struct mm_struct *mm = tlb->mm;
 
 	spin_lock(&mm->page_table_lock);
-	hal_pte_set(entry, 0);
-	count_entry(entry, -1);
-	pt_note(mm, entry, false);
+	pt_unhook(mm, entry);
 	spin_unlock(&mm->page_table_lock);
 	__atomic_fetch_sub(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
 	tlb_remove_table(tlb, virt_to_page(below), start, end);
@@ -325,6 +339,8 @@ static void pt_free_below(struct mmu_gather *tlb, pteval_t *table, unsigned leve
 	unsigned i = pt_index(start, level), last = pt_index(end - 1, level);
 	uintptr_t base = start & ~(pt_span(level + 1) - 1), from, to;
 
+	assert_held_write(&tlb->mm->mmap_lock);
+	ASSERT_DEBUG(level);
 	for (; (i = pt_next_entry(tlb->mm, table, i, last)) <= last; i++) {
 		uintptr_t first = base + ((uintptr_t)i << pt_shift(level));
 		pteval_t v = hal_pte_get(table + i), *below = pt_table_of(v, level);
@@ -345,6 +361,7 @@ void free_pgd_range(struct mmu_gather *tlb, uintptr_t start, uintptr_t end, uint
 {
 	uintptr_t first = start & ~(PMD_SPAN - 1), last = (end - 1) | (PMD_SPAN - 1);
 
+	assert_held_write(&tlb->mm->mmap_lock);
 	if (start >= end)
 		return;
 	/* One level-0 table that belongs to a neighbour too: so does every table above it. */
@@ -418,6 +435,7 @@ static void protection_map_init(void)
 
 void pgtable_init(void)
 {
+	ASSERT(hal_mmu_info()->levels <= ARCH_MAX_LEVELS);
 	pt_levels = hal_mmu_info()->levels;
 	pt_unused_bits = 64 - hal_mmu_info()->va_bits;
 	protection_map_init();
@@ -430,6 +448,7 @@ static int pgd_init(struct mm_struct *mm, struct page *root)
 {
 	int err = hal_space_init(&mm->arch, page_to_pfn(root), mm->user);
 
+	ASSERT(!mm->pgd);
 	if (err)
 		return err;
 	mm->pgd = page_address(root);
@@ -459,6 +478,7 @@ void pgd_free(struct mm_struct *mm)
 {
 	struct page *root = virt_to_page(mm->pgd);
 
+	ASSERT(mm->pgd);
 	hal_space_destroy(&mm->arch);
 	mm->pgd = NULL;
 	pt_page_free(root);

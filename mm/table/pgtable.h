@@ -56,6 +56,7 @@ void pgtable_init(void);
 /* log2 of the bytes that one entry of a level spans. */
 static inline unsigned pt_shift(unsigned level)
 {
+	ASSERT_DEBUG(level <= ARCH_MAX_LEVELS);
 	return PAGE_SHIFT + level * PT_INDEX_BITS;
 }
 
@@ -77,6 +78,7 @@ static inline uintptr_t pt_addr_end(uintptr_t addr, uintptr_t end, unsigned leve
 {
 	uintptr_t next = (addr | (pt_span(level) - 1)) + 1;
 
+	ASSERT_DEBUG(addr < end || !end);
 	return next - 1 < end - 1 ? next : end;
 }
 
@@ -108,6 +110,7 @@ static inline struct page *pt_page(const pteval_t *entry)
  * there is any entry read the count without it. */
 static inline void count_entries(struct page *table, long by)
 {
+	ASSERT_DEBUG_I("I29", by >= 0 || table->private >= (unsigned long)-by);
 	WRITE_ONCE(table->private, table->private + by);
 }
 
@@ -165,10 +168,24 @@ static inline void ptl_lock(uint32_t *ptl)
 
 static inline void ptl_unlock(uint32_t *ptl)
 {
-	lockdep_release(ptl);
+	lockdep_release(ptl, "ptl");
 	__atomic_store_n(ptl, 0, __ATOMIC_RELEASE);
 	os_preempt(-1);
 }
+
+/* The table that an entry lies in is locked, or the lock itself held, by this CPU. */
+#define assert_ptl_held(ptl)                                                               \
+	do {                                                                               \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_holds(ptl)))                        \
+			lock_not_held(__FILE__, __LINE__, "ptl", "is not held");           \
+	} while (0)
+#define assert_pte_locked(pte) assert_ptl_held(pte_lockptr(pte))
+/* Some table is, where it is not known which. */
+#define assert_table_locked()                                                              \
+	do {                                                                               \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_holds_rank(RANK_PTL)))              \
+			lock_not_held(__FILE__, __LINE__, "ptl", "is not held");           \
+	} while (0)
 
 /* Locks the tables of both entries, the lower address first; once if they share a table. */
 void ptl_lock_two(const pte_t *a, const pte_t *b);
@@ -249,6 +266,7 @@ static inline void set_pte(pte_t *p, pte_t v)
  * right to it and the hardware does not see it. The caller flushes. */
 static inline void pte_clear_accessed(pte_t *p, struct pte_desc d)
 {
+	assert_pte_locked(p);
 	if (d.kind == PTE_LEAF) {
 		hal_pte_clear_accessed(p, 0);
 		return;
@@ -262,6 +280,7 @@ static inline void set_pte_at(struct mm_struct *mm, uintptr_t addr, pte_t *p, pt
 {
 	pte_t old = hal_pte_get(p);
 
+	assert_pte_locked(p);
 	if (!old && v)
 		count_entry(p, 1);
 	else if (old && !v)
@@ -275,6 +294,7 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 {
 	pte_t old = hal_pte_xchg(p, 0);
 
+	assert_pte_locked(p);
 	if (old)
 		count_entry(p, -1);
 	return old;

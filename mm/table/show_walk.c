@@ -11,6 +11,7 @@ static void show_entry(quire_emit_fn emit, void *ctx, pteval_t v, unsigned level
 					    "swap", "migration", "corrupt"};
 	struct pte_desc d = arch_pte_decode(v, level);
 
+	ASSERT(d.kind < ARRAY_SIZE(kinds));
 	emitf(emit, ctx, "%#018llx %s", (unsigned long long)v, kinds[d.kind]);
 	if (d.kind != PTE_NONE && d.kind != PTE_CORRUPT)
 		emitf(emit, ctx, " pfn %#llx", (unsigned long long)d.pfn.n);
@@ -27,6 +28,7 @@ static const char *level_name(unsigned level)
 {
 	static const char *const names[] = {"pte", "pmd", "pud", "p4d", "pgd"};
 
+	ASSERT(level < pt_levels);
 	return names[level == pt_levels - 1 ? 4 : level];
 }
 

@@ -44,12 +44,15 @@ static DEFINE_SPINLOCK(stack_lock);
 /* One contiguous piece. */
 static int map_piece(uintptr_t va, pfn_t pfn, size_t n, pgprot_kernel_t prot)
 {
+	assert_mutex_held(&kmap_mutex);
+	ASSERT_DEBUG(n);
 	return hal_kernel_map(va, pfn, n, prot & 0xff, (enum mem_type)(prot >> 8),
 			      kmap_table_alloc, NULL);
 }
 
 static void unmap_kernel_range_noflush(uintptr_t start, size_t size)
 {
+	ASSERT(IS_ALIGNED(start | size, PAGE_SIZE));
 	hal_kernel_unmap(start, size >> PAGE_SHIFT);
 }
 
@@ -66,6 +69,7 @@ static int map_kernel_range(uintptr_t start, struct page **pages, unsigned nr,
 	unsigned done = 0;
 	int err = 0;
 
+	ASSERT(nr);
 	mutex_lock(&kmap_mutex);
 	while (done < nr && !err) {
 		pfn_t first = page_to_pfn(pages[done]);
@@ -87,6 +91,7 @@ static int ioremap_page_range(uintptr_t start, size_t size, phys_addr_t phys, en
 {
 	int err;
 
+	ASSERT(IS_ALIGNED(start | size | phys, PAGE_SIZE));
 	mutex_lock(&kmap_mutex);
 	err = map_piece(start, PFN(phys >> PAGE_SHIFT), size >> PAGE_SHIFT,
 			KERNEL_PROT(KMAP_R | KMAP_W, mt));
@@ -101,6 +106,7 @@ static int ioremap_page_range(uintptr_t start, size_t size, phys_addr_t phys, en
 /* Bytes that are, or could be, mapped. */
 static size_t get_vm_area_size(const struct vm_struct *vm)
 {
+	ASSERT(vm->size > GUARD_SIZE);
 	return vm->size - GUARD_SIZE;
 }
 
@@ -110,6 +116,7 @@ static struct vm_struct *__get_vm_area_node(size_t size, size_t align, unsigned 
 {
 	struct vm_struct *vm = kzalloc(sizeof(*vm), GFP_KERNEL);
 
+	ASSERT(size && IS_ALIGNED(size, PAGE_SIZE));
 	if (!vm)
 		return NULL;
 	vm->flags = flags;
@@ -123,6 +130,7 @@ static struct vm_struct *__get_vm_area_node(size_t size, size_t align, unsigned 
 /* Kernel stacks are counted in kB, as Linux shows them. */
 static void account(const struct vm_struct *vm, long sign)
 {
+	ASSERT(sign == 1 || sign == -1);
 	if (!(vm->flags & VM_ALLOC))
 		return;
 	if (vm->flags & VM_KERNEL_STACK)
@@ -137,6 +145,7 @@ static struct page **alloc_page_array(unsigned nr)
 {
 	size_t bytes = (size_t)nr * sizeof(struct page *);
 
+	ASSERT(nr);
 	return bytes > PAGE_SIZE ? vzalloc(bytes) : kzalloc(bytes, GFP_KERNEL);
 }
 
@@ -150,6 +159,7 @@ static void free_page_array(struct page **pages)
 
 void release_vm_struct(struct vm_struct *vm)
 {
+	might_sleep();
 	for (unsigned i = 0; i < vm->nr_pages; i++)
 		put_page(vm->pages[i]);
 	free_page_array(vm->pages);
@@ -158,6 +168,7 @@ void release_vm_struct(struct vm_struct *vm)
 
 void forget_vm_struct(struct vm_struct *vm)
 {
+	ASSERT(vm);
 	if (!is_vmalloc_addr(vm->pages)) /* else it is an area of its own, and ends as one */
 		kfree(vm->pages);
 	kfree(vm);
@@ -181,6 +192,7 @@ static void discard_area(struct vm_struct *vm)
 {
 	struct vmap_area *va = find_vmap_area((uintptr_t)vm->addr);
 
+	ASSERT(vm->addr);
 	BUG_ON(!va || !unlink_vmap_area(va));
 	release_vm_struct(vm);
 	free_vmap_area(va);
@@ -199,6 +211,7 @@ static void __vunmap(const void *addr, unsigned long kind, const char *what)
 {
 	struct vmap_area *va = find_vmap_area((uintptr_t)addr);
 
+	might_sleep();
 	if (!va || va->va_start != (uintptr_t)addr || !(va->vm->flags & kind) ||
 	    !free_unmap_vmap_area(va))
 		complain(what, addr);
@@ -209,6 +222,7 @@ static void __vunmap(const void *addr, unsigned long kind, const char *what)
 /* The pages of an area and their entries. On failure the caller discards the area. */
 static int __vmalloc_area_node(struct vm_struct *vm, gfp_t gfp, unsigned nr, pgprot_kernel_t prot)
 {
+	ASSERT(!vm->pages);
 	vm->pages = alloc_page_array(nr);
 	if (!vm->pages)
 		return -ENOMEM;
@@ -228,6 +242,7 @@ static void *__vmalloc_node_range(size_t size, gfp_t gfp, unsigned long flags, c
 	unsigned long nr = size / PAGE_SIZE + (size % PAGE_SIZE != 0);
 	struct vm_struct *vm;
 
+	might_sleep();
 	if (!nr || nr > totalram_pages())
 		return NULL;
 	vm = __get_vm_area_node(nr << PAGE_SHIFT, PAGE_SIZE, VM_ALLOC | flags, caller);
@@ -294,6 +309,7 @@ void vunmap(const void *addr)
 /* Whether the core owns a frame of [phys, last]: RAM has one memory type, its direct map's. */
 static bool holds_ram(phys_addr_t phys, phys_addr_t last)
 {
+	ASSERT(phys <= last);
 	for (uint64_t n = phys >> PAGE_SHIFT; n <= last >> PAGE_SHIFT; n++)
 		if (pfn_valid(PFN(n)) && !page_test(pfn_to_page(PFN(n)), PG_reserved))
 			return true;
@@ -391,6 +407,7 @@ static void show_area(quire_emit_fn emit, void *ctx, const struct vm_struct *v)
 	char line[256];
 	size_t n;
 
+	ASSERT(v->size);
 	n = scnprintf(line, sizeof(line), "0x%016lx-0x%016lx %7lu 0x%lx", (unsigned long)v->addr,
 		      (unsigned long)v->addr + v->size, (unsigned long)v->size,
 		      (unsigned long)v->caller);
@@ -437,19 +454,28 @@ static unsigned stack_pages(const void *stack)
 	return va->vm->nr_pages;
 }
 
+static void **stack_slot(unsigned i)
+{
+	assert_held(&stack_lock);
+	ASSERT(i < STACK_CACHE);
+	return &stack_cache[i];
+}
+
 void *quire_stack_alloc(unsigned npages)
 {
-	void *stack = NULL;
+	void **slot, *stack = NULL;
 	irqflags_t flags;
 
 	if (!npages)
 		return NULL;
 	spin_lock_irqsave(&stack_lock, flags);
-	for (unsigned i = 0; i < STACK_CACHE && !stack; i++)
-		if (stack_cache[i] && stack_pages(stack_cache[i]) == npages) {
-			stack = stack_cache[i];
-			stack_cache[i] = NULL;
+	for (unsigned i = 0; i < STACK_CACHE && !stack; i++) {
+		slot = stack_slot(i);
+		if (*slot && stack_pages(*slot) == npages) {
+			stack = *slot;
+			*slot = NULL;
 		}
+	}
 	spin_unlock_irqrestore(&stack_lock, flags);
 	if (stack)
 		return stack;
@@ -467,9 +493,11 @@ void quire_stack_free(void *stack)
 	BUG_ON(!stack_pages(stack));
 	spin_lock_irqsave(&stack_lock, flags);
 	for (unsigned i = 0; i < STACK_CACHE; i++) {
-		BUG_ON(stack_cache[i] == stack);
-		if (!stack_cache[i] && !kept) {
-			stack_cache[i] = stack;
+		void **slot = stack_slot(i);
+
+		BUG_ON(*slot == stack);
+		if (!*slot && !kept) {
+			*slot = stack;
 			kept = true;
 		}
 	}
@@ -480,13 +508,14 @@ void quire_stack_free(void *stack)
 
 void vmalloc_drain(void)
 {
+	might_sleep();
 	for (unsigned i = 0; i < STACK_CACHE; i++) {
 		irqflags_t flags;
 		void *stack;
 
 		spin_lock_irqsave(&stack_lock, flags);
-		stack = stack_cache[i];
-		stack_cache[i] = NULL;
+		stack = *stack_slot(i);
+		*stack_slot(i) = NULL;
 		spin_unlock_irqrestore(&stack_lock, flags);
 		vfree(stack);
 	}
@@ -503,7 +532,7 @@ int vmalloc_init(void)
 	if (l->vmalloc_end < l->vmalloc_base + 4 * PAGE_SIZE)
 		return -EINVAL;
 	spin_lock_init_rank(&stack_lock, "stacks", RANK_STACKS);
-	mutex_init(&kmap_mutex);
+	mutex_init_named(&kmap_mutex, "kmap_mutex");
 	memset(stack_cache, 0, sizeof(stack_cache));
 	return vmap_area_init(l->vmalloc_base + PAGE_SIZE, l->vmalloc_end);
 }

@@ -51,6 +51,7 @@ static struct vmap_area *to_va(struct rb_node *n)
 
 static size_t va_size(const struct vmap_area *va)
 {
+	ASSERT_DEBUG(va->va_start < va->va_end);
 	return va->va_end - va->va_start;
 }
 
@@ -71,6 +72,7 @@ RB_DECLARE_CALLBACKS(free_vmap_area_cb, struct vmap_area, rb_node, size_t, subtr
 /* A range's size changed: its ancestors learn of it. */
 static void augment_tree_propagate_from(struct vmap_area *va)
 {
+	assert_held(&free_vmap_area_lock);
 	free_vmap_area_cb.propagate(&va->rb_node, NULL);
 }
 
@@ -78,6 +80,8 @@ static void insert_free(struct vmap_area *va)
 {
 	struct rb_node **link = &free_vmap_area_root.rb_node, *parent = NULL;
 
+	assert_held(&free_vmap_area_lock);
+	ASSERT_I("I36", IS_ALIGNED(va->va_start | va->va_end, PAGE_SIZE));
 	while (*link) {
 		parent = *link;
 		link = va->va_start < to_va(parent)->va_start ? &parent->rb_left : &parent->rb_right;
@@ -91,6 +95,7 @@ static void insert_free(struct vmap_area *va)
 
 static void erase_free(struct vmap_area *va)
 {
+	assert_held(&free_vmap_area_lock);
 	rb_erase_augmented(&va->rb_node, &free_vmap_area_root, &free_vmap_area_cb);
 }
 
@@ -99,6 +104,7 @@ static uintptr_t fit_in(const struct vmap_area *va, size_t size, size_t align)
 {
 	uintptr_t at = ALIGN_UP(va->va_start, align);
 
+	ASSERT_DEBUG(size);
 	return at >= va->va_start && at < va->va_end && va->va_end - at >= size ? at : 0;
 }
 
@@ -109,6 +115,8 @@ static struct vmap_area *find_vmap_lowest_match(struct rb_node *n, size_t size, 
 {
 	struct vmap_area *found;
 
+	assert_held(&free_vmap_area_lock);
+	ASSERT_DEBUG(need >= size);
 	if (get_subtree_max_size(n) < need)
 		return NULL;
 	found = find_vmap_lowest_match(n->rb_left, size, align, need);
@@ -126,6 +134,8 @@ static void adjust_va_to_fit_type(struct vmap_area *va, struct vmap_area **spare
 {
 	uintptr_t start = va->va_start, end = at + size;
 
+	assert_held(&free_vmap_area_lock);
+	ASSERT(at >= start && end <= va->va_end);
 	if (at == start && end == va->va_end) {
 		erase_free(va);
 		*over = va;
@@ -188,6 +198,7 @@ static struct vmap_area *merge_or_add_vmap_area(struct vmap_area *va, struct vma
 {
 	struct vmap_area *below, *above;
 
+	assert_held(&free_vmap_area_lock);
 	*second = NULL;
 	free_neighbours(va->va_start, &below, &above);
 	ASSERT_I("I36", !below || below->va_end <= va->va_start);
@@ -228,18 +239,25 @@ void free_vmap_area(struct vmap_area *va)
 
 /* ---- areas in use ------------------------------------------------------------------------------ */
 
-static void insert_vmap_area(struct vmap_area *va)
+static void __insert_vmap_area(struct vmap_area *va)
 {
 	struct rb_node **link = &vmap_area_root.rb_node, *parent = NULL;
-	irqflags_t flags;
 
-	spin_lock_irqsave(&vmap_area_lock, flags);
+	assert_held(&vmap_area_lock);
 	while (*link) {
 		parent = *link;
 		link = va->va_start < to_va(parent)->va_start ? &parent->rb_left : &parent->rb_right;
 	}
 	rb_link_node(&va->rb_node, parent, link);
 	rb_insert_color(&va->rb_node, &vmap_area_root);
+}
+
+static void insert_vmap_area(struct vmap_area *va)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&vmap_area_lock, flags);
+	__insert_vmap_area(va);
 	spin_unlock_irqrestore(&vmap_area_lock, flags);
 }
 
@@ -248,6 +266,7 @@ struct vmap_area *alloc_vmap_area(struct vm_struct *vm, size_t size, size_t alig
 	struct vmap_area *va, *spare = NULL, *over = NULL;
 	uintptr_t at;
 
+	might_sleep();
 	if (!size || !IS_ALIGNED(size, PAGE_SIZE) || size + align < size)
 		return NULL;
 	va = kmem_cache_zalloc(vmap_area_cachep, GFP_KERNEL);
@@ -285,6 +304,7 @@ static struct vmap_area *first_above(uintptr_t addr)
 	struct rb_node *n = vmap_area_root.rb_node;
 	struct vmap_area *found = NULL;
 
+	assert_held(&vmap_area_lock);
 	while (n) {
 		if (to_va(n)->va_end > addr) {
 			found = to_va(n);
@@ -338,17 +358,30 @@ unsigned long vmap_lazy_nr(void)
 	return __atomic_load_n(&vmap_lazy_pages, __ATOMIC_RELAXED);
 }
 
+/* False: it is out already. */
+static bool erase_vmap_area(struct vmap_area *va)
+{
+	assert_held(&vmap_area_lock);
+	if (RB_EMPTY_NODE(&va->rb_node))
+		return false;
+	rb_erase(&va->rb_node, &vmap_area_root);
+	RB_CLEAR_NODE(&va->rb_node);
+	return true;
+}
+
+static struct list_head *purge_list(void)
+{
+	assert_held(&vmap_area_lock);
+	return &vmap_purge_list;
+}
+
 bool unlink_vmap_area(struct vmap_area *va)
 {
 	irqflags_t flags;
 	bool in_use;
 
 	spin_lock_irqsave(&vmap_area_lock, flags);
-	in_use = !RB_EMPTY_NODE(&va->rb_node);
-	if (in_use) {
-		rb_erase(&va->rb_node, &vmap_area_root);
-		RB_CLEAR_NODE(&va->rb_node);
-	}
+	in_use = erase_vmap_area(va);
 	spin_unlock_irqrestore(&vmap_area_lock, flags);
 	return in_use;
 }
@@ -359,14 +392,15 @@ static bool take_purge_list(struct list_head *list, uintptr_t *start, uintptr_t 
 	struct vmap_area *va;
 	irqflags_t flags;
 
+	assert_mutex_held(&vmap_purge_lock);
 	*start = UINTPTR_MAX;
 	*end = 0;
 	spin_lock_irqsave(&vmap_area_lock, flags);
-	list_for_each_entry(va, &vmap_purge_list, purge_list) {
+	list_for_each_entry(va, purge_list(), purge_list) {
 		*start = min(*start, va->va_start);
 		*end = max(*end, va->va_end);
 	}
-	list_splice_init(&vmap_purge_list, list);
+	list_splice_init(purge_list(), list);
 	spin_unlock_irqrestore(&vmap_area_lock, flags);
 	return *end;
 }
@@ -379,6 +413,7 @@ static unsigned long __purge_vmap_area_lazy(void)
 	LIST_HEAD(list);
 	unsigned long n = 0;
 
+	assert_mutex_held(&vmap_purge_lock);
 	if (!take_purge_list(&list, &start, &end))
 		return 0;
 	hal_kernel_flush(start, end);
@@ -420,9 +455,10 @@ void free_vmap_area_noflush(struct vmap_area *va)
 	unsigned long waiting;
 	irqflags_t flags;
 
+	ASSERT_DEBUG(RB_EMPTY_NODE(&va->rb_node));
 	waiting = atomic_add_of(&vmap_lazy_pages, va_size(va) >> PAGE_SHIFT);
 	spin_lock_irqsave(&vmap_area_lock, flags);
-	list_add_tail(&va->purge_list, &vmap_purge_list);
+	list_add_tail(&va->purge_list, purge_list());
 	spin_unlock_irqrestore(&vmap_area_lock, flags);
 	if (waiting > lazy_max_pages())
 		try_purge_vmap_area_lazy();
@@ -435,7 +471,7 @@ bool vmap_purge_nth(unsigned n, struct vmap_area *va)
 	bool found = false;
 
 	spin_lock_irqsave(&vmap_area_lock, flags);
-	list_for_each_entry(at, &vmap_purge_list, purge_list) {
+	list_for_each_entry(at, purge_list(), purge_list) {
 		if (!n--) {
 			*va = *at;
 			found = true;
@@ -464,6 +500,7 @@ static long check_free_tree(void)
 	struct vmap_area *last = NULL;
 	long n = 0;
 
+	assert_held(&free_vmap_area_lock);
 	if (rb_check(&free_vmap_area_root))
 		return 1;
 	for (struct rb_node *r = rb_first(&free_vmap_area_root); r; r = rb_next(r)) {
@@ -486,6 +523,7 @@ static long check_used_tree(void)
 	struct vmap_area *last = NULL, *below, *above;
 	long n = 0;
 
+	assert_held(&vmap_area_lock);
 	if (rb_check(&vmap_area_root))
 		return 1;
 	for (struct rb_node *r = rb_first(&vmap_area_root); r; r = rb_next(r)) {
@@ -522,10 +560,13 @@ long check_vmap_areas(void)
 int vmap_area_init(uintptr_t start, uintptr_t end)
 {
 	struct vmap_area *va;
+	irqflags_t flags;
 
+	ASSERT(start < end);
+	ASSERT(!vmap_area_cachep);
 	spin_lock_init_rank(&vmap_area_lock, "vmap_area", RANK_VMALLOC);
 	spin_lock_init_rank(&free_vmap_area_lock, "free_vmap_area", RANK_VMALLOC_FREE);
-	mutex_init(&vmap_purge_lock);
+	mutex_init_named(&vmap_purge_lock, "vmap_purge_lock");
 	vmap_area_root = free_vmap_area_root = RB_ROOT;
 	INIT_LIST_HEAD(&vmap_purge_list);
 	vmap_lazy_pages = 0;
@@ -539,7 +580,9 @@ int vmap_area_init(uintptr_t start, uintptr_t end)
 	}
 	va->va_start = start;
 	va->va_end = end;
+	spin_lock_irqsave(&free_vmap_area_lock, flags);
 	insert_free(va);
+	spin_unlock_irqrestore(&free_vmap_area_lock, flags);
 	return 0;
 }
 

@@ -44,6 +44,19 @@ static inline uint64_t free_pages_now(void)
 	return c.free_pages;
 }
 
+/* The value of expr, which reads or changes what the zone's lock covers. */
+#define ZONE_LOCKED(z, expr)                                   \
+	({                                                     \
+		struct zone *z_ = (z);                         \
+		irqflags_t flags_;                             \
+		__typeof__(expr) v_;                           \
+                                                               \
+		spin_lock_irqsave(&z_->lock, flags_);          \
+		v_ = (expr);                                   \
+		spin_unlock_irqrestore(&z_->lock, flags_);     \
+		v_;                                            \
+	})
+
 /* A sink for reports. */
 struct text {
 	char s[32768];

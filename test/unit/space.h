@@ -225,9 +225,34 @@ static inline uint64_t load_at(uintptr_t a)
 
 /* ---- looking ----------------------------------------------------------------------------------- */
 
+/* Does what only a writer of the space may. */
+#define SPACE_LOCKED(mm, stmt)                         \
+	do {                                           \
+		struct mm_struct *mm_ = (mm);          \
+                                                       \
+		down_write(&mm_->mmap_lock);           \
+		stmt;                                  \
+		up_write(&mm_->mmap_lock);             \
+	} while (0)
+
+static inline struct vm_area_struct *vma_in(struct mm_struct *mm, uintptr_t addr)
+{
+	struct vm_area_struct *vma;
+
+	down_read(&mm->mmap_lock);
+	vma = find_vma(mm, addr);
+	up_read(&mm->mmap_lock);
+	return vma;
+}
+
 static inline struct mm_struct *mm_now(void)
 {
 	return to_mm(cur);
+}
+
+static inline struct vm_area_struct *vma_at(uintptr_t addr)
+{
+	return vma_in(mm_now(), addr);
 }
 
 /* The layout of the arena as the scenarios write it: "0-1:rw-p 1-2:---p". */

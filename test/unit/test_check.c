@@ -20,7 +20,7 @@ static long check_told(struct quire_mm *mm)
 
 static struct vm_area_struct *area(unsigned page)
 {
-	return find_vma(mm_now(), AT(page));
+	return vma_at(AT(page));
 }
 
 /* Rights side by side, two families, a file, shared memory, zeros, a hole. */

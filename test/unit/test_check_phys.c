@@ -44,7 +44,7 @@ static uint8_t *type_of(const struct pageblock *b)
 /* The first free block of an order, of the common type. */
 static struct pageblock *loose(unsigned order)
 {
-	struct pageblock *b = first_block(z, order, MIGRATE_MOVABLE);
+	struct pageblock *b = ZONE_LOCKED(z, first_block(z, order, MIGRATE_MOVABLE));
 
 	cr_assert(b, "order %u", order);
 	return b;
@@ -63,7 +63,7 @@ static struct pageblock *pair(void)
 static struct pageblock *part(unsigned *order)
 {
 	*order = 0;
-	while (*order < PAGEBLOCK_ORDER - 1 && !first_block(z, *order, MIGRATE_MOVABLE))
+	while (*order < PAGEBLOCK_ORDER - 1 && !ZONE_LOCKED(z, first_block(z, *order, MIGRATE_MOVABLE)))
 		++*order;
 	return loose(*order);
 }
@@ -180,6 +180,7 @@ Test(check_phys, whole_pageblocks)
 Test(check_phys, per_cpu_lists)
 {
 	struct per_cpu_pages *pcp;
+	irqflags_t flags;
 	struct page *p, **at;
 
 	/* So large that free pageblocks are kept, too. */
@@ -215,8 +216,10 @@ Test(check_phys, per_cpu_lists)
 	p = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
 	__free_pages(p, 0);
 	pcp = &page_zone(p)->pcp[1];
+	flags = hal_irq_save();
 	BROKEN("I6 broken: blocks marked per-CPU, and on such lists",
 	       pcp_push(pcp, 0, MIGRATE_MOVABLE, p), pcp_pop(pcp, 0, MIGRATE_MOVABLE));
+	hal_irq_restore(flags);
 	machine_down();
 }
 

@@ -27,7 +27,7 @@ static struct counts count(void)
 {
 	struct file *const f[3] = {to_file(shared_file), to_file(private_file),
 				   to_file(memory_file)};
-	struct anon_vma *av = find_vma(mm_now(), AT(0))->anon_vma;
+	struct anon_vma *av = vma_at(AT(0))->anon_vma;
 	struct counts c = {
 		.free = free_pages_now(),
 		.committed = vm_memory_committed(),

@@ -79,6 +79,13 @@ void hal_irq_restore(irqflags_t flags)
 {
 }
 
+static bool irqs_off;
+
+bool hal_irqs_off(void)
+{
+	return irqs_off;
+}
+
 /* What os_panic() said of doing this; "" if it said nothing. */
 #define PANIC_OF(stmt)                               \
 	({                                           \
@@ -237,5 +244,99 @@ Test(lib_locks, an_owner_is_known)
 	cr_assert_neq(strstr(PANIC_OF(down_read(&rwsem)), "owner"), NULL);
 	up_write(&rwsem);
 	cpu = 7;
-	cr_assert_neq(strstr(PANIC_OF(mutex_unlock(&mutex)), "owner"), NULL);
+	cr_assert_neq(strstr(PANIC_OF(mutex_unlock(&mutex)), "mutex is not held, and let go"), NULL);
+}
+
+/* Does an assertion end with this after its place? */
+#define EXPECT_SAYS(stmt, end)                                                      \
+	do {                                                                        \
+		const char *text_ = PANIC_OF(stmt);                                 \
+                                                                                    \
+		cr_expect(strstr(text_, "test_lib_locks.c:"), "%s", text_);         \
+		cr_expect(strlen(text_) >= strlen(end) &&                           \
+			  !strcmp(text_ + strlen(text_) - strlen(end), end), "%s", text_); \
+	} while (0)
+#define EXPECT_QUIET(stmt) cr_expect_str_eq(PANIC_OF(stmt), "")
+
+Test(lib_locks, spinning_locks_and_mutexes_assert_themselves)
+{
+	spinlock_t other = SPINLOCK_INIT("other");
+
+	EXPECT_SAYS(assert_held(&spin), ": spin is not held");
+	spin_lock(&other);
+	spin_lock(&spin);
+	EXPECT_QUIET(assert_held(&spin));
+	EXPECT_QUIET(assert_held(&other));
+	cpu = 1; /* another CPU holds it, which is no help */
+	EXPECT_SAYS(assert_held(&spin), ": spin is not held");
+	cpu = 0;
+	spin_unlock(&other);
+	EXPECT_QUIET(assert_held(&spin));
+	spin_unlock(&spin);
+	EXPECT_SAYS(assert_held(&spin), ": spin is not held");
+	cr_assert(spin_trylock(&spin));
+	EXPECT_QUIET(assert_held(&spin));
+	spin_unlock(&spin);
+	EXPECT_SAYS(assert_mutex_held(&mutex), ": mutex is not held");
+	mutex_lock(&mutex);
+	EXPECT_QUIET(assert_mutex_held(&mutex));
+	cpu = 1;
+	EXPECT_SAYS(assert_mutex_held(&mutex), ": mutex is not held");
+	cpu = 0;
+	mutex_unlock(&mutex);
+	EXPECT_SAYS(assert_mutex_held(&mutex), ": mutex is not held");
+	EXPECT_SAYS(assert_irqs_off(), ": interrupts are not off");
+	irqs_off = true;
+	EXPECT_QUIET(assert_irqs_off());
+	irqs_off = false;
+}
+
+Test(lib_locks, reader_writer_locks_assert_themselves)
+{
+	EXPECT_SAYS(assert_held_any(&rwsem), ": rwsem is not held");
+	EXPECT_SAYS(assert_held_read(&rwsem), ": rwsem is not held for reading");
+	EXPECT_SAYS(assert_held_write(&rwsem), ": rwsem is not held for writing");
+	down_write(&rwsem);
+	EXPECT_QUIET(assert_held_write(&rwsem));
+	EXPECT_QUIET(assert_held_any(&rwsem));
+	EXPECT_SAYS(assert_held_read(&rwsem), ": rwsem is not held for reading");
+	cpu = 1;
+	EXPECT_SAYS(assert_held_write(&rwsem), ": rwsem is not held for writing");
+	cpu = 0;
+	downgrade_write(&rwsem);
+	EXPECT_QUIET(assert_held_read(&rwsem));
+	EXPECT_QUIET(assert_held_any(&rwsem));
+	EXPECT_SAYS(assert_held_write(&rwsem), ": rwsem is not held for writing");
+	cpu = 1; /* another thread reads, which is no help */
+	EXPECT_SAYS(assert_held_read(&rwsem), ": rwsem is not held for reading");
+	cr_assert(down_read_trylock(&rwsem));
+	EXPECT_QUIET(assert_held_read(&rwsem));
+	up_read(&rwsem);
+	cpu = 0;
+	up_read(&rwsem);
+	EXPECT_SAYS(assert_held_any(&rwsem), ": rwsem is not held");
+	down_read(&rwsem);
+	EXPECT_QUIET(assert_held_read(&rwsem));
+	cpu = 1;
+	cr_expect(strstr(PANIC_OF(up_read(&rwsem)), "rwsem is not held for reading, and let go"));
+	cpu = 0;
+	up_read(&rwsem);
+	cr_expect(strstr(PANIC_OF(up_write(&rwsem)), "rwsem is not held for writing, and let go"));
+}
+
+/* More of them than there is room to note: then an assertion does not know, and lets pass. */
+Test(lib_locks, many_locks_for_reading)
+{
+	static struct rw_semaphore many[40];
+
+	for (unsigned i = 0; i < 40; i++) {
+		init_rwsem_named(&many[i], "many");
+		down_read(&many[i]);
+	}
+	for (unsigned i = 0; i < 40; i++)
+		EXPECT_QUIET(assert_held_read(&many[i]));
+	for (unsigned i = 40; i-- > 0;)
+		up_read(&many[i]);
+	for (unsigned i = 0; i < 40; i++)
+		EXPECT_SAYS(assert_held_read(&many[i]), ": many is not held for reading");
 }

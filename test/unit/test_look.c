@@ -66,7 +66,7 @@ Test(look, chain)
 	parent = cur;
 	mmap_at(AT(0), 1, RW, PRIV | FIX);
 	store_at(AT(0), 1);
-	anon_vma = find_vma(mm_now(), AT(0))->anon_vma;
+	anon_vma = vma_at(AT(0))->anon_vma;
 	snprintf(linked, sizeof(linked), "linked to anon_vma %#lx\n", (unsigned long)anon_vma);
 	snprintf(own, sizeof(own), ", anon_vma %#lx\n", (unsigned long)anon_vma);
 	cr_expect(strstr(page_look(pfn_at(AT(0))), own), "%s", t.s);

@@ -98,7 +98,7 @@ static void step_mprotect(int a, int n)
 
 static bool count_locked(int a, int n)
 {
-	for (struct vm_area_struct *v = find_vma(mm_now(), AT(a)); v && v->vm_start < AT(a + n);
+	for (struct vm_area_struct *v = vma_at(AT(a)); v && v->vm_start < AT(a + n);
 	     v = v->vm_next)
 		if (v->vm_flags & VM_LOCKED)
 			return true;
@@ -120,7 +120,7 @@ static void step_dontneed(int a, int n)
 /* Is [a, a + n) inside one VMA? Then mremap may move it. */
 static bool one_vma(int a, int n)
 {
-	struct vm_area_struct *v = find_vma(mm_now(), AT(a));
+	struct vm_area_struct *v = vma_at(AT(a));
 
 	return v && v->vm_start <= AT(a) && v->vm_end >= AT(a + n);
 }
@@ -182,7 +182,7 @@ static void compare_all(void)
 	if (failing)
 		return;
 	for (int i = 0; i < N; i++) {
-		struct vm_area_struct *v = find_vma(mm_now(), AT(i));
+		struct vm_area_struct *v = vma_at(AT(i));
 		struct mpage *p = &m.p[i];
 		bool mapped = v && v->vm_start <= AT(i);
 

@@ -245,7 +245,9 @@ Test(mm_rare, bits_asked_for)
 	cr_expect_eq(madvise_at(AT(0), 1, FREE), 0);
 	cr_expect_eq(FAULTS(store_at(AT(0), 2)), 1, "clean: the write has to be noticed");
 	pte = pt_find(mm_now(), AT(0));
+	ptl_lock(pte_lockptr(pte));
 	pte_clear_accessed(pte, pte_desc(pte_get(pte)));
+	ptl_unlock(pte_lockptr(pte));
 	hal_tlb_flush(&mm_now()->arch, AT(0), AT(1), 0, false);
 	cr_expect_eq(FAULTS(load_at(AT(0))), 1);
 	cr_expect_eq(fault_rows[QUIRE_ROW_AD], asked + 2);
@@ -478,7 +480,7 @@ Test(mm_rare, looks_along_the_reverse_map)
 	space_up();
 	mmap_at(AT(0), 2, RW, PRIV | FIX);
 	store_at(AT(0), 1);
-	v = find_vma(mm_now(), AT(0));
+	v = vma_at(AT(0));
 	page = pfn_to_page(PFN(pfn_at(AT(0))));
 	cr_expect_eq(vma_address(page, v), AT(0));
 	page->index += 2;
@@ -501,11 +503,11 @@ Test(mm_rare, opaque_words_keep_areas_apart)
 
 	space_up();
 	mmap_at(AT(0), 2, RW, PRIV | FIX);
-	a = find_vma(mm_now(), AT(0));
+	a = vma_at(AT(0));
 	a->vm_policy = &policy;
 	mmap_at(AT(2), 2, RW, PRIV | FIX);
 	cr_expect_eq(mm_now()->map_count, 2);
-	b = find_vma(mm_now(), AT(2));
+	b = vma_at(AT(2));
 	store_at(AT(0), 1);
 	store_at(AT(2), 1);
 	cr_expect_neq(a->anon_vma, b->anon_vma);
@@ -515,7 +517,7 @@ Test(mm_rare, opaque_words_keep_areas_apart)
 	mprotect_at(AT(0), 1, PROT_READ);
 	mprotect_at(AT(0), 1, RW);
 	EXPECT_LAYOUT("0-2:rw-p 2-6:rw-p");
-	a = find_vma(mm_now(), AT(0));
+	a = vma_at(AT(0));
 	a->vm_userfaultfd_ctx = NULL;
 	space_down();
 }
@@ -556,9 +558,9 @@ Test(mm_rare, special_mappings)
 	cr_expect_eq(touch_at(AT(1)), ACCERR);
 	space_put(child);
 	/* Beyond what there is: an area that a move made longer than its pages. */
-	find_vma(mm_now(), AT(8))->vm_pgoff = 2;
+	vma_at(AT(8))->vm_pgoff = 2;
 	cr_expect_eq(touch_at(AT(8)), ADRERR);
-	find_vma(mm_now(), AT(8))->vm_pgoff = 0;
+	vma_at(AT(8))->vm_pgoff = 0;
 	munmap_at(AT(0), 16);
 	space_down();
 }
@@ -841,7 +843,7 @@ Test(mm_rare, holes_and_notices)
 	cr_expect_eq(FAULTS(store_at(AT(1), 2)), 0, "written since");
 	cr_expect_eq(FAULTS(store_at(AT(0), 2)), 0, "nobody asks which since the last time");
 	/* The area becomes soft-dirty as a whole: single pages are noticed again. */
-	find_vma(mm_now(), AT(0))->vm_flags |= VM_SOFTDIRTY;
+	vma_at(AT(0))->vm_flags |= VM_SOFTDIRTY;
 	mprotect_at(AT(0), 8, PROT_READ);
 	mprotect_at(AT(0), 8, RW);
 	cr_expect_eq(FAULTS(store_at(AT(2), 2)), 1);
@@ -858,6 +860,7 @@ static struct page *note(uintptr_t a, enum pte_kind kind, pte_t *was)
 	struct pte_desc d;
 	struct page *page;
 
+	ptl_lock(pte_lockptr(pte));
 	*was = hal_pte_xchg(pte, 0);
 	d = pte_desc(*was);
 	page = pfn_to_page(d.pfn);
@@ -865,6 +868,7 @@ static struct page *note(uintptr_t a, enum pte_kind kind, pte_t *was)
 	hal_pte_set(pte, pte_make(d));
 	hal_tlb_flush(&mm_now()->arch, a, a + PS, 0, false);
 	page_remove_rmap(page);
+	ptl_unlock(pte_lockptr(pte));
 	return page;
 }
 
@@ -872,6 +876,7 @@ Test(mm_rare, notes_are_taken_away)
 {
 	struct quire_inode *z;
 	struct quire_file *f, *zero;
+	struct vm_area_struct *vma;
 	struct page *page;
 	pte_t was;
 
@@ -897,7 +902,10 @@ Test(mm_rare, notes_are_taken_away)
 	page = note(AT(8), PTE_MIGRATION, &was);
 	unmap_mapping_range(to_file(f)->f_mapping, 0, 4 * PS, false);
 	cr_expect_eq(pte_desc(pte_get(pt_find(mm_now(), AT(8)))).kind, PTE_MIGRATION);
-	page_add_anon_rmap(page, find_vma(mm_now(), AT(8)), AT(8));
+	vma = vma_at(AT(8));
+	ptl_lock(pte_lockptr(pt_find(mm_now(), AT(8))));
+	page_add_anon_rmap(page, vma, AT(8));
+	ptl_unlock(pte_lockptr(pt_find(mm_now(), AT(8))));
 	hal_pte_set(pt_find(mm_now(), AT(8)), was);
 	hal_pt_published(&mm_now()->arch, AT(8));
 	check_now();

@@ -122,7 +122,7 @@ static const char *drawn(uintptr_t at, unsigned n, struct vm_area_struct *const 
 	static char text[64];
 
 	for (unsigned i = 0; i < n; i++) {
-		struct vm_area_struct *v = find_vma(mm_now(), at + i * PS);
+		struct vm_area_struct *v = vma_at(at + i * PS);
 
 		text[i] = '.';
 		for (unsigned k = 0; v && v->vm_start <= at + i * PS && letters[k]; k++)
@@ -162,7 +162,7 @@ Test(mmap, merges_are_as_drawn)
 				continue;
 			mmap_at(AT(at - c[i].before), strrchr(at, *at) - at + 1, c[i].rights[k + 1],
 				PRIV | FIX);
-			vmas[k] = find_vma(mm_now(), AT(at - c[i].before));
+			vmas[k] = vma_at(AT(at - c[i].before));
 		}
 		cr_expect_str_eq(drawn(AT(0), 12, vmas, "PXN"), c[i].before);
 		if (c[i].before[c[i].from] == '.')
@@ -226,7 +226,7 @@ Test(mmap, merge_with_faulted_neighbours)
 	store_at(AT(0), 1);
 	mmap_at(AT(4), 2, RW, PRIV | FIX);
 	store_at(AT(4), 2);
-	cr_expect_neq(find_vma(mm_now(), AT(0))->anon_vma, find_vma(mm_now(), AT(4))->anon_vma);
+	cr_expect_neq(vma_at(AT(0))->anon_vma, vma_at(AT(4))->anon_vma);
 	mmap_at(AT(2), 2, RW, PRIV | FIX);
 	EXPECT_LAYOUT("0-4:rw-p 4-6:rw-p");
 	munmap_at(AT(4), 2);
@@ -641,7 +641,7 @@ Test(mmap, keeping_what_is_replaced_changes_nothing_else, .timeout = 60)
 						how & MAP_ANONYMOUS ? NULL : f, at * PS),
 				     (long)AT(at));
 			check_now();
-			cr_assert(find_vma(mm_now(), AT(at))->vm_flags & VM_SOFTDIRTY);
+			cr_assert(vma_at(AT(at))->vm_flags & VM_SOFTDIRTY);
 			snprintf(seen[keep][i], sizeof(seen[0][0]), "%s", layout());
 			promised[keep][i] = vm_memory_committed();
 		}

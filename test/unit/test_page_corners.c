@@ -104,7 +104,7 @@ Test(page_corners, a_list_that_lies_is_found_out)
 		drain_all_pages();
 		for_each_populated_zone(z)
 			for (mt = 0; mt < MIGRATE_PCPTYPES && !b; mt++)
-				b = first_block(z, o, mt);
+				b = ZONE_LOCKED(z, first_block(z, o, mt));
 		cr_assert(b, "order %u", o);
 		memset(b->free, 0, sizeof(b->free));
 		if (o == MAX_ORDER - 1)
@@ -141,7 +141,8 @@ Test(page_corners, what_is_free_already_is_not_freed)
 	p = alloc_pages(GFP_KERNEL, 2);
 	__free_pages(p, 2);
 	cr_assert(page_test(p, PG_pcp));
-	cr_assert(__free_one_page(p, page_zone(p), 2, get_pageblock_migratetype(p)));
+	cr_assert(ZONE_LOCKED(page_zone(p), __free_one_page(p, page_zone(p), 2,
+						       get_pageblock_migratetype(p))));
 	drain_all_pages();
 	cr_expect_eq(nr_bad_pages(), 3);
 	/* In bulk: one that is listed, one that has a reference, one that is a file's. */
@@ -315,9 +316,11 @@ Test(page_corners, a_pageblock_changes_its_type_under_its_pages)
 	unset_migratetype_isolate(first, MIGRATE_MOVABLE);
 	cr_expect_eq(nr_free_buddy(), free + 4);
 	/* Set aside: onto the movable list, and back from there. */
-	set_block_type(page_zone(first), pfn_to_block(page_to_pfn(first).n), MIGRATE_HIGHATOMIC);
-	page_zone(first)->nr_reserved_highatomic += PAGEBLOCK_PAGES;
-	zone_marks_changed(page_zone(first));
+	ZONE_LOCKED(page_zone(first),
+		    (set_block_type(page_zone(first), pfn_to_block(page_to_pfn(first).n),
+				    MIGRATE_HIGHATOMIC),
+		     page_zone(first)->nr_reserved_highatomic += PAGEBLOCK_PAGES,
+		     zone_marks_changed(page_zone(first)), 0));
 	__free_pages(p[4], 0);
 	p[5]->_refcount = 0;
 	free_page_bulk(p + 5, 1);

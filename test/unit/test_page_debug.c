@@ -184,8 +184,9 @@ Test(page_debug, listed_pages_that_are_free_already)
 	cr_assert(page_test(p[0], PG_pcp) && page_test(p[4], PG_pcp), "a list holds them all");
 	/* Two of the run and the one alone, behind the allocator's back. */
 	for (unsigned i = 0; i < 5; i += 2)
-		cr_assert(__free_one_page(p[i], page_zone(p[i]), 0,
-					  get_pageblock_migratetype(p[i])));
+		cr_assert(ZONE_LOCKED(page_zone(p[i]),
+				      __free_one_page(p[i], page_zone(p[i]), 0,
+						      get_pageblock_migratetype(p[i]))));
 	drain_all_pages();
 	cr_expect_eq(nr_bad_pages(), 3);
 	cr_expect(strstr(said, "on a per-CPU list and in the buddy"));
@@ -231,7 +232,7 @@ Test(page_debug, corrupt_bits_are_contained)
 	up("bad_page=contain");
 	drain_all_pages();
 	for (unsigned o = 0; o < PAGEBLOCK_ORDER && !b; o++)
-		b = first_block(z, o, MIGRATE_UNMOVABLE);
+		b = ZONE_LOCKED(z, first_block(z, o, MIGRATE_UNMOVABLE));
 	cr_assert(b);
 	memset(b->free, 0, sizeof(b->free)); /* a stray memset: lists say there is something */
 	for (unsigned i = 0; i < 100; i++) {
@@ -253,7 +254,7 @@ Test(page_debug, corrupt_bits_panic, .exit_code = 1)
 	up("bad_page=panic");
 	drain_all_pages();
 	for (unsigned o = 0; o < PAGEBLOCK_ORDER && !b; o++)
-		b = first_block(&zones[ZONE_DMA32], o, MIGRATE_UNMOVABLE);
+		b = ZONE_LOCKED(&zones[ZONE_DMA32], first_block(&zones[ZONE_DMA32], o, MIGRATE_UNMOVABLE));
 	memset(b->free, 0, sizeof(b->free));
 	for (unsigned i = 0; i < 100; i++)
 		alloc_pages(GFP_KERNEL, 0);

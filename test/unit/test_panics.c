@@ -119,3 +119,28 @@ Test(panics, the_same_fault_for_ever)
 	cr_expect(PANICS(fault_at(AT(0), FAULT_WRITE, FAULT_TRANSLATION)));
 	cr_expect_str_eq(why, "an access that the tables allow faults for ever");
 }
+
+/* The locks of a page and of a table assert themselves, by name. */
+Test(panics, a_page_or_table_that_is_not_locked)
+{
+	struct page *page;
+	pte_t *pte;
+
+	page_up();
+	pte = pt_find(mm_now(), AT(0));
+	page = pfn_to_page(pte_pfn(pte_get(pte)));
+	cr_expect(PANICS(({ assert_page_locked(page); 0; })));
+	cr_expect(strstr(why, "test_panics.c:") && strstr(why, ": page lock is not held"), "%s", why);
+	cr_expect(PANICS((unlock_page(page), 0)));
+	cr_expect(strstr(why, "page lock is not held, and let go"), "%s", why);
+	lock_page(page);
+	cr_expect(!PANICS(({ assert_page_locked(page); 0; })), "%s", why);
+	unlock_page(page);
+	cr_expect(PANICS(({ assert_pte_locked(pte); 0; })));
+	cr_expect(strstr(why, "test_panics.c:") && strstr(why, ": ptl is not held"), "%s", why);
+	ptl_lock(pte_lockptr(pte));
+	cr_expect(!PANICS(({ assert_pte_locked(pte); 0; })), "%s", why);
+	cr_expect(!PANICS(({ assert_ptl_held(pte_lockptr(pte)); 0; })), "%s", why);
+	ptl_unlock(pte_lockptr(pte));
+	space_down();
+}

@@ -23,7 +23,7 @@ static void free_all(struct mm_struct *mm, uintptr_t a)
 	struct mmu_gather tlb;
 
 	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, a, a + PS, 0, 0);
+	SPACE_LOCKED(mm, free_pgd_range(&tlb, a, a + PS, 0, 0));
 	tlb_finish_mmu(&tlb);
 	cr_expect_eq(mm->pgtables_bytes, 0);
 }
@@ -31,6 +31,7 @@ static void free_all(struct mm_struct *mm, uintptr_t a)
 /* Each name that makes a table says when there is no memory for it; what is above stays. */
 static void names_fail(struct mm_struct *mm, uintptr_t addr)
 {
+	struct mmu_gather tlb;
 	pgd_t *pgd = pgd_offset(mm, addr);
 	p4d_t *p4d;
 	pud_t *pud;
@@ -58,7 +59,9 @@ static void names_fail(struct mm_struct *mm, uintptr_t addr)
 	cr_expect(FAILS(pte_alloc(mm, pmd) == 0));
 	cr_expect(pmd_none(*pmd));
 	/* An empty range frees nothing, and leads to no harm. */
-	free_pgd_range(&(struct mmu_gather){.mm = mm}, addr, addr, 0, 0);
+	tlb_gather_mmu(&tlb, mm);
+	SPACE_LOCKED(mm, free_pgd_range(&tlb, addr, addr, 0, 0));
+	tlb_finish_mmu(&tlb);
 }
 
 static void names_on(unsigned levels)
@@ -213,15 +216,15 @@ Test(pgtable, floor_and_ceiling)
 	pt_make(mm, next);
 	cr_expect_eq(mm->pgtables_bytes, pt_levels * PS);
 	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, BASE, next, BASE + PS, 0);
+	SPACE_LOCKED(mm, free_pgd_range(&tlb, BASE, next, BASE + PS, 0));
 	tlb_finish_mmu(&tlb);
 	cr_expect_eq(mm->pgtables_bytes, pt_levels * PS, "the table starts below the floor");
 	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, BASE, next, 0, next);
+	SPACE_LOCKED(mm, free_pgd_range(&tlb, BASE, next, 0, next));
 	tlb_finish_mmu(&tlb);
 	cr_expect_eq(mm->pgtables_bytes, (pt_levels - 1) * PS);
 	tlb_gather_mmu(&tlb, mm);
-	free_pgd_range(&tlb, next, next + PS, 0, 0);
+	SPACE_LOCKED(mm, free_pgd_range(&tlb, next, next + PS, 0, 0));
 	tlb_finish_mmu(&tlb);
 	cr_expect_eq(mm->pgtables_bytes, 0);
 	space_down();

@@ -200,11 +200,11 @@ Test(proc_mm, smaps_of_odd_pages)
 	page_clear(page, PG_referenced);
 	page_set(page, PG_swapbacked);
 	/* A flag that Linux has no letters for. */
-	find_vma(mm_now(), AT(0))->vm_flags |= 1ul << 40;
+	vma_at(AT(0))->vm_flags |= 1ul << 40;
 	t.n = 0;
 	quire_show_smaps(cur, text_emit, &t);
 	cr_expect(strstr(t.s, " sd ?? \n"), "%s", t.s);
-	find_vma(mm_now(), AT(0))->vm_flags &= ~(1ul << 40);
+	vma_at(AT(0))->vm_flags &= ~(1ul << 40);
 	space_down();
 }
 

@@ -140,14 +140,15 @@ static void makes_old(void)
 {
 	pte_t *pte = pt_find(mm_now(), AT(0));
 
-	if (pte && pte_present(pte_get(pte)))
-		pte_clear_accessed(pte, pte_desc(pte_get(pte)));
+	/* The lock may be held at this very moment by whom we stand in the middle of. */
+	if (pte && arch_pte_is_leaf(pte_get(pte)))
+		hal_pte_clear_accessed(pte, 0);
 	hal_tlb_flush(&mm_now()->arch, AT(0), AT(1), 0, false);
 }
 
 static bool anon_vma_is_free(void)
 {
-	struct vm_area_struct *v = find_vma(mm_now(), AT(0));
+	struct vm_area_struct *v = vma_at(AT(0));
 
 	return v && v->anon_vma && !rwsem_is_locked(&v->anon_vma->root->rwsem);
 }
@@ -184,7 +185,7 @@ Test(races, first_of_all, .timeout = 60)
 	run_space(space_new());
 	untouched();
 	store_at(AT(0), 1);
-	av = find_vma(mm_now(), AT(0))->anon_vma;
+	av = vma_at(AT(0))->anon_vma;
 	cr_expect_eq(av->num_active_vmas, 1);
 	cr_expect_eq(av->refcount, 1);
 	space_down();
@@ -242,7 +243,7 @@ static void file_mapped(void)
 static bool pages_are_free(void)
 {
 	struct address_space *m = to_file(file)->f_mapping;
-	struct vm_area_struct *v = find_vma(mm_now(), AT(0));
+	struct vm_area_struct *v = vma_at(AT(0));
 
 	if (rwsem_is_locked(&m->i_mmap_rwsem) ||
 	    (v && v->anon_vma && rwsem_is_locked(&v->anon_vma->root->rwsem)))

@@ -15,7 +15,7 @@ static struct quire_mm *fork_now(void)
 
 static struct vm_area_struct *area_of(struct quire_mm *mm)
 {
-	return find_vma(to_mm(mm), AT(0));
+	return vma_in(to_mm(mm), AT(0));
 }
 
 static unsigned chain_of(struct quire_mm *mm)

@@ -96,7 +96,7 @@ static void shared_memory_leaves(bool hw_ad)
 
 	space_up_cfg(&(struct fake_config){.ram = 64 * MIB, .cpus = 1, .software_ad = !hw_ad});
 	mmap_at(AT(0), 4, RW, SHAR | FIX);
-	m = find_vma(mm_now(), AT(0))->vm_file->f_mapping;
+	m = vma_at(AT(0))->vm_file->f_mapping;
 	load_at(AT(0));
 	store_at(AT(1), 7);
 	load_at(AT(2));
