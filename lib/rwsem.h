@@ -84,7 +84,9 @@ static inline void up_write(struct rw_semaphore *s)
 {
 	uint32_t v;
 
-	if (unlikely(READ_ONCE(s->owner) != os_thread_id()))
+	/* Who it is that holds it is asked in debug builds only: it is a call for each lock. */
+	if (unlikely(!READ_ONCE(s->owner)) ||
+	    (DEBUG_ASSERTS && unlikely(READ_ONCE(s->owner) != os_thread_id())))
 		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing, and let go");
 	WRITE_ONCE(s->owner, 0);
 	v = __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE);

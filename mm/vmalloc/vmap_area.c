@@ -203,18 +203,30 @@ static struct vmap_area *merge_or_add_vmap_area(struct vmap_area *va, struct vma
 	free_neighbours(va->va_start, &below, &above);
 	ASSERT_I("I36", !below || below->va_end <= va->va_start);
 	ASSERT_I("I36", !above || above->va_start >= va->va_end);
-	if (below && below->va_end == va->va_start) {
-		below->va_end = va->va_end;
-		if (above && above->va_start == va->va_end) {
-			below->va_end = above->va_end;
-			*second = above;
-		}
-		augment_tree_propagate_from(below);
-		if (*second) /* a size is told before the tree turns: turning would hide the change */
-			erase_free(above);
+	if (below && below->va_end != va->va_start)
+		below = NULL;
+	if (above && above->va_start != va->va_end)
+		above = NULL;
+	if (below && above) {
+		/* The larger one stays, as a rule the rest of the range: it was there from the start,
+		 * and the slab of a younger structure can empty. */
+		bool up = above->va_end - above->va_start > below->va_end - below->va_start;
+		struct vmap_area *keep = up ? above : below;
+
+		*second = up ? below : above;
+		keep->va_start = below->va_start;
+		keep->va_end = above->va_end;
+		augment_tree_propagate_from(keep);
+		/* A size is told before the tree turns: turning would hide the change. */
+		erase_free(*second);
 		return va;
 	}
-	if (above && above->va_start == va->va_end) {
+	if (below) {
+		below->va_end = va->va_end;
+		augment_tree_propagate_from(below);
+		return va;
+	}
+	if (above) {
 		above->va_start = va->va_start;
 		augment_tree_propagate_from(above);
 		return va;
