@@ -98,16 +98,13 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	ptl_unlock_two(first_to, first_from);
 }
 
-/* The same with the reverse maps locked. */
-static void move_ptes_hidden(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to,
-			     uintptr_t new_, size_t len)
+/* What take_rmap_locks() took: no reverse walk may look for a page between its two places. */
+static void assert_rmap_locked(const struct vm_area_struct *vma)
 {
-	ASSERT_DEBUG(len);
 	if (vma->vm_file)
 		assert_held_write(&vma->vm_file->f_mapping->i_mmap_rwsem);
 	if (vma->anon_vma)
 		assert_held_write(&vma->anon_vma->root->rwsem);
-	move_ptes(vma, from, old, to, new_, len);
 }
 
 /* Moves entries of [old, old + len) in vma to new_addr in new_vma. Returns bytes moved. */
@@ -130,13 +127,13 @@ static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 		to = pt_make(mm, new_addr);
 		if (!to)
 			break;
-		if (need_rmap_locks) {
+		if (need_rmap_locks)
 			take_rmap_locks(vma);
-			move_ptes_hidden(vma, from, old, to, new_addr, part);
+		if (DEBUG_ASSERTS && need_rmap_locks)
+			assert_rmap_locked(vma);
+		move_ptes(vma, from, old, to, new_addr, part);
+		if (need_rmap_locks)
 			drop_rmap_locks(vma);
-		} else {
-			move_ptes(vma, from, old, to, new_addr, part);
-		}
 		os_cond_resched();
 	}
 	return done;
