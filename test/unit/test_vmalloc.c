@@ -74,6 +74,43 @@ Test(vmalloc, freed_areas_are_unmapped)
 	machine_down();
 }
 
+static unsigned long slab_pages(void)
+{
+	struct quire_counts c;
+
+	quire_drain();
+	quire_get_counts(&c);
+	return c.slab_pages;
+}
+
+/* A hole is freed first, then what lies between it and the rest of the range: the structure that is
+ * left must be the old one, or the slab of the hole's stays for its sake. */
+Test(vmalloc, the_older_free_area_stays)
+{
+	enum { AREAS = 300 };
+	static void *p[AREAS];
+	unsigned long before;
+	void *first;
+
+	machine_up(64 * MIB, 1);
+	first = vmalloc(PAGE_SIZE); /* so that the slab of the oldest stays in any case */
+	before = slab_pages();
+	for (unsigned hole = 1; hole < AREAS; hole += 30) {
+		for (unsigned i = 0; i < AREAS; i++)
+			cr_assert(p[i] = vmalloc(PAGE_SIZE));
+		vfree(p[hole]);
+		quire_drain();
+		for (unsigned i = AREAS - 1; i > hole; i--)
+			vfree(p[i]);
+		quire_drain();
+		for (unsigned i = hole; i-- > 0;)
+			vfree(p[i]);
+		cr_expect_eq(slab_pages(), before, "hole %u", hole);
+	}
+	vfree(first);
+	machine_down();
+}
+
 Test(vmalloc, stacks_are_kept_for_the_next)
 {
 	void *a;
