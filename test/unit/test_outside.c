@@ -189,7 +189,8 @@ Test(outside, a_name_outlives_the_space)
 	cr_expect(quire_mm_tryget(mm));
 	quire_mm_put(mm);
 	quire_mm_put(mm); /* the last user */
-	cr_expect_not(quire_mm_tryget(mm), "torn down");
+	for (int i = 0; i < 2; i++) /* a refused one leaves nothing behind */
+		cr_expect_not(quire_mm_tryget(mm), "torn down");
 	quire_mm_drop(mm);
 	space_down();
 }
