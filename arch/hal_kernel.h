@@ -45,9 +45,11 @@ _Noreturn void kernel_main(const struct boot_info *bi);
  */
 #include "trapframe.h"
 
-/* Calls the kernel gets from the machine's trap entry. Interrupts are off on entry. */
+/* Calls the kernel gets from the machine's trap entry. Interrupts are off on entry unless it says
+ * otherwise, and off again on return. */
 void kernel_syscall(struct trap_frame *tf);
-/* Returns true: resume tf (the machine applies fi->fixup itself when this returns false for a
+/* Interrupts are as they were in the interrupted code, once the machine has read what the fault left in
+ * registers of its own. Returns true: resume tf (the machine applies fi->fixup itself when this returns false for a
  * kernel-mode fault with fixup != 0; false without fix-up means kernel_oops was not survivable). */
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi);
 
@@ -65,6 +67,8 @@ void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long 
 _Noreturn void kernel_oops(struct trap_frame *tf, const char *what);
 /* The periodic timer fired; tf is what it interrupted. */
 void kernel_timer_tick(struct trap_frame *tf);
+/* Last before an interrupt returns to kernel code: another task may run first. */
+void kernel_irq_exit(void);
 /* Called last before every return to user mode, interrupts off: deliver signals, reschedule. */
 void kernel_return_to_user(struct trap_frame *tf);
 
@@ -147,12 +151,26 @@ unsigned hal_elf_machine(void);
 /* Where mmap's search starts from, as this architecture's Linux places it (bytes). */
 uintptr_t hal_stack_top(void);
 
+/* ---- interrupts, and what belongs to one CPU ---------------------------------------------------- */
+
+#ifndef HAL_INLINE_irq_switch
+void hal_irq_disable(void);
+void hal_irq_enable(void);
+#endif
+/* Adds v to a word that only this CPU's tasks and interrupts change, whichever come in between:
+ * whether it is 0 now. */
+#ifndef HAL_INLINE_local_add
+static inline bool hal_local_add(uint32_t *p, uint32_t v)
+{
+	return !__atomic_add_fetch(p, v, __ATOMIC_RELAXED);
+}
+#endif
+
 /* ---- timer and idling ------------------------------------------------------------------------ */
 
 void hal_timer_start(uint64_t period_ns);
 uint64_t hal_clock_ns(void);  /* since boot */
 uint64_t hal_entropy(void);   /* whatever the machine has; never blocks */
-void hal_irq_disable(void);
 void hal_idle(void);	      /* interrupts off: wait for one, handle it, return */
 /* One byte typed on the console, or -1. */
 int hal_console_getc(void);

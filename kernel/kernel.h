@@ -4,8 +4,8 @@
  * file of this folder includes this header; the structures stand in task.h and file.h, what a
  * handler of a system call needs in syscall.h.
  *
- * One CPU runs tasks. Kernel code runs with interrupts off except in the idle loop, and is never
- * preempted: between two points where it may sleep, everything here is as good as locked.
+ * One CPU runs tasks. Kernel code runs with interrupts on and may be pre-empted wherever no spinning
+ * lock is held: what two tasks may touch has a lock or a reference (docs/kernel.md).
  */
 #ifndef KERNEL_KERNEL_H
 #define KERNEL_KERNEL_H
@@ -26,6 +26,7 @@
 #define TICK_NS	   (10 * NS_PER_MS)
 
 #include "kernel/file.h"
+#include "kernel/lockrank.h"
 #include "kernel/syscall.h"
 #include "kernel/task.h"
 
@@ -34,7 +35,7 @@
 struct kernel_options {
 	char init[PATH_LEN];
 	const char *init_args; /* what followed "--", NULL: nothing did */
-	bool mem_check, dump_tables, aslr, verbose;
+	bool mem_check, dump_tables, aslr, verbose, preempt;
 };
 extern struct kernel_options options;
 extern struct quire_trace_ring *trace_ring; /* NULL: none */

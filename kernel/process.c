@@ -12,7 +12,11 @@
 #define EXIT_NOT_RUN   126 /* of a shell that cannot run a program */
 #define EXIT_NOT_FOUND 127
 
+#define MAX_PID	      4194304 /* Linux's limit on 64-bit machines */
+
+spinlock_t tasks_lock = SPINLOCK_INIT_RANK("tasks_lock", RANK_TASKS);
 struct list_head all_processes = LIST_HEAD_INIT(all_processes);
+struct list_head all_tasks = LIST_HEAD_INIT(all_tasks);
 struct process *init_process;
 
 struct process *process_by_pid(int pid)
@@ -23,6 +27,50 @@ struct process *process_by_pid(int pid)
 		if (p->pid == pid)
 			return p;
 	return NULL;
+}
+
+bool no_process_left(void)
+{
+	return list_empty(&all_processes);
+}
+
+struct task *task_by_tid(int tid)
+{
+	struct task *t;
+
+	list_for_each_entry(t, &all_tasks, all)
+		if (t->tid == tid)
+			return t;
+	return NULL;
+}
+
+int new_pid(void)
+{
+	static int last_pid;
+
+	do {
+		if (++last_pid >= MAX_PID)
+			last_pid = 300; /* as Linux: the low ones belong to the first programs */
+	} while (task_by_tid(last_pid) || process_by_pid(last_pid));
+	return last_pid;
+}
+
+void task_publish(struct task *t)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	list_add_tail(&t->all, &all_tasks);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+void task_unpublish(struct task *t)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	list_del(&t->all);
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 /* ---- shared parts ---------------------------------------------------------------------------- */

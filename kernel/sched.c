@@ -1,78 +1,64 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Scheduler: tasks, a round-robin run queue, sleeping and waking by key, the tick. One CPU. A task
- * that sleeps is on its key's list; a wake-up moves it to the queue's end. The boot context is the
- * idle task: it runs when no other task can, lets interrupts in, and at the very end shuts down.
+ * Scheduler: tasks, a round-robin run queue with time slices, pre-emption, the tick. One CPU.
+ *
+ * Kernel code runs with interrupts on and is pre-empted wherever the depth that os_preempt() counts
+ * is 0: where an interrupt ends, and where the depth becomes 0 again. What belongs to the CPU (the
+ * queue, the running task, its space) is touched with interrupts off. Sleeping and waking are in
+ * wait.c. The boot context is the idle task: it runs when no other task can, is never pre-empted and
+ * never sleeps, and at the very end shuts down.
  */
 #include "kernel.h"
-#include "lib/hash.h"
 #include <quire/os.h>
 
-#define SLEEP_HEADS 64
-#define MAX_PID	    4194304 /* Linux's limit on 64-bit machines */
+/* preempt_word: how deep, and in the highest bit that nobody waits for this CPU. So the word is 0
+ * exactly where the running task must give it up, and one addition tells. */
+#define NOBODY_WAITS 0x80000000u
 
 struct task *current_task;
-struct list_head all_tasks = LIST_HEAD_INIT(all_tasks);
 bool need_resched;
 
+static uint32_t preempt_word = NOBODY_WAITS;
 static struct task idle_task;
 static struct list_head run_queue = LIST_HEAD_INIT(run_queue);
 static struct list_head dead_tasks = LIST_HEAD_INIT(dead_tasks);
-static struct list_head sleepers[SLEEP_HEADS];
 static struct quire_mm *active_mm;
-static int last_pid, preempt_depth;
-static uint64_t slice_end;
-
-/* Sleepers hash by key; a list may hold several keys, so wake_up() compares. */
-static struct list_head *sleep_head(const void *key, uintptr_t key2)
-{
-	return &sleepers[hash64((uintptr_t)key ^ (key2 << 7)) % SLEEP_HEADS];
-}
+static uint64_t switched_at; /* when the running task got the CPU, or was last charged for it */
 
 /* May be called again after a shutdown, in the same image. */
 void sched_init(void)
 {
-	for (int i = 0; i < SLEEP_HEADS; i++)
-		INIT_LIST_HEAD(&sleepers[i]);
-	INIT_LIST_HEAD(&all_tasks);
 	INIT_LIST_HEAD(&run_queue);
 	INIT_LIST_HEAD(&dead_tasks);
 	idle_task = (struct task){.state = TASK_RUNNING, .name = "idle"};
-	last_pid = 0;
 	active_mm = NULL;
+	need_resched = false;
+	preempt_word = NOBODY_WAITS;
 	current = &idle_task;
+	wait_init();
+	timers_init();
 }
 
-int new_pid(void)
+bool is_idle(const struct task *t)
 {
-	do {
-		if (++last_pid >= MAX_PID)
-			last_pid = 300; /* as Linux: the low ones belong to the first programs */
-	} while (task_by_tid(last_pid) || process_by_pid(last_pid));
-	return last_pid;
-}
-
-struct task *task_by_tid(int tid)
-{
-	struct task *t;
-
-	list_for_each_entry(t, &all_tasks, all)
-		if (t->tid == tid && t->state != TASK_DEAD)
-			return t;
-	return NULL;
+	return t == &idle_task;
 }
 
 /* ---- switching ------------------------------------------------------------------------------- */
 
 void use_mm(struct quire_mm *mm)
 {
+	irqflags_t flags;
+
 	if (mm == active_mm)
 		return;
+	flags = hal_irq_save();
 	active_mm = mm;
 	quire_mm_switch(mm);
+	hal_irq_restore(flags);
 }
 
-/* What a task needs in the processor before it can go on. */
+/* What a task needs in the processor before it can go on. Interrupts off. */
 static void load_task(struct task *t)
 {
 	struct quire_mm *mm = t->proc ? t->proc->mm : NULL;
@@ -81,7 +67,8 @@ static void load_task(struct task *t)
 		use_mm(mm); /* one without a space leaves the last one's in place */
 	if (!t->user)
 		return;
-	hal_fpu_restore(&t->fpu);
+	if (!t->fpu_in_memory)
+		hal_fpu_restore(&t->fpu);
 	hal_tls_restore(t->tls);
 }
 
@@ -89,7 +76,8 @@ static void load_task(struct task *t)
 static void switch_to(struct task *prev, struct task *next)
 {
 	if (prev->user && prev->state != TASK_DEAD) {
-		hal_fpu_save(&prev->fpu);
+		if (!prev->fpu_in_memory)
+			hal_fpu_save(&prev->fpu);
 		prev->tls = hal_tls_save();
 	}
 	current = next;
@@ -99,72 +87,97 @@ static void switch_to(struct task *prev, struct task *next)
 	load_task(prev); /* that is us again, some time later */
 }
 
-/* The caller is queued behind all others if it can still run. Idle is never queued. */
-void schedule(void)
+/* Takes what the task has used off its slice; a slice that is used up is the reason for a new one. */
+static void charge(struct task *t, uint64_t now)
 {
-	irqflags_t flags = hal_irq_save();
+	t->slice_left -= (int64_t)(now - switched_at);
+	switched_at = now;
+}
+
+/* Interrupts off. The caller is queued behind all others if it can still run; idle is never queued. */
+static void pick_next(void)
+{
 	struct task *prev = current, *next = &idle_task;
 
-	ASSERT(preempt_depth == 0);
+	ASSERT(!(preempt_word & ~NOBODY_WAITS));
 	need_resched = false;
+	preempt_word = NOBODY_WAITS;
+	charge(prev, hal_clock_ns());
 	if (prev->state == TASK_RUNNING && prev != &idle_task)
 		list_add_tail(&prev->run, &run_queue);
 	if (!list_empty(&run_queue)) {
 		next = list_first_entry(&run_queue, struct task, run);
 		list_del(&next->run);
 	}
-	slice_end = hal_clock_ns() + TICK_NS;
+	if (next->slice_left <= 0)
+		next->slice_left = TICK_NS;
 	if (next != prev)
 		switch_to(prev, next);
-	hal_irq_restore(flags);
 }
 
-/* Harmless for one that does not sleep. */
-void wake_task(struct task *t, int result)
-{
-	if (t->state != TASK_SLEEPING)
-		return;
-	t->state = TASK_RUNNING;
-	t->woken = result;
-	list_del(&t->sleep);
-	list_add_tail(&t->run, &run_queue);
-}
-
-int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline)
-{
-	struct task *t = current;
-
-	ASSERT(t != &idle_task);
-	if (interruptible && signal_pending(t))
-		return -EINTR;
-	if (deadline && hal_clock_ns() >= deadline)
-		return -ETIMEDOUT;
-	t->key = key;
-	t->key2 = key2;
-	t->interruptible = interruptible;
-	t->deadline = deadline;
-	t->state = TASK_SLEEPING;
-	list_add_tail(&t->sleep, sleep_head(key, key2));
-	schedule();
-	return t->woken;
-}
-
-unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
+void schedule(void)
 {
 	irqflags_t flags = hal_irq_save();
-	struct task *t, *next;
-	unsigned woken = 0;
 
-	list_for_each_entry_safe(t, next, sleep_head(key, key2), sleep) {
-		if (woken >= n)
-			break;
-		if (t->key != key || t->key2 != key2)
-			continue;
-		wake_task(t, 0);
-		woken++;
-	}
+	pick_next();
 	hal_irq_restore(flags);
-	return woken;
+}
+
+/* Any context. */
+void make_runnable(struct task *t)
+{
+	irqflags_t flags = hal_irq_save();
+
+	t->state = TASK_RUNNING;
+	list_add_tail(&t->run, &run_queue);
+	hal_irq_restore(flags);
+}
+
+/* ---- pre-emption ----------------------------------------------------------------------------- */
+
+/* Somebody waits for the CPU, and the running task's slice is over. Interrupts off. */
+static void set_need_resched(void)
+{
+	need_resched = true;
+	if (options.preempt)
+		preempt_word &= ~NOBODY_WAITS;
+}
+
+/* The depth became 0 and somebody waits. With interrupts off it has to wait until they are on. */
+static __attribute__((noinline)) void preempt_now(void)
+{
+	irqflags_t flags;
+
+	if (hal_irqs_off() || is_idle(current))
+		return;
+	flags = hal_irq_save();
+	if (!preempt_word)
+		pick_next();
+	hal_irq_restore(flags);
+}
+
+void os_preempt(int delta)
+{
+	if (unlikely(hal_local_add(&preempt_word, (uint32_t)delta)))
+		preempt_now();
+}
+
+bool preempt_off(void)
+{
+	return preempt_word & ~NOBODY_WAITS;
+}
+
+void kernel_irq_exit(void)
+{
+	if (unlikely(!preempt_word) && !is_idle(current))
+		pick_next();
+}
+
+/* A good moment even where the kernel is not pre-empted (preempt=none). */
+void os_cond_resched(void)
+{
+	if (unlikely(need_resched) && !is_idle(current) && !preempt_off() && !hal_irqs_off())
+		schedule();
 }
 
 /* ---- birth and death of tasks ---------------------------------------------------------------- */
@@ -178,7 +191,7 @@ static unsigned task_order(void)
 	return order;
 }
 
-/* The first code of every task on its own stack. */
+/* The first code of every task on its own stack; it comes from a switch, with interrupts off. */
 static void kthread_entry(void *arg)
 {
 	struct task *t = arg;
@@ -206,6 +219,7 @@ struct task *task_alloc(const char *name, void (*fn)(void *), void *arg)
 	t->kthread_fn = fn;
 	t->kthread_arg = arg;
 	t->state = TASK_SLEEPING;
+	INIT_LIST_HEAD(&t->all);
 	hal_context_init(&t->ctx, t->stack, STACK_PAGES * PAGE_SIZE, kthread_entry, t);
 	return t;
 }
@@ -214,9 +228,8 @@ void task_start(struct task *t)
 {
 	if (!t->tid)
 		t->tid = new_pid();
-	t->state = TASK_RUNNING;
-	list_add_tail(&t->all, &all_tasks);
-	list_add_tail(&t->run, &run_queue);
+	task_publish(t);
+	make_runnable(t);
 }
 
 void task_discard(struct task *t)
@@ -229,52 +242,56 @@ void task_discard(struct task *t)
 /* The stack we stand on cannot be freed by us: the next one to make or wait for a task does it. */
 _Noreturn void task_end(void)
 {
-	hal_irq_save();
-	list_del(&current->all);
-	list_add_tail(&current->all, &dead_tasks);
+	task_unpublish(current);
+	hal_irq_disable();
 	current->state = TASK_DEAD;
-	schedule();
+	list_add_tail(&current->run, &dead_tasks);
+	pick_next();
 	BUG();
 }
 
+/* Nobody but the list knows them, and they have all left their stacks: they are queued with
+ * interrupts off, up to the switch. */
 void reap_tasks(void)
 {
-	struct task *t, *next;
+	for (;;) {
+		irqflags_t flags = hal_irq_save();
+		struct task *t = NULL;
 
-	list_for_each_entry_safe(t, next, &dead_tasks, all) {
-		if (t == current)
-			continue;
-		list_del(&t->all);
+		if (!list_empty(&dead_tasks)) {
+			t = list_first_entry(&dead_tasks, struct task, run);
+			list_del(&t->run);
+		}
+		hal_irq_restore(flags);
+		if (!t)
+			return;
 		task_discard(t);
 	}
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* A walk over all sleepers at every tick: there are few. */
-static void wake_expired(uint64_t now)
-{
-	struct task *t, *next;
-
-	for (int i = 0; i < SLEEP_HEADS; i++)
-		list_for_each_entry_safe(t, next, &sleepers[i], sleep)
-			if (t->deadline && now >= t->deadline)
-				wake_task(t, -ETIMEDOUT);
-}
-
-/* From user mode or from idle; kernel code has interrupts off. */
+/* Interrupts off. The tick belongs to whoever runs now; a slice goes on until it is used up. */
 void kernel_timer_tick(struct trap_frame *tf)
 {
 	bool user = tf && tf_user(tf);
+	uint64_t now = hal_clock_ns();
+	struct task *t = current;
 
-	wake_expired(hal_clock_ns());
-	alarms_tick(hal_clock_ns());
+	timers_expire(now);
+	alarms_tick(now);
 	console_tick();
-	need_resched = true;
 	if (user) {
-		current->utf = tf;
-		current->usage.utime_ns += TICK_NS;
+		t->utf = tf;
+		t->usage.utime_ns += TICK_NS;
+	} else if (!is_idle(t)) {
+		t->usage.stime_ns += TICK_NS;
 	}
+	if (is_idle(t) || list_empty(&run_queue))
+		return;
+	charge(t, now);
+	if (t->slice_left <= 0)
+		set_need_resched();
 }
 
 _Noreturn void idle_loop(void)
@@ -282,10 +299,10 @@ _Noreturn void idle_loop(void)
 	for (;;) {
 		hal_irq_disable();
 		reap_tasks();
-		if (shutting_down && list_empty(&all_processes))
+		if (shutting_down && no_process_left())
 			finish_shutdown();
 		if (!list_empty(&run_queue)) {
-			schedule();
+			pick_next();
 			continue;
 		}
 		hal_idle();
@@ -294,36 +311,9 @@ _Noreturn void idle_loop(void)
 
 /* ---- what the core asks for ------------------------------------------------------------------ */
 
-void os_preempt(int delta)
-{
-	preempt_depth += delta;
-}
-
-void os_wait(const void *key, const uint32_t *word, uint32_t seen)
-{
-	irqflags_t flags = hal_irq_save();
-
-	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
-		sleep_on(key, 0, false, 0);
-	hal_irq_restore(flags);
-}
-
-void os_wake(const void *key, unsigned n)
-{
-	wake_up(key, 0, n);
-}
-
 uintptr_t os_thread_id(void)
 {
 	return (uintptr_t)(current ? current : &idle_task);
-}
-
-/* Kernel work is not preempted, so long loops offer the CPU themselves. */
-void os_cond_resched(void)
-{
-	if (current != &idle_task && preempt_depth == 0 && !list_empty(&run_queue) &&
-	    hal_clock_ns() >= slice_end)
-		schedule();
 }
 
 int os_thread_start(const char *name, void (*fn)(void *arg), void *arg)

@@ -50,8 +50,8 @@ bool fatal_signal_pending(struct task *t)
 /* Ends an interruptible sleep, so that the signal is seen on the way out. */
 static void poke(struct task *t)
 {
-	if (t->state == TASK_SLEEPING && t->interruptible && signal_pending(t))
-		wake_task(t, -EINTR);
+	if (signal_pending(t))
+		interrupt_task(t);
 }
 
 void send_signal_task(struct task *t, const struct hal_siginfo *si)

@@ -124,6 +124,8 @@ static void parse_word(const char *w, size_t n)
 		options.mem_check = word[10] == '1';
 	else if (!strncmp(word, "dump_tables=", 12))
 		options.dump_tables = word[12] == '1';
+	else if (!strcmp(word, "preempt=none"))
+		options.preempt = false;
 	else if (!strcmp(word, "aslr"))
 		options.aslr = true;
 	else if (!strcmp(word, "verbose"))
@@ -132,7 +134,7 @@ static void parse_word(const char *w, size_t n)
 
 static void parse_cmdline(const char *s)
 {
-	options = (struct kernel_options){0};
+	options = (struct kernel_options){.preempt = true};
 	while (s && *s) {
 		const char *start;
 

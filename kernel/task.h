@@ -6,7 +6,10 @@
 #define KERNEL_TASK_H
 
 #include "arch/hal_kernel.h"
+#include "kernel/timer.h"
+#include "kernel/wait.h"
 #include "lib/list.h"
+#include "lib/spinlock.h"
 #include <quire/abi.h>
 
 #define STACK_PAGES 4
@@ -85,11 +88,14 @@ struct process {
 enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };
 
 struct task {
-	struct list_head run;	   /* in the run queue */
-	struct list_head sleep;	   /* among the sleepers */
+	/* the CPU's, interrupts off */
+	struct list_head run;	   /* in the run queue, or among the dead */
+	enum task_state state;
+	int64_t slice_left;	   /* ns that it may still run before others */
+	bool fpu_in_memory;	   /* fpu is newer than the registers: a switch neither saves nor loads */
+	/* tasks_lock */
 	struct list_head thread;   /* in process.threads */
 	struct list_head all;
-	enum task_state state;
 	int tid;
 	struct process *proc;	   /* NULL: a kernel thread */
 	char name[16];
@@ -98,12 +104,10 @@ struct task {
 	unsigned long tls;
 	bool user;		   /* has FP state and a thread pointer to keep */
 	struct trap_frame *utf;	   /* the frame that left user mode */
-	/* sleeping */
-	const void *key;
-	uintptr_t key2;
+	/* sleeping: its bucket's lock (wait.c) */
+	struct waiter *waiter;	   /* it sleeps here; NULL: it does not */
 	bool interruptible;
-	uint64_t deadline;	   /* ns since boot, 0: none */
-	int woken;		   /* what sleep_on() returns */
+	struct ktimer timer;
 	/* signals */
 	uint64_t sigmask, saved_mask;
 	bool restore_mask;	   /* saved_mask returns when no handler ran */
@@ -131,13 +135,14 @@ extern struct task *current_task;
 /* ---- sched.c --------------------------------------------------------------------------------- */
 
 void sched_init(void);
+/* Gives the CPU to the next task; the caller goes on when its turn comes again. May sleep. */
 void schedule(void);
 _Noreturn void idle_loop(void);
-/* Sleeps until wake(key); deadline 0: for ever. 0, -EINTR (interruptible and a signal waits),
- * -ETIMEDOUT. The caller checks its condition again. */
-int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline);
-unsigned wake_up(const void *key, uintptr_t key2, unsigned n);
-void wake_task(struct task *t, int result);
+bool is_idle(const struct task *t);
+/* A sleeper that no list knows any more may run again. Any context. */
+void make_runnable(struct task *t);
+/* Pre-emption is off: a spinning lock is held, or the caller asked for it by os_preempt(). */
+bool preempt_off(void);
 /* A task with a stack and nothing else, not yet running. NULL: no memory. */
 struct task *task_alloc(const char *name, void (*fn)(void *), void *arg);
 void task_start(struct task *t);
@@ -146,20 +151,29 @@ void task_discard(struct task *t);
 /* Frees the stacks of tasks that ended. */
 void reap_tasks(void);
 _Noreturn void task_end(void);
+extern bool need_resched;
+/* Makes the process's space the CPU's own, or none. */
+void use_mm(struct quire_mm *mm);
+/* TRANSITION: check and sleep are not one; wait.h has what replaces it. */
+int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline);
+
+/* ---- process.c, fork.c, exit.c, ids.c -------------------------------------------------------- */
+
+/* Who there is: every task and process, whose child and thread it is, whether it has ended, its
+ * pending and its handled signals, its numbers, and which space, handlers, descriptors and directory
+ * it has. Taken with interrupts off (a tick sends signals). Nobody calls the core with it held. */
+extern spinlock_t tasks_lock;
+extern struct list_head all_processes, all_tasks;
+extern struct process *init_process;
+struct process *process_by_pid(int pid);
+bool no_process_left(void);
+/* Enters a task among all, and takes it out. */
+void task_publish(struct task *t);
+void task_unpublish(struct task *t);
 /* The space of p, referenced, or NULL: p may end, or run another program, while its space is used. */
 struct quire_mm *get_task_mm(struct process *p);
 struct task *task_by_tid(int tid);
 int new_pid(void);
-extern struct list_head all_tasks;
-extern bool need_resched;
-/* Makes the process's space the CPU's own, or none. */
-void use_mm(struct quire_mm *mm);
-
-/* ---- process.c, fork.c, exit.c, ids.c -------------------------------------------------------- */
-
-extern struct list_head all_processes;
-extern struct process *init_process;
-struct process *process_by_pid(int pid);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
  * tree. NULL: no memory. */
 struct process *process_copy(struct process *old, unsigned long flags);

@@ -91,7 +91,7 @@ static long sleep_until(uint64_t deadline, uintptr_t rem)
 	uint64_t now;
 
 	while ((now = hal_clock_ns()) < deadline) {
-		if (sleep_on(&current->deadline, 0, true, deadline) != -EINTR)
+		if (sleep_on(&current->timer, 0, true, deadline) != -EINTR)
 			continue;
 		now = hal_clock_ns();
 		if (rem && now < deadline && put_timespec(rem, deadline - now))

@@ -239,6 +239,12 @@ void hal_irq_disable(void)
 	self.irqs_off = true;
 }
 
+void hal_irq_enable(void)
+{
+	self.irqs_off = false;
+	fake_poll();
+}
+
 int hal_console_getc(void)
 {
 	unsigned char c;

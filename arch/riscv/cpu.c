@@ -173,21 +173,11 @@ void rv_timer_irq(void)
 	set_timer(timer_next);
 }
 
-static void irq_enable(void)
-{
-	csr_set(sstatus, SSTATUS_SIE);
-}
-
-void hal_irq_disable(void)
-{
-	csr_clear(sstatus, SSTATUS_SIE);
-}
-
 /* wfi ends when one is pending, whether or not it may interrupt; then it may, for a moment. */
 void hal_idle(void)
 {
 	__asm__ volatile("wfi" : : : "memory");
-	irq_enable();
+	hal_irq_enable();
 	hal_irq_disable();
 }
 

@@ -77,6 +77,17 @@ static inline bool hal_irqs_off(void)
 	return !(csr_read(sstatus) & SSTATUS_SIE);
 }
 
+#define HAL_INLINE_irq_switch
+static inline void hal_irq_disable(void)
+{
+	csr_clear(sstatus, SSTATUS_SIE);
+}
+
+static inline void hal_irq_enable(void)
+{
+	csr_set(sstatus, SSTATUS_SIE);
+}
+
 /* Only the hart that the firmware started runs; the others stay stopped in it. */
 #define HAL_INLINE_cpu
 static inline unsigned hal_cpu_id(void)

@@ -324,11 +324,6 @@ void hal_context_switch(struct hal_context *prev, struct hal_context *next)
 
 /* ---- interrupts and idling ------------------------------------------------------------------- */
 
-void hal_irq_disable(void)
-{
-	__asm__ volatile("cli" : : : "memory");
-}
-
 void hal_idle(void)
 {
 	/* sti takes effect after the next instruction: no interrupt slips in before hlt */

@@ -61,7 +61,7 @@ static inline bool hal_irqs_off(void)
 {
 	irqflags_t f;
 
-	__asm__ volatile("pushfq; popq %0" : "=r"(f));
+	__asm__ volatile("pushfq; popq %0" : "=r"(f) : : "memory");
 	return !(f & X86_RFLAGS_IF);
 }
 
@@ -74,12 +74,33 @@ struct x86_percpu {
 	uint32_t cpu_id;       /* 16 */
 };
 
+#define HAL_INLINE_irq_switch
+static inline void hal_irq_disable(void)
+{
+	__asm__ volatile("cli" : : : "memory");
+}
+
+static inline void hal_irq_enable(void)
+{
+	__asm__ volatile("sti" : : : "memory");
+}
+
+/* One instruction: no interrupt falls into it. */
+#define HAL_INLINE_local_add
+static inline bool hal_local_add(uint32_t *p, uint32_t v)
+{
+	bool zero;
+
+	__asm__ volatile("addl %2, %0" : "+m"(*p), "=@ccz"(zero) : "ri"(v) : "memory");
+	return zero;
+}
+
 #define HAL_INLINE_cpu
 static inline unsigned hal_cpu_id(void)
 {
 	uint32_t id;
 
-	__asm__("movl %%gs:16, %0" : "=r"(id));
+	__asm__ volatile("movl %%gs:16, %0" : "=r"(id)); /* a task may go on on another */
 	return id;
 }
 

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Timers: a function that runs at a time.
+ */
+#ifndef KERNEL_TIMER_H
+#define KERNEL_TIMER_H
+
+#include "lib/rbtree.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ktimer {
+	struct rb_node node;
+	uint64_t at; /* ns since boot */
+	void (*fn)(struct ktimer *t); /* in the tick, interrupts off, no lock held */
+	bool armed;
+};
+
+void timers_init(void);
+/* Runs t->fn at the first tick from `at` on; one that was set already is set anew. Any context. */
+void timer_set(struct ktimer *t, uint64_t at);
+/* It will not run any more. Harmless for one that is not set. Any context. */
+void timer_cancel(struct ktimer *t);
+/* From the tick. */
+void timers_expire(uint64_t now);
+
+#endif
