@@ -73,18 +73,24 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 	return 0;
 }
 
-/* The word is read after the key is made and before the sleep, and nothing runs in between. */
+/* In the list before the word is read, which may fault and sleep: whoever changes it and wakes after
+ * that finds us. If it is not what we were told, and a wake-up has hit us, it was meant for somebody
+ * who does wait. */
 static long wait_at(const struct futex_key *k, unsigned long addr, uint32_t value, uint64_t deadline)
 {
+	struct waiter w;
 	uint32_t now;
 	int err;
 
-	if (COPY_IN(now, addr))
-		return -EFAULT;
-	if (now != value)
-		return -EAGAIN;
-	err = sleep_on(k->at.object, k->word, true, deadline);
-	return err == -EINTR && !deadline ? -ERESTARTSYS : err;
+	waiter_add(&w, k->at.object, k->word);
+	err = COPY_IN(now, addr) ? -EFAULT : now != value ? -EAGAIN : 0;
+	if (!err) {
+		err = waiter_sleep(&w, true, deadline);
+		return err == -EINTR && !deadline ? -ERESTARTSYS : err;
+	}
+	if (!waiter_remove(&w))
+		wake_up(k->at.object, k->word, 1);
+	return err;
 }
 
 static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_t deadline)
@@ -181,8 +187,8 @@ static bool robust_lock_dies(const struct task *t, unsigned long addr, bool pend
 	died = (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
 	if (COPY_OUT(addr, died))
 		return false;
-	if (word & FUTEX_WAITERS)
-		futex_wake_address(addr);
+	/* Always: a waiter may have said that it waits since the word was read. */
+	futex_wake_address(addr);
 	return true;
 }
 

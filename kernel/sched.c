@@ -197,6 +197,7 @@ static void kthread_entry(void *arg)
 	struct task *t = arg;
 
 	load_task(t);
+	hal_irq_enable();
 	t->kthread_fn(t->kthread_arg);
 	task_end();
 }

@@ -149,6 +149,9 @@ static void parse_cmdline(const char *s)
 		if (s > start)
 			parse_word(start, (size_t)(s - start));
 	}
+	/* The checker looks at all spaces, which no other task may have left half changed. */
+	if (options.mem_check)
+		options.preempt = false;
 }
 
 static struct quire_counts before; /* when the first program was about to start */

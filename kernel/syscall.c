@@ -89,7 +89,7 @@ static void check_memory(unsigned long nr)
 	}
 }
 
-/* Interrupts stay off: a call runs until it ends or sleeps. */
+/* With interrupts on from here to the way back. */
 void kernel_syscall(struct trap_frame *tf)
 {
 	unsigned long a[6], nr = tf_syscall_nr(tf);
@@ -98,6 +98,7 @@ void kernel_syscall(struct trap_frame *tf)
 	long ret;
 
 	current->utf = tf;
+	hal_irq_enable();
 	for (unsigned i = 0; i < 6; i++)
 		a[i] = tf_syscall_arg(tf, i);
 	if (unlikely(traced))
@@ -107,6 +108,7 @@ void kernel_syscall(struct trap_frame *tf)
 		trace_leave(nr, ret);
 	if (unlikely(options.mem_check))
 		check_memory(nr);
+	hal_irq_disable();
 	if (unlikely(fn == call_rt_sigreturn))
 		return; /* its registers are the interrupted program's */
 	if (unlikely(ret == -ERESTARTSYS))

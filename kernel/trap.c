@@ -92,17 +92,20 @@ static inline bool work_waits(const struct task *t)
 	       ((t->pending.set | p->pending.set) & ~t->sigmask);
 }
 
-/* Whatever a handler's frame or another task caused is looked at again before leaving. */
+/* Interrupts are off to look, so that nothing is missed, and on to work. Whatever a handler's frame or
+ * another task caused meanwhile is looked at again before leaving. */
 void kernel_return_to_user(struct trap_frame *tf)
 {
 	struct task *t = current;
 
 	t->utf = tf;
 	while (unlikely(work_waits(t))) {
+		hal_irq_enable();
 		if (need_resched)
 			schedule();
 		if (t->proc->group_exit || t->leave)
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
+		hal_irq_disable();
 	}
 }

@@ -198,6 +198,8 @@ void fake_kernel_timer(void)
 		kernel_return_to_user(&tf);
 		back_in_user(t, &tf);
 		end_handlers(t);
+	} else {
+		kernel_irq_exit();
 	}
 	self.irqs_off = false;
 }
@@ -208,20 +210,15 @@ bool fake_kernel_fault(const struct fault_info *fault, void *ctx)
 	struct fake_task *t = fake_me();
 	struct fault_info fi = *fault;
 	struct trap_frame tf = {0};
-	bool ok;
 
-	if (!fi.user) {
-		bool off = self.irqs_off;
-
-		self.irqs_off = true;
-		ok = kernel_page_fault(&tf, &fi);
-		self.irqs_off = off;
-		return ok;
-	}
+	if (!fi.user)
+		return kernel_page_fault(&tf, &fi);
 	tf = frame_of(t);
 	fi.ip = tf.ip;
+	hal_irq_enable();
 	if (!kernel_page_fault(&tf, &fi))
 		kernel_oops(&tf, "a user fault was not resolved");
+	hal_irq_disable();
 	kernel_return_to_user(&tf);
 	back_in_user(t, &tf);
 	end_handlers(t);
@@ -262,6 +259,7 @@ _Noreturn void hal_user_enter(struct trap_frame *tf)
 {
 	struct fake_task *t = fake_me();
 
+	hal_irq_disable();
 	kernel_return_to_user(tf);
 	t->frame = *tf;
 	t->frame.fresh = false;

@@ -115,6 +115,8 @@ static void interrupt(struct trap_frame *tf)
 	case IRQ_TIMER:
 		rv_timer_irq();
 		kernel_timer_tick(tf);
+		if (!tf_user(tf))
+			kernel_irq_exit();
 		break;
 	case IRQ_SOFT:
 		csr_clear(sip, SIE_SSIE);
@@ -157,13 +159,15 @@ static const char *cause_name(unsigned long cause)
 	}
 }
 
-/* From trap.S, interrupts off, SUM off. On return the frame is continued. */
+/* From trap.S, interrupts off, SUM off; maybe on when it returns. The frame is continued then. */
 void riscv_trap(struct trap_frame *tf)
 {
 	if (tf->cause == CAUSE_ECALL_USER) {
 		tf->x[0] += 4;
 		kernel_syscall(tf);
 	} else if (is_memory_fault(tf->cause)) {
+		if (likely(tf->status & SSTATUS_SPIE))
+			hal_irq_enable();
 		memory_fault(tf);
 	} else if (tf->cause & CAUSE_INTERRUPT) {
 		interrupt(tf);

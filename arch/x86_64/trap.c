@@ -191,10 +191,15 @@ static void prepare_user(struct trap_frame *tf)
 void x86_trap(struct trap_frame *tf, uint64_t cr2)
 {
 	if (likely(tf->vector == X86_VEC_PF)) {
+		if (likely(tf->rflags & RFLAGS_IF))
+			hal_irq_enable();
 		page_fault(tf, cr2);
+		hal_irq_disable();
 	} else if (tf->vector == X86_VEC_TIMER) {
 		x86_timer_ack();
 		kernel_timer_tick(tf);
+		if (!tf_user(tf))
+			kernel_irq_exit();
 	} else if (tf->vector >= X86_VEC_PIC) {
 		/* the masked 8259s' and the local APIC's spurious ones want no answer */
 		if (tf->vector != X86_VEC_SPURIOUS && tf->vector >= X86_VEC_PIC + 16)
@@ -237,6 +242,7 @@ bool x86_syscall(struct trap_frame *tf)
 
 void hal_user_enter(struct trap_frame *tf)
 {
+	hal_irq_disable();
 	prepare_user(tf);
 	x86_enter_user(tf);
 }

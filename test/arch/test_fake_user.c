@@ -152,6 +152,10 @@ void kernel_timer_tick(struct trap_frame *tf)
 	ticks++;
 }
 
+void kernel_irq_exit(void)
+{
+}
+
 void kernel_return_to_user(struct trap_frame *tf)
 {
 }
