@@ -178,9 +178,10 @@ void hal_unpoison(const void *p, size_t n);
 /* ---- live page-table entries, atomic against a hardware walker ------------------------------ */
 
 #ifndef HAL_INLINE_pte
+/* An acquire: what the entry leads to is seen as it was when the entry was stored. */
 pteval_t hal_pte_get(const pteval_t *p);
-/* Plain store of a whole entry; the caller holds the table's lock and p was absent, or the change
- * is one the hardware cannot race with. */
+/* A release, and no exchange, of a whole entry; the caller holds the table's lock and p was absent,
+ * or the change is one the hardware cannot race with. */
 void hal_pte_set(pteval_t *p, pteval_t v);
 pteval_t hal_pte_xchg(pteval_t *p, pteval_t v);
 /* Stores v if *p == old; returns what was there. */

@@ -111,8 +111,4 @@ ATOMIC_DEFINE(atomic64, atomic64_t, int64_t)
 		o_;                                                                            \
 	})
 
-#define smp_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
-#define smp_rmb() __atomic_thread_fence(__ATOMIC_ACQUIRE)
-#define smp_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
-
 #endif

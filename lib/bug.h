@@ -62,8 +62,8 @@ void warn_at(const char *file, int line, const char *what);
 	({                                                     \
 		static bool warned_;                           \
 		bool c_ = !!(cond);                            \
-		if (unlikely(c_ && !warned_)) {                \
-			warned_ = true;                        \
+		if (unlikely(c_ && !READ_ONCE(warned_))) {     \
+			WRITE_ONCE(warned_, true);             \
 			warn_at(__FILE__, __LINE__, #cond);    \
 		}                                              \
 		c_;                                            \
@@ -112,9 +112,17 @@ void warn_at(const char *file, int line, const char *what);
 #define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
 #define ARRAY_SIZE(a)	 (sizeof(a) / sizeof((a)[0]))
 
-#define READ_ONCE(x)	 (*(const volatile __typeof__(x) *)&(x))
-#define WRITE_ONCE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
-#define barrier()	 __asm__ volatile("" ::: "memory")
+/*
+ * One load or store of a scalar (1 to 8 bytes) that others read or write meanwhile: a relaxed atomic,
+ * which orders nothing. What is published by a store or relied on after a load takes release and
+ * acquire on that word (lib/atomic.h); there is no bare fence in this tree.
+ */
+#define READ_ONCE(x)	 __atomic_load_n(&(x), __ATOMIC_RELAXED)
+#define WRITE_ONCE(x, v)                                              \
+	do {                                                          \
+		__typeof__(x) once_ = (v);                            \
+		__atomic_store_n(&(x), once_, __ATOMIC_RELAXED);      \
+	} while (0)
 
 #define __must_check __attribute__((warn_unused_result))
 #define __maybe_unused __attribute__((unused))

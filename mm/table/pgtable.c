@@ -179,8 +179,8 @@ static void pt_hook(struct mm_struct *mm, pteval_t *entry, unsigned level, struc
 	pt_note(mm, entry, true);
 	pt_widen(pt_page(entry), (unsigned)((uintptr_t)entry % PAGE_SIZE / sizeof(*entry)));
 	__atomic_fetch_add(&mm->pgtables_bytes, PAGE_SIZE, __ATOMIC_RELAXED);
-	/* The zeroes of the table must be visible to a walker before the pointer is. */
-	__atomic_thread_fence(__ATOMIC_RELEASE);
+	/* A release: the zeroes of the table are visible to whoever acquires the pointer by the
+	 * hal_pte_get() of pt_find(), pt_lookup() or pt_for_each_below(). */
 	hal_pte_set(entry, arch_pte_encode(d, level));
 }
 

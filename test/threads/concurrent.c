@@ -36,22 +36,6 @@
 static unsigned rounds;
 static pthread_barrier_t barrier;
 
-/* What the volatile accesses of the core are to the sanitizer: marked, and none of its business. */
-#define MARKED(n)                          \
-	void __tsan_volatile_read##n(void *);  \
-	void __tsan_volatile_write##n(void *); \
-	void __tsan_volatile_read##n(void *p)  \
-	{                                      \
-	}                                      \
-	void __tsan_volatile_write##n(void *p) \
-	{                                      \
-	}
-MARKED(1)
-MARKED(2)
-MARKED(4)
-MARKED(8)
-MARKED(16)
-
 /* ---- threads ----------------------------------------------------------------------------------- */
 
 struct worker {

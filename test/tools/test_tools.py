@@ -19,6 +19,7 @@ import arches  # noqa: E402
 import ask  # noqa: E402
 import bench  # noqa: E402
 import bench_q  # noqa: E402
+import check_order  # noqa: E402
 import check_rooms  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
@@ -109,6 +110,26 @@ class Rooms(Folder):
 
     def test_an_archive_without_the_core(self):
         self.assertIn('x.a: no objects of mm/ in it', self.named({('low', 'reach'): ''}))
+
+
+class Order(unittest.TestCase):
+    """Fences, barriers and volatile in a text of the core."""
+
+    def kinds(self, text):
+        return [(line, kind) for line, kind, _ in check_order.faults(text)]
+
+    def test_what_is_refused(self):
+        self.assertEqual(self.kinds('int x;\n\tsmp_wmb();\n\t__atomic_thread_fence(__ATOMIC_RELEASE);'),
+                         [(2, 'fence'), (3, 'fence')])
+        self.assertEqual(self.kinds('barrier();\n__asm__ volatile("" ::: "memory");'),
+                         [(1, 'barrier'), (2, 'barrier')])
+        self.assertEqual(self.kinds('*(volatile int *)p = 1;\nstatic volatile bool stop;'),
+                         [(1, 'volatile'), (2, 'volatile')])
+
+    def test_what_is_fine(self):
+        self.assertEqual(self.kinds('/* no smp_mb(),\n * not volatile */\n'
+                                    '__asm__ volatile("pause");\nasm volatile("" : "+r"(x));\n'
+                                    '__atomic_store_n(p, 1, __ATOMIC_RELEASE);'), [])
 
 
 class Kmem(Folder):
