@@ -26,17 +26,20 @@ static long zero_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 	return left == n && n ? -EFAULT : (long)(n - left);
 }
 
-static struct rand_state entropy;
+static DEFINE_SPINLOCK(entropy_lock);
+static struct rand_state entropy; /* entropy_lock */
 
 /* Not for keys: a generator that the machine's entropy has seeded once. */
 static void random_bytes(void *dst, size_t n)
 {
 	unsigned char *d = dst;
 
+	spin_lock(&entropy_lock);
 	if (!entropy.s)
 		rand_seed(&entropy, hal_entropy());
 	while (n--)
 		*d++ = (unsigned char)(rand_u64(&entropy) >> 32);
+	spin_unlock(&entropy_lock);
 }
 
 static long random_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
@@ -69,12 +72,15 @@ SYSCALL3(getrandom, uintptr_t, buf, size_t, n, unsigned long, flags)
 /* ---- console --------------------------------------------------------------------------------- */
 
 static struct {
-	char line[512];	 /* being typed */
+	char line[512];	 /* being typed: the tick's alone */
 	size_t len;
+	spinlock_t lock; /* what follows; interrupts off */
 	char ready[512]; /* typed: what read() takes from */
 	size_t start, end;
+	uint64_t taken;	 /* times that something was taken out, so that a reader knows of others */
 	bool eof;
-} con;
+	struct wait_head typed;
+} con = {.lock = SPINLOCK_INIT_RANK("console", RANK_CONSOLE)};
 
 static void echo(const char *s, size_t n)
 {
@@ -84,15 +90,22 @@ static void echo(const char *s, size_t n)
 /* The line goes to the next reader; what finds no room is lost, as on a terminal. */
 static void line_done(void)
 {
+	irqflags_t flags;
+
+	spin_lock_irqsave(&con.lock, flags);
+	con.eof = con.len == 0 || con.eof;
 	if (con.start == con.end)
 		con.start = con.end = 0;
 	for (size_t i = 0; i < con.len && con.end < sizeof(con.ready); i++)
 		con.ready[con.end++] = con.line[i];
+	spin_unlock_irqrestore(&con.lock, flags);
 	con.len = 0;
-	wake_up(&con, 0, ~0u);
+	wake_all(&con.typed);
+	poll_wake();
 }
 
-/* ^C: there is no foreground process group, so the first program gets it. */
+/* ^C: there is no foreground process group, so the first program gets it. No lock is held: sending
+ * takes tasks_lock. */
 static void interrupt(void)
 {
 	struct hal_siginfo si = {.signo = SIGINT, .code = SI_KERNEL};
@@ -110,7 +123,6 @@ static void typed(char c)
 	if (c == 3) {
 		interrupt();
 	} else if (c == 4) {
-		con.eof = con.len == 0;
 		line_done();
 	} else if (c == 0x7f || c == '\b') {
 		if (con.len) {
@@ -134,23 +146,77 @@ void console_tick(void)
 		typed((char)c);
 }
 
-/* A read gets at most what is there, and waits only if nothing is. */
+/* ---- the console's readers ------------------------------------------------------------------- */
+
+static size_t con_there(void)
+{
+	irqflags_t flags;
+	size_t n;
+
+	spin_lock_irqsave(&con.lock, flags);
+	n = con.end - con.start;
+	spin_unlock_irqrestore(&con.lock, flags);
+	return n;
+}
+
+static bool con_ready(void)
+{
+	return con_there() || READ_ONCE(con.eof);
+}
+
+/* Up to n of the bytes typed, which stay. false: there is nothing, and no end of file either. */
+static bool con_peek(char *buf, size_t n, size_t *got, uint64_t *taken)
+{
+	irqflags_t flags;
+	bool any;
+
+	spin_lock_irqsave(&con.lock, flags);
+	any = con.start != con.end || con.eof;
+	*got = min(n, con.end - con.start);
+	*taken = con.taken;
+	memcpy(buf, con.ready + con.start, *got);
+	spin_unlock_irqrestore(&con.lock, flags);
+	return any;
+}
+
+/* Takes out n bytes that con_peek() showed, and the end of file. false: another reader was first. */
+static bool con_take(size_t n, uint64_t taken)
+{
+	irqflags_t flags;
+	bool ours;
+
+	spin_lock_irqsave(&con.lock, flags);
+	ours = con.taken == taken;
+	if (ours) {
+		con.taken++;
+		con.start += n;
+		con.eof = false;
+	}
+	spin_unlock_irqrestore(&con.lock, flags);
+	return ours;
+}
+
+/* A read gets at most what is there, and waits only if nothing is. Bytes that the user cannot take
+ * stay. */
 static long console_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
+	char bytes[sizeof(con.ready)];
+	uint64_t taken;
 	size_t got;
 
-	while (con.start == con.end && !con.eof) {
-		if (f->flags & O_NONBLOCK)
-			return -EAGAIN;
-		if (sleep_on(&con, 0, true, 0) == -EINTR)
-			return -ERESTARTSYS;
+	for (;;) {
+		if (!con_peek(bytes, min(n, sizeof(bytes)), &got, &taken)) {
+			if (READ_ONCE(f->flags) & O_NONBLOCK)
+				return -EAGAIN;
+			if (wait_event(&con.typed, con_ready(), true, 0) == -EINTR)
+				return -ERESTARTSYS;
+			continue;
+		}
+		if (hal_copy_to_user(buf, bytes, got))
+			return -EFAULT;
+		if (con_take(got, taken))
+			return (long)got;
 	}
-	con.eof = false;
-	got = min(n, con.end - con.start);
-	if (hal_copy_to_user(buf, con.ready + con.start, got))
-		return -EFAULT;
-	con.start += got;
-	return (long)got;
 }
 
 /* In pieces through the kernel's stack: the machine's log wants kernel memory. */
@@ -175,7 +241,7 @@ static long console_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t
 
 static unsigned console_poll(struct open_file *f)
 {
-	return POLLOUT | (con.start != con.end || con.eof ? POLLIN : 0);
+	return POLLOUT | (con_ready() ? POLLIN : 0);
 }
 
 static long console_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
@@ -203,7 +269,7 @@ static long console_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 	case TIOCSPGRP:
 		return 0;
 	case FIONREAD:
-		n = (int)(con.end - con.start);
+		n = (int)con_there();
 		return COPY_OUT(arg, n);
 	default:
 		return -ENOTTY;
@@ -216,19 +282,18 @@ const struct file_ops console_ops = {.read = console_read, .write = console_writ
 /* A line for the monitor, without its newline. Sleeps. */
 size_t console_line(char *buf, size_t size)
 {
-	size_t n = 0;
+	char bytes[sizeof(con.ready)], *newline;
+	size_t got, n;
+	uint64_t taken;
 
-	while (con.start == con.end && !con.eof)
-		sleep_on(&con, 0, false, 0);
-	con.eof = false;
-	while (con.start < con.end) {
-		char c = con.ready[con.start++];
-
-		if (c == '\n')
-			break;
-		if (n + 1 < size)
-			buf[n++] = c;
-	}
+	do {
+		while (!con_peek(bytes, sizeof(bytes), &got, &taken))
+			(void)wait_event(&con.typed, con_ready(), false, 0);
+		newline = memchr(bytes, '\n', got);
+		n = newline ? (size_t)(newline - bytes) : got;
+	} while (!con_take(newline ? n + 1 : n, taken));
+	n = min(n, size - 1);
+	memcpy(buf, bytes, n);
 	buf[n] = '\0';
 	return n;
 }

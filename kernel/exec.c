@@ -228,19 +228,6 @@ static int kill_other_threads(struct process *p)
 	return 0;
 }
 
-static void close_on_exec(struct process *p)
-{
-	for (int fd = 0; fd < MAX_FDS; fd++) {
-		struct open_file *f = p->fds->file[fd];
-
-		if (!f || !p->fds->cloexec[fd])
-			continue;
-		p->fds->file[fd] = NULL;
-		p->fds->cloexec[fd] = false;
-		file_put(f);
-	}
-}
-
 /* comm is the last component, cut to 15 bytes; exe is the whole path. */
 static void set_names(struct process *p, const char *path)
 {
@@ -350,7 +337,7 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 	signals_exec(p);
 	set_names(p, f ? f->path : path);
 	take_space(p, mm);
-	close_on_exec(p);
+	files_close_on_exec(p->fds);
 	err = build(mm, f, path, a, img);
 	if (err) { /* too late to go back: the callers clean up, then the signal takes effect */
 		klog("%s: cannot be loaded: error %d", path, -err);

@@ -107,9 +107,9 @@ static void exit_process(struct process *p)
 {
 	exit_mm(p);
 	release_vfork_waiter(p);
-	put_files(p->fds);
+	files_put(p->fds);
 	p->fds = NULL;
-	put_fs(p->fs);
+	fs_put(p->fs);
 	p->fs = NULL;
 	if (p->is_init) {
 		init_process = NULL;

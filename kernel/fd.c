@@ -1,52 +1,219 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * File descriptors (close, dup, fcntl, ioctl, fsync): the table of a process, from a number to an
- * open file. close, dup and its relatives, fcntl, ioctl, and the calls that only want the
- * descriptor to be there.
+ * File descriptors: the table of a process, from a number to an open file. close, dup and its
+ * relatives, fcntl, ioctl, and the calls that only want the descriptor to be there.
+ *
+ * The table's lock covers its slots and nothing else: whoever takes a file out of it lets the lock
+ * go before the reference, for the last one closes. A call holds its file by fdget().
  */
 #include "kernel.h"
 
-struct open_file *fd_file(int fd)
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+struct fd_table *files_new(void)
 {
-	return fd >= 0 && fd < MAX_FDS ? current->proc->fds->file[fd] : NULL;
+	struct fd_table *t = quire_kmalloc(sizeof(*t), QUIRE_GFP_ZERO);
+
+	if (!t)
+		return NULL;
+	atomic_set(&t->refs, 1);
+	spin_lock_init_rank(&t->lock, "fd_table", RANK_FILES);
+	return t;
 }
 
-/* The lowest free descriptor from `from` on, below the limit. Takes f over if it succeeds. */
-static int fd_install_from(struct open_file *f, bool cloexec, int from)
+/* A descriptor that is only reserved is its caller's business, and free in the copy. */
+struct fd_table *files_copy(struct fd_table *old, bool share)
+{
+	struct fd_table *t;
+
+	if (share) {
+		atomic_inc(&old->refs);
+		return old;
+	}
+	t = files_new();
+	if (!t)
+		return NULL;
+	spin_lock(&old->lock);
+	for (int fd = 0; fd < MAX_FDS; fd++) {
+		struct open_file *f = old->file[fd];
+
+		if (!f)
+			continue;
+		file_get(f);
+		t->file[fd] = f;
+		t->taken[fd] = true;
+		t->cloexec[fd] = old->cloexec[fd];
+	}
+	spin_unlock(&old->lock);
+	return t;
+}
+
+void files_put(struct fd_table *t)
+{
+	if (!t || !atomic_dec_and_test(&t->refs))
+		return;
+	for (int fd = 0; fd < MAX_FDS; fd++)
+		if (t->file[fd])
+			file_put(t->file[fd]);
+	quire_kfree(t);
+}
+
+struct fd_table *process_files(struct process *p)
+{
+	struct fd_table *t;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	t = p->fds;
+	if (t)
+		atomic_inc(&t->refs);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return t;
+}
+
+struct open_file *files_get_file(struct fd_table *t, unsigned fd)
+{
+	struct open_file *f = NULL;
+
+	if (fd >= MAX_FDS)
+		return NULL;
+	spin_lock(&t->lock);
+	f = t->file[fd];
+	if (f)
+		file_get(f);
+	spin_unlock(&t->lock);
+	return f;
+}
+
+int files_next(struct fd_table *t, unsigned fd)
+{
+	spin_lock(&t->lock);
+	while (fd < MAX_FDS && !t->file[fd])
+		fd++;
+	spin_unlock(&t->lock);
+	return fd < MAX_FDS ? (int)fd : -1;
+}
+
+/* Empties a slot: its file, with the table's reference; NULL: there was none. */
+static struct open_file *take_out(struct fd_table *t, unsigned fd, bool if_cloexec)
+{
+	struct open_file *f;
+
+	if (fd >= MAX_FDS)
+		return NULL;
+	spin_lock(&t->lock);
+	f = if_cloexec && !t->cloexec[fd] ? NULL : t->file[fd];
+	if (f) {
+		t->file[fd] = NULL;
+		t->taken[fd] = false;
+		t->cloexec[fd] = false;
+	}
+	spin_unlock(&t->lock);
+	return f;
+}
+
+void files_close_on_exec(struct fd_table *t)
+{
+	for (unsigned fd = 0; fd < MAX_FDS; fd++) {
+		struct open_file *f = take_out(t, fd, true);
+
+		if (f)
+			file_put(f);
+	}
+}
+
+/* ---- the caller's descriptors ---------------------------------------------------------------- */
+
+/* Nobody else has this table: no other thread, and no other process shares it. Only the caller
+ * itself could change that. */
+static bool table_is_ours(const struct fd_table *t)
+{
+	return atomic_read(&t->refs) == 1 && READ_ONCE(current->proc->nr_threads) == 1;
+}
+
+struct fd fdget(int fd)
 {
 	struct fd_table *t = current->proc->fds;
-	uint64_t limit = rlimit_cur(current->proc, RLIMIT_NOFILE);
+	struct open_file *f;
 
-	for (int fd = from; fd < MAX_FDS && (uint64_t)fd < limit; fd++) {
-		if (t->file[fd])
-			continue;
+	if ((unsigned)fd >= MAX_FDS)
+		return (struct fd){NULL, false};
+	if (likely(table_is_ours(t)))
+		return (struct fd){t->file[fd], false};
+	f = files_get_file(t, (unsigned)fd);
+	return (struct fd){f, f};
+}
+
+bool fd_exists(int fd)
+{
+	return (unsigned)fd < MAX_FDS && READ_ONCE(current->proc->fds->file[fd]);
+}
+
+/* The lowest free descriptor from `from` on, below the limit; f (or NULL) goes there. */
+static int take_free(struct open_file *f, bool cloexec, int from)
+{
+	struct fd_table *t = current->proc->fds;
+	uint64_t limit = min(rlimit_cur(current->proc, RLIMIT_NOFILE), (uint64_t)MAX_FDS);
+	unsigned fd = (unsigned)from;
+
+	spin_lock(&t->lock);
+	while (fd < limit && t->taken[fd])
+		fd++;
+	if (fd < limit) {
+		t->taken[fd] = true;
 		t->file[fd] = f;
 		t->cloexec[fd] = cloexec;
-		return fd;
 	}
-	return -EMFILE;
+	spin_unlock(&t->lock);
+	return fd < limit ? (int)fd : -EMFILE;
 }
 
-int fd_install(struct open_file *f, bool cloexec)
+int fd_reserve(bool cloexec)
 {
-	return fd_install_from(f, cloexec, 0);
+	return take_free(NULL, cloexec, 0);
 }
 
-static long close_fd(int fd)
+int fd_add(struct open_file *f, bool cloexec)
 {
-	struct open_file *f = fd_file(fd);
+	return take_free(f, cloexec, 0);
+}
+
+void fd_install(int fd, struct open_file *f)
+{
+	struct fd_table *t = current->proc->fds;
+
+	spin_lock(&t->lock);
+	ASSERT(t->taken[fd] && !t->file[fd]);
+	t->file[fd] = f;
+	spin_unlock(&t->lock);
+}
+
+void fd_unreserve(int fd)
+{
+	struct fd_table *t = current->proc->fds;
+
+	spin_lock(&t->lock);
+	ASSERT(t->taken[fd] && !t->file[fd]);
+	t->taken[fd] = false;
+	t->cloexec[fd] = false;
+	spin_unlock(&t->lock);
+}
+
+/* ---- closing and doubling -------------------------------------------------------------------- */
+
+static long close_fd(unsigned fd)
+{
+	struct open_file *f = take_out(current->proc->fds, fd, false);
 
 	if (!f)
 		return -EBADF;
-	current->proc->fds->file[fd] = NULL;
-	current->proc->fds->cloexec[fd] = false;
 	file_put(f);
 	return 0;
 }
 
 SYSCALL1(close, int, fd)
 {
-	return close_fd(fd);
+	return close_fd((unsigned)fd);
 }
 
 SYSCALL3(close_range, unsigned long, first, unsigned long, last, unsigned long, flags)
@@ -54,50 +221,63 @@ SYSCALL3(close_range, unsigned long, first, unsigned long, last, unsigned long, 
 	if (first > last || flags)
 		return -EINVAL;
 	for (unsigned long fd = first; fd <= last && fd < MAX_FDS; fd++)
-		close_fd((int)fd);
+		close_fd((unsigned)fd);
 	return 0;
 }
 
-/* Closes what was there, without a gap in which another thread could take the number. */
+/* Closes what was there, without a gap in which another thread could take the number. One that is
+ * reserved belongs to a call under way. */
 static long dup_to(int old, int new, bool cloexec)
 {
 	struct fd_table *t = current->proc->fds;
-	struct open_file *f = fd_file(old);
+	struct open_file *replaced = NULL;
+	long r = -EBADF;
 
-	if (!f || new < 0 || new >= MAX_FDS)
+	if ((unsigned)old >= MAX_FDS || (unsigned)new >= MAX_FDS)
 		return -EBADF;
-	f->refs++;
-	if (t->file[new])
-		file_put(t->file[new]);
-	t->file[new] = f;
-	t->cloexec[new] = cloexec;
-	return new;
+	spin_lock(&t->lock);
+	if (t->file[old] && t->taken[new] && !t->file[new]) {
+		r = -EBUSY;
+	} else if (t->file[old]) {
+		replaced = t->file[new];
+		file_get(t->file[old]);
+		t->file[new] = t->file[old];
+		t->taken[new] = true;
+		t->cloexec[new] = cloexec;
+		r = new;
+	}
+	spin_unlock(&t->lock);
+	if (replaced)
+		file_put(replaced);
+	return r;
 }
 
-static long dup_from(int old, int from, bool cloexec)
+static long dup_from(struct open_file *f, int from, bool cloexec)
 {
-	struct open_file *f = fd_file(old);
 	int fd;
 
-	if (!f)
-		return -EBADF;
 	if (from < 0 || from >= MAX_FDS)
 		return -EINVAL;
-	fd = fd_install_from(f, cloexec, from);
-	if (fd >= 0)
-		f->refs++;
+	file_get(f);
+	fd = take_free(f, cloexec, from);
+	if (fd < 0)
+		file_put(f);
 	return fd;
 }
 
 SYSCALL1(dup, int, fd)
 {
-	return dup_from(fd, 0, false);
+	struct fd f = fdget(fd);
+	long r = f.file ? dup_from(f.file, 0, false) : -EBADF;
+
+	fdput(f);
+	return r;
 }
 
 SYSCALL2(dup2, int, old, int, new)
 {
 	if (old == new)
-		return fd_file(old) ? old : -EBADF;
+		return fd_exists(old) ? old : -EBADF;
 	return dup_to(old, new, false);
 }
 
@@ -108,31 +288,46 @@ SYSCALL3(dup3, int, old, int, new, unsigned long, flags)
 	return dup_to(old, new, flags & O_CLOEXEC);
 }
 
+/* ---- fcntl, ioctl ---------------------------------------------------------------------------- */
+
+static long get_cloexec(int fd)
+{
+	return READ_ONCE(current->proc->fds->cloexec[fd]);
+}
+
+/* The descriptor may have been closed since: then there is nothing to mark. */
+static long set_cloexec(int fd, bool cloexec)
+{
+	struct fd_table *t = current->proc->fds;
+
+	spin_lock(&t->lock);
+	if (t->file[fd])
+		t->cloexec[fd] = cloexec;
+	spin_unlock(&t->lock);
+	return 0;
+}
+
 /* F_SETFL changes these and silently ignores the others. */
 static long set_flags(struct open_file *f, unsigned flags)
 {
 	const unsigned may = O_APPEND | O_NONBLOCK;
 
-	f->flags = (f->flags & ~may) | (flags & may);
+	spin_lock(&f->pos_lock);
+	WRITE_ONCE(f->flags, (f->flags & ~may) | (flags & may));
+	spin_unlock(&f->pos_lock);
 	return 0;
 }
 
-SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
+static long do_fcntl(int fd, struct open_file *f, unsigned cmd, unsigned long arg)
 {
-	struct open_file *f = fd_file(fd);
-	struct fd_table *t = current->proc->fds;
-
-	if (!f)
-		return -EBADF;
 	switch (cmd) {
 	case F_DUPFD:
 	case F_DUPFD_CLOEXEC:
-		return dup_from(fd, (int)arg, cmd == F_DUPFD_CLOEXEC);
+		return dup_from(f, (int)arg, cmd == F_DUPFD_CLOEXEC);
 	case F_GETFD:
-		return t->cloexec[fd];
+		return get_cloexec(fd);
 	case F_SETFD:
-		t->cloexec[fd] = arg & FD_CLOEXEC;
-		return 0;
+		return set_cloexec(fd, arg & FD_CLOEXEC);
 	case F_GETFL:
 		return f->flags;
 	case F_SETFL:
@@ -153,19 +348,36 @@ SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
 	}
 }
 
-SYSCALL3(ioctl, int, fd, unsigned, cmd, unsigned long, arg)
+SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long r = f.file ? do_fcntl(fd, f.file, cmd, arg) : -EBADF;
 
+	fdput(f);
+	return r;
+}
+
+static long do_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
+{
 	if (!f || f->flags & O_PATH)
 		return -EBADF;
 	return f->ops && f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
 }
 
-/* The calls that only want the descriptor to be there. */
+SYSCALL3(ioctl, int, fd, unsigned, cmd, unsigned long, arg)
+{
+	struct fd f = fdget(fd);
+	long r = do_ioctl(f.file, cmd, arg);
+
+	fdput(f);
+	return r;
+}
+
+/* ---- the calls that only want the descriptor to be there -------------------------------------- */
+
 static long sync_fd(int fd)
 {
-	return fd_file(fd) ? 0 : -EBADF; /* memory is all there is */
+	return fd_exists(fd) ? 0 : -EBADF; /* memory is all there is */
 }
 
 SYSCALL1(fsync, int, fd)

@@ -15,7 +15,9 @@ struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 	if (!f)
 		return NULL;
 	memcpy(f->path, path, n);
-	f->refs = 1;
+	atomic_set(&f->refs, 1);
+	spin_lock_init_rank(&f->pos_lock, "pos", RANK_FILES);
+	mutex_init_named(&f->lock, "open_file");
 	f->flags = flags;
 	f->v = v;
 	f->ops = v->fops;
@@ -23,10 +25,16 @@ struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 	return f;
 }
 
+void file_get(struct open_file *f)
+{
+	ASSERT(atomic_read(&f->refs) > 0);
+	atomic_inc(&f->refs);
+}
+
 /* The last reference closes: the file's own state, then the mapping's hold, then the vnode. */
 void file_put(struct open_file *f)
 {
-	if (--f->refs)
+	if (!atomic_dec_and_test(&f->refs))
 		return;
 	if (f->ops && f->ops->release)
 		f->ops->release(f);
@@ -48,25 +56,53 @@ bool file_writable(const struct open_file *f)
 	return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != 0;
 }
 
-/* Made when first asked for: most files are never mapped. */
-struct quire_file *file_mapping(struct open_file *f)
+static unsigned mapping_mode(const struct open_file *f)
 {
 	unsigned mode = 0;
 
-	if (f->qf)
-		return f->qf;
 	mode |= file_readable(f) ? QUIRE_FMODE_READ | QUIRE_FMODE_EXEC : 0;
 	mode |= file_writable(f) ? QUIRE_FMODE_WRITE : 0;
 	mode |= f->flags & O_PATH ? QUIRE_FMODE_PATH : 0;
 	if (f->ops == &zero_ops)
 		mode |= QUIRE_FMODE_ZERO;
-	else if ((f->v->mode & S_IFMT) != S_IFREG || !f->v->contents)
+	else if (f->ops != &regular_ops)
 		mode |= QUIRE_FMODE_NOMMAP;
-	if (!f->v->contents) /* something to hang the file on: it has no pages */
-		f->v->contents = quire_inode_create(NULL, f->v, f->v->ino, f->v->dev, 0);
-	if (f->v->contents)
-		f->qf = quire_file_open(f->v->contents, mode, f->path);
-	return f->qf;
+	return mode;
+}
+
+/* What is not regular gets something without pages that the file can hang on. */
+static struct quire_file *make_mapping(struct open_file *f)
+{
+	struct quire_inode *none = NULL;
+	struct quire_file *qf;
+
+	if (!f->v->contents) {
+		none = quire_inode_create(NULL, f->v, f->v->ino, f->v->dev, 0);
+		if (!none)
+			return NULL;
+	}
+	qf = quire_file_open(none ? none : f->v->contents, mapping_mode(f), f->path);
+	if (none)
+		quire_inode_put(none);
+	return qf;
+}
+
+/* Made when first asked for: most files are never mapped. Of two threads that make it, the first
+ * one's stays. */
+struct quire_file *file_mapping(struct open_file *f)
+{
+	struct quire_file *qf = atomic_load_of(&f->qf), *first;
+
+	if (qf)
+		return qf;
+	qf = make_mapping(f);
+	if (!qf)
+		return NULL;
+	first = atomic_cmpxchg_of(&f->qf, NULL, qf);
+	if (!first)
+		return qf;
+	quire_file_put(qf);
+	return first;
 }
 
 /* Only a memfd has any. */
@@ -75,37 +111,110 @@ unsigned file_seals(struct open_file *f)
 	return f->memfd && file_mapping(f) ? quire_file_seals(f->qf) : 0;
 }
 
-/* The core copies straight to the user, through the page cache. */
-static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
-{
-	long r = quire_inode_read(f->v->contents, *pos, buf, n, true);
+/* ---- positions ------------------------------------------------------------------------------- */
 
-	if (r > 0)
-		*pos += (uint64_t)r;
+/*
+ * A read or a write takes its piece before it copies: no lock may be held over the copy, and two
+ * threads that share a position must get different pieces.
+ */
+static void lock_pos(struct open_file *f, const uint64_t *pos)
+{
+	if (pos == &f->pos)
+		spin_lock(&f->pos_lock);
+}
+
+static void unlock_pos(struct open_file *f, const uint64_t *pos)
+{
+	if (pos == &f->pos)
+		spin_unlock(&f->pos_lock);
+}
+
+struct range pos_take(struct open_file *f, uint64_t *pos, size_t n, uint64_t size)
+{
+	struct range r;
+
+	lock_pos(f, pos);
+	r.start = *pos;
+	r.n = r.start < size ? min(n, size - r.start) : 0;
+	*pos += r.n;
+	unlock_pos(f, pos);
 	return r;
 }
 
-/* Seals first: a write that would grow a sealed file is cut at its end, as shmem does. */
+void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long done)
+{
+	size_t moved = done > 0 ? (size_t)done : 0;
+
+	if (moved == r->n)
+		return;
+	lock_pos(f, pos);
+	if (*pos == r->start + r->n)
+		*pos = r->start + moved;
+	unlock_pos(f, pos);
+}
+
+bool pos_move(struct open_file *f, uint64_t from, uint64_t to)
+{
+	bool there;
+
+	spin_lock(&f->pos_lock);
+	there = f->pos == from;
+	if (there)
+		f->pos = to;
+	spin_unlock(&f->pos_lock);
+	return there;
+}
+
+void pos_set(struct open_file *f, uint64_t *pos, uint64_t to)
+{
+	lock_pos(f, pos);
+	*pos = to;
+	unlock_pos(f, pos);
+}
+
+/* ---- regular files --------------------------------------------------------------------------- */
+
+/* The core copies straight to the user, through the page cache. */
+static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	struct range r = pos_take(f, pos, n, quire_inode_size(f->v->contents));
+	long done = quire_inode_read(f->v->contents, r.start, buf, r.n, true);
+
+	pos_done(f, pos, &r, done);
+	return done;
+}
+
+/* At the end as it is when the bytes are written: two that append never write over each other. */
+static long regular_append(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	uint64_t at = 0;
+	long done = quire_inode_append(f->v->contents, buf, n, true, &at);
+
+	if (done > 0)
+		pos_set(f, pos, at + (uint64_t)done);
+	return done;
+}
+
+/* A write that would grow a sealed file is cut at its end, as shmem does; one that begins there is
+ * refused. The core looks at the seals again. */
 static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	uint64_t size = quire_inode_size(f->v->contents);
 	unsigned seals = file_seals(f);
-	long r;
+	struct range r;
+	long done;
 
-	if (f->flags & O_APPEND)
-		*pos = size;
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	if (seals & F_SEAL_GROW && *pos + n > size) {
-		if (*pos >= size)
-			return -EPERM;
-		n = size - *pos;
-	}
-	r = quire_inode_write(f->v->contents, *pos, buf, n, true);
-	if (r > 0)
-		*pos += (uint64_t)r;
-	f->v->mtime_ns = hal_clock_ns();
-	return r;
+	WRITE_ONCE(f->v->mtime_ns, hal_clock_ns());
+	if (READ_ONCE(f->flags) & O_APPEND)
+		return regular_append(f, buf, n, pos);
+	r = pos_take(f, pos, n, seals & F_SEAL_GROW ? size : UINT64_MAX);
+	if (n && !r.n)
+		return -EPERM;
+	done = quire_inode_write(f->v->contents, r.start, buf, r.n, true);
+	pos_done(f, pos, &r, done);
+	return done;
 }
 
 const struct file_ops regular_ops = {.read = regular_read, .write = regular_write};

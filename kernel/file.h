@@ -6,6 +6,7 @@
 #define KERNEL_FILE_H
 
 #include "kernel/task.h"
+#include "lib/mutex.h"
 #include <quire/quire.h>
 
 #define MODE_BITS 07777u /* of a mode: what chmod may set */
@@ -13,7 +14,8 @@
 /* ---- vfs.c ----------------------------------------------------------------------------------- */
 
 struct file_ops {
-	/* buf is a user address. Bytes or a negative errno; *pos is theirs to move. */
+	/* buf is a user address. Bytes or a negative errno; *pos, the file's own or the call's, is
+	 * theirs to move, by pos_take() and pos_done(). Two threads may be in here with one file. */
 	long (*read)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
 	long (*write)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
 	long (*ioctl)(struct open_file *f, unsigned cmd, unsigned long arg);
@@ -32,7 +34,8 @@ struct vnode_ops {
 };
 
 struct vnode {
-	unsigned refs, nlink, mode, dev;
+	atomic_t refs;
+	unsigned nlink, mode, dev;
 	uint64_t ino, rdev;
 	struct vnode *parent;	     /* of a directory, no reference */
 	struct list_head entries;    /* of a directory: struct dirent */
@@ -52,12 +55,14 @@ struct dirent {
 };
 
 struct open_file {
-	unsigned refs;
-	unsigned flags; /* O_* */
-	uint64_t pos;
+	atomic_t refs;
+	unsigned flags;	     /* O_*; those that F_SETFL changes: pos_lock */
+	spinlock_t pos_lock;
+	uint64_t pos;	     /* pos_lock */
+	struct mutex lock;   /* what ops keep in priv */
 	struct vnode *v;
 	const struct file_ops *ops;
-	struct quire_file *qf; /* for mappings; made when first asked for */
+	struct quire_file *qf; /* for mappings; made when first asked for, atomic */
 	void *priv;
 	struct quire_mm *mm; /* of /proc/PID: the space when it was opened, grabbed, not used; or NULL */
 	bool memfd;
@@ -97,14 +102,34 @@ int unpack_initramfs(const void *archive, size_t size);
 /* ---- file.c ---------------------------------------------------------------------------------- */
 
 struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags);
+void file_get(struct open_file *f);
 void file_put(struct open_file *f);
 /* What a mapping of f holds on to. NULL: no memory. */
 struct quire_file *file_mapping(struct open_file *f);
+/* A piece of a file that one call reads or writes. */
+struct range {
+	uint64_t start;
+	size_t n;
+};
+/* The piece at *pos, which is f->pos or the call's own: up to n bytes, none behind size. The
+ * position is behind it afterwards, so that two threads never get the same piece. */
+struct range pos_take(struct open_file *f, uint64_t *pos, size_t n, uint64_t size);
+/* Only `done` bytes of it were moved (an errno: none): the position goes back, unless another thread
+ * has moved it on. */
+void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long done);
+void pos_set(struct open_file *f, uint64_t *pos, uint64_t to);
+/* From where it is to `to`; false: it is elsewhere. */
+bool pos_move(struct open_file *f, uint64_t from, uint64_t to);
 bool file_readable(const struct open_file *f);
 bool file_writable(const struct open_file *f);
 /* F_SEAL_*; only a memfd has any. */
 unsigned file_seals(struct open_file *f);
 extern const struct file_ops regular_ops;
+
+/* ---- poll.c ---------------------------------------------------------------------------------- */
+
+/* A file may have become ready: its new state is stored. Any context. */
+void poll_wake(void);
 
 /* ---- memfd.c --------------------------------------------------------------------------------- */
 
@@ -112,9 +137,54 @@ long memfd_add_seals(struct open_file *f, unsigned seals);
 
 /* ---- fd.c ------------------------------------------------------------------------------------ */
 
-/* The file of a descriptor, no reference taken; NULL: none. */
-struct open_file *fd_file(int fd);
-int fd_install(struct open_file *f, bool cloexec);
+/* A file that a call uses by its descriptor; NULL: there is none. */
+struct fd {
+	struct open_file *file;
+	bool counted; /* with a reference */
+};
+
+/* From here to fdput() the file stays, whoever closes the descriptor: with a reference, unless
+ * nobody else can close it. */
+struct fd fdget(int fd);
+static inline void fdput(struct fd f)
+{
+	if (f.counted)
+		file_put(f.file);
+}
+bool fd_exists(int fd);
+/* Reserves the lowest free descriptor: nobody else gets it, and it leads to no file yet. -EMFILE. */
+int fd_reserve(bool cloexec);
+/* A reserved descriptor leads to f from now on (takes f over), or is free again. */
+void fd_install(int fd, struct open_file *f);
+void fd_unreserve(int fd);
+/* fd_reserve() and fd_install() in one. -EMFILE: f is still the caller's. */
+int fd_add(struct open_file *f, bool cloexec);
+/* The file of a descriptor of any table, with a reference; NULL: none. */
+struct open_file *files_get_file(struct fd_table *t, unsigned fd);
+/* The first descriptor from fd on that leads to a file; -1: there is none. */
+int files_next(struct fd_table *t, unsigned fd);
+/* An empty table; the same one with a reference more, or a copy, for a child. NULL: no memory. */
+struct fd_table *files_new(void);
+struct fd_table *files_copy(struct fd_table *old, bool share);
+/* The last reference closes everything. */
+void files_put(struct fd_table *t);
+/* The table of any process, with a reference; NULL: it has ended. */
+struct fd_table *process_files(struct process *p);
+void files_close_on_exec(struct fd_table *t);
+
+/* ---- fs_context.c ---------------------------------------------------------------------------- */
+
+/* The root and the usual umask; the same one with a reference more, or a copy. NULL: no memory. */
+struct fs_context *fs_new(void);
+struct fs_context *fs_copy(struct fs_context *old, bool share);
+void fs_put(struct fs_context *fs);
+/* That of any process, with a reference; NULL: it has ended. */
+struct fs_context *process_fs(struct process *p);
+/* The working directory, with a reference, and its path. */
+struct vnode *fs_cwd(struct fs_context *fs, char path[PATH_LEN]);
+/* Takes a reference of its own to v. -ENOTDIR. */
+int fs_set_cwd(struct fs_context *fs, struct vnode *v, const char *path);
+unsigned fs_umask(struct fs_context *fs);
 
 /* ---- open.c ---------------------------------------------------------------------------------- */
 

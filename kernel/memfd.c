@@ -39,7 +39,7 @@ SYSCALL2(memfd_create, uintptr_t, name, unsigned, flags)
 	}
 	if (!(flags & MFD_ALLOW_SEALING))
 		quire_file_add_seals(f->qf, F_SEAL_SEAL);
-	fd = fd_install(f, flags & MFD_CLOEXEC);
+	fd = fd_add(f, flags & MFD_CLOEXEC);
 	if (fd < 0)
 		file_put(f);
 	return fd;

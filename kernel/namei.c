@@ -45,7 +45,7 @@ static struct vnode *new_link(uintptr_t target)
 static long do_mkdir(int dirfd, uintptr_t path, unsigned mode)
 {
 	return enter_new(dirfd, path, vnode_new(S_IFDIR | (mode & MODE_BITS &
-							   ~current->proc->fs->umask)));
+							   ~fs_umask(current->proc->fs))));
 }
 
 SYSCALL2(mkdir, uintptr_t, path, unsigned, mode)

@@ -10,17 +10,18 @@ int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out)
 {
 	char buf[PATH_LEN];
 	long n = copy_string(buf, path, sizeof(buf));
-	struct open_file *dir;
+	struct fd dir;
+	int err;
 
 	*out = (struct path){0};
 	if (n < 0)
 		return (int)n;
 	if (dirfd == AT_FDCWD || buf[0] == '/')
 		return path_lookup(NULL, NULL, buf, flags, out);
-	dir = fd_file(dirfd);
-	if (!dir)
-		return -EBADF;
-	return path_lookup(dir->v, dir->path, buf, flags, out);
+	dir = fdget(dirfd);
+	err = dir.file ? path_lookup(dir.file->v, dir.file->path, buf, flags, out) : -EBADF;
+	fdput(dir);
+	return err;
 }
 
 /* For calls that find their file and do nothing with it. */
@@ -44,7 +45,7 @@ static int create_regular(struct path *p, unsigned mode)
 		return -EISDIR;
 	if (p->parent->ops)
 		return -EACCES; /* /proc */
-	v = vnode_new(S_IFREG | (mode & MODE_BITS & ~current->proc->fs->umask));
+	v = vnode_new(S_IFREG | (mode & MODE_BITS & ~fs_umask(current->proc->fs)));
 	if (!v)
 		return -ENOMEM;
 	err = dir_add(p->parent, p->last, v);
@@ -121,7 +122,7 @@ static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)
 	path_put(&p);
 	if (err)
 		return err;
-	fd = fd_install(f, flags & O_CLOEXEC);
+	fd = fd_add(f, flags & O_CLOEXEC);
 	if (fd < 0)
 		file_put(f);
 	return fd;

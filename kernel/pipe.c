@@ -1,40 +1,59 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pipes: a ring of 64 KiB between two files on one vnode. Readers and writers sleep on the pipe;
- * each side's last close wakes the other, which then sees an end of file or a SIGPIPE.
+ * Pipes: a ring of 64 KiB between two files on one vnode.
+ *
+ * The mutex covers the ring's state and is held over neither a copy from or to the user nor a wait.
+ * A reader copies from the ring without it: what is in the pipe stays where it is until it is taken
+ * out. Afterwards, under the mutex, it takes out what it copied, if nobody else has taken anything
+ * meanwhile; else its bytes were somebody else's, and it begins again. A writer copies to a buffer of
+ * its own first and from there into the ring, under the mutex.
+ *
+ * Each side waits for the other's event. The last close of a side is one too: the other then sees an
+ * end of file or a SIGPIPE.
  */
 #include "kernel.h"
 
 #define PIPE_ORDER 4
 #define PIPE_SIZE  (PAGE_SIZE << PIPE_ORDER)
 #define PIPE_BUF   4096u
+#define SMALL	   256u /* bytes of a write that go over the stack */
 
 struct pipe {
+	struct mutex lock; /* all but refs; used, readers and writers may be looked at without */
 	char *buf;
 	size_t head, used;
+	uint64_t taken;	   /* bytes taken out since the pipe was made */
 	unsigned readers, writers;
-	unsigned refs;
+	atomic_t refs;	   /* both ends */
+	struct wait_head readable, writable;
 };
 
-/* Both ends hold a reference. */
 static void pipe_put(struct pipe *p)
 {
-	if (--p->refs)
+	if (!atomic_dec_and_test(&p->refs))
 		return;
 	quire_free_pages(p->buf, PIPE_ORDER);
 	quire_kfree(p);
 }
 
-/* Moves up to n bytes between the ring at `at` and the user; returns how many. */
-static size_t ring_copy(struct pipe *p, size_t at, uintptr_t user, size_t n, bool out)
+/* Something went into the pipe, out of it, or a side is gone. The mutex is not held. */
+static void changed(struct wait_head *h)
+{
+	wake_all(h);
+	poll_wake();
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* Copies up to n bytes from the ring at `at` to the user; returns how many. */
+static size_t ring_to_user(struct pipe *p, size_t at, uintptr_t user, size_t n)
 {
 	size_t done = 0;
 
 	while (done < n) {
 		size_t pos = (at + done) % PIPE_SIZE, chunk = min(n - done, PIPE_SIZE - pos), left;
 
-		left = out ? hal_copy_to_user(user + done, p->buf + pos, chunk)
-			   : hal_copy_from_user(p->buf + pos, user + done, chunk);
+		left = hal_copy_to_user(user + done, p->buf + pos, chunk);
 		done += chunk - left;
 		if (left)
 			break;
@@ -43,104 +62,219 @@ static size_t ring_copy(struct pipe *p, size_t at, uintptr_t user, size_t n, boo
 }
 
 /* A page at a time, each of them whole: a piece that the user cannot take stays in the pipe. */
-static size_t take_pieces(struct pipe *p, uintptr_t buf, size_t n)
+static size_t copy_pieces(struct pipe *p, size_t at, uintptr_t buf, size_t n)
 {
 	size_t done = 0, piece;
 
 	while (done < n) {
 		piece = min(n - done, (size_t)PAGE_SIZE);
-		if (ring_copy(p, p->head, buf + done, piece, true) < piece)
+		if (ring_to_user(p, at + done, buf + done, piece) < piece)
 			break;
-		p->head = (p->head + piece) % PIPE_SIZE;
-		p->used -= piece;
 		done += piece;
 	}
 	return done;
+}
+
+/* Takes out n bytes that were copied when `taken` bytes had been. false: others have since. */
+static bool take_out(struct pipe *p, uint64_t taken, size_t n)
+{
+	bool ours;
+
+	mutex_lock(&p->lock);
+	ours = p->taken == taken;
+	if (ours) {
+		ASSERT(n <= p->used);
+		p->head = (p->head + n) % PIPE_SIZE;
+		p->used -= n;
+		p->taken += n;
+	}
+	mutex_unlock(&p->lock);
+	return ours;
+}
+
+/* What there is, at most n bytes: *got, or -EFAULT there. false: there is nothing. After a race lost
+ * it is at most a page: that copy is short, so that others do not keep winning. */
+static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got)
+{
+	uint64_t taken;
+	size_t at, there;
+
+	for (;;) {
+		mutex_lock(&p->lock);
+		taken = p->taken;
+		at = p->head;
+		there = min(n, p->used);
+		mutex_unlock(&p->lock);
+		if (!there)
+			return false;
+		*got = (long)copy_pieces(p, at, buf, there);
+		if (!*got)
+			*got = -EFAULT;
+		if (take_out(p, taken, *got > 0 ? (size_t)*got : 0))
+			return true;
+		n = min(n, (size_t)PAGE_SIZE);
+	}
+}
+
+/* Why a reader has not to wait. */
+static bool read_settled(struct pipe *p)
+{
+	return READ_ONCE(p->used) || !READ_ONCE(p->writers);
 }
 
 /* Waits for the first byte only; 0 once no writer is left. */
 static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
-	size_t got;
+	bool no_writer;
+	long got;
 
 	if (!n)
 		return 0;
-	while (!p->used) {
-		if (!p->writers)
+	for (;;) {
+		/* Looked at first: what the last writer left is there by then. */
+		no_writer = !atomic_load_of(&p->writers);
+		if (read_once(p, buf, n, &got))
+			break;
+		if (no_writer)
 			return 0;
-		if (f->flags & O_NONBLOCK)
+		if (READ_ONCE(f->flags) & O_NONBLOCK)
 			return -EAGAIN;
-		if (sleep_on(p, 0, true, 0) == -EINTR)
+		if (wait_event(&p->readable, read_settled(p), true, 0) == -EINTR)
 			return -ERESTARTSYS;
 	}
-	got = take_pieces(p, buf, min(n, p->used));
-	if (got)
-		wake_up(p, 0, ~0u);
-	return got ? (long)got : -EFAULT;
+	if (got > 0)
+		changed(&p->writable);
+	return got;
 }
 
-/* Waits for room for a piece of n bytes; small pieces go in whole. 0 or an errno. */
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* The room that a write with n bytes to go waits for: a small one goes in whole. */
+static size_t room_needed(size_t n)
+{
+	return n <= PIPE_BUF ? n : 1;
+}
+
+static bool has_room(struct pipe *p, size_t n)
+{
+	return PIPE_SIZE - READ_ONCE(p->used) >= room_needed(n);
+}
+
+/* Waits for room for a write that has n bytes to go. 0 or an errno. */
 static int wait_for_room(struct open_file *f, struct pipe *p, size_t n)
 {
 	struct hal_siginfo si = {.signo = SIGPIPE, .code = SI_USER, .pid = current->proc->pid};
-	size_t need = n <= PIPE_BUF ? n : 1;
 
 	for (;;) {
-		if (!p->readers) {
+		if (!READ_ONCE(p->readers)) {
 			send_signal_task(current, &si);
 			return -EPIPE;
 		}
-		if (PIPE_SIZE - p->used >= need)
+		if (has_room(p, n))
 			return 0;
-		if (f->flags & O_NONBLOCK)
+		if (READ_ONCE(f->flags) & O_NONBLOCK)
 			return -EAGAIN;
-		if (sleep_on(p, 0, true, 0) == -EINTR)
+		if (wait_event(&p->writable, has_room(p, n) || !READ_ONCE(p->readers), true, 0) ==
+		    -EINTR)
 			return -ERESTARTSYS;
 	}
 }
 
-/* Goes on until all is written, unless the pipe does not block or a signal comes. */
-static long pipe_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+/* Copies n bytes into the ring, behind what is there. */
+static void ring_fill(struct pipe *p, const char *src, size_t n)
+{
+	size_t at = (p->head + p->used) % PIPE_SIZE, chunk = min(n, PIPE_SIZE - at);
+
+	assert_mutex_held(&p->lock);
+	memcpy(p->buf + at, src, chunk);
+	memcpy(p->buf, src + chunk, n - chunk);
+	p->used += n;
+}
+
+/* Puts in as much of the piece as goes, if a write that has `left` bytes to go may: how much. Another
+ * writer may have taken the room that was waited for. */
+static size_t put_in(struct pipe *p, const char *piece, size_t n, size_t left)
+{
+	size_t part = 0;
+
+	mutex_lock(&p->lock);
+	if (p->readers && has_room(p, left)) {
+		part = min(n, PIPE_SIZE - p->used);
+		ring_fill(p, piece, part);
+	}
+	mutex_unlock(&p->lock);
+	return part;
+}
+
+/* Goes on until all is written, unless the pipe does not block or a signal comes. Pieces of a page
+ * are copied whole or not at all, as into Linux's page-sized slots. */
+static long write_pieces(struct open_file *f, uintptr_t buf, size_t n, char *piece, size_t size)
 {
 	struct pipe *p = f->priv;
-	size_t done = 0, piece;
+	size_t done = 0, have, part;
 	int err;
 
 	while (done < n) {
 		err = wait_for_room(f, p, n - done);
 		if (err)
 			return done ? (long)done : err;
-		/* Pieces of a page go in whole or not at all, as into Linux's page-sized slots. */
-		piece = min(min(n - done, PIPE_SIZE - p->used), (size_t)PAGE_SIZE);
-		if (ring_copy(p, p->head + p->used, buf + done, piece, false) < piece)
+		have = min(n - done, size);
+		if (n - done > PIPE_BUF) {
+			have = min(have, PIPE_SIZE - READ_ONCE(p->used));
+			if (!have)
+				continue;
+		}
+		if (hal_copy_from_user(piece, buf + done, have))
 			return done ? (long)done : -EFAULT;
-		p->used += piece;
-		done += piece;
-		wake_up(p, 0, ~0u);
+		part = put_in(p, piece, have, n - done);
+		done += part;
+		if (part)
+			changed(&p->readable);
 	}
 	return (long)done;
 }
 
+static long pipe_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	char small[SMALL], *page;
+	long r;
+
+	if (n <= sizeof(small))
+		return write_pieces(f, buf, n, small, sizeof(small));
+	page = quire_alloc_pages(0, 0);
+	if (!page)
+		return -ENOMEM;
+	r = write_pieces(f, buf, n, page, PAGE_SIZE);
+	quire_free_pages(page, 0);
+	return r;
+}
+
+/* ---- the ends -------------------------------------------------------------------------------- */
+
 static unsigned pipe_poll(struct open_file *f)
 {
 	struct pipe *p = f->priv;
+	size_t used = READ_ONCE(p->used);
 
 	if ((f->flags & O_ACCMODE) == O_WRONLY)
-		return (p->used < PIPE_SIZE ? POLLOUT : 0) | (p->readers ? 0 : POLLERR);
-	return (p->used ? POLLIN : 0) | (p->writers ? 0 : POLLHUP);
+		return (used < PIPE_SIZE ? POLLOUT : 0) | (READ_ONCE(p->readers) ? 0 : POLLERR);
+	return (used ? POLLIN : 0) | (READ_ONCE(p->writers) ? 0 : POLLHUP);
 }
 
 /* The other side must find out. */
 static void pipe_release(struct open_file *f)
 {
 	struct pipe *p = f->priv;
+	bool writes = (f->flags & O_ACCMODE) == O_WRONLY;
 
-	if ((f->flags & O_ACCMODE) == O_WRONLY)
+	mutex_lock(&p->lock);
+	if (writes)
 		p->writers--;
 	else
 		p->readers--;
-	wake_up(p, 0, ~0u);
+	mutex_unlock(&p->lock);
+	changed(writes ? &p->readable : &p->writable);
 	pipe_put(p);
 }
 
@@ -158,8 +292,9 @@ static struct pipe *pipe_new(void)
 		quire_kfree(p);
 		return NULL;
 	}
+	mutex_init_named(&p->lock, "pipe");
 	p->readers = p->writers = 1;
-	p->refs = 2;
+	atomic_set(&p->refs, 2);
 	return p;
 }
 
@@ -191,9 +326,30 @@ static int open_ends(struct open_file **end, unsigned flags)
 	return -ENOMEM;
 }
 
+/* Two reserved descriptors, their numbers told to the user. 0 or an errno. */
+static int reserve_pair(int fd[2], uintptr_t dst, bool cloexec)
+{
+	int err;
+
+	fd[0] = fd_reserve(cloexec);
+	if (fd[0] < 0)
+		return fd[0];
+	fd[1] = fd_reserve(cloexec);
+	if (fd[1] < 0) {
+		fd_unreserve(fd[0]);
+		return fd[1];
+	}
+	err = hal_copy_to_user(dst, fd, 2 * sizeof(int)) ? -EFAULT : 0;
+	if (err) {
+		fd_unreserve(fd[0]);
+		fd_unreserve(fd[1]);
+	}
+	return err;
+}
+
+/* The descriptors lead nowhere until nothing can fail any more: another thread may guess them. */
 static int do_pipe(uintptr_t fds, unsigned flags)
 {
-	struct fd_table *t = current->proc->fds;
 	struct open_file *end[2] = {NULL, NULL};
 	int fd[2], err;
 
@@ -202,15 +358,12 @@ static int do_pipe(uintptr_t fds, unsigned flags)
 	err = open_ends(end, flags);
 	if (err)
 		return err;
-	fd[0] = fd_install(end[0], flags & O_CLOEXEC);
-	fd[1] = fd[0] < 0 ? fd[0] : fd_install(end[1], flags & O_CLOEXEC);
-	err = fd[1] < 0 ? fd[1] : COPY_OUT(fds, fd);
-	if (!err)
-		return 0;
+	err = reserve_pair(fd, fds, flags & O_CLOEXEC);
 	for (int i = 0; i < 2; i++) {
-		if (fd[i] >= 0)
-			t->file[fd[i]] = NULL;
-		file_put(end[i]);
+		if (err)
+			file_put(end[i]);
+		else
+			fd_install(fd[i], end[i]);
 	}
 	return err;
 }

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poll and ppoll: a waiter is not woken when a file becomes ready, so it looks again at each tick.
+ * poll and ppoll. All who wait do so for one event, that some file may have become ready, and then
+ * look at theirs again. Whoever makes a file ready looks first whether anybody polls at all.
  */
 #include "kernel.h"
+
+static struct wait_head ready_event;
+static unsigned pollers; /* atomic */
+
+/* Pairs with the count of poll_until(): of the file's new state and the new poller, one is seen. */
+void poll_wake(void)
+{
+	smp_mb();
+	if (unlikely(READ_ONCE(pollers)))
+		wake_all(&ready_event);
+}
 
 /* A file without poll is always ready, as a regular one is. */
 static unsigned poll_file(struct open_file *f)
@@ -10,35 +22,49 @@ static unsigned poll_file(struct open_file *f)
 	return f->ops && f->ops->poll ? f->ops->poll(f) : POLLIN | POLLOUT;
 }
 
-static long poll_until(uintptr_t fds, unsigned long n, uint64_t deadline, bool wait)
+/* What of `events` has come; errors come unasked. */
+static short poll_fd(int fd, short events)
+{
+	struct fd f = fdget(fd);
+	unsigned r = POLLNVAL;
+
+	if (f.file)
+		r = poll_file(f.file) & ((unsigned)events | POLLERR | POLLHUP);
+	fdput(f);
+	return (short)r;
+}
+
+/* How many are ready, told in their revents too, or -EFAULT. */
+static long poll_all(uintptr_t fds, unsigned long n)
 {
 	struct {
 		int fd;
 		short events, revents;
 	} p;
+	long ready = 0;
 
-	for (;;) {
-		long ready = 0;
-
-		for (unsigned long i = 0; i < n; i++) {
-			struct open_file *f;
-
-			if (COPY_IN(p, fds + i * sizeof(p)))
-				return -EFAULT;
-			f = fd_file(p.fd);
-			p.revents = (short)(p.fd < 0 ? 0 : !f ? POLLNVAL
-				: poll_file(f) & ((unsigned)p.events | POLLERR | POLLHUP));
-			ready += p.revents != 0;
-			if (COPY_OUT(fds + i * sizeof(p), p))
-				return -EFAULT;
-		}
-		if (ready || !wait || (deadline && hal_clock_ns() >= deadline))
-			return ready;
-		if (signal_pending(current))
-			return -EINTR;
-		/* No wake-up will come: look again at the next tick. */
-		sleep_on(&p, 0, true, hal_clock_ns() + TICK_NS);
+	for (unsigned long i = 0; i < n; i++) {
+		if (COPY_IN(p, fds + i * sizeof(p)))
+			return -EFAULT;
+		p.revents = p.fd < 0 ? 0 : poll_fd(p.fd, p.events);
+		ready += p.revents != 0;
+		if (COPY_OUT(fds + i * sizeof(p), p))
+			return -EFAULT;
 	}
+	return ready;
+}
+
+static long poll_until(uintptr_t fds, unsigned long n, uint64_t deadline, bool wait)
+{
+	long ready = 0;
+	int err;
+
+	if (!wait)
+		return poll_all(fds, n);
+	atomic_add_of(&pollers, 1);
+	err = wait_event(&ready_event, (ready = poll_all(fds, n)) != 0, true, deadline);
+	atomic_sub_of(&pollers, 1);
+	return err == -EINTR ? err : ready;
 }
 
 SYSCALL3(poll, uintptr_t, fds, unsigned long, n, int, ms)

@@ -7,7 +7,6 @@
 
 #define STACK_LIMIT   (8ul << 20) /* as Linux's first process has them */
 #define MEMLOCK_LIMIT (64ul << 10)
-#define UMASK	      022u
 
 #define EXIT_NOT_RUN   126 /* of a shell that cannot run a program */
 #define EXIT_NOT_FOUND 127
@@ -81,26 +80,7 @@ void put_sighand(struct sighand *s)
 		quire_kfree(s);
 }
 
-/* Closes everything with the last reference. */
-void put_files(struct fd_table *t)
-{
-	if (!t || --t->refs)
-		return;
-	for (int i = 0; i < MAX_FDS; i++)
-		if (t->file[i])
-			file_put(t->file[i]);
-	quire_kfree(t);
-}
-
-void put_fs(struct fs_context *fs)
-{
-	if (!fs || --fs->refs)
-		return;
-	vnode_put(fs->cwd);
-	quire_kfree(fs);
-}
-
-/* The same one, or a copy; old NULL: a fresh one. So do the next two. */
+/* The same one, or a copy; old NULL: a fresh one. */
 static struct sighand *get_sighand(struct sighand *old, bool share)
 {
 	struct sighand *s;
@@ -115,49 +95,6 @@ static struct sighand *get_sighand(struct sighand *old, bool share)
 	if (s)
 		s->refs = 1;
 	return s;
-}
-
-static struct fd_table *get_files(struct fd_table *old, bool share)
-{
-	struct fd_table *t;
-
-	if (share) {
-		old->refs++;
-		return old;
-	}
-	t = quire_kmalloc(sizeof(*t), QUIRE_GFP_ZERO);
-	if (!t)
-		return NULL;
-	if (old)
-		*t = *old;
-	t->refs = 1;
-	for (int i = 0; i < MAX_FDS; i++)
-		if (t->file[i])
-			t->file[i]->refs++;
-	return t;
-}
-
-static struct fs_context *get_fs(struct fs_context *old, bool share)
-{
-	struct fs_context *fs;
-
-	if (share) {
-		old->refs++;
-		return old;
-	}
-	fs = quire_kmalloc(sizeof(*fs), QUIRE_GFP_ZERO);
-	if (!fs)
-		return NULL;
-	if (old) {
-		*fs = *old;
-	} else {
-		fs->umask = UMASK;
-		fs->cwd = root_vnode;
-		strscpy(fs->cwd_path, "/", sizeof(fs->cwd_path));
-	}
-	fs->refs = 1;
-	vnode_get(fs->cwd);
-	return fs;
 }
 
 /* It is on no list yet. Limits and capabilities are those of Linux's first process. */
@@ -187,8 +124,8 @@ static struct process *process_alloc(void)
 void process_free(struct process *p)
 {
 	put_sighand(p->sighand);
-	put_files(p->fds);
-	put_fs(p->fs);
+	files_put(p->fds);
+	fs_put(p->fs);
 	quire_kfree(p);
 }
 
@@ -209,8 +146,8 @@ struct process *process_copy(struct process *old, unsigned long flags)
 	memcpy(p->comm, old->comm, sizeof(p->comm));
 	memcpy(p->exe, old->exe, sizeof(p->exe));
 	p->sighand = get_sighand(old->sighand, flags & CLONE_SIGHAND);
-	p->fds = get_files(old->fds, flags & CLONE_FILES);
-	p->fs = get_fs(old->fs, flags & CLONE_FS);
+	p->fds = files_copy(old->fds, flags & CLONE_FILES);
+	p->fs = fs_copy(old->fs, flags & CLONE_FS);
 	if (!p->sighand || !p->fds || !p->fs) {
 		process_free(p);
 		return NULL;
@@ -249,7 +186,7 @@ static int init_arguments(struct exec_args *args)
 }
 
 /* Descriptors 0, 1 and 2 are one file, as a shell would find them. */
-static int open_console(struct fd_table *fds)
+static int open_console(void)
 {
 	struct path p;
 	struct open_file *f = NULL;
@@ -261,9 +198,11 @@ static int open_console(struct fd_table *fds)
 	path_put(&p);
 	if (err)
 		return err;
-	for (int fd = 0; fd < 3; fd++)
-		fds->file[fd] = f;
-	f->refs = 3;
+	for (int fd = 0; fd < 3; fd++) {
+		file_get(f);
+		fd_add(f, false);
+	}
+	file_put(f);
 	return 0;
 }
 
@@ -275,7 +214,7 @@ static void init_entry(void *arg)
 
 	current->user = true;
 	current->utf = &current->start_tf;
-	err = open_console(current->proc->fds);
+	err = open_console();
 	if (!err)
 		err = init_arguments(&args);
 	if (!err)
@@ -296,8 +235,8 @@ int start_init(void)
 	if (!p || !t)
 		return -ENOMEM;
 	p->sighand = get_sighand(NULL, false);
-	p->fds = get_files(NULL, false);
-	p->fs = get_fs(NULL, false);
+	p->fds = files_new();
+	p->fs = fs_new();
 	if (!p->sighand || !p->fds || !p->fs)
 		return -ENOMEM;
 	hal_fpu_init(&t->fpu);

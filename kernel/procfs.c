@@ -288,12 +288,21 @@ static const char *state_of(struct process *p)
 	return "S (sleeping)";
 }
 
+static unsigned umask_of(struct process *p)
+{
+	struct fs_context *fs = process_fs(p);
+	unsigned mask = fs ? fs_umask(fs) : 0;
+
+	fs_put(fs);
+	return mask;
+}
+
 static void show_status(struct text *t, struct process *p)
 {
 	int ppid = p->parent ? p->parent->pid : 0;
 
 	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
-	    p->comm, p->fs ? p->fs->umask : 0, state_of(p), p->pid, p->pid, ppid);
+	    p->comm, umask_of(p), state_of(p), p->pid, p->pid, ppid);
 	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t \n",
 	    MAX_FDS);
 	if (t->mm)
@@ -556,16 +565,33 @@ static void exe_target(struct vnode *v, char *buf, size_t size)
 static void cwd_target(struct vnode *v, char *buf, size_t size)
 {
 	struct process *p = process_by_pid((int)v->arg);
+	struct fs_context *fs = p ? process_fs(p) : NULL;
+	char path[PATH_LEN] = "";
 
-	strscpy(buf, p && p->fs ? p->fs->cwd_path : "", size);
+	if (fs)
+		vnode_put(fs_cwd(fs, path));
+	fs_put(fs);
+	strscpy(buf, path, size);
+}
+
+/* The file of another process's descriptor, with a reference, or NULL. */
+static struct open_file *process_file(struct process *p, unsigned fd)
+{
+	struct fd_table *t = process_files(p);
+	struct open_file *f = t ? files_get_file(t, fd) : NULL;
+
+	files_put(t);
+	return f;
 }
 
 static void fd_target(struct vnode *v, char *buf, size_t size)
 {
 	struct process *p = process_by_pid((int)(v->arg >> 32));
-	unsigned fd = (unsigned)v->arg;
+	struct open_file *f = p ? process_file(p, (unsigned)v->arg) : NULL;
 
-	strscpy(buf, p && p->fds && p->fds->file[fd] ? p->fds->file[fd]->path : "", size);
+	strscpy(buf, f ? f->path : "", size);
+	if (f)
+		file_put(f);
 }
 
 static const struct vnode_ops exe_ops = {.readlink = exe_target};
@@ -601,25 +627,32 @@ static struct vnode *dir_vnode(const struct vnode_ops *ops, uint64_t arg, struct
 static struct vnode *fd_lookup(struct vnode *dir, const char *name)
 {
 	struct process *p = process_by_pid((int)dir->arg);
+	struct open_file *f;
 	uint64_t fd;
 
-	if (!p || !p->fds || parse_u64(name, &fd) || fd >= MAX_FDS || !p->fds->file[fd])
+	if (!p || parse_u64(name, &fd) || fd >= MAX_FDS)
 		return NULL;
+	f = process_file(p, (unsigned)fd);
+	if (!f)
+		return NULL;
+	file_put(f);
 	return link_vnode(&fd_link_ops, dir->arg << 32 | fd);
 }
 
 static bool fd_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
 {
 	struct process *p = process_by_pid((int)dir->arg);
+	struct fd_table *t = p ? process_files(p) : NULL;
+	int fd = t ? files_next(t, 0) : -1;
 
-	for (unsigned fd = 0; p && p->fds && fd < MAX_FDS; fd++) {
-		if (!p->fds->file[fd] || i--)
-			continue;
-		scnprintf(name, 32, "%u", fd);
-		*mode = S_IFLNK;
-		return true;
-	}
-	return false;
+	while (fd >= 0 && i--)
+		fd = files_next(t, (unsigned)fd + 1);
+	files_put(t);
+	if (fd < 0)
+		return false;
+	scnprintf(name, 32, "%d", fd);
+	*mode = S_IFLNK;
+	return true;
 }
 
 static const struct vnode_ops fd_dir_ops = {.lookup = fd_lookup, .readdir = fd_readdir};

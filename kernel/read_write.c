@@ -30,16 +30,20 @@ static long do_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos
 
 SYSCALL3(read, int, fd, uintptr_t, buf, size_t, n)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long r = do_read(f.file, buf, n, f.file ? &f.file->pos : NULL);
 
-	return do_read(f, buf, n, f ? &f->pos : NULL);
+	fdput(f);
+	return r;
 }
 
 SYSCALL3(write, int, fd, uintptr_t, buf, size_t, n)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long r = do_write(f.file, buf, n, f.file ? &f.file->pos : NULL);
 
-	return do_write(f, buf, n, f ? &f->pos : NULL);
+	fdput(f);
+	return r;
 }
 
 /* What has positions: the console and pipes have none. */
@@ -61,18 +65,24 @@ static long check_positional(const struct open_file *f, uint64_t pos)
 
 SYSCALL4(pread64, int, fd, uintptr_t, buf, size_t, n, uint64_t, pos)
 {
-	struct open_file *f = fd_file(fd);
-	long err = check_positional(f, pos);
+	struct fd f = fdget(fd);
+	long r = check_positional(f.file, pos);
 
-	return err ? err : do_read(f, buf, n, &pos);
+	if (!r)
+		r = do_read(f.file, buf, n, &pos);
+	fdput(f);
+	return r;
 }
 
 SYSCALL4(pwrite64, int, fd, uintptr_t, buf, size_t, n, uint64_t, pos)
 {
-	struct open_file *f = fd_file(fd);
-	long err = check_positional(f, pos);
+	struct fd f = fdget(fd);
+	long r = check_positional(f.file, pos);
 
-	return err ? err : do_write(f, buf, n, &pos);
+	if (!r)
+		r = do_write(f.file, buf, n, &pos);
+	fdput(f);
+	return r;
 }
 
 /* Reads or writes the pieces of an iovec until one is cut short. */
@@ -105,62 +115,87 @@ static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, u
 
 SYSCALL3(readv, int, fd, uintptr_t, vec, unsigned long, count)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, do_read);
 
-	return do_vector(f, vec, count, f ? &f->pos : NULL, do_read);
+	fdput(f);
+	return r;
 }
 
 SYSCALL3(writev, int, fd, uintptr_t, vec, unsigned long, count)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, do_write);
 
-	return do_vector(f, vec, count, f ? &f->pos : NULL, do_write);
+	fdput(f);
+	return r;
 }
 
 SYSCALL4(preadv, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos)
 {
-	struct open_file *f = fd_file(fd);
-	long err = check_positional(f, pos);
+	struct fd f = fdget(fd);
+	long r = check_positional(f.file, pos);
 
-	return err ? err : do_vector(f, vec, count, &pos, do_read);
+	if (!r)
+		r = do_vector(f.file, vec, count, &pos, do_read);
+	fdput(f);
+	return r;
 }
 
 SYSCALL4(pwritev, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos)
 {
-	struct open_file *f = fd_file(fd);
-	long err = check_positional(f, pos);
+	struct fd f = fdget(fd);
+	long r = check_positional(f.file, pos);
 
-	return err ? err : do_vector(f, vec, count, &pos, do_write);
+	if (!r)
+		r = do_vector(f.file, vec, count, &pos, do_write);
+	fdput(f);
+	return r;
 }
 
-SYSCALL3(lseek, int, fd, int64_t, off, unsigned long, whence)
+/* The position that off and whence mean, from the present one. */
+static int64_t sought(uint64_t pos, uint64_t size, int64_t off, unsigned long whence)
 {
-	struct open_file *f = fd_file(fd);
-	int64_t base;
+	int64_t base = whence == SEEK_SET ? 0 : (int64_t)(whence == SEEK_CUR ? pos : size);
+
+	return base + off;
+}
+
+static long do_seek(struct open_file *f, int64_t off, unsigned long whence)
+{
+	uint64_t size;
+	int64_t to;
 
 	if (!f || f->flags & O_PATH)
 		return -EBADF;
 	if (!seekable(f))
 		return -ESPIPE;
-	if (whence == SEEK_SET)
-		base = 0;
-	else if (whence == SEEK_CUR)
-		base = (int64_t)f->pos;
-	else if (whence == SEEK_END)
-		base = f->v->contents ? (int64_t)quire_inode_size(f->v->contents) : 0;
-	else
+	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
-	if (base + off < 0)
-		return -EINVAL;
-	f->pos = (uint64_t)(base + off);
-	return (long)f->pos;
+	size = f->v->contents ? quire_inode_size(f->v->contents) : 0;
+	spin_lock(&f->pos_lock);
+	to = sought(f->pos, size, off, whence);
+	if (to >= 0)
+		f->pos = (uint64_t)to;
+	spin_unlock(&f->pos_lock);
+	return to >= 0 ? (long)to : -EINVAL;
+}
+
+SYSCALL3(lseek, int, fd, int64_t, off, unsigned long, whence)
+{
+	struct fd f = fdget(fd);
+	long r = do_seek(f.file, off, whence);
+
+	fdput(f);
+	return r;
 }
 
 SYSCALL2(sendfile, int, out_fd, int, in_fd)
 {
-	struct open_file *out = fd_file(out_fd), *in = fd_file(in_fd);
+	struct fd out = fdget(out_fd), in = fdget(in_fd);
+	bool bad = !out.file || !in.file || !file_writable(out.file) || !file_readable(in.file);
 
-	if (!out || !in || !file_writable(out) || !file_readable(in))
-		return -EBADF;
-	return -EINVAL; /* programs fall back to read and write */
+	fdput(out);
+	fdput(in);
+	return bad ? -EBADF : -EINVAL; /* programs fall back to read and write */
 }

@@ -73,13 +73,13 @@ static bool entry_at(struct vnode *dir, uint64_t i, uint64_t *ino, unsigned *mod
 	       dir->ops->readdir(dir, (unsigned)(i - k), name, mode);
 }
 
-/* A position is an entry's place in the list: entries that go meanwhile shift those behind. */
-static long do_getdents(int fd, uintptr_t buf, size_t room, bool old)
+/* A position is an entry's place in the list: entries that go meanwhile shift those behind. An entry
+ * that another thread has read since the position was looked at is not ours. */
+static long read_entries(struct open_file *f, struct dir_out *o)
 {
-	struct dir_out o = {.buf = buf, .room = room, .old = old};
-	struct open_file *f = fd_file(fd);
 	char name[ENTRY_NAME];
-	uint64_t ino;
+	size_t before;
+	uint64_t ino, at;
 	unsigned mode;
 	int r;
 
@@ -87,15 +87,27 @@ static long do_getdents(int fd, uintptr_t buf, size_t room, bool old)
 		return -EBADF;
 	if ((f->v->mode & S_IFMT) != S_IFDIR)
 		return -ENOTDIR;
-	while (entry_at(f->v, f->pos, &ino, &mode, name)) {
-		r = put_dirent(&o, ino, f->pos + 1, mode, name);
-		if (r < 0)
-			return o.used ? (long)o.used : r;
-		if (!r)
-			break;
-		f->pos++;
+	for (;;) {
+		at = READ_ONCE(f->pos);
+		before = o->used;
+		if (!entry_at(f->v, at, &ino, &mode, name))
+			return (long)o->used;
+		r = put_dirent(o, ino, at + 1, mode, name);
+		if (r <= 0)
+			return r && !o->used ? r : (long)o->used;
+		if (!pos_move(f, at, at + 1))
+			o->used = before;
 	}
-	return (long)o.used;
+}
+
+static long do_getdents(int fd, uintptr_t buf, size_t room, bool old)
+{
+	struct dir_out o = {.buf = buf, .room = room, .old = old};
+	struct fd f = fdget(fd);
+	long r = read_entries(f.file, &o);
+
+	fdput(f);
+	return r;
 }
 
 SYSCALL3(getdents64, int, fd, uintptr_t, buf, size_t, room)
@@ -110,26 +122,14 @@ SYSCALL3(getdents, int, fd, uintptr_t, buf, size_t, room)
 
 SYSCALL2(getcwd, uintptr_t, buf, size_t, size)
 {
-	const char *s = current->proc->fs->cwd_path;
-	size_t n = strlen(s) + 1;
+	char s[PATH_LEN];
+	size_t n;
 
+	vnode_put(fs_cwd(current->proc->fs, s));
+	n = strlen(s) + 1;
 	if (size < n)
 		return -ERANGE;
 	return hal_copy_to_user(buf, s, n) ? -EFAULT : (long)n;
-}
-
-/* The working directory keeps its path in words, for getcwd. */
-static long change_dir(struct vnode *v, const char *full)
-{
-	struct fs_context *fs = current->proc->fs;
-
-	if ((v->mode & S_IFMT) != S_IFDIR)
-		return -ENOTDIR;
-	vnode_get(v);
-	vnode_put(fs->cwd);
-	fs->cwd = v;
-	strscpy(fs->cwd_path, full, sizeof(fs->cwd_path));
-	return 0;
 }
 
 SYSCALL1(chdir, uintptr_t, path)
@@ -139,14 +139,16 @@ SYSCALL1(chdir, uintptr_t, path)
 
 	if (err)
 		return err;
-	err = change_dir(p.v, p.full);
+	err = fs_set_cwd(current->proc->fs, p.v, p.full);
 	path_put(&p);
 	return err;
 }
 
 SYSCALL1(fchdir, int, fd)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long err = f.file ? fs_set_cwd(current->proc->fs, f.file->v, f.file->path) : -EBADF;
 
-	return f ? change_dir(f->v, f->path) : -EBADF;
+	fdput(f);
+	return err;
 }

@@ -26,20 +26,36 @@ static void fill_stat(const struct vnode *v, struct stat_info *s)
 	}
 }
 
+static int stat_fd(int fd, struct stat_info *s)
+{
+	struct fd f = fdget(fd);
+
+	if (!f.file)
+		return -EBADF;
+	fill_stat(f.file->v, s);
+	fdput(f);
+	return 0;
+}
+
+static int stat_cwd(struct stat_info *s)
+{
+	char path[PATH_LEN];
+	struct vnode *v = fs_cwd(current->proc->fs, path);
+
+	fill_stat(v, s);
+	vnode_put(v);
+	return 0;
+}
+
 /* What a path names, or with AT_EMPTY_PATH and "" the descriptor itself. */
 static int stat_at(int dirfd, uintptr_t path, unsigned flags, struct stat_info *s)
 {
-	struct open_file *f = fd_file(dirfd);
 	struct path p;
 	char first;
 	int err;
 
-	if (flags & AT_EMPTY_PATH && !COPY_IN(first, path) && !first) {
-		if (!f && dirfd != AT_FDCWD)
-			return -EBADF;
-		fill_stat(f ? f->v : current->proc->fs->cwd, s);
-		return 0;
-	}
+	if (flags & AT_EMPTY_PATH && !COPY_IN(first, path) && !first)
+		return dirfd == AT_FDCWD ? stat_cwd(s) : stat_fd(dirfd, s);
 	err = user_path(dirfd, path, flags & AT_SYMLINK_NOFOLLOW ? LOOKUP_NOFOLLOW : 0, &p);
 	if (err)
 		return err;
@@ -58,13 +74,10 @@ static long stat_path(int dirfd, uintptr_t path, uintptr_t dst, unsigned flags)
 
 SYSCALL2(fstat, int, fd, uintptr_t, dst)
 {
-	struct open_file *f = fd_file(fd);
 	struct stat_info s;
+	int err = stat_fd(fd, &s);
 
-	if (!f)
-		return -EBADF;
-	fill_stat(f->v, &s);
-	return abi_put_stat(dst, &s);
+	return err ? err : abi_put_stat(dst, &s);
 }
 
 SYSCALL2(stat, uintptr_t, path, uintptr_t, dst)
@@ -175,15 +188,12 @@ SYSCALL2(statfs, uintptr_t, path, uintptr_t, dst)
 
 SYSCALL2(fstatfs, int, fd, uintptr_t, dst)
 {
-	return fd_file(fd) ? put_statfs(dst) : -EBADF;
+	return fd_exists(fd) ? put_statfs(dst) : -EBADF;
 }
 
-SYSCALL1(umask, unsigned, mask)
+static void set_mode(struct vnode *v, unsigned mode)
 {
-	unsigned old = current->proc->fs->umask;
-
-	current->proc->fs->umask = mask & 0777;
-	return old;
+	WRITE_ONCE(v->mode, (v->mode & S_IFMT) | (mode & MODE_BITS));
 }
 
 static long change_mode(int dirfd, uintptr_t path, unsigned mode)
@@ -193,7 +203,7 @@ static long change_mode(int dirfd, uintptr_t path, unsigned mode)
 
 	if (err)
 		return err;
-	p.v->mode = (p.v->mode & S_IFMT) | (mode & MODE_BITS);
+	set_mode(p.v, mode);
 	path_put(&p);
 	return 0;
 }
@@ -210,11 +220,12 @@ SYSCALL3(fchmodat, int, dirfd, uintptr_t, path, unsigned, mode)
 
 SYSCALL2(fchmod, int, fd, unsigned, mode)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
 
-	if (!f)
+	if (!f.file)
 		return -EBADF;
-	f->v->mode = (f->v->mode & S_IFMT) | (mode & MODE_BITS);
+	set_mode(f.file->v, mode);
+	fdput(f);
 	return 0;
 }
 
@@ -230,7 +241,7 @@ SYSCALL1(lchown, uintptr_t, path)
 
 SYSCALL1(fchown, int, fd)
 {
-	return fd_file(fd) ? 0 : -EBADF;
+	return fd_exists(fd) ? 0 : -EBADF;
 }
 
 SYSCALL2(fchownat, int, dirfd, uintptr_t, path)
@@ -243,5 +254,5 @@ SYSCALL2(utimensat, int, dirfd, uintptr_t, path)
 {
 	if (path)
 		return path_exists(dirfd, path);
-	return fd_file(dirfd) ? 0 : -EBADF;
+	return fd_exists(dirfd) ? 0 : -EBADF;
 }

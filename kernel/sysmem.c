@@ -42,21 +42,22 @@ SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long,
 {
 	struct usage c;
 	struct quire_file *qf = NULL;
-	struct open_file *f;
+	struct fd f = {0};
+	long ret;
 
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;
 	if (!(flags & MAP_ANONYMOUS)) {
-		f = fd_file(fd);
-		if (!f)
+		f = fdget(fd);
+		if (!f.file)
 			return -EBADF;
-		qf = file_mapping(f);
-		if (!qf)
-			return -ENOMEM;
+		qf = file_mapping(f.file);
 	}
 	c = count_start();
-	return count_end(&c, quire_mmap(mm(), addr, len, prot, flags, qf, off));
+	ret = f.file && !qf ? -ENOMEM : quire_mmap(mm(), addr, len, prot, flags, qf, off);
+	fdput(f);
+	return count_end(&c, ret);
 }
 
 SYSCALL2(munmap, uintptr_t, addr, size_t, len)

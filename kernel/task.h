@@ -8,6 +8,7 @@
 #include "arch/hal_kernel.h"
 #include "kernel/timer.h"
 #include "kernel/wait.h"
+#include "lib/atomic.h"
 #include "lib/list.h"
 #include "lib/spinlock.h"
 #include <quire/abi.h>
@@ -29,14 +30,17 @@ struct sighand { /* CLONE_SIGHAND */
 };
 
 struct fd_table { /* CLONE_FILES */
-	unsigned refs;
+	atomic_t refs;
+	spinlock_t lock;	   /* all that follows */
 	struct open_file *file[MAX_FDS];
+	bool taken[MAX_FDS];	   /* has a file, or is reserved for one that is to come */
 	bool cloexec[MAX_FDS];
 };
 
 struct fs_context { /* CLONE_FS */
-	unsigned refs;
-	unsigned umask;
+	atomic_t refs;
+	spinlock_t lock;	   /* cwd and cwd_path */
+	unsigned umask;		   /* atomic */
 	struct vnode *cwd;
 	char cwd_path[PATH_LEN];
 };
@@ -186,8 +190,6 @@ _Noreturn void exit_task(int status);
 _Noreturn void exit_group(int status);
 void usage_of(struct process *p, struct usage *u);
 void put_sighand(struct sighand *s);
-void put_files(struct fd_table *t);
-void put_fs(struct fs_context *fs);
 /* The process runs a new program: a parent that waits for its vfork child goes on. */
 void process_exec_done(struct process *p);
 uint64_t rlimit_cur(struct process *p, int which);

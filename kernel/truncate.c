@@ -26,11 +26,14 @@ static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
 
 SYSCALL2(ftruncate, int, fd, int64_t, len)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long err;
 
-	if (!f)
+	if (!f.file)
 		return -EBADF;
-	return file_writable(f) ? file_truncate(f, f->v, len) : -EINVAL;
+	err = file_writable(f.file) ? file_truncate(f.file, f.file->v, len) : -EINVAL;
+	fdput(f);
+	return err;
 }
 
 SYSCALL2(truncate, uintptr_t, path, int64_t, len)
@@ -45,9 +48,8 @@ SYSCALL2(truncate, uintptr_t, path, int64_t, len)
 	return err;
 }
 
-SYSCALL4(fallocate, int, fd, int, mode, int64_t, off, int64_t, len)
+static long file_allocate(struct open_file *f, int mode, int64_t off, int64_t len)
 {
-	struct open_file *f = fd_file(fd);
 	unsigned seals;
 
 	if (!f || !file_writable(f))
@@ -66,10 +68,17 @@ SYSCALL4(fallocate, int, fd, int, mode, int64_t, off, int64_t, len)
 	return quire_inode_fallocate(f->v->contents, mode, (uint64_t)off, (uint64_t)len);
 }
 
-SYSCALL4(fadvise64, int, fd, uint64_t, off, uint64_t, len, unsigned long, advice)
+SYSCALL4(fallocate, int, fd, int, mode, int64_t, off, int64_t, len)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long err = file_allocate(f.file, mode, off, len);
 
+	fdput(f);
+	return err;
+}
+
+static long file_advise(struct open_file *f, uint64_t off, uint64_t len, unsigned long advice)
+{
 	if (!f)
 		return -EBADF;
 	if ((f->v->mode & S_IFMT) == S_IFIFO)
@@ -79,11 +88,27 @@ SYSCALL4(fadvise64, int, fd, uint64_t, off, uint64_t, len, unsigned long, advice
 	return advice <= POSIX_FADV_NOREUSE ? 0 : -EINVAL;
 }
 
-SYSCALL3(readahead, int, fd, uint64_t, off, uint64_t, len)
+SYSCALL4(fadvise64, int, fd, uint64_t, off, uint64_t, len, unsigned long, advice)
 {
-	struct open_file *f = fd_file(fd);
+	struct fd f = fdget(fd);
+	long err = file_advise(f.file, off, len, advice);
 
+	fdput(f);
+	return err;
+}
+
+static long file_readahead(struct open_file *f, uint64_t off, uint64_t len)
+{
 	if (!f || !file_readable(f))
 		return -EBADF;
 	return f->v->contents ? quire_inode_populate(f->v->contents, off, len) : -EINVAL;
+}
+
+SYSCALL3(readahead, int, fd, uint64_t, off, uint64_t, len)
+{
+	struct fd f = fdget(fd);
+	long err = file_readahead(f.file, off, len);
+
+	fdput(f);
+	return err;
 }

@@ -13,7 +13,7 @@
 
 struct vnode *root_vnode;
 
-static uint64_t last_ino;
+static uint64_t last_ino; /* atomic */
 
 /* ---- vnodes ---------------------------------------------------------------------------------- */
 
@@ -24,9 +24,9 @@ struct vnode *vnode_new(unsigned mode)
 
 	if (!v)
 		return NULL;
-	v->refs = 1;
+	atomic_set(&v->refs, 1);
 	v->mode = mode;
-	v->ino = ++last_ino;
+	v->ino = atomic_add_of(&last_ino, 1);
 	v->dev = ROOT_DEV;
 	v->mtime_ns = hal_clock_ns();
 	INIT_LIST_HEAD(&v->entries);
@@ -43,7 +43,7 @@ struct vnode *vnode_new(unsigned mode)
 
 void vnode_get(struct vnode *v)
 {
-	v->refs++;
+	atomic_inc(&v->refs);
 }
 
 /* A directory takes its entries along: only its last holder still knew them. */
@@ -51,7 +51,7 @@ void vnode_put(struct vnode *v)
 {
 	struct dirent *d, *next;
 
-	if (!v || --v->refs)
+	if (!v || !atomic_dec_and_test(&v->refs))
 		return;
 	list_for_each_entry_safe(d, next, &v->entries, link)
 		dir_remove(d);

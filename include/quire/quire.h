@@ -82,6 +82,10 @@ int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uin
  * nothing was copied) or a kernel address. Returns bytes. Context: sleep. */
 long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user);
 long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user);
+/* Writes at the file's end, wherever that is once no other write is under way. *off: where that
+ * was, if any byte was written. */
+long quire_inode_append(struct quire_inode *inode, uintptr_t buf, size_t n, bool user,
+			uint64_t *off);
 /* Brings the pages of a range into the cache (readahead). */
 int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len);
 

@@ -719,24 +719,41 @@ static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf,
 	return done ? done : err;
 }
 
-long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+/* At *off, or at the end, which then becomes *off. */
+static long inode_write(struct quire_inode *inode, uint64_t *off, bool append, uintptr_t buf,
+			size_t n, bool user)
 {
 	uintptr_t bounce = user && n ? __get_free_pages(GFP_KERNEL, 0) : 0;
+	uint64_t at;
 	long ret;
 
 	if (user && n && !bounce)
 		return -ENOMEM;
 	down_write(&inode->i_rwsem);
+	if (append)
+		*off = inode->i_size;
+	at = *off;
 	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
-	    (inode->seals & F_SEAL_GROW && off + n > inode->i_size))
+	    (inode->seals & F_SEAL_GROW && at + n > inode->i_size))
 		ret = -EPERM;
-	else if (off + n < off || off + n > INT64_MAX)
+	else if (at + n < at || at + n > INT64_MAX)
 		ret = -EFBIG;
 	else
-		ret = write_locked(inode, off, buf, n, (char *)bounce);
+		ret = write_locked(inode, at, buf, n, (char *)bounce);
 	up_write(&inode->i_rwsem);
 	free_pages(bounce, 0);
 	return ret;
+}
+
+long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+{
+	return inode_write(inode, &off, false, buf, n, user);
+}
+
+long quire_inode_append(struct quire_inode *inode, uintptr_t buf, size_t n, bool user,
+			uint64_t *off)
+{
+	return inode_write(inode, off, true, buf, n, user);
 }
 
 /* What readahead or MADV_WILLNEED would bring in. */
