@@ -8,11 +8,11 @@
 static struct wait_head ready_event;
 static unsigned pollers; /* atomic */
 
-/* Pairs with the count of poll_until(): of the file's new state and the new poller, one is seen. */
+/* Adding nothing is a full barrier, as the count in poll_until() is: either a new poller is seen here,
+ * or it sees the file's new state. */
 void poll_wake(void)
 {
-	smp_mb();
-	if (unlikely(READ_ONCE(pollers)))
+	if (unlikely(atomic_add_of(&pollers, 0)))
 		wake_all(&ready_event);
 }
 
