@@ -35,10 +35,12 @@ struct vnode_ops {
 
 struct vnode {
 	atomic_t refs;
-	unsigned nlink, mode, dev;
+	unsigned nlink;		     /* vfs_mutex */
+	unsigned mode, dev;
 	uint64_t ino, rdev;
-	struct vnode *parent;	     /* of a directory, no reference */
-	struct list_head entries;    /* of a directory: struct dirent */
+	/* of a directory, no reference; NULL: it has been removed, and takes no entries; vfs_mutex */
+	struct vnode *parent;
+	struct list_head entries;    /* of a directory: struct dirent; vfs_mutex */
 	struct quire_inode *contents; /* of a regular file */
 	char *target;		     /* of a symbolic link */
 	const struct vnode_ops *ops;
@@ -49,8 +51,8 @@ struct vnode {
 };
 
 struct dirent {
-	struct list_head link; /* in the directory's entries */
-	struct vnode *v;
+	struct list_head link; /* in the directory's entries; vfs_mutex */
+	struct vnode *v;       /* with a reference */
 	char name[];
 };
 
@@ -80,16 +82,31 @@ struct path {
 #define LOOKUP_NOFOLLOW 1u /* the last component, if a link, is the result */
 #define LOOKUP_CREATE	2u /* the last component may be missing */
 
+/* The tree of names: what directories contain, and their parents. */
+extern struct mutex vfs_mutex;
 extern struct vnode *root_vnode;
 int vfs_init(void);
 void vfs_exit(void);
 struct vnode *vnode_new(unsigned mode);
 void vnode_get(struct vnode *v);
 void vnode_put(struct vnode *v);
-/* Enters v into dir under name (takes a reference). -EEXIST, -ENOMEM. */
+/* Enters v into dir under name (takes a reference). -EEXIST, -ENOENT (dir was removed), -ENOMEM. */
 int dir_add(struct vnode *dir, const char *name, struct vnode *v);
+/* Takes the name out of dir, if it is there. */
+void dir_unlink(struct vnode *dir, const char *name);
+/* The child called name, with a reference, or NULL. */
+struct vnode *dir_lookup(struct vnode *dir, const char *name);
+/* The four steps that those are made of. An entry of no directory, with a reference to v; NULL: no
+ * memory. */
+struct dirent *dirent_new(const char *name, struct vnode *v);
+void dirent_free(struct dirent *d);
+/* The entry that stays where it is while vfs_mutex is held; NULL: none. */
 struct dirent *dir_find(struct vnode *dir, const char *name);
+/* Enters it; nothing of this name may be there. Takes it out, for dirent_free() without vfs_mutex. */
+void dir_enter(struct vnode *dir, struct dirent *d);
 void dir_remove(struct dirent *d);
+/* No entry can be made here: the directory has been removed. vfs_mutex. */
+bool dir_is_gone(const struct vnode *dir);
 /* Makes every directory of an absolute path; the last one, with a reference. */
 struct vnode *mkdir_path(const char *path);
 /* Resolves; path_put() afterwards if it answered 0. start NULL: the working directory. */

@@ -95,28 +95,45 @@ SYSCALL5(linkat, int, olddir, uintptr_t, old, int, newdir, uintptr_t, new, unsig
 	return do_link(olddir, old, newdir, new, flags);
 }
 
+/* What a name that leads to v refuses to have removed. vfs_mutex. */
+static int may_remove(struct vnode *v, bool dir)
+{
+	bool is_dir = (v->mode & S_IFMT) == S_IFDIR;
+
+	if (dir != is_dir)
+		return dir ? -ENOTDIR : -EISDIR;
+	return dir && (!list_empty(&v->entries) || v->ops) ? -ENOTEMPTY : 0;
+}
+
+/* A path that was resolved names no entry: the root, ".", or what is made on demand; else the entry
+ * has been removed since. */
+static bool names_no_entry(const struct path *p)
+{
+	return p->parent->ops || !strcmp(p->last, ".");
+}
+
 /* The vnode lives on while it is open or mapped. */
 static long do_unlink(int dirfd, uintptr_t path, bool dir)
 {
 	struct dirent *d;
 	struct path p;
 	long err = user_path(dirfd, path, LOOKUP_NOFOLLOW, &p);
-	bool is_dir;
 
 	if (err)
 		return err;
+	mutex_lock(&vfs_mutex);
 	d = dir_find(p.parent, p.last);
-	is_dir = (p.v->mode & S_IFMT) == S_IFDIR;
-	if (!d)
-		err = dir ? -EBUSY : -EPERM; /* the root, or made on demand */
-	else if (dir && !is_dir)
-		err = -ENOTDIR;
-	else if (!dir && is_dir)
-		err = -EISDIR;
-	else if (dir && (!list_empty(&p.v->entries) || p.v->ops))
-		err = -ENOTEMPTY;
+	if (d)
+		err = may_remove(d->v, dir);
+	else if (names_no_entry(&p))
+		err = dir ? -EBUSY : -EPERM;
 	else
+		err = -ENOENT;
+	if (!err)
 		dir_remove(d);
+	mutex_unlock(&vfs_mutex);
+	if (!err)
+		dirent_free(d);
 	path_put(&p);
 	return err;
 }
@@ -136,7 +153,7 @@ SYSCALL3(unlinkat, int, dirfd, uintptr_t, path, unsigned, flags)
 	return do_unlink(dirfd, path, flags & AT_REMOVEDIR);
 }
 
-/* Is v dir, or below it? */
+/* Is v dir, or below it? vfs_mutex. */
 static bool is_inside(const struct vnode *v, const struct vnode *dir)
 {
 	for (;; v = v->parent) {
@@ -147,35 +164,78 @@ static bool is_inside(const struct vnode *v, const struct vnode *dir)
 	}
 }
 
-/* Everything that can fail comes first but the entry's memory, which it gives back before. */
-static long rename_checked(struct path *from, struct path *to, unsigned flags)
+/* May v take the place of what the new name leads to now (NULL: nothing)? */
+static int may_replace(struct vnode *v, struct vnode *there, unsigned flags)
 {
-	struct dirent *old = dir_find(from->parent, from->last), *target;
-	bool dir = (from->v->mode & S_IFMT) == S_IFDIR;
+	bool dir = (v->mode & S_IFMT) == S_IFDIR, to_dir;
+
+	if (!there)
+		return 0;
+	if (flags & RENAME_NOREPLACE)
+		return -EEXIST;
+	to_dir = (there->mode & S_IFMT) == S_IFDIR;
+	if (dir != to_dir)
+		return dir ? -ENOTDIR : -EISDIR;
+	return to_dir && !list_empty(&there->entries) ? -ENOTEMPTY : 0;
+}
+
+/* What the names lead to now counts, not what was there when the paths were resolved. */
+static int may_rename(const struct path *from, const struct path *to, const struct dirent *old,
+		      const struct dirent *target, unsigned flags)
+{
 	int err;
 
-	if (!old || to->parent->ops)
+	if (to->parent->ops || from->parent->ops)
 		return -EACCES;
-	if (from->v == to->v)
-		return 0;
-	if (to->v) {
-		bool to_dir = (to->v->mode & S_IFMT) == S_IFDIR;
+	if (!strcmp(from->last, ".") || !strcmp(to->last, "."))
+		return -EBUSY;
+	if (!old || dir_is_gone(to->parent))
+		return -ENOENT;
+	err = may_replace(old->v, target ? target->v : NULL, flags);
+	return !err && is_inside(to->parent, old->v) ? -EINVAL : err;
+}
 
-		if (flags & RENAME_NOREPLACE)
-			return -EEXIST;
-		if (dir != to_dir)
-			return dir ? -ENOTDIR : -EISDIR;
-		if (to_dir && !list_empty(&to->v->entries))
-			return -ENOTEMPTY;
-	}
-	if (dir && is_inside(to->parent, from->v))
-		return -EINVAL;
-	target = dir_find(to->parent, to->last);
+/* Everything that can fail comes first: the new entry is there already. Entries that went are left in
+ * gone[], to be freed. */
+static long rename_locked(const struct path *from, const struct path *to, struct dirent *entry,
+			  unsigned flags, struct dirent *gone[2])
+{
+	struct dirent *old = dir_find(from->parent, from->last);
+	struct dirent *target = dir_find(to->parent, to->last);
+	int err;
+
+	if (old && target && old->v == target->v)
+		return 0;
+	err = may_rename(from, to, old, target, flags);
+	if (err)
+		return err;
+	if (old->v != entry->v) /* another file has got the name since: as if we had come later */
+		return -EAGAIN;
 	if (target)
 		dir_remove(target);
-	dir_remove(old); /* our path keeps the vnode alive */
-	err = dir_add(to->parent, to->last, from->v);
-	return err;
+	dir_remove(old);
+	dir_enter(to->parent, entry);
+	gone[0] = old;
+	gone[1] = target;
+	return 1;
+}
+
+/* 0, an errno, or -EAGAIN: the paths are to be resolved again. */
+static long rename_once(struct path *from, struct path *to, unsigned flags)
+{
+	struct dirent *entry = dirent_new(to->last, from->v), *gone[2] = {NULL, NULL};
+	long r;
+
+	if (!entry)
+		return -ENOMEM;
+	mutex_lock(&vfs_mutex);
+	r = rename_locked(from, to, entry, flags, gone);
+	mutex_unlock(&vfs_mutex);
+	if (r != 1)
+		dirent_free(entry);
+	dirent_free(gone[0]);
+	dirent_free(gone[1]);
+	return r < 0 ? r : 0;
 }
 
 static long do_rename(int olddir, uintptr_t old, int newdir, uintptr_t new, unsigned flags)
@@ -185,15 +245,17 @@ static long do_rename(int olddir, uintptr_t old, int newdir, uintptr_t new, unsi
 
 	if (flags & ~(unsigned)RENAME_NOREPLACE)
 		return -EINVAL;
-	err = user_path(olddir, old, LOOKUP_NOFOLLOW, &from);
-	if (err)
-		return err;
-	err = user_path(newdir, new, LOOKUP_NOFOLLOW | LOOKUP_CREATE, &to);
-	if (!err) {
-		err = rename_checked(&from, &to, flags);
-		path_put(&to);
-	}
-	path_put(&from);
+	do {
+		err = user_path(olddir, old, LOOKUP_NOFOLLOW, &from);
+		if (err)
+			return err;
+		err = user_path(newdir, new, LOOKUP_NOFOLLOW | LOOKUP_CREATE, &to);
+		if (!err) {
+			err = rename_once(&from, &to, flags);
+			path_put(&to);
+		}
+		path_put(&from);
+	} while (err == -EAGAIN);
 	return err;
 }
 

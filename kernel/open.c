@@ -115,11 +115,14 @@ static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)
 
 	if ((flags & O_TMPFILE) == O_TMPFILE && flags & O_DIRECTORY)
 		return -EOPNOTSUPP;
-	err = user_path(dirfd, path, lf, &p);
-	if (err)
-		return err;
-	err = open_vnode(&p, flags, mode, &f);
-	path_put(&p);
+	do {
+		err = user_path(dirfd, path, lf, &p);
+		if (err)
+			return err;
+		err = open_vnode(&p, flags, mode, &f);
+		path_put(&p);
+		/* Without O_EXCL, somebody who made the name first made it for us too. */
+	} while (err == -EEXIST && !(flags & O_EXCL));
 	if (err)
 		return err;
 	fd = fd_add(f, flags & O_CLOEXEC);

@@ -1090,18 +1090,18 @@ static int add_devices(void)
 		{"/dev/urandom", &random_ops, 1 << 8 | 9},
 		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},
 	};
-	struct vnode *dir = mkdir_path("/dev");
-	struct dirent *d;
+	struct vnode *dir = mkdir_path("/dev"), *v;
+	const char *name;
 	int err = dir ? 0 : -ENOMEM;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(devices) && !err; i++) {
-		d = dir_find(dir, strrchr(devices[i].path, '/') + 1);
-		if (d) /* a node of the initramfs has no device behind it */
-			dir_remove(d);
+		name = strrchr(devices[i].path, '/') + 1;
+		dir_unlink(dir, name); /* a node of the initramfs has no device behind it */
 		err = add_file(devices[i].path, NULL, devices[i].ops, S_IFCHR | 0666, NULL);
-		d = err ? NULL : dir_find(dir, strrchr(devices[i].path, '/') + 1);
-		if (d)
-			d->v->rdev = devices[i].rdev;
+		v = err ? NULL : dir_lookup(dir, name);
+		if (v)
+			v->rdev = devices[i].rdev;
+		vnode_put(v);
 	}
 	vnode_put(dir);
 	return err;

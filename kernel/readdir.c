@@ -47,11 +47,31 @@ static int put_dirent(struct dir_out *o, uint64_t ino, uint64_t next, unsigned m
 	return 1;
 }
 
+/* Entry i of the list, which begins with *k; false: *k is the first one behind the list. */
+static bool listed_entry(struct vnode *dir, uint64_t i, uint64_t *k, uint64_t *ino, unsigned *mode,
+			 char name[ENTRY_NAME])
+{
+	bool found = false;
+	struct dirent *d;
+
+	mutex_lock(&vfs_mutex);
+	list_for_each_entry(d, &dir->entries, link) {
+		if ((*k)++ != i)
+			continue;
+		*ino = d->v->ino;
+		*mode = d->v->mode;
+		strscpy(name, d->name, ENTRY_NAME);
+		found = true;
+		break;
+	}
+	mutex_unlock(&vfs_mutex);
+	return found;
+}
+
 /* Entry i of dir: ".", "..", the list, then what is made on demand. */
 static bool entry_at(struct vnode *dir, uint64_t i, uint64_t *ino, unsigned *mode,
 		     char name[ENTRY_NAME])
 {
-	struct dirent *d;
 	uint64_t k = 2;
 
 	*ino = dir->ino;
@@ -60,14 +80,8 @@ static bool entry_at(struct vnode *dir, uint64_t i, uint64_t *ino, unsigned *mod
 		strscpy(name, i ? ".." : ".", 3);
 		return true;
 	}
-	list_for_each_entry(d, &dir->entries, link) {
-		if (k++ != i)
-			continue;
-		*ino = d->v->ino;
-		*mode = d->v->mode;
-		strscpy(name, d->name, ENTRY_NAME);
+	if (listed_entry(dir, i, &k, ino, mode, name))
 		return true;
-	}
 	*ino = i;
 	return dir->ops && dir->ops->readdir &&
 	       dir->ops->readdir(dir, (unsigned)(i - k), name, mode);

@@ -12,8 +12,14 @@
 #define ROOT_DEV  0x15u /* what st_dev and maps show: an anonymous device, 00:15 */
 
 struct vnode *root_vnode;
+DEFINE_MUTEX(vfs_mutex);
 
 static uint64_t last_ino; /* atomic */
+
+static bool is_dir(const struct vnode *v)
+{
+	return v && (v->mode & S_IFMT) == S_IFDIR;
+}
 
 /* ---- vnodes ---------------------------------------------------------------------------------- */
 
@@ -46,7 +52,8 @@ void vnode_get(struct vnode *v)
 	atomic_inc(&v->refs);
 }
 
-/* A directory takes its entries along: only its last holder still knew them. */
+/* A directory that is removed is empty, so only the end of everything meets entries here: nobody
+ * else knows them any more. */
 void vnode_put(struct vnode *v)
 {
 	struct dirent *d, *next;
@@ -54,52 +61,122 @@ void vnode_put(struct vnode *v)
 	if (!v || !atomic_dec_and_test(&v->refs))
 		return;
 	list_for_each_entry_safe(d, next, &v->entries, link)
-		dir_remove(d);
+		dirent_free(d);
 	if (v->contents)
 		quire_inode_put(v->contents);
 	quire_kfree(v->target);
 	quire_kfree(v);
 }
 
-int dir_add(struct vnode *dir, const char *name, struct vnode *v)
+/* ---- directories ----------------------------------------------------------------------------- */
+
+struct dirent *dirent_new(const char *name, struct vnode *v)
 {
 	size_t n = strlen(name);
-	struct dirent *d;
+	struct dirent *d = quire_kmalloc(sizeof(*d) + n + 1, 0);
 
-	if (dir_find(dir, name))
-		return -EEXIST;
-	d = quire_kmalloc(sizeof(*d) + n + 1, 0);
 	if (!d)
-		return -ENOMEM;
+		return NULL;
 	memcpy(d->name, name, n + 1);
 	d->v = v;
 	vnode_get(v);
-	v->nlink++;
-	if ((v->mode & S_IFMT) == S_IFDIR)
-		v->parent = dir;
-	list_add_tail(&d->link, &dir->entries);
-	return 0;
+	return d;
+}
+
+void dirent_free(struct dirent *d)
+{
+	if (!d)
+		return;
+	vnode_put(d->v);
+	quire_kfree(d);
+}
+
+/* The entries of a directory, for whoever holds the mutex. */
+static struct list_head *entries_of(struct vnode *dir)
+{
+	assert_mutex_held(&vfs_mutex);
+	return &dir->entries;
 }
 
 struct dirent *dir_find(struct vnode *dir, const char *name)
 {
 	struct dirent *d;
 
-	list_for_each_entry(d, &dir->entries, link)
+	list_for_each_entry(d, entries_of(dir), link)
 		if (!strcmp(d->name, name))
 			return d;
 	return NULL;
 }
 
-/* Drops the entry's reference. */
+void dir_enter(struct vnode *dir, struct dirent *d)
+{
+	d->v->nlink++;
+	if (is_dir(d->v))
+		d->v->parent = dir;
+	list_add_tail(&d->link, entries_of(dir));
+}
+
 void dir_remove(struct dirent *d)
 {
+	assert_mutex_held(&vfs_mutex);
 	list_del(&d->link);
 	d->v->nlink--;
-	if ((d->v->mode & S_IFMT) == S_IFDIR)
+	if (is_dir(d->v))
 		d->v->parent = NULL;
-	vnode_put(d->v);
-	quire_kfree(d);
+}
+
+bool dir_is_gone(const struct vnode *dir)
+{
+	assert_mutex_held(&vfs_mutex);
+	return !dir->parent;
+}
+
+int dir_add(struct vnode *dir, const char *name, struct vnode *v)
+{
+	struct dirent *d = dirent_new(name, v);
+	int err = 0;
+
+	if (!d)
+		return -ENOMEM;
+	mutex_lock(&vfs_mutex);
+	if (dir_is_gone(dir))
+		err = -ENOENT;
+	else if (dir_find(dir, name))
+		err = -EEXIST;
+	else
+		dir_enter(dir, d);
+	mutex_unlock(&vfs_mutex);
+	if (err)
+		dirent_free(d);
+	return err;
+}
+
+void dir_unlink(struct vnode *dir, const char *name)
+{
+	struct dirent *d;
+
+	mutex_lock(&vfs_mutex);
+	d = dir_find(dir, name);
+	if (d)
+		dir_remove(d);
+	mutex_unlock(&vfs_mutex);
+	dirent_free(d);
+}
+
+/* What is made on demand is made without the mutex. */
+struct vnode *dir_lookup(struct vnode *dir, const char *name)
+{
+	struct vnode *v = NULL;
+	struct dirent *d;
+
+	mutex_lock(&vfs_mutex);
+	d = dir_find(dir, name);
+	if (d) {
+		v = d->v;
+		vnode_get(v);
+	}
+	mutex_unlock(&vfs_mutex);
+	return !v && dir->ops && dir->ops->lookup ? dir->ops->lookup(dir, name) : v;
 }
 
 int vfs_init(void)
@@ -121,26 +198,9 @@ void vfs_exit(void)
 
 /* ---- resolution ------------------------------------------------------------------------------ */
 
-static bool is_dir(const struct vnode *v)
-{
-	return v && (v->mode & S_IFMT) == S_IFDIR;
-}
-
 static bool is_link(const struct vnode *v)
 {
 	return v && (v->mode & S_IFMT) == S_IFLNK;
-}
-
-/* The child called name, with a reference, or NULL. */
-static struct vnode *child_of(struct vnode *dir, const char *name)
-{
-	struct dirent *d = dir_find(dir, name);
-
-	if (d) {
-		vnode_get(d->v);
-		return d->v;
-	}
-	return dir->ops && dir->ops->lookup ? dir->ops->lookup(dir, name) : NULL;
 }
 
 /* The canonical path without its last component; the root stays. */
@@ -208,9 +268,12 @@ static void step_to(struct walk *w, struct vnode *v)
 /* ".." of the root, and of a directory that was removed, is the root. */
 static void step_up(struct walk *w)
 {
-	struct vnode *p = w->dir->parent ? w->dir->parent : root_vnode;
+	struct vnode *p;
 
-	vnode_get(p);
+	mutex_lock(&vfs_mutex);
+	p = w->dir->parent ? w->dir->parent : root_vnode;
+	vnode_get(p); /* it has an entry, ours: so it has not ended */
+	mutex_unlock(&vfs_mutex);
 	step_to(w, p);
 	full_pop(w->out->full);
 }
@@ -291,7 +354,7 @@ static int walk_step(struct walk *w, unsigned flags)
 		step_up(w);
 		return 1;
 	}
-	v = child_of(w->dir, name);
+	v = dir_lookup(w->dir, name);
 	if (is_link(v) && !(last && flags & LOOKUP_NOFOLLOW && !w->out->must_be_dir)) {
 		r = follow(w, v);
 		vnode_put(v);
@@ -326,13 +389,13 @@ int path_lookup(struct vnode *start, const char *start_path, const char *path, u
 		return -ENOMEM;
 	w.scratch = w.rest + PATH_LEN;
 	strscpy(w.rest, path, PATH_LEN);
-	if (!start) {
-		start = current->proc->fs->cwd;
-		start_path = current->proc->fs->cwd_path;
+	if (!start && *path != '/') {
+		w.dir = fs_cwd(current->proc->fs, out->full);
+	} else {
+		w.dir = *path == '/' ? root_vnode : start;
+		strscpy(out->full, *path == '/' ? "/" : start_path, PATH_LEN);
+		vnode_get(w.dir);
 	}
-	w.dir = *path == '/' ? root_vnode : start;
-	strscpy(out->full, *path == '/' ? "/" : start_path, PATH_LEN);
-	vnode_get(w.dir);
 	do {
 		r = walk_step(&w, flags);
 	} while (r > 0);
@@ -367,7 +430,7 @@ struct vnode *mkdir_path(const char *path)
 		path += n;
 		if (!strcmp(name, "."))
 			continue;
-		v = child_of(dir, name);
+		v = dir_lookup(dir, name);
 		if (!v) {
 			v = vnode_new(S_IFDIR | 0755);
 			if (!v || dir_add(dir, name, v)) {
@@ -437,7 +500,6 @@ static int unpack_one(const struct cpio_entry *e)
 {
 	const char *slash = strrchr(e->name, '/'), *base = slash ? slash + 1 : e->name;
 	struct vnode *dir, *v;
-	struct dirent *old;
 	char parent[PATH_LEN];
 	int err;
 
@@ -449,9 +511,8 @@ static int unpack_one(const struct cpio_entry *e)
 	strscpy(parent, e->name, min(sizeof(parent), (size_t)(base - e->name) + 1));
 	dir = mkdir_path(parent);
 	v = dir ? make_entry(e) : NULL;
-	old = v ? dir_find(dir, base) : NULL;
-	if (old) /* a later archive's file takes the place of an earlier one's */
-		dir_remove(old);
+	if (v) /* a later archive's file takes the place of an earlier one's */
+		dir_unlink(dir, base);
 	err = v ? dir_add(dir, base, v) : -ENOMEM;
 	vnode_put(v);
 	vnode_put(dir);
