@@ -12,7 +12,11 @@
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-/* A text is a chain of pieces: no request for memory grows with it. */
+/*
+ * A text is a chain of pieces: no request for memory grows with it. It is made by one thread and does
+ * not change afterwards. An open file has the one that was made last, with a reference, and so has
+ * each read that hands it out.
+ */
 #define PIECE_SIZE (4 * PAGE_SIZE)
 
 struct text_piece {
@@ -22,12 +26,11 @@ struct text_piece {
 };
 
 struct text {
+	atomic_t refs;
 	struct text_piece *first, *last;
 	size_t len;
 	bool failed;
-	struct text_piece *at; /* where the last read ended, and how much lies before it */
-	size_t before;
-	struct quire_mm *mm;   /* the space that is shown, with a reference; NULL: none */
+	struct quire_mm *mm; /* the space that is shown, with a reference; NULL: none */
 };
 
 static struct text_piece *text_grow(struct text *t)
@@ -70,29 +73,25 @@ static void text_emit(void *ctx, const char *s, size_t n)
 }
 
 /* Hands out up to n bytes from pos on: bytes, or -EFAULT. */
-static long text_copy(struct text *t, uintptr_t buf, size_t n, uint64_t pos)
+static long text_copy(const struct text *t, uintptr_t buf, size_t n, uint64_t pos)
 {
-	size_t done = 0;
+	const struct text_piece *piece = t->first;
+	size_t done = 0, off = (size_t)pos, part;
 
 	if (pos >= t->len)
 		return 0;
-	if (!t->at || pos < t->before) {
-		t->at = t->first;
-		t->before = 0;
-	}
 	n = min(n, t->len - (size_t)pos);
 	while (done < n) {
-		size_t off = (size_t)pos + done - t->before, part;
-
-		if (off >= t->at->len) {
-			t->before += t->at->len;
-			t->at = t->at->next;
+		if (off >= piece->len) {
+			off -= piece->len;
+			piece = piece->next;
 			continue;
 		}
-		part = min(n - done, t->at->len - off);
-		if (hal_copy_to_user(buf + done, t->at->bytes + off, part))
+		part = min(n - done, piece->len - off);
+		if (hal_copy_to_user(buf + done, piece->bytes + off, part))
 			return -EFAULT;
 		done += part;
+		off += part;
 	}
 	return (long)done;
 }
@@ -106,6 +105,14 @@ static void text_clear(struct text *t)
 		quire_kfree(piece);
 	}
 	*t = (struct text){0};
+}
+
+static void text_put(struct text *t)
+{
+	if (!t || !atomic_dec_and_test(&t->refs))
+		return;
+	text_clear(t);
+	quire_kfree(t);
 }
 
 static __printf(2, 3) void say(struct text *t, const char *fmt, ...)
@@ -151,35 +158,78 @@ static void name_space(struct open_file *f)
 {
 	struct process *p = process_of(f);
 
-	f->mm = p ? p->mm : NULL;
-	if (f->mm)
+	f->mm = p ? get_task_mm(p) : NULL;
+	if (f->mm) {
 		quire_mm_grab(f->mm);
+		quire_mm_put(f->mm);
+	}
 }
 
-/* A text is made when reading starts at 0, so a second pread sees a new one. */
+/* NULL: no memory for it at all; else with one reference, and maybe failed. */
+static struct text *make_text(struct open_file *f, const struct proc_file *pf, struct process *p)
+{
+	struct text *t = quire_kmalloc(sizeof(*t), QUIRE_GFP_ZERO);
+
+	if (!t)
+		return NULL;
+	atomic_set(&t->refs, 1);
+	t->mm = pf->of_space ? get_opened_space(f) : get_task_mm(p);
+	pf->show(t, p);
+	put_space(t->mm);
+	t->mm = NULL;
+	return t;
+}
+
+/* The piece of a text that a read hands out, the text with a reference; NULL: there is none. A text is
+ * made when reading starts at 0, so a second pread sees a new one. Threads that read one descriptor
+ * share out one text. */
+static int text_piece(struct open_file *f, struct process *p, uint64_t *pos, size_t n,
+		      struct text **out, struct range *r)
+{
+	struct text *t, *old = NULL;
+	int err = 0;
+
+	mutex_lock(&f->lock);
+	if (READ_ONCE(*pos) == 0) {
+		t = make_text(f, f->v->priv, p);
+		if (t) {
+			old = f->priv;
+			f->priv = t;
+		} else {
+			err = -ENOMEM;
+		}
+	}
+	t = f->priv;
+	if (!err && t && t->failed)
+		err = -ENOMEM;
+	if (!err && t)
+		atomic_inc(&t->refs);
+	*out = err ? NULL : t;
+	if (*out)
+		*r = pos_take(f, pos, n, t->len);
+	mutex_unlock(&f->lock);
+	text_put(old);
+	return err;
+}
+
 static long text_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
 	struct process *p = process_of(f);
-	struct text *t = f->priv;
+	struct text *t;
+	struct range r;
 	long done;
 
 	if (!pf->show)
 		return -EINVAL;
 	if (!p)
 		return -ESRCH;
-	if (*pos == 0) {
-		text_clear(t);
-		t->mm = pf->of_space ? get_opened_space(f) : get_task_mm(p);
-		pf->show(t, p);
-		put_space(t->mm);
-		t->mm = NULL;
-	}
-	if (t->failed)
-		return -ENOMEM;
-	done = text_copy(t, buf, n, *pos);
-	if (done > 0)
-		*pos += (uint64_t)done;
+	done = text_piece(f, p, pos, n, &t, &r);
+	if (!t)
+		return done;
+	done = text_copy(t, buf, r.n, r.start);
+	pos_done(f, pos, &r, done);
+	text_put(t);
 	return done;
 }
 
@@ -207,19 +257,14 @@ static int text_open(struct open_file *f)
 {
 	const struct proc_file *pf = f->v->priv;
 
-	f->priv = quire_kmalloc(sizeof(struct text), QUIRE_GFP_ZERO);
-	if (f->priv && pf->of_space)
+	if (pf->of_space)
 		name_space(f);
-	return f->priv ? 0 : -ENOMEM;
+	return 0;
 }
 
 static void text_release(struct open_file *f)
 {
-	struct text *t = f->priv;
-
-	if (t)
-		text_clear(t);
-	quire_kfree(t);
+	text_put(f->priv);
 }
 
 static const struct file_ops text_ops = {.read = text_read, .write = text_write,
@@ -442,33 +487,37 @@ static uint64_t pagemap_word(struct open_file *f, struct quire_mm *mm, uint64_t 
 	return word & PM_PRESENT && f->priv != SHOWS_FRAMES ? word & ~PM_FRAME : word;
 }
 
-/* Eight bytes a page, positions in step with it, as Linux wants them. */
-static long copy_pagemap(struct open_file *f, struct quire_mm *mm, uintptr_t buf, size_t n,
-			 uint64_t *pos)
+/* Eight bytes a page. */
+static long copy_pagemap(struct open_file *f, struct quire_mm *mm, uintptr_t buf,
+			 const struct range *r)
 {
-	uint64_t words[64], end = hal_mmu_info()->user_end / PAGE_SIZE;
+	uint64_t words[64];
 	size_t done = 0;
 
-	if (*pos % 8 || n % 8)
-		return -EINVAL;
-	while (done < n && *pos / 8 < end) {
-		size_t k = 0, most = min((n - done) / 8, ARRAY_SIZE(words));
+	while (done < r->n) {
+		size_t k = 0, most = min((r->n - done) / 8, ARRAY_SIZE(words));
 
-		for (; k < most && *pos / 8 + k < end; k++)
-			words[k] = pagemap_word(f, mm, *pos / 8 + k);
+		for (; k < most; k++)
+			words[k] = pagemap_word(f, mm, (r->start + done) / 8 + k);
 		if (hal_copy_to_user(buf + done, words, k * 8))
 			return done ? (long)done : -EFAULT;
 		done += k * 8;
-		*pos += k * 8;
 	}
 	return (long)done;
 }
 
+/* Positions in step with the pages, as Linux wants them. */
 static long pagemap_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct quire_mm *mm = get_opened_space(f);
-	long done = mm ? copy_pagemap(f, mm, buf, n, pos) : 0;
+	struct range r;
+	long done;
 
+	if (!mm)
+		return 0;
+	r = pos_take(f, pos, n, hal_mmu_info()->user_end / PAGE_SIZE * 8);
+	done = r.start % 8 || n % 8 ? -EINVAL : copy_pagemap(f, mm, buf, &r);
+	pos_done(f, pos, &r, done);
 	put_space(mm);
 	return done;
 }
@@ -482,7 +531,7 @@ static int mem_open(struct open_file *f)
 static const struct file_ops pagemap_ops = {.read = pagemap_read, .open = pagemap_open};
 
 /* Another way into a space. */
-static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uint64_t *pos, bool write)
+static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uintptr_t at, bool write)
 {
 	char tmp[256];
 	size_t done = 0;
@@ -492,11 +541,11 @@ static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uint64_t *pos
 
 		if (write && hal_copy_from_user(tmp, buf + done, k))
 			return done ? (long)done : -EFAULT;
-		got = write ? quire_mm_write(mm, *pos, tmp, k) : quire_mm_read(mm, *pos, tmp, k);
+		got = write ? quire_mm_write(mm, at + done, tmp, k)
+			    : quire_mm_read(mm, at + done, tmp, k);
 		if (!write && got && hal_copy_to_user(buf + done, tmp, got))
 			return done ? (long)done : -EFAULT;
 		done += got;
-		*pos += got;
 		if (got < k)
 			break;
 	}
@@ -507,8 +556,14 @@ static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uint64_t *pos
 static long mem_copy(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool write)
 {
 	struct quire_mm *mm = get_opened_space(f);
-	long done = mm ? copy_mem(mm, buf, n, pos, write) : 0;
+	struct range r;
+	long done;
 
+	if (!mm)
+		return 0;
+	r = pos_take(f, pos, n, UINT64_MAX);
+	done = copy_mem(mm, buf, r.n, r.start, write);
+	pos_done(f, pos, &r, done);
 	put_space(mm);
 	return done;
 }
@@ -981,14 +1036,14 @@ static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *
 {
 	const struct quire_sysctl *s = f->v->priv;
 	struct text t = {0};
-	long done;
+	struct range r;
+	long done = 0;
 
-	if (*pos)
-		return 0;
 	quire_sysctl_show(s->name, text_emit, &t);
-	done = t.failed ? -ENOMEM : text_copy(&t, buf, n, 0);
-	if (done > 0)
-		*pos = (uint64_t)done;
+	r = pos_take(f, pos, n, t.len);
+	if (!r.start)
+		done = t.failed ? -ENOMEM : text_copy(&t, buf, r.n, 0);
+	pos_done(f, pos, &r, done);
 	text_clear(&t);
 	return done;
 }
@@ -998,6 +1053,7 @@ static long sysctl_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t 
 {
 	const struct quire_sysctl *s = f->v->priv;
 	char text[128];
+	struct range r;
 	long done = (long)n;
 
 	if (s->capability >= 0 && !capable(s->capability))
@@ -1006,10 +1062,10 @@ static long sysctl_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t 
 		return -EINVAL;
 	if (hal_copy_from_user(text, buf, n))
 		return -EFAULT;
-	if (!*pos)
+	r = pos_take(f, pos, n, UINT64_MAX);
+	if (!r.start)
 		done = quire_sysctl_write(s->name, text, n);
-	if (done > 0)
-		*pos += (uint64_t)done;
+	pos_done(f, pos, &r, done);
 	return done;
 }
 
