@@ -211,21 +211,35 @@ static int put_tables(const struct exec_args *a, const struct elf_image *img, st
 static int kill_other_threads(struct process *p)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	irqflags_t flags;
 	struct task *t;
 
-	while (p->nr_threads > 1) {
-		/* Another thread was first with an exec, or the process ends: let it. */
-		if (current->leave || p->group_exit)
-			return -EINTR;
-		list_for_each_entry(t, &p->threads, thread)
-			if (t != current) {
-				t->leave = true;
-				send_signal_task(t, &si);
-			}
-		if (sleep_on(&p->nr_threads, 0, false, hal_clock_ns() + TICK_NS) == -EINTR)
-			return -EINTR;
+	spin_lock_irqsave(&tasks_lock, flags);
+	/* Another thread was first with an exec, or the process ends: let it. */
+	if (current->leave || p->group_exit) {
+		spin_unlock_irqrestore(&tasks_lock, flags);
+		return -EINTR;
 	}
-	return 0;
+	list_for_each_entry(t, &p->threads, thread)
+		if (t != current) {
+			t->leave = true;
+			post_signal_task(t, &si);
+		}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	/* No others come: who is to leave makes no threads. */
+	wait_event(&p->thread_ended, READ_ONCE(p->nr_threads) == 1 || READ_ONCE(p->group_exit),
+		   false, 0);
+	return READ_ONCE(p->group_exit) ? -EINTR : 0;
+}
+
+/* Whichever thread it was, it is the only one now. */
+static void become_leader(struct process *p)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	current->tid = p->pid;
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 /* comm is the last component, cut to 15 bytes; exe is the whole path. */
@@ -233,9 +247,13 @@ static void set_names(struct process *p, const char *path)
 {
 	const char *base = strrchr(path, '/');
 	char text[48] = {0};
+	irqflags_t flags;
 
+	spin_lock_irqsave(&tasks_lock, flags);
+	memset(p->comm, 0, sizeof(p->comm));
 	strscpy(p->comm, base ? base + 1 : path, sizeof(p->comm));
 	strscpy(p->exe, path, sizeof(p->exe));
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	strscpy(text, path, sizeof(text));
 	quire_trace_words(QUIRE_TR_EXEC, (const uint64_t *)(const void *)text, 6);
 }
@@ -243,9 +261,8 @@ static void set_names(struct process *p, const char *path)
 /* The old program goes, mm takes its place. */
 static void take_space(struct process *p, struct quire_mm *mm)
 {
-	struct quire_mm *old = p->mm;
+	struct quire_mm *old = set_task_mm(p, mm);
 
-	p->mm = mm;
 	use_mm(mm);
 	if (old)
 		quire_mm_put(old);
@@ -283,8 +300,11 @@ static void set_layout(struct quire_mm *mm, const struct elf_image *img,
 /* Registers, FP state and thread pointer of a program at its first instruction. */
 static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
 {
+	irqflags_t flags = hal_irq_save();
+
 	hal_fpu_init(&t->fpu);
 	hal_fpu_restore(&t->fpu);
+	hal_irq_restore(flags);
 	tf_init_user(t->utf, entry, sp);
 	hal_tls_set(t->utf, 0);
 	t->altstack[0] = t->altstack[2] = 0;
@@ -321,20 +341,21 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 		      struct elf_image *img)
 {
 	struct process *p = current->proc;
-	struct quire_mm_params params = {.owner = p, .stack_top = hal_stack_top()};
+	struct quire_mm_params params = {.owner = process_owner(p->pid), .stack_top = hal_stack_top()};
 	struct quire_mm *mm = quire_mm_create(&params);
 	int err;
 
 	if (!mm)
 		return -ENOMEM;
 	err = kill_other_threads(p);
+	if (!err)
+		err = signals_exec(p);
 	if (err) {
 		quire_mm_put(mm);
 		return err;
 	}
 	exit_robust_list(current);
-	current->tid = p->pid; /* whichever thread it was, it is the only one now */
-	signals_exec(p);
+	become_leader(p);
 	set_names(p, f ? f->path : path);
 	take_space(p, mm);
 	files_close_on_exec(p->fds);

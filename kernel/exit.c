@@ -3,6 +3,11 @@
  * exit, exit_group, wait4, waitid: the end of a process, and waiting for it. A process stays as a
  * zombie, without space and files, until its parent has asked for its status; orphans go to the
  * first process, whose own end is the machine's.
+ *
+ * The end comes in steps, and between any two of them other tasks run: the thread takes no more
+ * signals; it is no thread of the process any more; the last one gives back space, files and
+ * children; the process is a zombie. What leads from one process to another changes under tasks_lock,
+ * in one piece; what is freed then is collected, and freed after.
  */
 #include "kernel.h"
 
@@ -14,29 +19,35 @@
 
 enum { P_ALL, P_PID, P_PGID }; /* waitid: which children */
 
-static void release_vfork_waiter(struct process *p)
+void process_exec_done(struct process *p)
 {
-	if (p->vfork_waiter) {
-		p->vfork_waiter = NULL;
-		wake_up(&p->vfork_waiter, 0, ~0u);
+	__atomic_store_n(&p->vfork_done, true, __ATOMIC_RELEASE);
+	wake_all(&p->vfork_wait);
+}
+
+/* ---- the end of a process -------------------------------------------------------------------- */
+
+/* No pointer leads to it any more. The tree's reference goes with the list, to free_unlinked(). */
+static void unlink_process(struct process *p, struct list_head *unlinked)
+{
+	assert_held(&tasks_lock);
+	list_move(&p->all, unlinked);
+	list_del_init(&p->sibling);
+	p->parent = NULL;
+}
+
+static void free_unlinked(struct list_head *unlinked)
+{
+	struct process *p, *next;
+
+	list_for_each_entry_safe(p, next, unlinked, all) {
+		list_del_init(&p->all);
+		process_put(p);
 	}
 }
 
-void process_exec_done(struct process *p)
-{
-	release_vfork_waiter(p);
-}
-
-/* No pointer leads to it any more. */
-static void free_zombie(struct process *p)
-{
-	list_del(&p->all);
-	list_del(&p->sibling);
-	quire_kfree(p);
-}
-
-/* May free p: a parent that ignores SIGCHLD wants no zombies. */
-static void notify_parent(struct process *p)
+/* Who ignores SIGCHLD, or says SA_NOCLDWAIT, gets no zombies: p is unlinked. */
+static void notify_parent(struct process *p, struct list_head *unlinked)
 {
 	struct hal_siginfo si = {.signo = p->exit_signal, .pid = p->pid,
 				 .code = status_signal(p->exit_status) ? CLD_KILLED : CLD_EXITED,
@@ -44,48 +55,45 @@ static void notify_parent(struct process *p)
 	struct process *parent = p->parent;
 	const struct hal_sigaction *sa = &parent->sighand->action[SIGCHLD];
 
+	ASSERT(p->zombie && !parent->zombie);
+	if (p->exit_signal == SIGCHLD && (sa->handler == SIG_IGN || sa->flags & SA_NOCLDWAIT))
+		unlink_process(p, unlinked);
 	if (p->exit_signal)
-		send_signal_process(parent, &si);
-	wake_up(parent, 0, ~0u);
-	/* Who ignores SIGCHLD, or says SA_NOCLDWAIT, gets no zombies. */
-	if (p->exit_signal == SIGCHLD && (sa->handler == SIG_IGN || sa->flags & SA_NOCLDWAIT)) {
-		p->zombie = false;
-		free_zombie(p);
-	}
+		post_signal_process(parent, &si);
+	wake_all(&parent->child_ended);
 }
 
-static void reparent_children(struct process *p)
+static void reparent_children(struct process *p, struct list_head *unlinked)
 {
 	struct process *c, *next;
 
+	assert_held(&tasks_lock);
 	list_for_each_entry_safe(c, next, &p->children, sibling) {
-		list_del(&c->sibling);
-		if (init_process && init_process != p) {
+		list_del_init(&c->sibling);
+		if (init_process) {
 			process_adopt(c, init_process);
 			if (c->zombie)
-				wake_up(init_process, 0, ~0u);
+				wake_all(&init_process->child_ended);
 			continue;
 		}
 		/* The first process ends: all others end too, and none is waited for. */
-		INIT_LIST_HEAD(&c->sibling);
 		c->parent = NULL;
 		if (c->zombie)
-			free_zombie(c);
+			unlink_process(c, unlinked);
 	}
 }
 
-/* The first process is gone: no other stays, and no zombie either. */
-static void kill_everybody(void)
+/* The first process is gone: no other stays. Who is just about to have a child notices the signal
+ * when it enters the child, under the same lock. */
+static void kill_everybody(const struct process *but)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
-	struct process *p, *next;
+	struct process *p;
 
-	list_for_each_entry_safe(p, next, &all_processes, all) {
-		if (p->zombie && !p->parent)
-			free_zombie(p);
-		else if (p != current->proc)
-			send_signal_process(p, &si);
-	}
+	assert_held(&tasks_lock);
+	list_for_each_entry(p, &all_processes, all)
+		if (p != but)
+			post_signal_process(p, &si);
 }
 
 /* The space is put off the CPU before it is torn down: its tables go with it. */
@@ -97,34 +105,71 @@ static void exit_mm(struct process *p)
 		return;
 	if (options.dump_tables)
 		dump_tables(mm, (uint64_t)p->pid);
-	p->mm = NULL;
+	set_task_mm(p, NULL);
 	use_mm(NULL);
 	quire_mm_put(mm);
 }
 
-/* The last thread left. Order as on Linux: space, files, then the family. */
+static void exit_files(struct process *p)
+{
+	struct fd_table *fds;
+	struct fs_context *fs;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	fds = p->fds;
+	fs = p->fs;
+	p->fds = NULL;
+	p->fs = NULL;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	files_put(fds);
+	fs_put(fs);
+}
+
+/* It has no children from here on, and so nobody asks for its handlers. */
+static void leave_family(struct process *p)
+{
+	LIST_HEAD(unlinked);
+	struct sighand *s;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (p->is_init)
+		init_process = NULL;
+	reparent_children(p, &unlinked);
+	if (p->is_init)
+		kill_everybody(p);
+	s = p->sighand;
+	p->sighand = NULL;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	put_sighand(s);
+	free_unlinked(&unlinked);
+}
+
+/* What the last thread does while it can still sleep; nobody is left to set the alarm. Order as on
+ * Linux: space, files, then the family. */
 static void exit_process(struct process *p)
 {
+	timer_cancel(&p->alarm);
 	exit_mm(p);
-	release_vfork_waiter(p);
-	files_put(p->fds);
-	p->fds = NULL;
-	fs_put(p->fs);
-	p->fs = NULL;
-	if (p->is_init) {
-		init_process = NULL;
+	process_exec_done(p);
+	exit_files(p);
+	if (p->is_init)
 		request_shutdown(status_value(p->exit_status) +
 				 (status_signal(p->exit_status) ? BY_SIGNAL : 0));
-		kill_everybody();
-	}
-	reparent_children(p);
-	put_sighand(p->sighand);
-	p->sighand = NULL;
+	leave_family(p);
+}
+
+/* Nothing of it is left but what its parent asks for. */
+static void become_zombie(struct process *p, struct list_head *unlinked)
+{
+	assert_held(&tasks_lock);
+	ASSERT(!p->nr_threads && !p->mm && !p->sighand && list_empty(&p->children));
 	p->zombie = true;
 	if (p->parent)
-		notify_parent(p);
+		notify_parent(p, unlinked);
 	else
-		free_zombie(p);
+		unlink_process(p, unlinked);
 }
 
 static void add_usage(struct usage *to, const struct usage *u)
@@ -135,47 +180,108 @@ static void add_usage(struct usage *to, const struct usage *u)
 	to->stime_ns += u->stime_ns;
 }
 
+/* Words of user memory that others look at when a thread ends. */
+static void tell_user_memory(struct task *t)
+{
+	struct process *p = t->proc;
+	int zero = 0;
+
+	if (!p->mm)
+		return;
+	exit_robust_list(t);
+	/* As Linux: clear_child_tid is only written if others still use the space. */
+	if (t->clear_child_tid && READ_ONCE(p->nr_threads) > 1) {
+		hal_copy_to_user(t->clear_child_tid, &zero, sizeof(zero));
+		futex_wake_address(t->clear_child_tid);
+	}
+}
+
+/* The thread takes no more signals. The first status of a group's end stays. */
+static void begin_exit(struct task *t, int status)
+{
+	struct process *p = t->proc;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	t->dying = true;
+	if (!p->group_exit)
+		p->exit_status = status;
+	status = p->exit_status;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	quire_trace_words(QUIRE_TR_EXIT, &(uint64_t){(uint64_t)(unsigned)status}, 1);
+}
+
+/* Is it the last one? */
+static bool leave_threads(struct task *t)
+{
+	struct process *p = t->proc;
+	irqflags_t flags;
+	bool last;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	list_del(&t->thread);
+	last = !--p->nr_threads;
+	add_usage(&p->usage, &t->usage);
+	wake_all(&p->thread_ended);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return last;
+}
+
+/*
+ * The task is of no process any more. Interrupts stay off from where the parent hears of the end to
+ * where the stack is left, unless there is something to free: so who has waited for a process finds
+ * its last stack among the dead.
+ */
+_Noreturn static void leave_process(struct task *t, bool last)
+{
+	LIST_HEAD(unlinked);
+	struct process *p = t->proc;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (last)
+		become_zombie(p, &unlinked);
+	t->proc = NULL;
+	t->user = false;
+	spin_unlock(&tasks_lock);
+	if (list_empty(&unlinked) && process_put_but_last(p))
+		task_end();
+	hal_irq_restore(flags);
+	free_unlinked(&unlinked);
+	process_put(p);
+	task_end();
+}
+
 /* Only ever at a point where nothing is held: the way back to user mode, or a call's end. */
 _Noreturn void exit_task(int status)
 {
 	struct task *t = current;
-	struct process *p = t->proc;
-	int zero = 0;
+	bool last;
 
-	t->dying = true;
-	if (!p->group_exit)
-		p->exit_status = status;
-	quire_trace_words(QUIRE_TR_EXIT, &(uint64_t){(uint64_t)(unsigned)p->exit_status}, 1);
-	if (p->mm)
-		exit_robust_list(t);
-	/* As Linux: clear_child_tid is only written if others still use the space. */
-	if (t->clear_child_tid && p->mm && p->nr_threads > 1) {
-		hal_copy_to_user(t->clear_child_tid, &zero, sizeof(zero));
-		futex_wake_address(t->clear_child_tid);
-	}
-	list_del(&t->thread);
-	p->nr_threads--;
-	add_usage(&p->usage, &t->usage);
-	if (!p->nr_threads)
-		exit_process(p);
-	t->proc = NULL;
-	t->user = false;
-	task_end();
+	begin_exit(t, status);
+	tell_user_memory(t);
+	last = leave_threads(t);
+	if (last)
+		exit_process(t->proc);
+	leave_process(t, last);
 }
 
 _Noreturn void exit_group(int status)
 {
 	struct process *p = current->proc;
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	irqflags_t flags;
 	struct task *t;
 
+	spin_lock_irqsave(&tasks_lock, flags);
 	if (!p->group_exit) {
-		p->group_exit = true;
 		p->exit_status = status;
+		p->group_exit = true;
 		list_for_each_entry(t, &p->threads, thread)
 			if (t != current)
-				send_signal_task(t, &si);
+				post_signal_task(t, &si);
 	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	exit_task(status);
 }
 
@@ -205,40 +311,94 @@ void usage_of(struct process *p, struct usage *u)
 {
 	struct task *t;
 
+	assert_held(&tasks_lock);
 	*u = p->usage;
 	list_for_each_entry(t, &p->threads, thread)
 		add_usage(u, &t->usage);
 }
 
-/* A zombie child that fits: 1 and *out. 0: there are children, none has ended. -ECHILD. */
-static int find_zombie(int pid, struct process **out)
+void get_usage(struct process *p, struct usage *own, struct usage *children)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (own)
+		usage_of(p, own);
+	if (children)
+		*children = p->child_usage;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+/* What a waiter is told of a child that has ended. */
+struct ended {
+	int pid, status;
+	struct usage usage; /* with that of its own children */
+};
+
+/* A zombie child that fits, NULL: none has ended; -ECHILD in *err if there is no child that could. */
+static struct process *find_zombie(int pid, int *err)
 {
 	struct process *c;
-	bool any = false;
 
+	assert_held(&tasks_lock);
+	*err = -ECHILD;
 	list_for_each_entry(c, &current->proc->children, sibling) {
 		if (!wanted(c, pid))
 			continue;
-		any = true;
-		if (c->zombie) {
-			*out = c;
-			return 1;
-		}
+		*err = 0;
+		if (c->zombie)
+			return c;
 	}
-	return any ? 0 : -ECHILD;
+	return NULL;
 }
 
-/* 1 and *out, 0 with WNOHANG, or a negative errno. */
-static int wait_zombie(int pid, unsigned flags, struct process **out)
+/* The child's usage becomes ours only here, as Linux has it. */
+static void reap(struct process *z, const struct ended *e, struct list_head *unlinked)
 {
-	for (;;) {
-		int r = find_zombie(pid, out);
+	add_usage(&current->proc->child_usage, &e->usage);
+	unlink_process(z, unlinked);
+}
 
-		if (r || flags & WNOHANG)
-			return r;
-		if (sleep_on(current->proc, 0, true, 0) == -EINTR)
-			return -ERESTARTSYS;
+/*
+ * Looks for a child that has ended, and unless it is to stay takes it off the tree: of several
+ * threads that wait for one, one gets it. 1 and *e; 0: none has ended yet; -ECHILD.
+ */
+static int claim_zombie(int pid, bool stays, struct ended *e)
+{
+	LIST_HEAD(unlinked);
+	struct process *z;
+	irqflags_t flags;
+	int r;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	z = find_zombie(pid, &r);
+	if (z) {
+		e->pid = z->pid;
+		e->status = z->exit_status;
+		usage_of(z, &e->usage);
+		add_usage(&e->usage, &z->child_usage);
+		if (!stays)
+			reap(z, e, &unlinked);
+		r = 1;
 	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	free_unlinked(&unlinked);
+	return r;
+}
+
+/* 1 and *e, 0 with WNOHANG, or a negative errno. The child is reaped whatever becomes of what its
+ * waiter is told, as on Linux, unless WNOWAIT leaves it. */
+static int wait_zombie(int pid, unsigned flags, struct ended *e)
+{
+	bool stays = flags & WNOWAIT;
+	int r;
+
+	if (wait_event(&current->proc->child_ended,
+		       (r = claim_zombie(pid, stays, e)) || flags & WNOHANG, true, 0))
+		return -ERESTARTSYS;
+	if (r > 0 && !stays)
+		reap_tasks();
+	return r;
 }
 
 /* Linux's struct rusage: two timevals, fourteen longs. */
@@ -252,63 +412,41 @@ static int put_rusage(uintptr_t dst, const struct usage *u)
 	return hal_copy_to_user(dst, r, sizeof(r)) ? -EFAULT : 0;
 }
 
-/* The child's usage becomes ours only here, as Linux has it. */
-static void reap(struct process *z)
-{
-	struct process *me = current->proc;
-	struct usage u;
-
-	usage_of(z, &u);
-	add_usage(&me->child_usage, &u);
-	add_usage(&me->child_usage, &z->child_usage);
-	free_zombie(z);
-	reap_tasks();
-}
-
 SYSCALL4(wait4, int, pid, uintptr_t, status_dst, unsigned, flags, uintptr_t, rusage_dst)
 {
-	struct process *z;
-	struct usage u;
-	int reaped, r;
+	struct ended e;
+	int r;
 
 	if (flags & ~WAIT_FLAGS)
 		return -EINVAL;
-	r = wait_zombie(pid, flags, &z);
+	r = wait_zombie(pid, flags, &e);
 	if (r <= 0)
 		return r;
-	reaped = z->pid;
-	if (status_dst && COPY_OUT(status_dst, z->exit_status))
+	if (status_dst && COPY_OUT(status_dst, e.status))
 		return -EFAULT;
-	usage_of(z, &u);
-	add_usage(&u, &z->child_usage);
-	if (rusage_dst && put_rusage(rusage_dst, &u))
+	if (rusage_dst && put_rusage(rusage_dst, &e.usage))
 		return -EFAULT;
-	reap(z);
-	return reaped;
+	return e.pid;
 }
 
 SYSCALL4(waitid, unsigned long, which, int, id, uintptr_t, info_dst, unsigned, flags)
 {
 	struct user_siginfo info = {0};
-	struct process *z;
+	struct ended e;
 	int r;
 
-	if (which > P_PGID || !(flags & WEXITED))
+	if (which > P_PGID || !(flags & WEXITED) || (which == P_PID && id <= 0))
 		return -EINVAL;
-	r = wait_zombie(which == P_ALL ? -1 : which == P_PID ? id : -id, flags, &z);
+	r = wait_zombie(which == P_ALL ? -1 : which == P_PID ? id : -id, flags, &e);
 	if (r < 0)
 		return r;
 	if (r) {
 		info.signo = SIGCHLD;
-		info.code = status_signal(z->exit_status) ? CLD_KILLED : CLD_EXITED;
-		info.pid = z->pid;
-		info.status = status_value(z->exit_status);
+		info.code = status_signal(e.status) ? CLD_KILLED : CLD_EXITED;
+		info.pid = e.pid;
+		info.status = status_value(e.status);
 	}
-	if (info_dst && COPY_OUT(info_dst, info))
-		return -EFAULT;
-	if (r && !(flags & WNOWAIT))
-		reap(z);
-	return 0;
+	return info_dst && COPY_OUT(info_dst, info) ? -EFAULT : 0;
 }
 
 SYSCALL2(getrusage, int, who, uintptr_t, dst)
@@ -316,9 +454,9 @@ SYSCALL2(getrusage, int, who, uintptr_t, dst)
 	struct usage u = {0};
 
 	if (who == RUSAGE_SELF)
-		usage_of(current->proc, &u);
+		get_usage(current->proc, &u, NULL);
 	else if (who == RUSAGE_CHILDREN)
-		u = current->proc->child_usage;
+		get_usage(current->proc, NULL, &u);
 	else if (who == RUSAGE_THREAD)
 		u = current->usage;
 	else

@@ -31,6 +31,19 @@ static void child_entry(void *arg)
 	hal_user_enter(&t->start_tf);
 }
 
+/* The FP state goes by way of our own: what the processor has not touched since it was loaded stands
+ * there and nowhere else, and saving it writes nothing. */
+static void copy_fpu(struct task *t)
+{
+	struct task *me = current;
+	irqflags_t flags = hal_irq_save();
+
+	hal_fpu_save(&me->fpu);
+	t->fpu = me->fpu;
+	t->tls = hal_tls_save();
+	hal_irq_restore(flags);
+}
+
 /* The registers, FP state and signal state of the running task, for a child. */
 static void task_copy(struct task *t, const struct clone_args *c)
 {
@@ -40,8 +53,7 @@ static void task_copy(struct task *t, const struct clone_args *c)
 	tf_set_syscall_ret(&t->start_tf, 0);
 	if (c->stack)
 		tf_set_sp(&t->start_tf, c->stack);
-	hal_fpu_save(&t->fpu);
-	t->tls = hal_tls_save();
+	copy_fpu(t);
 	t->user = true;
 	t->sigmask = me->sigmask;
 	if (!(c->flags & CLONE_VM) || c->flags & CLONE_VFORK)
@@ -64,15 +76,28 @@ static int copy_mm(struct process *p, unsigned long flags)
 		p->mm = mm;
 		return 0;
 	}
-	return quire_mm_fork(mm, p, &p->mm);
+	return quire_mm_fork(mm, process_owner(p->pid), &p->mm);
 }
 
-static void wait_for_vfork(struct process *p, int pid)
+/* The running thread is about to end, whatever it does. */
+static bool ends_soon(void)
 {
-	/* Only the child's exec or end lets us go on; a fatal signal too. */
-	while (process_by_pid(pid) == p && p->vfork_waiter == current)
-		if (sleep_on(&p->vfork_waiter, 0, false, 0))
-			break;
+	return fatal_signal_pending(current) || READ_ONCE(current->leave) ||
+	       READ_ONCE(current->proc->group_exit);
+}
+
+/* Only the child's exec or end lets us go on; our own end too. Who sends us a fatal signal wakes us
+ * by vfork_child. */
+static void wait_for_vfork(struct process *child)
+{
+	irqflags_t flags;
+
+	wait_event(&child->vfork_wait,
+		   __atomic_load_n(&child->vfork_done, __ATOMIC_ACQUIRE) || ends_soon(), false, 0);
+	spin_lock_irqsave(&tasks_lock, flags);
+	current->vfork_child = NULL;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	process_put(child);
 }
 
 /* What Linux refuses: threads share handlers, shared handlers share the space. */
@@ -87,50 +112,101 @@ static int clone_checks(const struct clone_args *c)
 	return 0;
 }
 
+/* A new process of that number: everything that can fail. NULL: no memory. */
+static struct process *new_process(const struct clone_args *c, int pid)
+{
+	struct process *p = process_copy(current->proc, c->flags);
+
+	if (!p)
+		return NULL;
+	p->pid = p->leader_tid = pid;
+	p->exit_signal = c->exit_signal;
+	if (copy_mm(p, c->flags)) {
+		process_put(p);
+		return NULL;
+	}
+	return p;
+}
+
+static void discard_process(struct process *p)
+{
+	struct quire_mm *mm = set_task_mm(p, NULL);
+
+	quire_mm_put(mm);
+	process_put(p);
+}
+
+/* The new process gets its place: whose child, in which group. */
+static void enter_process(struct process *p, const struct clone_args *c)
+{
+	struct process *me = current->proc;
+
+	assert_held(&tasks_lock);
+	p->pgid = me->pgid;
+	p->sid = me->sid;
+	list_add_tail(&p->all, &all_processes);
+	process_adopt(p, c->flags & CLONE_PARENT && me->parent ? me->parent : me);
+	if (c->flags & CLONE_VFORK) {
+		process_get(p);
+		current->vfork_child = p;
+	}
+}
+
+/* From here on the child can be seen. Who is to end has none: the signal that was sent to everybody
+ * would have missed it. */
+static int enter_child(struct process *p, struct task *t, const struct clone_args *c)
+{
+	irqflags_t flags;
+	int err = 0;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (ends_soon()) {
+		err = -EINTR;
+	} else {
+		if (p != current->proc)
+			enter_process(p, c);
+		process_add_thread(p, t);
+	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return err;
+}
+
 /* Everything that can fail comes before the child can be seen. */
 static long do_clone(const struct clone_args *c)
 {
-	struct process *me = current->proc, *p = me;
+	struct process *me = current->proc, *p = me, *vforked;
 	int err = clone_checks(c), tid;
 	struct task *t;
 
 	if (err)
 		return err;
-	t = task_alloc(p->comm, child_entry, NULL);
+	t = task_alloc(me->comm, child_entry, NULL);
 	if (!t)
 		return -ENOMEM;
 	t->kthread_arg = t;
 	task_copy(t, c);
-	if (!(c->flags & CLONE_THREAD)) {
-		p = process_copy(p, c->flags);
-		err = p ? copy_mm(p, c->flags) : -ENOMEM;
-		if (err) {
-			if (p)
-				process_free(p);
-			goto free_task;
-		}
-		p->exit_signal = c->exit_signal;
-	}
 	tid = t->tid = new_pid();
-	if (!(c->flags & CLONE_THREAD)) {
-		p->pid = p->leader_tid = tid;
-		list_add_tail(&p->all, &all_processes);
-		process_adopt(p, c->flags & CLONE_PARENT && me->parent ? me->parent : me);
-		if (c->flags & CLONE_VFORK)
-			p->vfork_waiter = current;
+	if (!(c->flags & CLONE_THREAD))
+		p = new_process(c, tid);
+	if (!p) {
+		task_discard(t);
+		return -ENOMEM;
 	}
-	process_add_thread(p, t);
+	err = enter_child(p, t, c);
+	if (err) {
+		if (p != me)
+			discard_process(p);
+		task_discard(t);
+		return err;
+	}
 	if (c->flags & CLONE_PARENT_SETTID)
 		hal_copy_to_user(c->ptid, &tid, sizeof(tid));
 	quire_trace_words(QUIRE_TR_FORK, &(uint64_t){(uint64_t)tid}, 1);
+	vforked = current->vfork_child;
 	task_start(t);
-	if (c->flags & CLONE_VFORK && p != me)
-		wait_for_vfork(p, tid);
+	if (vforked)
+		wait_for_vfork(vforked);
 	return tid;
-
-free_task:
-	task_discard(t);
-	return err;
 }
 
 SYSCALL5(clone, unsigned long, flags, uintptr_t, stack, uintptr_t, ptid, unsigned long, arg3,

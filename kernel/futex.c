@@ -160,13 +160,20 @@ SYSCALL2(set_robust_list, uintptr_t, head, size_t, size)
 SYSCALL3(get_robust_list, int, tid, uintptr_t, head_to, uintptr_t, size_to)
 {
 	size_t size = sizeof(struct robust_list_head);
-	struct task *t = tid ? task_by_tid(tid) : current;
+	uintptr_t head = 0;
+	irqflags_t flags;
+	struct task *t;
 
+	spin_lock_irqsave(&tasks_lock, flags);
+	t = tid ? find_task(tid) : current;
+	if (t)
+		head = t->robust_list;
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	if (!t)
 		return -ESRCH;
 	if (COPY_OUT(size_to, size))
 		return -EFAULT;
-	return COPY_OUT(head_to, t->robust_list);
+	return COPY_OUT(head_to, head);
 }
 
 /* The dying thread t holds the lock at addr, or may: a waiter is woken and told. pending: it was

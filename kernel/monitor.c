@@ -26,6 +26,7 @@ static __printf(1, 2) void print(const char *fmt, ...)
 /* The mm of the process whose number stands in s, with a reference; NULL after complaining. */
 static struct quire_mm *mm_of(const char *s)
 {
+	struct quire_mm *mm = NULL;
 	struct process *p;
 	uint64_t pid;
 
@@ -33,13 +34,33 @@ static struct quire_mm *mm_of(const char *s)
 		print("which process? give its number (ps lists them)\n");
 		return NULL;
 	}
-	p = process_by_pid((int)pid);
-	if (!p || !p->mm) {
-		print("no process %llu has an address space\n", (unsigned long long)pid);
-		return NULL;
+	p = pid ? process_get_pid((int)pid) : NULL;
+	if (p) {
+		mm = get_task_mm(p);
+		process_put(p);
 	}
-	quire_mm_get(p->mm);
-	return p->mm;
+	if (!mm)
+		print("no process %llu has an address space\n", (unsigned long long)pid);
+	return mm;
+}
+
+/* What is told of a process, of one moment. */
+static void ps_line(struct process *p, const unsigned long n[7])
+{
+	int ppid;
+	unsigned threads;
+	char comm[sizeof(p->comm)];
+	irqflags_t flags;
+	bool zombie;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	ppid = p->parent ? p->parent->pid : 0;
+	threads = p->nr_threads;
+	zombie = p->zombie;
+	memcpy(comm, p->comm, sizeof(comm));
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	print("%5d %5d %7u %8lu %8lu %s%s\n", p->pid, ppid, threads, n[0], n[1], comm,
+	      zombie ? " (zombie)" : "");
 }
 
 static void cmd_ps(char **arg)
@@ -48,12 +69,16 @@ static void cmd_ps(char **arg)
 	unsigned long n[7];
 
 	print("  PID  PPID THREADS     SIZE      RSS NAME\n");
-	list_for_each_entry(p, &all_processes, all) {
+	for (int pid = 0; (p = process_get_next(pid)) != NULL; process_put(p)) {
+		struct quire_mm *mm = get_task_mm(p);
+
+		pid = p->pid;
 		memset(n, 0, sizeof(n));
-		if (p->mm)
-			quire_statm(p->mm, n);
-		print("%5d %5d %7u %8lu %8lu %s%s\n", p->pid, p->parent ? p->parent->pid : 0,
-		      p->nr_threads, n[0], n[1], p->comm, p->zombie ? " (zombie)" : "");
+		if (mm) {
+			quire_statm(mm, n);
+			quire_mm_put(mm);
+		}
+		ps_line(p, n);
 	}
 }
 
@@ -207,9 +232,15 @@ static void cmd_check(char **arg)
 	struct process *p;
 	long broken = quire_check(NULL);
 
-	list_for_each_entry(p, &all_processes, all)
-		if (p->mm)
-			broken += quire_check(p->mm);
+	for (int pid = 0; (p = process_get_next(pid)) != NULL; process_put(p)) {
+		struct quire_mm *mm = get_task_mm(p);
+
+		pid = p->pid;
+		if (!mm)
+			continue;
+		broken += quire_check(mm);
+		quire_mm_put(mm);
+	}
 	print("%ld invariants are broken\n", broken);
 }
 

@@ -2,6 +2,9 @@
 /*
  * Processes: the list of them, what each has or shares (handlers, descriptors, working directory),
  * and the first one. Children are made in fork.c and end in exit.c.
+ *
+ * A process is found by number under tasks_lock and used by a reference. The tree holds one from the
+ * moment the process can be seen until its parent has waited for it, and each of its tasks holds one.
  */
 #include "kernel.h"
 
@@ -12,20 +15,56 @@
 #define EXIT_NOT_FOUND 127
 
 #define MAX_PID	      4194304 /* Linux's limit on 64-bit machines */
+#define FIRST_PID_AGAIN 300 /* as Linux: the low ones belong to the first programs */
 
 spinlock_t tasks_lock = SPINLOCK_INIT_RANK("tasks_lock", RANK_TASKS);
 struct list_head all_processes = LIST_HEAD_INIT(all_processes);
 struct list_head all_tasks = LIST_HEAD_INIT(all_tasks);
 struct process *init_process;
 
-struct process *process_by_pid(int pid)
+struct process *find_process(int pid)
 {
 	struct process *p;
 
+	assert_held(&tasks_lock);
 	list_for_each_entry(p, &all_processes, all)
 		if (p->pid == pid)
 			return p;
 	return NULL;
+}
+
+void process_get(struct process *p)
+{
+	ASSERT_DEBUG(atomic_read(&p->refs) > 0);
+	atomic_inc(&p->refs);
+}
+
+struct process *process_get_pid(int pid)
+{
+	struct process *p;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	p = pid ? find_process(pid) : current->proc;
+	if (p)
+		process_get(p);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return p;
+}
+
+struct process *process_get_next(int pid)
+{
+	struct process *p, *next = NULL;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	list_for_each_entry(p, &all_processes, all)
+		if (p->pid > pid && (!next || p->pid < next->pid))
+			next = p;
+	if (next)
+		process_get(next);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return next;
 }
 
 bool no_process_left(void)
@@ -33,25 +72,65 @@ bool no_process_left(void)
 	return list_empty(&all_processes);
 }
 
-struct task *task_by_tid(int tid)
+struct task *find_task(int tid)
 {
 	struct task *t;
 
+	assert_held(&tasks_lock);
 	list_for_each_entry(t, &all_tasks, all)
-		if (t->tid == tid)
+		if (t->tid == tid && t->proc)
 			return t;
 	return NULL;
 }
 
-int new_pid(void)
+/* A bit for each number of [from, from + 64) that names a task, a process, a group or a session. */
+static uint64_t pids_in_use(int from)
+{
+	uint64_t used = 0;
+	struct process *p;
+	struct task *t;
+
+	assert_held(&tasks_lock);
+	list_for_each_entry(t, &all_tasks, all)
+		if ((unsigned)(t->tid - from) < 64)
+			used |= 1ull << (t->tid - from);
+	list_for_each_entry(p, &all_processes, all) {
+		const int n[] = {p->pid, p->pgid, p->sid};
+
+		for (unsigned i = 0; i < ARRAY_SIZE(n); i++)
+			if ((unsigned)(n[i] - from) < 64)
+				used |= 1ull << (n[i] - from);
+	}
+	return used;
+}
+
+/* The number of a task that is not entered yet is safe all the same: the others come first. */
+static int find_pid(void)
 {
 	static int last_pid;
 
-	do {
-		if (++last_pid >= MAX_PID)
-			last_pid = 300; /* as Linux: the low ones belong to the first programs */
-	} while (task_by_tid(last_pid) || process_by_pid(last_pid));
-	return last_pid;
+	for (;;) {
+		int from = last_pid + 1;
+		uint64_t used;
+
+		if (from > MAX_PID - 64)
+			from = FIRST_PID_AGAIN;
+		used = pids_in_use(from);
+		last_pid = from + (~used ? __builtin_ctzll(~used) : 63);
+		if (~used)
+			return last_pid;
+	}
+}
+
+int new_pid(void)
+{
+	irqflags_t flags;
+	int pid;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	pid = find_pid();
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return pid;
 }
 
 void task_publish(struct task *t)
@@ -76,8 +155,17 @@ void task_unpublish(struct task *t)
 
 void put_sighand(struct sighand *s)
 {
-	if (s && --s->refs == 0)
+	if (s && atomic_dec_and_test(&s->refs))
 		quire_kfree(s);
+}
+
+void copy_actions(struct sighand *to, const struct sighand *from)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	memcpy(to->action, from->action, sizeof(to->action));
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 /* The same one, or a copy; old NULL: a fresh one. */
@@ -86,14 +174,14 @@ static struct sighand *get_sighand(struct sighand *old, bool share)
 	struct sighand *s;
 
 	if (share) {
-		old->refs++;
+		atomic_inc(&old->refs);
 		return old;
 	}
 	s = quire_kmalloc(sizeof(*s), QUIRE_GFP_ZERO);
 	if (s && old)
-		*s = *old;
+		copy_actions(s, old);
 	if (s)
-		s->refs = 1;
+		atomic_set(&s->refs, 1);
 	return s;
 }
 
@@ -108,6 +196,8 @@ static struct process *process_alloc(void)
 	INIT_LIST_HEAD(&p->sibling);
 	INIT_LIST_HEAD(&p->children);
 	INIT_LIST_HEAD(&p->threads);
+	atomic_set(&p->refs, 1);
+	p->alarm.fn = alarm_rings;
 	for (int i = 0; i < RLIM_NLIMITS; i++)
 		p->rlim[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
 	p->rlim[RLIMIT_STACK].cur = STACK_LIMIT;
@@ -120,13 +210,50 @@ static struct process *process_alloc(void)
 	return p;
 }
 
-/* Releases everything but the mm; p was on no list yet. */
-void process_free(struct process *p)
+/* One that never ran still has what it shares; an alarm is cancelled when the last task leaves. */
+static void process_free(struct process *p)
 {
+	ASSERT(!p->mm && !p->nr_threads && !p->alarm.armed);
+	ASSERT(list_empty(&p->all) && list_empty(&p->sibling) && list_empty(&p->children));
 	put_sighand(p->sighand);
 	files_put(p->fds);
 	fs_put(p->fs);
 	quire_kfree(p);
+}
+
+bool process_put_but_last(struct process *p)
+{
+	int refs = atomic_read(&p->refs);
+
+	while (refs > 1 && !__atomic_compare_exchange_n(&p->refs.counter, &refs, refs - 1, false,
+							__ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+	return refs > 1;
+}
+
+void process_put(struct process *p)
+{
+	ASSERT_DEBUG(atomic_read(&p->refs) > 0);
+	if (atomic_dec_and_test(&p->refs))
+		process_free(p);
+}
+
+/* What is a number or a name, of one moment. The group and the session are those of the moment when
+ * the child is entered. */
+static void copy_properties(struct process *p, const struct process *old)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	memcpy(p->rlim, old->rlim, sizeof(p->rlim));
+	p->cap_effective = old->cap_effective;
+	p->cap_permitted = old->cap_permitted;
+	p->cap_inheritable = old->cap_inheritable;
+	p->nice = old->nice;
+	p->vdso = old->vdso;
+	memcpy(p->comm, old->comm, sizeof(p->comm));
+	memcpy(p->exe, old->exe, sizeof(p->exe));
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 /* Everything but the space and the place in the tree. */
@@ -136,20 +263,12 @@ struct process *process_copy(struct process *old, unsigned long flags)
 
 	if (!p)
 		return NULL;
-	memcpy(p->rlim, old->rlim, sizeof(p->rlim));
-	p->cap_effective = old->cap_effective;
-	p->cap_permitted = old->cap_permitted;
-	p->cap_inheritable = old->cap_inheritable;
-	p->pgid = old->pgid;
-	p->sid = old->sid;
-	p->vdso = old->vdso;
-	memcpy(p->comm, old->comm, sizeof(p->comm));
-	memcpy(p->exe, old->exe, sizeof(p->exe));
+	copy_properties(p, old);
 	p->sighand = get_sighand(old->sighand, flags & CLONE_SIGHAND);
 	p->fds = files_copy(old->fds, flags & CLONE_FILES);
 	p->fs = fs_copy(old->fs, flags & CLONE_FS);
 	if (!p->sighand || !p->fds || !p->fs) {
-		process_free(p);
+		process_put(p);
 		return NULL;
 	}
 	return p;
@@ -157,12 +276,15 @@ struct process *process_copy(struct process *old, unsigned long flags)
 
 void process_adopt(struct process *p, struct process *parent)
 {
+	assert_held(&tasks_lock);
 	p->parent = parent;
 	list_add_tail(&p->sibling, &parent->children);
 }
 
 void process_add_thread(struct process *p, struct task *t)
 {
+	assert_held(&tasks_lock);
+	process_get(p);
 	t->proc = p;
 	list_add_tail(&t->thread, &p->threads);
 	p->nr_threads++;
@@ -227,10 +349,24 @@ static void init_entry(void *arg)
 	hal_user_enter(&current->start_tf);
 }
 
+/* From here on it can be found. */
+static void enter_init(struct process *p, struct task *t)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	p->pid = p->pgid = p->sid = p->leader_tid = t->tid;
+	list_add_tail(&p->all, &all_processes);
+	init_process = p;
+	process_add_thread(p, t);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
 int start_init(void)
 {
 	struct process *p = process_alloc();
 	struct task *t = task_alloc("init", init_entry, NULL);
+	irqflags_t flags;
 
 	if (!p || !t)
 		return -ENOMEM;
@@ -239,20 +375,41 @@ int start_init(void)
 	p->fs = fs_new();
 	if (!p->sighand || !p->fds || !p->fs)
 		return -ENOMEM;
+	flags = hal_irq_save();
 	hal_fpu_init(&t->fpu);
+	hal_irq_restore(flags);
 	t->altstack[1] = SS_DISABLE;
 	t->tid = new_pid();
-	p->pid = p->pgid = p->sid = p->leader_tid = t->tid;
 	p->is_init = true;
 	strscpy(p->comm, "init", sizeof(p->comm));
-	list_add_tail(&p->all, &all_processes);
-	init_process = p;
-	process_add_thread(p, t);
+	enter_init(p, t);
 	task_start(t);
 	return 0;
 }
 
+/* The process's own reference keeps the space until p->mm is something else, so one more is only a
+ * count: nothing of the core that could want a lock. */
 struct quire_mm *get_task_mm(struct process *p)
 {
-	return p->mm && quire_mm_tryget(p->mm) ? p->mm : NULL;
+	struct quire_mm *mm;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	mm = p->mm;
+	if (mm)
+		quire_mm_get(mm);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return mm;
+}
+
+struct quire_mm *set_task_mm(struct process *p, struct quire_mm *mm)
+{
+	struct quire_mm *old;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	old = p->mm;
+	p->mm = mm;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return old;
 }

@@ -133,12 +133,11 @@ struct proc_file {
 	bool of_space; /* shows the space that the process had when the file was opened */
 };
 
-/* 0 stands for the reading process: files outside the processes' directories. */
+/* The process whose file it is, referenced, or NULL. 0 stands for the reading process: files outside
+ * the processes' directories. */
 static struct process *process_of(const struct open_file *f)
 {
-	int pid = (int)f->v->arg;
-
-	return pid ? process_by_pid(pid) : current->proc;
+	return process_get_pid((int)f->v->arg);
 }
 
 static void put_space(struct quire_mm *mm)
@@ -157,12 +156,14 @@ static struct quire_mm *get_opened_space(struct open_file *f)
 static void name_space(struct open_file *f)
 {
 	struct process *p = process_of(f);
+	struct quire_mm *mm = p ? get_task_mm(p) : NULL;
 
-	f->mm = p ? get_task_mm(p) : NULL;
-	if (f->mm) {
-		quire_mm_grab(f->mm);
-		quire_mm_put(f->mm);
-	}
+	if (mm)
+		quire_mm_grab(mm);
+	f->mm = mm;
+	put_space(mm);
+	if (p)
+		process_put(p);
 }
 
 /* NULL: no memory for it at all; else with one reference, and maybe failed. */
@@ -215,16 +216,18 @@ static int text_piece(struct open_file *f, struct process *p, uint64_t *pos, siz
 static long text_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
-	struct process *p = process_of(f);
+	struct process *p;
 	struct text *t;
 	struct range r;
 	long done;
 
 	if (!pf->show)
 		return -EINVAL;
+	p = process_of(f);
 	if (!p)
 		return -ESRCH;
 	done = text_piece(f, p, pos, n, &t, &r);
+	process_put(p);
 	if (!t)
 		return done;
 	done = text_copy(t, buf, r.n, r.start);
@@ -237,19 +240,21 @@ static long text_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 static long text_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	const struct proc_file *pf = f->v->priv;
-	struct process *p = process_of(f);
+	struct process *p;
 	char s[MAX_WRITE + 1];
 	size_t k = min(n, (size_t)MAX_WRITE);
 	long r;
 
 	if (!pf->write)
 		return -EINVAL;
-	if (!p)
-		return -ESRCH;
 	if (hal_copy_from_user(s, buf, k))
 		return -EFAULT;
 	s[k] = '\0';
+	p = process_of(f);
+	if (!p)
+		return -ESRCH;
 	r = pf->write(s, k, p);
+	process_put(p);
 	return r < 0 ? r : (long)n;
 }
 
@@ -304,22 +309,16 @@ static void show_mask(struct text *t, const char *name, uint64_t v)
 	say(t, "%s:\t%016llx\n", name, (unsigned long long)v);
 }
 
-static void show_signal_masks(struct text *t, struct process *p)
-{
-	struct task *first = list_empty(&p->threads)
-				     ? NULL : list_first_entry(&p->threads, struct task, thread);
-	uint64_t ign = 0, cgt = 0;
-
-	for (int i = 1; p->sighand && i <= NSIG; i++) {
-		ign |= p->sighand->action[i].handler == 1 ? sigbit(i) : 0;
-		cgt |= p->sighand->action[i].handler > 1 ? sigbit(i) : 0;
-	}
-	show_mask(t, "SigPnd", first ? first->pending.set : 0);
-	show_mask(t, "ShdPnd", p->pending.set);
-	show_mask(t, "SigBlk", first ? first->sigmask : 0);
-	show_mask(t, "SigIgn", ign);
-	show_mask(t, "SigCgt", cgt);
-}
+/* What /proc tells of a process, of one moment. */
+struct view {
+	int ppid, pgid, sid, nice;
+	unsigned nr_threads;
+	const char *state;
+	uint64_t thread_pending, pending, blocked, ignored, caught;
+	uint64_t inheritable, permitted, effective;
+	struct usage own, children;
+	char comm[16];
+};
 
 static const char *state_of(struct process *p)
 {
@@ -342,21 +341,64 @@ static unsigned umask_of(struct process *p)
 	return mask;
 }
 
+static void view_signals(struct process *p, struct view *v)
+{
+	struct task *first;
+
+	v->pending = p->pending.set;
+	if (!list_empty(&p->threads)) {
+		first = list_first_entry(&p->threads, struct task, thread);
+		v->thread_pending = first->pending.set;
+		v->blocked = first->sigmask;
+	}
+	for (int i = 1; p->sighand && i <= NSIG; i++) {
+		v->ignored |= p->sighand->action[i].handler == SIG_IGN ? sigbit(i) : 0;
+		v->caught |= p->sighand->action[i].handler > SIG_IGN ? sigbit(i) : 0;
+	}
+}
+
+static void view_of(struct process *p, struct view *v)
+{
+	irqflags_t flags;
+
+	*v = (struct view){0};
+	spin_lock_irqsave(&tasks_lock, flags);
+	v->ppid = p->parent ? p->parent->pid : 0;
+	v->pgid = p->pgid;
+	v->sid = p->sid;
+	v->nice = p->nice;
+	v->nr_threads = p->nr_threads;
+	v->state = state_of(p);
+	view_signals(p, v);
+	v->inheritable = p->cap_inheritable;
+	v->permitted = p->cap_permitted;
+	v->effective = p->cap_effective;
+	usage_of(p, &v->own);
+	v->children = p->child_usage;
+	memcpy(v->comm, p->comm, sizeof(v->comm));
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
 static void show_status(struct text *t, struct process *p)
 {
-	int ppid = p->parent ? p->parent->pid : 0;
+	struct view v;
 
+	view_of(p, &v);
 	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
-	    p->comm, umask_of(p), state_of(p), p->pid, p->pid, ppid);
+	    v.comm, umask_of(p), v.state, p->pid, p->pid, v.ppid);
 	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t \n",
 	    MAX_FDS);
 	if (t->mm)
 		quire_show_status(t->mm, text_emit, t);
-	say(t, "Threads:\t%u\n", p->nr_threads);
-	show_signal_masks(t, p);
-	show_mask(t, "CapInh", p->cap_inheritable);
-	show_mask(t, "CapPrm", p->cap_permitted);
-	show_mask(t, "CapEff", p->cap_effective);
+	say(t, "Threads:\t%u\n", v.nr_threads);
+	show_mask(t, "SigPnd", v.thread_pending);
+	show_mask(t, "ShdPnd", v.pending);
+	show_mask(t, "SigBlk", v.blocked);
+	show_mask(t, "SigIgn", v.ignored);
+	show_mask(t, "SigCgt", v.caught);
+	show_mask(t, "CapInh", v.inheritable);
+	show_mask(t, "CapPrm", v.permitted);
+	show_mask(t, "CapEff", v.effective);
 }
 
 static void show_statm(struct text *t, struct process *p)
@@ -368,23 +410,27 @@ static void show_statm(struct text *t, struct process *p)
 	say(t, "%lu %lu %lu %lu %lu %lu %lu\n", n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
 }
 
+static unsigned long long ticks(uint64_t ns)
+{
+	return ns / TICK_NS;
+}
+
 /* Fields that mean nothing here are 0, each in its place. */
 static void show_stat(struct text *t, struct process *p)
 {
 	unsigned long n[7] = {0};
-	struct usage u;
+	struct view v;
 
-	usage_of(p, &u);
+	view_of(p, &v);
 	if (t->mm)
 		quire_statm(t->mm, n);
-	say(t,
-	    "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu %llu %llu 0 0 20 0 %u 0 %llu %lu %lu",
-	    p->pid, p->comm, state_of(p)[0], p->parent ? p->parent->pid : 0, p->pgid, p->sid,
-	    (unsigned long long)u.min_flt, (unsigned long long)p->child_usage.min_flt,
-	    (unsigned long long)u.maj_flt, (unsigned long long)p->child_usage.maj_flt,
-	    (unsigned long long)(u.utime_ns / 10000000),
-	    (unsigned long long)(u.stime_ns / 10000000), p->nr_threads,
-	    (unsigned long long)(p->start_ns / 10000000), n[0] * PAGE_SIZE, n[1]);
+	say(t, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu", p->pid, v.comm, v.state[0], v.ppid,
+	    v.pgid, v.sid, (unsigned long long)v.own.min_flt,
+	    (unsigned long long)v.children.min_flt, (unsigned long long)v.own.maj_flt,
+	    (unsigned long long)v.children.maj_flt);
+	say(t, " %llu %llu %llu %llu %d %d %u 0 %llu %lu %lu", ticks(v.own.utime_ns),
+	    ticks(v.own.stime_ns), ticks(v.children.utime_ns), ticks(v.children.stime_ns),
+	    20 + v.nice, v.nice, v.nr_threads, ticks(p->start_ns), n[0] * PAGE_SIZE, n[1]);
 	for (int i = 25; i <= 52; i++)
 		say(t, " 0");
 	say(t, "\n");
@@ -425,7 +471,10 @@ static void show_environ(struct text *t, struct process *p)
 
 static void show_comm(struct text *t, struct process *p)
 {
-	say(t, "%s\n", p->comm);
+	struct view v;
+
+	view_of(p, &v);
+	say(t, "%s\n", v.comm);
 }
 
 static void show_limits(struct text *t, struct process *p)
@@ -435,12 +484,17 @@ static void show_limits(struct text *t, struct process *p)
 		"resident set", "processes", "open files", "locked memory", "address space",
 		"file locks", "pending signals", "msgqueue size", "nice priority",
 		"realtime priority", "realtime timeout"};
+	struct rlimit limits[RLIM_NLIMITS];
+	irqflags_t flags;
 
+	spin_lock_irqsave(&tasks_lock, flags);
+	memcpy(limits, p->rlim, sizeof(limits));
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	say(t, "%-25s %-20s %-20s\n", "Limit", "Soft Limit", "Hard Limit");
 	for (int i = 0; i < RLIM_NLIMITS; i++) {
 		say(t, "Max %-21s ", names[i]);
 		for (int k = 0; k < 2; k++) {
-			uint64_t v = k ? p->rlim[i].max : p->rlim[i].cur;
+			uint64_t v = k ? limits[i].max : limits[i].cur;
 
 			if (v == UINT64_MAX)
 				say(t, "%-20s ", "unlimited");
@@ -612,27 +666,44 @@ static struct vnode *text_vnode(const struct proc_file *pf, uint64_t pid)
 
 static void exe_target(struct vnode *v, char *buf, size_t size)
 {
-	struct process *p = process_by_pid((int)v->arg);
+	struct process *p;
+	irqflags_t flags;
 
+	spin_lock_irqsave(&tasks_lock, flags);
+	p = find_process((int)v->arg);
 	strscpy(buf, p ? p->exe : "", size);
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 static void cwd_target(struct vnode *v, char *buf, size_t size)
 {
-	struct process *p = process_by_pid((int)v->arg);
+	struct process *p = process_get_pid((int)v->arg);
 	struct fs_context *fs = p ? process_fs(p) : NULL;
 	char path[PATH_LEN] = "";
 
 	if (fs)
 		vnode_put(fs_cwd(fs, path));
 	fs_put(fs);
+	if (p)
+		process_put(p);
 	strscpy(buf, path, size);
 }
 
-/* The file of another process's descriptor, with a reference, or NULL. */
-static struct open_file *process_file(struct process *p, unsigned fd)
+/* The table of a process's descriptors, referenced; NULL: there is no such process, or a zombie. */
+static struct fd_table *files_of(uint64_t pid)
 {
-	struct fd_table *t = process_files(p);
+	struct process *p = process_get_pid((int)pid);
+	struct fd_table *t = p ? process_files(p) : NULL;
+
+	if (p)
+		process_put(p);
+	return t;
+}
+
+/* The file of another process's descriptor, with a reference, or NULL. */
+static struct open_file *file_of(uint64_t pid, unsigned fd)
+{
+	struct fd_table *t = files_of(pid);
 	struct open_file *f = t ? files_get_file(t, fd) : NULL;
 
 	files_put(t);
@@ -641,8 +712,7 @@ static struct open_file *process_file(struct process *p, unsigned fd)
 
 static void fd_target(struct vnode *v, char *buf, size_t size)
 {
-	struct process *p = process_by_pid((int)(v->arg >> 32));
-	struct open_file *f = p ? process_file(p, (unsigned)v->arg) : NULL;
+	struct open_file *f = file_of(v->arg >> 32, (unsigned)v->arg);
 
 	strscpy(buf, f ? f->path : "", size);
 	if (f)
@@ -681,13 +751,12 @@ static struct vnode *dir_vnode(const struct vnode_ops *ops, uint64_t arg, struct
 /* /proc/PID/fd */
 static struct vnode *fd_lookup(struct vnode *dir, const char *name)
 {
-	struct process *p = process_by_pid((int)dir->arg);
 	struct open_file *f;
 	uint64_t fd;
 
-	if (!p || parse_u64(name, &fd) || fd >= MAX_FDS)
+	if (parse_u64(name, &fd) || fd >= MAX_FDS)
 		return NULL;
-	f = process_file(p, (unsigned)fd);
+	f = file_of(dir->arg, (unsigned)fd);
 	if (!f)
 		return NULL;
 	file_put(f);
@@ -696,8 +765,7 @@ static struct vnode *fd_lookup(struct vnode *dir, const char *name)
 
 static bool fd_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
 {
-	struct process *p = process_by_pid((int)dir->arg);
-	struct fd_table *t = p ? process_files(p) : NULL;
+	struct fd_table *t = files_of(dir->arg);
 	int fd = t ? files_next(t, 0) : -1;
 
 	while (fd >= 0 && i--)
@@ -755,31 +823,39 @@ static const struct vnode_ops self_ops = {.readlink = self_target};
 
 static struct vnode *proc_lookup(struct vnode *dir, const char *name)
 {
+	struct process *p;
 	uint64_t pid;
 
 	if (!strcmp(name, "self"))
 		return link_vnode(&self_ops, 0);
-	if (parse_u64(name, &pid) || !pid || !process_by_pid((int)pid))
+	p = parse_u64(name, &pid) || !pid || pid >> 31 ? NULL : process_get_pid((int)pid);
+	if (!p)
 		return NULL;
+	process_put(p);
 	return dir_vnode(&pid_dir_ops, pid, dir);
 }
 
 static bool proc_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
 {
 	struct process *p;
+	irqflags_t flags;
+	int pid = 0;
 
 	*mode = S_IFLNK;
 	strscpy(name, "self", 32);
 	if (i-- == 0)
 		return true;
+	spin_lock_irqsave(&tasks_lock, flags);
 	list_for_each_entry(p, &all_processes, all) {
 		if (i--)
 			continue;
-		scnprintf(name, 32, "%d", p->pid);
-		*mode = S_IFDIR;
-		return true;
+		pid = p->pid;
+		break;
 	}
-	return false;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	scnprintf(name, 32, "%d", pid);
+	*mode = S_IFDIR;
+	return pid != 0;
 }
 
 static const struct vnode_ops proc_dir_ops = {.lookup = proc_lookup, .readdir = proc_readdir};
@@ -861,13 +937,13 @@ static long write_dump(const char *s, size_t n, struct process *p)
 	uint64_t id = 0;
 
 	parse_number(s, &id);
-	dump_tables(p->mm, id);
+	dump_tables(p->mm, id); /* the caller's own: it stays */
 	return 0;
 }
 
 static void show_check(struct text *t, struct process *p)
 {
-	say(t, "%ld\n", quire_check(p->mm));
+	say(t, "%ld\n", quire_check(t->mm));
 }
 
 static void show_counts(struct text *t, struct process *p)

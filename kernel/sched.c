@@ -280,7 +280,6 @@ void kernel_timer_tick(struct trap_frame *tf)
 	struct task *t = current;
 
 	timers_expire(now);
-	alarms_tick(now);
 	console_tick();
 	if (user) {
 		t->utf = tf;

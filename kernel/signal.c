@@ -3,6 +3,9 @@
  * Signals: sending, blocking, default actions, handlers. One of each number waits at a time, with
  * the siginfo of the first. There is no terminal and no job control: signals that would stop a
  * process are taken and do nothing. Frames on the user's stack are the machine's business.
+ *
+ * tasks_lock covers what waits, the masks and the handlers. A signal is taken under it together with
+ * a copy of its action; the frame is built after, for that may fault and sleep.
  */
 #include "kernel.h"
 
@@ -15,10 +18,11 @@ static bool default_ignores(int sig)
 }
 
 /* Would its delivery do nothing at all? */
-static bool ignored(struct process *p, int sig)
+static bool ignored(const struct process *p, int sig)
 {
 	unsigned long h = p->sighand->action[sig].handler;
 
+	assert_held(&tasks_lock);
 	return h == SIG_IGN || (h == SIG_DFL && default_ignores(sig));
 }
 
@@ -31,32 +35,45 @@ static void enqueue(struct sigpending *q, const struct hal_siginfo *si)
 	q->info[si->signo] = *si;
 }
 
-static uint64_t deliverable(struct task *t)
+/* Looked at without the lock too: each word by itself is a moment's truth, and who sends a signal
+ * wakes whoever decided too early. */
+static uint64_t pending(const struct task *t)
 {
-	return (t->pending.set | (t->proc ? t->proc->pending.set : 0)) & ~t->sigmask;
+	return READ_ONCE(t->pending.set) | READ_ONCE(t->proc->pending.set);
 }
 
-bool signal_pending(struct task *t)
+static uint64_t deliverable(const struct task *t)
+{
+	return pending(t) & ~(READ_ONCE(t->sigmask) & ~READ_ONCE(t->sigwait));
+}
+
+bool signal_pending(const struct task *t)
 {
 	return t->proc && !t->dying && deliverable(t);
 }
 
 /* SIGKILL alone: other deadly signals may have been caught by the time they are taken. */
-bool fatal_signal_pending(struct task *t)
+bool fatal_signal_pending(const struct task *t)
 {
-	return !t->dying && ((t->pending.set | t->proc->pending.set) & sigbit(SIGKILL));
+	return t->proc && !t->dying && pending(t) & sigbit(SIGKILL);
 }
 
-/* Ends an interruptible sleep, so that the signal is seen on the way out. */
+/* Ends an interruptible sleep, so that the signal is seen on the way out; and the wait for a child of
+ * vfork, which only the end interrupts. */
 static void poke(struct task *t)
 {
-	if (signal_pending(t))
-		interrupt_task(t);
+	assert_held(&tasks_lock);
+	if (!signal_pending(t))
+		return;
+	interrupt_task(t);
+	if (t->vfork_child && fatal_signal_pending(t))
+		wake_all(&t->vfork_child->vfork_wait);
 }
 
-void send_signal_task(struct task *t, const struct hal_siginfo *si)
+void post_signal_task(struct task *t, const struct hal_siginfo *si)
 {
-	if (!t->proc || t->dying)
+	assert_held(&tasks_lock);
+	if (!t->proc || t->dying || !t->proc->sighand)
 		return;
 	if (ignored(t->proc, si->signo) && !(t->sigmask & sigbit(si->signo)))
 		return;
@@ -64,10 +81,11 @@ void send_signal_task(struct task *t, const struct hal_siginfo *si)
 	poke(t);
 }
 
-void send_signal_process(struct process *p, const struct hal_siginfo *si)
+void post_signal_process(struct process *p, const struct hal_siginfo *si)
 {
 	struct task *t;
 
+	assert_held(&tasks_lock);
 	if (p->zombie || !p->sighand)
 		return;
 	/* A blocked signal waits even if it is ignored: its action may change before. */
@@ -81,17 +99,57 @@ send:
 		poke(t);
 }
 
+void send_signal_task(struct task *t, const struct hal_siginfo *si)
+{
+	irqflags_t flags;
+
+	ASSERT(t == current);
+	spin_lock_irqsave(&tasks_lock, flags);
+	post_signal_task(t, si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+void send_signal_process(struct process *p, const struct hal_siginfo *si)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	post_signal_process(p, si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
 void force_signal(const struct hal_siginfo *si)
 {
 	struct task *t = current;
-	struct hal_sigaction *sa = &t->proc->sighand->action[si->signo];
+	struct hal_sigaction *sa;
+	irqflags_t flags;
 
+	spin_lock_irqsave(&tasks_lock, flags);
+	sa = &t->proc->sighand->action[si->signo];
 	if (t->sigmask & sigbit(si->signo) || sa->handler == SIG_IGN) {
 		*sa = (struct hal_sigaction){.handler = SIG_DFL};
 		t->sigmask &= ~sigbit(si->signo);
 	}
 	t->pending.set &= ~sigbit(si->signo); /* what the processor says now is newer */
 	enqueue(&t->pending, si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+/* The running task's mask: who sends to it looks at it. */
+static void set_sigmask(uint64_t mask)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	current->sigmask = mask & ~UNBLOCKABLE;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+int wait_for_signal(uint64_t deadline)
+{
+	static struct wait_head never = WAIT_HEAD_INIT;
+
+	return wait_event(&never, false, true, deadline);
 }
 
 /* ---- delivery -------------------------------------------------------------------------------- */
@@ -105,6 +163,7 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 	uint64_t set = q->set & ~mask;
 	int sig;
 
+	assert_held(&tasks_lock);
 	if (!set) {
 		q = &t->proc->pending;
 		set = q->set & ~mask;
@@ -121,6 +180,34 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 	*si = q->info[sig];
 	q->set &= ~sigbit(sig);
 	return true;
+}
+
+/* A signal that was taken, and what is to be done about it. */
+struct taken {
+	struct hal_siginfo si;
+	struct hal_sigaction sa;
+	bool ignored;
+};
+
+/* Takes the next one; a handler that is to run once is none any more. */
+static bool take_signal(struct taken *k)
+{
+	struct task *t = current;
+	struct hal_sigaction *sa;
+	irqflags_t flags;
+	bool taken;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	taken = signal_pending(t) && dequeue(t, t->sigmask, &k->si);
+	if (taken) {
+		sa = &t->proc->sighand->action[k->si.signo];
+		k->sa = *sa;
+		k->ignored = k->si.signo != SIGKILL && ignored(t->proc, k->si.signo);
+		if (sa->handler > SIG_IGN && sa->flags & SA_RESETHAND)
+			sa->handler = SIG_DFL;
+	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return taken;
 }
 
 /* sp grows down: the stack's end belongs to it, its start does not. */
@@ -150,61 +237,84 @@ _Noreturn static void die_of(const struct hal_siginfo *si, const struct trap_fra
 	exit_group(si->signo);
 }
 
-/* The frame saves FP state, so that state must be in memory first. */
-static void run_handler(struct trap_frame *tf, const struct hal_siginfo *si)
+/* The registers go into t->fpu, which is the newer of the two until load_fpu(): a switch in between
+ * leaves it alone. */
+static void store_fpu(struct task *t)
+{
+	irqflags_t flags = hal_irq_save();
+
+	hal_fpu_save(&t->fpu);
+	t->fpu_in_memory = true;
+	hal_irq_restore(flags);
+}
+
+static void load_fpu(struct task *t)
+{
+	irqflags_t flags = hal_irq_save();
+
+	hal_fpu_restore(&t->fpu);
+	t->fpu_in_memory = false;
+	hal_irq_restore(flags);
+}
+
+/* No room for the frame: a SIGSEGV of its own, and if that was one, the end. */
+static void frame_failed(int sig)
+{
+	struct hal_siginfo bad = {.signo = SIGSEGV, .code = SI_KERNEL};
+	irqflags_t flags;
+
+	if (sig == SIGSEGV) {
+		spin_lock_irqsave(&tasks_lock, flags);
+		current->proc->sighand->action[sig] = (struct hal_sigaction){.handler = SIG_DFL};
+		spin_unlock_irqrestore(&tasks_lock, flags);
+	}
+	force_signal(&bad);
+}
+
+/* The frame saves FP state, so that state must be in memory first; building it may fault, and other
+ * tasks run meanwhile. */
+static void run_handler(struct trap_frame *tf, struct taken *k)
 {
 	struct task *t = current;
-	struct hal_sigaction *act = &t->proc->sighand->action[si->signo], sa = *act;
+	struct hal_sigaction *sa = &k->sa;
 	uint64_t oldmask = t->restore_mask ? t->saved_mask : t->sigmask;
+	int err;
 
 	if (t->restart) {
 		t->restart = false;
-		if (sa.flags & SA_RESTART)
+		if (sa->flags & SA_RESTART)
 			tf_syscall_restart(tf);
 		else
 			tf_set_syscall_ret(tf, -EINTR);
 	}
-	if (!sa.restorer)
-		sa.restorer = t->proc->vdso;
-	hal_fpu_save(&t->fpu);
-	if (hal_sigframe_push(tf, &t->fpu, &sa, si, oldmask, frame_sp(t, tf, &sa), t->altstack,
-			      t->fault_code)) {
-		struct hal_siginfo bad = {.signo = SIGSEGV, .code = SI_KERNEL};
-
-		/* No room for the frame: a SIGSEGV of its own, and if that was one, the end. */
-		if (si->signo == SIGSEGV)
-			*act = (struct hal_sigaction){.handler = SIG_DFL};
-		force_signal(&bad);
+	if (!sa->restorer)
+		sa->restorer = t->proc->vdso;
+	store_fpu(t);
+	err = hal_sigframe_push(tf, &t->fpu, sa, &k->si, oldmask, frame_sp(t, tf, sa), t->altstack,
+				t->fault_code);
+	load_fpu(t);
+	if (err) {
+		frame_failed(k->si.signo);
 		return;
 	}
-	hal_fpu_restore(&t->fpu);
 	t->restore_mask = false;
-	t->sigmask |= sa.mask;
-	if (!(sa.flags & SA_NODEFER))
-		t->sigmask |= sigbit(si->signo);
-	t->sigmask &= ~UNBLOCKABLE;
-	if (sa.flags & SA_RESETHAND)
-		act->handler = SIG_DFL;
+	set_sigmask(t->sigmask | sa->mask |
+		    (sa->flags & SA_NODEFER ? 0 : sigbit(k->si.signo)));
 }
 
 /* Every pending signal gets its frame, the last one pushed runs first, as on Linux. */
 void deliver_signals(struct trap_frame *tf)
 {
 	struct task *t = current;
-	struct hal_siginfo si;
+	struct taken k;
 
-	while (signal_pending(t) && dequeue(t, t->sigmask, &si)) {
-		unsigned long h = t->proc->sighand->action[si.signo].handler;
-
-		if (h > SIG_IGN && si.signo != SIGKILL) {
-			run_handler(tf, &si);
-			continue;
-		}
-		if (si.signo != SIGKILL && ignored(t->proc, si.signo))
-			continue;
-		if (t->proc->group_exit)
-			exit_task(t->proc->exit_status);
-		die_of(&si, tf);
+	while (take_signal(&k)) {
+		if (k.sa.handler > SIG_IGN && k.si.signo != SIGKILL)
+			run_handler(tf, &k);
+		else if (!k.ignored && READ_ONCE(t->leave))
+			exit_task(SIGKILL); /* and only this one: the signal was exec's */
+		else if (!k.ignored)
+			die_of(&k.si, tf);
 	}
 	if (t->restart) { /* no handler ran: as if the call had never been left */
 		t->restart = false;
@@ -212,54 +322,80 @@ void deliver_signals(struct trap_frame *tf)
 	}
 	if (t->restore_mask) {
 		t->restore_mask = false;
-		t->sigmask = t->saved_mask;
+		set_sigmask(t->saved_mask);
 	}
 }
 
 /* Ignored signals stay ignored. */
-void signals_exec(struct process *p)
+static void drop_handlers(struct sighand *s)
 {
-	struct sighand *s = p->sighand;
+	irqflags_t flags;
 
-	if (s->refs > 1) { /* shared with a process that keeps its handlers */
-		struct sighand *n = quire_kmalloc(sizeof(*n), 0);
-
-		if (n) {
-			*n = *s;
-			n->refs = 1;
-			s->refs--;
-			p->sighand = s = n;
-		}
-	}
+	spin_lock_irqsave(&tasks_lock, flags);
 	for (int i = 1; i <= NSIG; i++)
 		if (s->action[i].handler != SIG_IGN)
 			s->action[i] = (struct hal_sigaction){.handler = SIG_DFL};
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+/* One that is shared with a process that keeps its handlers becomes two. The caller is the only
+ * thread, so nobody shares it anew. */
+int signals_exec(struct process *p)
+{
+	struct sighand *s = p->sighand, *n = NULL;
+	irqflags_t flags;
+
+	ASSERT(p->nr_threads == 1);
+	if (atomic_read(&s->refs) > 1) {
+		n = quire_kmalloc(sizeof(*n), 0);
+		if (!n)
+			return -ENOMEM;
+		copy_actions(n, s);
+		atomic_set(&n->refs, 1);
+		spin_lock_irqsave(&tasks_lock, flags);
+		p->sighand = n;
+		spin_unlock_irqrestore(&tasks_lock, flags);
+		put_sighand(s);
+	}
+	drop_handlers(p->sighand);
+	return 0;
 }
 
 /* ---- system calls ---------------------------------------------------------------------------- */
+
+/* Sets an action. POSIX: what waits and is ignored now is thrown away. */
+static void set_action(struct process *p, int sig, const struct hal_sigaction *sa)
+{
+	struct task *t;
+
+	assert_held(&tasks_lock);
+	p->sighand->action[sig] = *sa;
+	if (!ignored(p, sig))
+		return;
+	p->pending.set &= ~sigbit(sig);
+	list_for_each_entry(t, &p->threads, thread)
+		t->pending.set &= ~sigbit(sig);
+}
 
 SYSCALL4(rt_sigaction, int, sig, uintptr_t, new_src, uintptr_t, old_dst, size_t, set_size)
 {
 	struct process *p = current->proc;
 	struct hal_sigaction new, old;
-	struct task *t;
+	irqflags_t flags;
 
 	if (set_size != sizeof(uint64_t) || sig < 1 || sig > NSIG)
 		return -EINVAL;
 	if (new_src && (sig == SIGKILL || sig == SIGSTOP))
 		return -EINVAL;
+	if (new_src && abi_get_sigaction(new_src, &new))
+		return -EFAULT;
+	spin_lock_irqsave(&tasks_lock, flags);
 	old = p->sighand->action[sig];
 	if (new_src) {
-		if (abi_get_sigaction(new_src, &new))
-			return -EFAULT;
 		new.mask &= ~UNBLOCKABLE;
-		p->sighand->action[sig] = new;
-		if (ignored(p, sig)) { /* POSIX: what waits is thrown away */
-			p->pending.set &= ~sigbit(sig);
-			list_for_each_entry(t, &p->threads, thread)
-				t->pending.set &= ~sigbit(sig);
-		}
+		set_action(p, sig, &new);
 	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	return old_dst ? abi_put_sigaction(old_dst, &old) : 0;
 }
 
@@ -273,13 +409,12 @@ SYSCALL4(rt_sigprocmask, unsigned long, how, uintptr_t, set_src, uintptr_t, old_
 	if (set_src) {
 		if (COPY_IN(set, set_src))
 			return -EFAULT;
-		set &= ~UNBLOCKABLE;
 		if (how == SIG_BLOCK)
-			current->sigmask |= set;
+			set_sigmask(old | set);
 		else if (how == SIG_UNBLOCK)
-			current->sigmask &= ~set;
+			set_sigmask(old & ~set);
 		else if (how == SIG_SETMASK)
-			current->sigmask = set;
+			set_sigmask(set);
 		else
 			return -EINVAL;
 	}
@@ -291,14 +426,17 @@ SYSCALL0(rt_sigreturn)
 	struct task *t = current;
 	struct hal_siginfo bad = {.signo = SIGSEGV, .code = SI_KERNEL};
 	unsigned long mask, alt[3];
+	int err;
 
 	memcpy(alt, t->altstack, sizeof(alt));
-	if (hal_sigframe_pop(t->utf, &t->fpu, &mask, alt)) {
+	store_fpu(t);
+	err = hal_sigframe_pop(t->utf, &t->fpu, &mask, alt);
+	load_fpu(t);
+	if (err) {
 		force_signal(&bad);
 		return 0;
 	}
-	hal_fpu_restore(&t->fpu);
-	t->sigmask = mask & ~UNBLOCKABLE;
+	set_sigmask(mask);
 	memcpy(t->altstack, alt, sizeof(alt));
 	t->restart = false;
 	return 0; /* the dispatcher leaves the registers alone */
@@ -306,7 +444,7 @@ SYSCALL0(rt_sigreturn)
 
 SYSCALL1(rt_sigpending, uintptr_t, dst)
 {
-	uint64_t set = (current->pending.set | current->proc->pending.set) & current->sigmask;
+	uint64_t set = pending(current) & current->sigmask;
 
 	return COPY_OUT(dst, set);
 }
@@ -321,9 +459,9 @@ SYSCALL2(rt_sigsuspend, uintptr_t, set_src, size_t, set_size)
 	if (COPY_IN(set, set_src))
 		return -EFAULT;
 	t->saved_mask = t->sigmask;
-	t->sigmask = set & ~UNBLOCKABLE;
+	set_sigmask(set);
 	while (!signal_pending(t))
-		sleep_on(&t->sigmask, 0, true, 0);
+		wait_for_signal(0);
 	t->restore_mask = true;
 	return -EINTR;
 }
@@ -331,35 +469,41 @@ SYSCALL2(rt_sigsuspend, uintptr_t, set_src, size_t, set_size)
 SYSCALL0(pause)
 {
 	while (!signal_pending(current))
-		sleep_on(&current->sigmask, 0, true, 0);
+		wait_for_signal(0);
 	return -EINTR;
+}
+
+/* A signal of the set, which are blocked as a rule. Until the next call its coming interrupts the
+ * task: a sender that finds it blocked keeps it, even one that is ignored. */
+static bool take_of_set(uint64_t set, bool waits, struct hal_siginfo *si)
+{
+	struct task *t = current;
+	irqflags_t flags;
+	bool taken;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	taken = pending(t) & set && dequeue(t, ~set, si);
+	t->sigwait = waits && !taken ? set : 0;
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return taken;
 }
 
 SYSCALL3(rt_sigtimedwait, uintptr_t, set_src, uintptr_t, info_dst, uintptr_t, timeout)
 {
-	struct task *t = current;
 	uint64_t set, deadline = 0, ts[2];
 	struct hal_siginfo si;
 	struct user_siginfo info = {0};
+	int err;
 
 	if (COPY_IN(set, set_src) || (timeout && COPY_IN(ts, timeout)))
 		return -EFAULT;
 	if (timeout)
 		deadline = hal_clock_ns() + ts[0] * NS_PER_SEC + ts[1] + 1;
-	while (!((t->pending.set | t->proc->pending.set) & set)) {
-		uint64_t mask = t->sigmask;
-		int r;
-
-		t->sigmask &= ~set;
-		r = sleep_on(&t->sigmask, 0, true, deadline);
-		t->sigmask = mask;
-		if ((t->pending.set | t->proc->pending.set) & set)
-			break;
-		if (r)
-			return r == -ETIMEDOUT ? -EAGAIN : -EINTR;
+	if (!take_of_set(set, true, &si)) {
+		err = wait_for_signal(deadline);
+		if (!take_of_set(set, false, &si))
+			return err == -ETIMEDOUT ? -EAGAIN : -EINTR;
 	}
-	if (!dequeue(t, ~set, &si))
-		return -EINTR;
 	info.signo = si.signo;
 	info.errno_ = si.errno_;
 	info.code = si.code;
@@ -398,38 +542,53 @@ SYSCALL2(sigaltstack, uintptr_t, new_src, uintptr_t, old_dst)
 	return old_dst ? COPY_OUT(old_dst, old) : 0;
 }
 
+/* kill's meaning of pid: one, my group, all others, that group. */
+static bool meant(const struct process *p, int pid)
+{
+	if (pid > 0)
+		return p->pid == pid;
+	if (pid == -1)
+		return p != current->proc && !p->is_init;
+	return p->pgid == (pid ? -pid : current->proc->pgid);
+}
+
 SYSCALL2(kill, int, pid, int, sig)
 {
 	int sent = 0;
 	struct hal_siginfo si = {.signo = sig, .code = SI_USER, .pid = current->proc->pid};
 	struct process *p;
+	irqflags_t flags;
 
 	if (sig < 0 || sig > NSIG)
 		return -EINVAL;
+	spin_lock_irqsave(&tasks_lock, flags);
 	list_for_each_entry(p, &all_processes, all) {
-		if (pid > 0 ? p->pid != pid
-			    : pid == -1 ? p == current->proc || p->is_init
-					: p->pgid != (pid ? -pid : current->proc->pgid))
+		if (!meant(p, pid))
 			continue;
 		sent++;
 		if (sig)
-			send_signal_process(p, &si);
+			post_signal_process(p, &si);
 	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	return sent ? 0 : -ESRCH;
 }
 
 static long signal_thread(int tgid, int tid, int sig)
 {
 	struct hal_siginfo si = {.signo = sig, .code = SI_TKILL, .pid = current->proc->pid};
-	struct task *t = task_by_tid(tid);
+	irqflags_t flags;
+	struct task *t;
 
 	if (sig < 0 || sig > NSIG || tid <= 0)
 		return -EINVAL;
-	if (!t || !t->proc || (tgid && t->proc->pid != tgid))
-		return -ESRCH;
-	if (sig)
-		send_signal_task(t, &si);
-	return 0;
+	spin_lock_irqsave(&tasks_lock, flags);
+	t = find_task(tid);
+	if (t && tgid && t->proc->pid != tgid)
+		t = NULL;
+	if (t && sig)
+		post_signal_task(t, &si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return t ? 0 : -ESRCH;
 }
 
 SYSCALL2(tkill, int, tid, int, sig)

@@ -302,21 +302,29 @@ uint64_t os_entropy(void)
 	return hal_entropy();
 }
 
+/*
+ * Limits and capabilities are those of who asks, as on Linux: the running process, which need not be
+ * the one that the space was made for. Its owner may have ended, with the space still shared or
+ * looked at from outside, and so is a number.
+ */
+static struct process *asking(void)
+{
+	return current ? current->proc : NULL;
+}
+
 uint64_t os_rlimit(void *owner, int resource)
 {
-	return owner ? rlimit_cur(owner, resource) : RLIM_INFINITY;
+	return asking() ? rlimit_cur(asking(), resource) : RLIM_INFINITY;
 }
 
 uint64_t os_rlimit_max(void *owner, int resource)
 {
-	return owner ? rlimit_max(owner, resource) : RLIM_INFINITY;
+	return asking() ? rlimit_max(asking(), resource) : RLIM_INFINITY;
 }
 
 bool os_capable(void *owner, int cap)
 {
-	struct process *p = owner;
-
-	return !p || (p->cap_effective >> cap & 1);
+	return !asking() || capable(cap);
 }
 
 bool os_fatal_signal_pending(void)
@@ -328,17 +336,24 @@ void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
 {
 	struct process *p;
 
-	list_for_each_entry(p, &all_processes, all)
-		if (p->mm)
-			fn(p, ctx);
+	for (int pid = 0; (p = process_get_next(pid)) != NULL; process_put(p)) {
+		pid = p->pid;
+		if (READ_ONCE(p->mm))
+			fn(process_owner(pid), ctx);
+	}
 }
 
 void os_kill(void *owner)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct process *p;
+	irqflags_t flags;
 
-	if (owner)
-		send_signal_process(owner, &si);
+	spin_lock_irqsave(&tasks_lock, flags);
+	p = find_process((int)(uintptr_t)owner);
+	if (p)
+		post_signal_process(p, &si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 uint32_t os_current_pid(void)

@@ -207,13 +207,17 @@ static long copy_pieces(struct quire_mm *mm, struct pieces local, struct pieces 
 static long vm_copy(int pid, struct pieces local, struct pieces remote, unsigned long flags,
 		    bool write)
 {
-	struct process *p = process_by_pid(pid);
 	struct quire_mm *mm;
+	struct process *p;
 	long r;
 
 	if (local.left > MAX_IOV || remote.left > MAX_IOV || flags)
 		return -EINVAL;
-	mm = p ? get_task_mm(p) : NULL;
+	p = pid > 0 ? process_get_pid(pid) : NULL;
+	if (!p)
+		return -ESRCH;
+	mm = get_task_mm(p);
+	process_put(p);
 	if (!mm)
 		return -ESRCH;
 	r = copy_pieces(mm, local, remote, write);

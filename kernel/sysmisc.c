@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls that fit nowhere else: sched_*, priorities, uname, sysinfo, prctl, reboot, and those
- * of one machine only.
+ * System calls that fit nowhere else: sched_*, uname, sysinfo, prctl, reboot, and those of one
+ * machine only.
  */
 #include "kernel.h"
 
@@ -38,16 +38,6 @@ SYSCALL2(getcpu, uintptr_t, cpu_dst, uintptr_t, node_dst)
 	return 0;
 }
 
-SYSCALL0(getpriority)
-{
-	return 20;
-}
-
-SYSCALL0(setpriority)
-{
-	return 0;
-}
-
 /* Linux's clamp of the name lengths is 65 bytes each. */
 SYSCALL1(uname, uintptr_t, dst)
 {
@@ -72,12 +62,15 @@ SYSCALL1(sysinfo, uintptr_t, dst)
 	} s = {.uptime = (int64_t)(hal_clock_ns() / NS_PER_SEC), .mem_unit = 1};
 	struct quire_counts c;
 	struct process *p;
+	irqflags_t flags;
 
 	quire_get_counts(&c);
 	s.totalram = c.managed_pages * PAGE_SIZE;
 	s.freeram = c.free_pages * PAGE_SIZE;
+	spin_lock_irqsave(&tasks_lock, flags);
 	list_for_each_entry(p, &all_processes, all)
 		s.procs++;
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	return COPY_OUT(dst, s);
 }
 
@@ -105,16 +98,22 @@ SYSCALL3(prctl, unsigned long, option, unsigned long, arg2, unsigned long, arg3)
 {
 	struct process *p = current->proc;
 	char name[16] = {0};
+	irqflags_t flags;
 
 	switch (option) {
 	case PR_SET_NAME:
 		if (copy_string(name, arg2, sizeof(name)) == -EFAULT)
 			return -EFAULT;
 		name[15] = '\0';
+		spin_lock_irqsave(&tasks_lock, flags);
 		memcpy(p->comm, name, sizeof(name));
+		spin_unlock_irqrestore(&tasks_lock, flags);
 		return 0;
 	case PR_GET_NAME:
-		return COPY_OUT(arg2, p->comm);
+		spin_lock_irqsave(&tasks_lock, flags);
+		memcpy(name, p->comm, sizeof(name));
+		spin_unlock_irqrestore(&tasks_lock, flags);
+		return COPY_OUT(arg2, name);
 	case PR_GET_DUMPABLE:
 		return 1;
 	case PR_CAPBSET_READ:

@@ -24,8 +24,8 @@ struct quire_mm;
 
 /* ---- what tasks share ------------------------------------------------------------------------ */
 
-struct sighand { /* CLONE_SIGHAND */
-	unsigned refs;
+struct sighand { /* CLONE_SIGHAND; tasks_lock */
+	atomic_t refs;
 	struct hal_sigaction action[NSIG + 1];
 };
 
@@ -59,8 +59,13 @@ struct usage {
 	uint64_t utime_ns, stime_ns;
 };
 
-/* A thread group: what Linux's users call a process. */
+/*
+ * A thread group: what Linux's users call a process. tasks_lock covers it but for what says otherwise;
+ * a task of the process may read without it what only its own process changes, and the space, which
+ * only the process's last task does.
+ */
 struct process {
+	atomic_t refs;		   /* the tree, each task, who looks */
 	struct list_head all;	   /* every process, zombies included */
 	struct list_head sibling;  /* in parent->children */
 	struct list_head children;
@@ -75,6 +80,7 @@ struct process {
 	struct sigpending pending; /* sent to the process */
 	struct rlimit rlim[RLIM_NLIMITS];
 	uint64_t cap_effective, cap_permitted, cap_inheritable;
+	int nice;		   /* -20 .. 19, for those who ask: every task gets the same slices */
 	struct usage usage;	   /* of threads that ended */
 	struct usage child_usage;  /* of children that were waited for */
 	bool zombie, group_exit, is_init;
@@ -83,9 +89,14 @@ struct process {
 	int leader_tid;
 	uint64_t start_ns;
 	uint64_t alarm_at, alarm_period; /* ITIMER_REAL, ns since boot; 0: not set */
-	struct task *vfork_waiter;
+	struct ktimer alarm;	   /* set while alarm_at is; by tasks of the process alone */
+	bool vfork_done;	   /* runs a new program, or has ended */
+	/* what is waited for; wake-ups may come with tasks_lock held */
+	struct wait_head vfork_wait;   /* by who made it: vfork_done */
+	struct wait_head child_ended;  /* by its tasks: a child is a zombie */
+	struct wait_head thread_ended; /* by exec: nr_threads */
 	unsigned long vdso;	   /* where the code for sigreturn was mapped, 0: nowhere */
-	char comm[16];
+	char comm[16];		   /* the last byte is always 0 */
 	char exe[PATH_LEN];
 };
 
@@ -112,8 +123,9 @@ struct task {
 	struct waiter *waiter;	   /* it sleeps here; NULL: it does not */
 	bool interruptible;
 	struct ktimer timer;
-	/* signals */
+	/* signals: tasks_lock; signal_pending() looks without it */
 	uint64_t sigmask, saved_mask;
+	uint64_t sigwait;	   /* blocked, but rt_sigtimedwait() waits for them */
 	bool restore_mask;	   /* saved_mask returns when no handler ran */
 	bool restart;		   /* the system call wants to run again */
 	struct sigpending pending;
@@ -121,6 +133,7 @@ struct task {
 	uint32_t fault_code;
 	bool dying;
 	bool leave;		   /* another thread runs exec: this one ends, and only this */
+	struct process *vfork_child; /* it waits for this one, referenced */
 	/* user memory to tell of our end */
 	unsigned long clear_child_tid;
 	uintptr_t robust_list;	   /* struct robust_list_head, 0: none */
@@ -169,29 +182,51 @@ int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadl
 extern spinlock_t tasks_lock;
 extern struct list_head all_processes, all_tasks;
 extern struct process *init_process;
-struct process *process_by_pid(int pid);
+/* tasks_lock is held, and what they return is good as long as it is. NULL: there is none. */
+struct process *find_process(int pid);
+struct task *find_task(int tid);
+/* The process of that number, 0: the caller's own; and the one with the next higher number, for a walk
+ * over all that starts with 0. With a reference; NULL: none. */
+struct process *process_get_pid(int pid);
+struct process *process_get_next(int pid);
+void process_get(struct process *p);
+/* tasks_lock is not held. */
+void process_put(struct process *p);
+/* Gives the reference back, unless it is the last one: false. Any context. */
+bool process_put_but_last(struct process *p);
 bool no_process_left(void);
 /* Enters a task among all, and takes it out. */
 void task_publish(struct task *t);
 void task_unpublish(struct task *t);
 /* The space of p, referenced, or NULL: p may end, or run another program, while its space is used. */
 struct quire_mm *get_task_mm(struct process *p);
-struct task *task_by_tid(int tid);
+/* Gives p another space, or none. Returns the old one with p's reference. */
+struct quire_mm *set_task_mm(struct process *p, struct quire_mm *mm);
+/* A number that no task, process, group or session has. */
 int new_pid(void);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
  * tree. NULL: no memory. */
 struct process *process_copy(struct process *old, unsigned long flags);
-/* Releases everything but the mm; p was on no list yet. */
-void process_free(struct process *p);
+/* tasks_lock is held. */
 void process_adopt(struct process *p, struct process *parent);
 void process_add_thread(struct process *p, struct task *t);
 int start_init(void);
 _Noreturn void exit_task(int status);
 _Noreturn void exit_group(int status);
+/* What its threads, past and present, have used. tasks_lock is held. */
 void usage_of(struct process *p, struct usage *u);
+/* The same with the lock taken, and what its children used that were waited for. Either may be NULL. */
+void get_usage(struct process *p, struct usage *own, struct usage *children);
 void put_sighand(struct sighand *s);
+/* How the core knows the owner of a space: by number, for the space may outlive the process. */
+static inline void *process_owner(int pid)
+{
+	return (void *)(uintptr_t)(unsigned)pid;
+}
+void copy_actions(struct sighand *to, const struct sighand *from);
 /* The process runs a new program: a parent that waits for its vfork child goes on. */
 void process_exec_done(struct process *p);
+/* In bytes or what the limit counts; any context. */
 uint64_t rlimit_cur(struct process *p, int which);
 uint64_t rlimit_max(struct process *p, int which);
 bool capable(int cap);
@@ -250,18 +285,26 @@ int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *im
 
 #define sigbit(n) (1ull << ((n) - 1))
 
+/* The caller is of the process or holds a reference. Any context. */
 void send_signal_process(struct process *p, const struct hal_siginfo *si);
+/* To the caller itself. */
 void send_signal_task(struct task *t, const struct hal_siginfo *si);
-/* Sends SIGALRM to the processes whose timer has run out. */
-void alarms_tick(uint64_t now);
+/* tasks_lock is held: any process, any task. */
+void post_signal_process(struct process *p, const struct hal_siginfo *si);
+void post_signal_task(struct task *t, const struct hal_siginfo *si);
+/* Sends SIGALRM to the process whose timer this is. */
+void alarm_rings(struct ktimer *timer);
 /* A signal that the running task caused itself: neither blocked nor ignored. */
 void force_signal(const struct hal_siginfo *si);
-bool signal_pending(struct task *t);
-bool fatal_signal_pending(struct task *t);
+/* Something waits that t would take, or that would end it. t is current, or tasks_lock is held. */
+bool signal_pending(const struct task *t);
+bool fatal_signal_pending(const struct task *t);
+/* Sleeps until a signal is there (-EINTR) or it is time (-ETIMEDOUT). deadline: ns since boot, 0: none. */
+int wait_for_signal(uint64_t deadline);
 /* Delivers what waits; tf is about to return to user mode. */
 void deliver_signals(struct trap_frame *tf);
-/* A new program: caught signals go back to their defaults. */
-void signals_exec(struct process *p);
+/* A new program: caught signals go back to their defaults. 0 or -ENOMEM, then nothing happened. */
+int signals_exec(struct process *p);
 
 /* ---- futex.c --------------------------------------------------------------------------------- */
 

@@ -36,7 +36,7 @@ static int clock_now(unsigned long id, uint64_t *ns)
 	if (id > CLOCK_TAI)
 		return -EINVAL;
 	if (id == CLOCK_PROCESS_CPUTIME_ID || id == CLOCK_THREAD_CPUTIME_ID) {
-		usage_of(current->proc, &u);
+		get_usage(current->proc, &u, NULL);
 		*ns = u.utime_ns + u.stime_ns;
 	} else {
 		*ns = hal_clock_ns();
@@ -75,23 +75,24 @@ SYSCALL1(time, uintptr_t, dst)
 
 SYSCALL1(times, uintptr_t, dst)
 {
-	struct usage u, *c = &current->proc->child_usage;
+	struct usage u, c;
 	uint64_t t[4];
 
-	usage_of(current->proc, &u);
+	get_usage(current->proc, &u, &c);
 	t[0] = u.utime_ns / TICK_NS;
 	t[1] = u.stime_ns / TICK_NS;
-	t[2] = c->utime_ns / TICK_NS;
-	t[3] = c->stime_ns / TICK_NS;
+	t[2] = c.utime_ns / TICK_NS;
+	t[3] = c.stime_ns / TICK_NS;
 	return dst && COPY_OUT(dst, t) ? -EFAULT : (long)(hal_clock_ns() / TICK_NS);
 }
 
+/* A signal that another thread took meanwhile does not end the sleep. */
 static long sleep_until(uint64_t deadline, uintptr_t rem)
 {
 	uint64_t now;
 
 	while ((now = hal_clock_ns()) < deadline) {
-		if (sleep_on(&current->timer, 0, true, deadline) != -EINTR)
+		if (wait_for_signal(deadline) != -EINTR || !signal_pending(current))
 			continue;
 		now = hal_clock_ns();
 		if (rem && now < deadline && put_timespec(rem, deadline - now))
@@ -121,53 +122,94 @@ SYSCALL4(clock_nanosleep, unsigned long, id, unsigned long, flags, uintptr_t, ti
 
 /* ---- the alarm clock ------------------------------------------------------------------------- */
 
-/* A late tick does not make up for missed ones. */
-void alarms_tick(uint64_t now)
+/* From at on, 0: not at all. */
+static void set_alarm(struct process *p, uint64_t at)
 {
-	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
-	struct process *p;
-
-	list_for_each_entry(p, &all_processes, all) {
-		if (!p->alarm_at || now < p->alarm_at || p->zombie)
-			continue;
-		p->alarm_at = p->alarm_period ? now + p->alarm_period : 0;
-		send_signal_process(p, &si);
-	}
+	assert_held(&tasks_lock);
+	p->alarm_at = at;
+	if (at)
+		timer_set(&p->alarm, at);
+	else
+		timer_cancel(&p->alarm);
 }
 
-/* At least a microsecond while the timer is set: 0 would say that it is not. */
-static uint64_t alarm_left(const struct process *p)
+/* In the tick, of a process that has not ended: its end cancels the timer. A late tick does not make up
+ * for missed ones. The time was changed, perhaps, after the timer had run out. */
+void alarm_rings(struct ktimer *timer)
+{
+	struct process *p = container_of(timer, struct process, alarm);
+	struct hal_siginfo si = {.signo = SIGALRM, .code = SI_KERNEL};
+	uint64_t now = hal_clock_ns();
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (p->alarm_at && p->alarm_at <= now) {
+		set_alarm(p, p->alarm_period ? now + p->alarm_period : 0);
+		post_signal_process(p, &si);
+	}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+/* What getitimer tells. */
+struct alarm_state {
+	uint64_t period, left;
+};
+
+/* What is left is at least a microsecond while the timer is set: 0 would say that it is not. */
+static struct alarm_state alarm_state(const struct process *p)
 {
 	uint64_t now = hal_clock_ns();
 
-	return !p->alarm_at ? 0 : p->alarm_at > now ? p->alarm_at - now : 1000;
+	assert_held(&tasks_lock);
+	return (struct alarm_state){
+		p->alarm_period,
+		!p->alarm_at ? 0 : p->alarm_at > now ? p->alarm_at - now : NS_PER_US};
+}
+
+/* Sets the timer to ring after a time, 0: not at all, and then with a period. The state before. */
+static struct alarm_state exchange_alarm(uint64_t after, uint64_t period)
+{
+	struct process *p = current->proc;
+	struct alarm_state old;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	old = alarm_state(p);
+	p->alarm_period = period;
+	set_alarm(p, after ? hal_clock_ns() + after : 0);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return old;
 }
 
 /* struct itimerval: the period, then what is left; each seconds and microseconds. */
-static int put_timer(uintptr_t dst, uint64_t period, uint64_t left)
+static int put_timer(uintptr_t dst, const struct alarm_state *s)
 {
-	uint64_t t[4] = {period / NS_PER_SEC, period % NS_PER_SEC / NS_PER_US,
-			 left / NS_PER_SEC, left % NS_PER_SEC / NS_PER_US};
+	uint64_t t[4] = {s->period / NS_PER_SEC, s->period % NS_PER_SEC / NS_PER_US,
+			 s->left / NS_PER_SEC, s->left % NS_PER_SEC / NS_PER_US};
 
 	return dst ? COPY_OUT(dst, t) : 0;
 }
 
 SYSCALL2(getitimer, unsigned long, which, uintptr_t, dst)
 {
-	struct process *p = current->proc;
+	struct alarm_state s = {0};
+	irqflags_t flags;
 
 	if (which > ITIMER_PROF)
 		return -EINVAL;
-	if (which != ITIMER_REAL)
-		return put_timer(dst, 0, 0);
-	return put_timer(dst, p->alarm_period, alarm_left(p));
+	if (which == ITIMER_REAL) {
+		spin_lock_irqsave(&tasks_lock, flags);
+		s = alarm_state(current->proc);
+		spin_unlock_irqrestore(&tasks_lock, flags);
+	}
+	return put_timer(dst, &s);
 }
 
 /* ITIMER_REAL only: there is no clock of a process's own time that could ring. */
 SYSCALL3(setitimer, unsigned long, which, uintptr_t, new_src, uintptr_t, old_dst)
 {
-	struct process *p = current->proc;
-	uint64_t t[4] = {0}, period = p->alarm_period, left = alarm_left(p);
+	struct alarm_state old;
+	uint64_t t[4] = {0};
 
 	if (which != ITIMER_REAL)
 		return -EINVAL;
@@ -175,17 +217,14 @@ SYSCALL3(setitimer, unsigned long, which, uintptr_t, new_src, uintptr_t, old_dst
 		return -EFAULT;
 	if (t[1] >= US_PER_SEC || t[3] >= US_PER_SEC || t[0] >> 32 || t[2] >> 32)
 		return -EINVAL;
-	p->alarm_period = t[0] * NS_PER_SEC + t[1] * NS_PER_US;
-	p->alarm_at = t[2] || t[3] ? hal_clock_ns() + t[2] * NS_PER_SEC + t[3] * NS_PER_US : 0;
-	return put_timer(old_dst, period, left);
+	old = exchange_alarm(t[2] * NS_PER_SEC + t[3] * NS_PER_US,
+			     t[0] * NS_PER_SEC + t[1] * NS_PER_US);
+	return put_timer(old_dst, &old);
 }
 
 SYSCALL1(alarm, uint32_t, seconds)
 {
-	struct process *p = current->proc;
-	uint64_t left = alarm_left(p);
+	struct alarm_state old = exchange_alarm(seconds * NS_PER_SEC, 0);
 
-	p->alarm_period = 0;
-	p->alarm_at = seconds ? hal_clock_ns() + seconds * NS_PER_SEC : 0;
-	return (long)((left + NS_PER_SEC - 1) / NS_PER_SEC);
+	return (long)((old.left + NS_PER_SEC - 1) / NS_PER_SEC);
 }
