@@ -87,7 +87,7 @@ void hal_set_kernel_stack(void *top);
 /* Leaves for user mode with tf. Calls kernel_return_to_user() first. Never returns. */
 _Noreturn void hal_user_enter(struct trap_frame *tf);
 
-/* FP and vector state: of a fresh program, saved from and loaded into the processor. */
+/* FP and vector state: of a fresh program, saved from and loaded into the processor. Interrupts off. */
 void hal_fpu_init(struct hal_fpu *f);
 void hal_fpu_save(struct hal_fpu *f);
 void hal_fpu_restore(const struct hal_fpu *f);
@@ -114,14 +114,16 @@ struct hal_sigaction {
 /*
  * Builds Linux's rt_sigframe of this architecture (siginfo, ucontext with all registers and FP
  * state) below sp and points tf at the handler. fault: the derived error code for the frame's
- * own trap fields. fpu: the task's saved FP state. sp: where the stack for it ends (the
+ * own trap fields. fpu: the task's saved FP state, and after it what the handler starts with;
+ * the registers themselves are the caller's to save and load. sp: where the stack for it ends (the
  * kernel chose: alternate or the running one; the red zone is the machine's to leave).
- * Returns 0 or -EFAULT.
+ * Returns 0 or -EFAULT. May sleep.
  */
 int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct hal_sigaction *sa,
 		      const struct hal_siginfo *si, unsigned long oldmask, unsigned long sp,
 		      const unsigned long altstack[3], uint32_t fault_code);
-/* rt_sigreturn: loads everything back; tells the mask to restore. 0 or -EFAULT. */
+/* rt_sigreturn: everything back, FP state into fpu, which holds a saved one before; tells the mask to
+ * restore. 0 or -EFAULT. May sleep. */
 int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *mask,
 		     unsigned long altstack[3]);
 

@@ -46,7 +46,6 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 	unsigned long at = (sp - sizeof(f)) & ~15ul;
 
 	/* this architecture's frame has no place for the fault code */
-	hal_fpu_save(fpu);
 	memset(&f, 0, sizeof(f));
 	siginfo_fill(&f.info, si);
 	f.uc.stack = altstack_to_user(altstack);
@@ -79,7 +78,6 @@ int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *
 	tf->orig_a0 = tf->x[RV_A0];
 	memcpy(fpu->f, f.uc.fp.f, sizeof(fpu->f));
 	fpu->fcsr = f.uc.fp.fcsr;
-	hal_fpu_restore(fpu);
 	*mask = f.uc.sigmask;
 	altstack_from_user(altstack, &f.uc.stack);
 	return 0;

@@ -194,13 +194,11 @@ int hal_sigframe_push(struct trap_frame *tf, struct hal_fpu *fpu, const struct h
 	f.uc.mc.oldmask = oldmask;
 	fill_trap(&f.uc.mc, tf, si, fault_code);
 
-	hal_fpu_save(fpu);
 	if (fp_push(fp_at, fpu) || hal_copy_to_user(at, &f, sizeof(f)))
 		return -EFAULT;
 
 	/* the handler starts with a fresh FP state, as on Linux */
 	hal_fpu_init(fpu);
-	hal_fpu_restore(fpu);
 	tf->rdi = (uint64_t)si->signo;
 	tf->rsi = at + offsetof(struct rt_sigframe, info);
 	tf->rdx = at + offsetof(struct rt_sigframe, uc);
@@ -223,10 +221,8 @@ int hal_sigframe_pop(struct trap_frame *tf, struct hal_fpu *fpu, unsigned long *
 
 	if (hal_copy_from_user(&uc, at, sizeof(uc)))
 		return -EFAULT;
-	hal_fpu_save(fpu);
 	if (fp_pop(fpu, mc->fpstate))
 		return -EFAULT;
-	hal_fpu_restore(fpu);
 
 	*tf = (struct trap_frame){
 		.r8 = mc->r8, .r9 = mc->r9, .r10 = mc->r10, .r11 = mc->r11,

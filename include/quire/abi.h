@@ -287,6 +287,7 @@
 #define RLIMIT_NOFILE	7
 #define RLIMIT_MEMLOCK	8
 #define RLIMIT_AS	9
+#define RLIMIT_NICE	13
 #define RLIM_NLIMITS	16
 #define RLIM_INFINITY	(~0ull)
 
@@ -300,6 +301,7 @@
 #define CAP_IPC_LOCK			14
 #define CAP_SYS_RAWIO			17
 #define CAP_SYS_ADMIN			21
+#define CAP_SYS_NICE			23
 #define CAP_SYS_RESOURCE		24
 #define CAP_LAST_CAP			40
 #define _LINUX_CAPABILITY_VERSION_3	0x20080522
