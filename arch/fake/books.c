@@ -5,6 +5,8 @@
  * is linked below a root that hal_space_init() was given; entries of a page that is not linked yet
  * are not the hardware's business and are counted when it is.
  */
+#include <stdlib.h>
+
 #include "arch/fake/machine.h"
 
 static bool names_frame(struct pte_desc d)
@@ -298,7 +300,27 @@ void books_frame_taken(uint64_t pfn)
 		f->synced = f->by_user = false;
 }
 
-/* This CPU is outside the core: what it made stale it must have flushed. Another one may stand
+unsigned fake_stayer(void)
+{
+	static __thread unsigned n;
+	static __thread uint64_t of;
+
+	if (of == machine.number)
+		return n;
+	of = machine.number;
+	if (!(machine.nstays & (machine.nstays - 1))) {
+		size_t room = machine.nstays ? 2 * machine.nstays : 1;
+
+		machine.stays = realloc(machine.stays, room * sizeof(*machine.stays));
+		if (!machine.stays)
+			abort();
+	}
+	n = machine.nstays++;
+	machine.stays[n] = 0;
+	return n;
+}
+
+/* This thread is outside the core: what it made stale it must have flushed. Another one may stand
  * between its change and its flush. */
 void books_check_stale(struct fake_space *s, enum fake_accusation what, const char *when)
 {

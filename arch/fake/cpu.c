@@ -20,14 +20,26 @@ uint64_t fake_random(void)
 	return machine.rng;
 }
 
+/* A point lies behind the look: what was computed from the number is wrong by then. */
 unsigned hal_cpu_id(void)
 {
-	return self.cpu;
+	unsigned cpu = self.cpu;
+
+	if (fake_point())
+		fake_interrupt();
+	return cpu;
 }
 
 unsigned hal_cpu_count(void)
 {
 	return machine.cfg.cpus ? machine.cfg.cpus : 1;
+}
+
+bool hal_local_add(uint32_t *p, uint32_t v)
+{
+	if (fake_point())
+		fake_interrupt();
+	return !__atomic_add_fetch(p, v, __ATOMIC_RELAXED);
 }
 
 uint64_t hal_cycles(void)
@@ -67,6 +79,68 @@ void hal_cpu_relax(void)
 {
 	sched_yield();
 	fake_poll();
+}
+
+/* ---- points ---------------------------------------------------------------------------------- */
+
+/* Short gaps are as likely as long ones: a switch away and one soon after meet in small windows.
+ * A chance of their own, so that what else the seed decides is the same at any rate. */
+static uint64_t next_gap(unsigned every)
+{
+	uint64_t r = machine.point_rng;
+
+	if (!every)
+		return 0;
+	r ^= r << 13;
+	r ^= r >> 7;
+	r ^= r << 17;
+	machine.point_rng = r;
+	return 1 + (r >> 8) % ((2ull * every << (r & 1) >> (r & 6)) + 1);
+}
+
+void fake_choose_points(unsigned every, uint64_t at)
+{
+	machine.cfg.preempt_every = every;
+	machine.cfg.preempt_at = at;
+	machine.points = 0;
+	machine.point_rng = machine.cfg.seed * 0x9e3779b97f4a7c15ull + 0x2545f4914f6cdd1dull;
+	machine.point_gap = next_gap(every);
+	machine.points_on = every || at || machine.on_point;
+}
+
+uint64_t fake_points(void)
+{
+	return machine.points;
+}
+
+void fake_on_point(void (*fn)(void *ctx), void *ctx)
+{
+	machine.on_point = fn;
+	machine.point_ctx = ctx;
+	machine.points_on = fn || machine.cfg.preempt_every || machine.cfg.preempt_at;
+}
+
+bool fake_point_chosen(void)
+{
+	if (++machine.points == machine.cfg.preempt_at)
+		return true;
+	if (!machine.point_gap || --machine.point_gap)
+		return false;
+	machine.point_gap = next_gap(machine.cfg.preempt_every);
+	return true;
+}
+
+void fake_interrupt(void)
+{
+	if (machine.on_point) {
+		self.in_irq = true;
+		machine.on_point(machine.point_ctx);
+		self.in_irq = false;
+	} else if (machine.on_timer) {
+		__atomic_add_fetch(&machine.clock_ns, machine.period_ns, __ATOMIC_RELAXED);
+		machine.count.timer_irqs++;
+		machine.on_timer();
+	}
 }
 
 /* Takes the calls that other CPUs sent here. */
@@ -117,6 +191,8 @@ void fake_poll(void)
 		machine.count.timer_irqs++;
 		machine.on_timer();
 	}
+	if (fake_point())
+		fake_interrupt();
 }
 
 /* ---- calls between CPUs ---------------------------------------------------------------------- */

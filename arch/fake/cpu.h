@@ -21,6 +21,10 @@ struct arch_space {
 
 extern uintptr_t fake_direct_base;
 
+/* On the machine's side, for what belongs to one CPU is no race with its own interrupts. */
+#define HAL_INLINE_local_add
+bool hal_local_add(uint32_t *p, uint32_t v);
+
 #define HAL_INLINE_direct_map
 static inline void *hal_phys_to_virt(phys_addr_t pa)
 {

@@ -37,6 +37,9 @@ struct fake_config {
 	unsigned tlb_entries;	/* leaf translations a CPU keeps of a space; 0: all of them */
 	unsigned spurious_every; /* every n-th allowed user access faults all the same; 0: never */
 	unsigned timer_every;	/* mean of contract calls between extra timer interrupts; 0: none */
+	unsigned preempt_every; /* mean of points (below) between interrupts that end a slice; 0: none */
+	uint64_t preempt_at;	/* one such interrupt at exactly that point, from 1; 0: none */
+	bool watch_races;	/* accesses before which an interrupt came are watched for races */
 	uint64_t seed;		/* of everything that is left to chance */
 	const char *cmdline;	/* for fake_run() */
 	const void *initrd;	/* copied into RAM */
@@ -74,6 +77,8 @@ enum fake_accusation {
 	FAKE_IPI_IRQS_OFF,  /* waits for another CPU with interrupts off, or it never answered */
 	FAKE_LIVELOCK,	    /* one access faults for ever: a forgotten hal_pt_published(), say */
 	FAKE_BAD_CALL,	    /* arguments that no caller may pass */
+	FAKE_RACE,	    /* two accesses that nothing orders, one of them a plain one, one a store */
+	FAKE_PER_CPU,	    /* one CPU's data touched by another, or with interrupts on */
 	FAKE_ACCUSATIONS
 };
 
@@ -114,6 +119,27 @@ bool fake_user_store(uintptr_t va, unsigned width, uint64_t value, struct fault_
 bool fake_user_fetch(uintptr_t va, unsigned width, uint64_t *value, struct fault_info *fi);
 /* Where it leads by the live tables alone, walked as the hardware would; UINT64_MAX: nowhere. */
 phys_addr_t fake_user_phys(uintptr_t va);
+
+/* ---- points ---------------------------------------------------------------------------------- */
+/*
+ * A point is where an interrupt may arrive and so another task may come in: a call of the machine,
+ * and where the core and kernel/ were compiled with the instrumentation of a thread sanitizer
+ * (access.c) each of their accesses to memory. Only those with interrupts on count.
+ */
+
+/* Points so far: preempt_at from 1 to here reaches each of them. */
+uint64_t fake_points(void);
+/* Called at the chosen points instead of an interrupt, no point being met meanwhile: without
+ * kernel/ a test may make the caller another CPU there (fake_cpu_switch()). fn NULL: interrupts. */
+void fake_on_point(void (*fn)(void *ctx), void *ctx);
+/* The points after this call are counted from 1, and chosen so. */
+void fake_choose_points(unsigned every, uint64_t at);
+/* Only CPU cpu touches those n bytes, with interrupts off, but by atomic and volatile accesses.
+ * Seen by instrumented code only. cpu < 0: whoever may again. */
+void fake_per_cpu(const void *p, size_t n, int cpu);
+
+/* In those bytes (one range) races are none, because an interrupt leaves them as it found them. */
+void fake_unwatched(const void *p, size_t n);
 
 struct fake_counters {
 	uint64_t walks, tlb_hits, faults, spurious, ad_sets;

@@ -33,6 +33,7 @@
 
 struct machine machine = {.lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP, .memfd = -1};
 uintptr_t fake_direct_base;
+static uint64_t machines; /* so far */
 __thread struct self self;
 
 /* The kernel windows, page by page: frame number + 1 of what is mapped there, or 0. */
@@ -65,6 +66,8 @@ const char *fake_accusation_name(enum fake_accusation what)
 		[FAKE_IPI_IRQS_OFF] = "ipi-with-irqs-off",
 		[FAKE_LIVELOCK] = "livelock",
 		[FAKE_BAD_CALL] = "bad-call",
+		[FAKE_RACE] = "data-race",
+		[FAKE_PER_CPU] = "per-cpu",
 	};
 
 	return what < FAKE_ACCUSATIONS ? name[what] : "?";
@@ -300,6 +303,10 @@ static void plan_mmu(const struct fake_config *c)
 	machine.mmu.user_end = (1ull << (machine.mmu.va_bits - 1)) - FAKE_PAGE;
 }
 
+__attribute__((weak)) void fake_forget_accesses(void)
+{
+}
+
 int fake_machine_create(const struct fake_config *cfg)
 {
 	static const struct fake_config defaults;
@@ -320,6 +327,7 @@ int fake_machine_create(const struct fake_config *cfg)
 	}
 	machine.rng = machine.cfg.seed * 0x9e3779b97f4a7c15ull + 0x853c49e6748fea9bull;
 	machine.up = true;
+	machine.number = ++machines;
 	if (!plan_ranges(&machine.cfg) || !build_memory()) {
 		fprintf(stderr, "fake machine: no memory for it\n");
 		fake_machine_destroy();
@@ -329,6 +337,8 @@ int fake_machine_create(const struct fake_config *cfg)
 		memcpy(hal_phys_to_virt(machine.initrd_phys), machine.cfg.initrd,
 		       machine.cfg.initrd_size);
 	self = (struct self){0};
+	fake_forget_accesses();
+	fake_choose_points(machine.cfg.preempt_every, machine.cfg.preempt_at);
 	return 0;
 }
 
@@ -378,6 +388,7 @@ void fake_machine_destroy(void)
 	drop((uintptr_t)vmalloc_tables, window_book(machine.vmalloc_size));
 	if (machine.memfd >= 0)
 		close(machine.memfd);
+	free(machine.stays);
 	vmemmap_used = vmalloc_used = NULL;
 	vmemmap_tables = vmalloc_tables = NULL;
 	fake_direct_base = 0;

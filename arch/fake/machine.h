@@ -33,7 +33,7 @@ struct cached {
 	struct pte_desc d;
 	uint8_t level;
 	bool stale;		 /* more permissive than the live entry, or leads elsewhere */
-	uint8_t by;		 /* stale: whose change made it so, */
+	uint32_t by;		 /* stale: which thread's change made it so, */
 	uint64_t stay;		 /* and in which of its stays in the core */
 };
 
@@ -84,9 +84,11 @@ struct machine {
 	size_t vmemmap_size, vmalloc_size;
 	pthread_mutex_t lock;
 	struct cpu cpu[FAKE_MAX_CPUS];
-	/* Stays in the core that are over: of each CPU with a thread of its own, then of the one
-	 * thread that is all the others. */
-	uint64_t stays[FAKE_MAX_CPUS + 1];
+	/* Stays in the core that are over, of each host thread: a task may be switched away in the
+	 * middle of one. */
+	uint64_t *stays;
+	unsigned nstays;
+	uint64_t number;	     /* of the machine, from 1 */
 	struct fake_space *spaces;
 	struct fake_counters count;
 	unsigned accused[FAKE_ACCUSATIONS];
@@ -100,6 +102,12 @@ struct machine {
 	void (*on_exit)(int status); /* the same: does not return */
 	void (*on_destroy)(void);
 	uint64_t rng, clock_ns;
+	uint64_t period_ns;	     /* of hal_timer_start() */
+	bool points_on;		     /* something may happen at points */
+	uint64_t points, point_rng;
+	uint64_t point_gap;	     /* points up to the next that is chosen; 0: none is */
+	void (*on_point)(void *ctx);
+	void *point_ctx;
 	phys_addr_t initrd_phys, ring_phys;
 };
 
@@ -111,6 +119,7 @@ struct self {
 	unsigned irq_depth; /* hal_irq_save() not yet restored */
 	bool irqs_off;
 	bool in_irq;	    /* a handler runs: no second interrupt */
+	unsigned locked;    /* machine.lock, how often */
 	unsigned access;    /* user accesses so far, for spurious_every */
 };
 
@@ -119,10 +128,12 @@ extern __thread struct self self;
 static inline void fake_lock(void)
 {
 	pthread_mutex_lock(&machine.lock);
+	self.locked++;
 }
 
 static inline void fake_unlock(void)
 {
+	self.locked--;
 	pthread_mutex_unlock(&machine.lock);
 }
 
@@ -148,10 +159,20 @@ static inline struct cpu *fake_cpu(void)
 	return &machine.cpu[self.cpu];
 }
 
-static inline unsigned fake_stayer(void)
+/* The calling thread's place in machine.stays. Lock held. */
+unsigned fake_stayer(void);
+
+/* Whether this is a point that was chosen: fake_interrupt() is to be called. */
+bool fake_point_chosen(void);
+static inline bool fake_point(void)
 {
-	return fake_cpu()->threaded ? self.cpu : FAKE_MAX_CPUS;
+	return __builtin_expect(machine.points_on, 0) && !self.irqs_off && !self.in_irq &&
+	       !self.locked && fake_point_chosen();
 }
+/* What access.c knows of the machine before, if it is linked. */
+void fake_forget_accesses(void);
+/* An interrupt that ends the running task's slice, or what fake_on_point() said. */
+void fake_interrupt(void);
 
 /* A moment at which interrupts may arrive: pending calls from other CPUs, the timer. Lock not
  * held. */

@@ -19,7 +19,7 @@ static pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
 static struct fake_task *tasks;
 static bool ending, exited;
 static int exit_status;
-static uint64_t period_ns, next_tick;
+static uint64_t next_tick;
 static unsigned idle_ticks;
 static __thread struct fake_task *me;
 
@@ -181,20 +181,20 @@ uint64_t hal_clock_ns(void)
 static void plan_tick(void)
 {
 	fake_lock();
-	next_tick = machine.clock_ns + period_ns - period_ns / 4 +
-		    (period_ns >= 2 ? fake_random() % (period_ns / 2) : 0);
+	next_tick = machine.clock_ns + machine.period_ns - machine.period_ns / 4 +
+		    (machine.period_ns >= 2 ? fake_random() % (machine.period_ns / 2) : 0);
 	fake_unlock();
 }
 
 void hal_timer_start(uint64_t ns)
 {
-	period_ns = ns ? ns : 1;
+	machine.period_ns = ns ? ns : 1;
 	plan_tick();
 }
 
 static bool timer_expired(void)
 {
-	if (!period_ns || hal_clock_ns() < next_tick)
+	if (!machine.period_ns || hal_clock_ns() < next_tick)
 		return false;
 	plan_tick();
 	return true;
@@ -315,7 +315,7 @@ int fake_run(fake_program program, void *state)
 	fake_first_program = program;
 	fake_first_state = state;
 	ending = exited = false;
-	period_ns = 0;
+	machine.period_ns = 0;
 	idle_ticks = 0;
 	machine.on_exit = end_machine;
 	machine.on_timer = fake_kernel_timer;
@@ -333,6 +333,6 @@ int fake_run(fake_program program, void *state)
 	machine.on_timer = NULL;
 	machine.timer_expired = NULL;
 	fake_on_fault(NULL, NULL);
-	period_ns = 0;
+	machine.period_ns = 0;
 	return exit_status;
 }

@@ -141,6 +141,8 @@ static struct trap_frame frame_of(struct fake_task *t)
 
 static long trap(struct fake_task *t, struct trap_frame *tf)
 {
+	self.irqs_off = true; /* a call that is made again comes from user mode */
+	t->in_user = false;
 	kernel_syscall(tf);
 	kernel_return_to_user(tf);
 	back_in_user(t, tf);
