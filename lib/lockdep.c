@@ -34,12 +34,12 @@ void lockdep_acquire_nested(const void *lock, const char *name, unsigned rank, b
 
 		if (h->lock == lock)
 			complain("taking again", name, h);
-		if (rank && h->rank && (h->rank > rank || (h->rank == rank && !nested)))
+		if (h->lock && rank && h->rank && (h->rank > rank || (h->rank == rank && !nested)))
 			complain("taking", name, h);
 	}
 	if (c->depth == LOCKDEP_DEPTH)
 		complain("too deep, taking", name, &c->h[c->depth - 1]);
-	c->h[c->depth++] = (struct lockdep_held_lock){lock, name, rank};
+	lockdep_note(c, lock, name, rank);
 }
 
 _Noreturn void lock_not_held(const char *file, int line, const char *name, const char *what)
@@ -57,8 +57,9 @@ void lockdep_release_nested(const void *lock, const char *name)
 	for (unsigned i = c->depth; i-- > 0;) {
 		if (c->h[i].lock != lock)
 			continue;
-		for (c->depth--; i < c->depth; i++)
+		for (; i + 1 < c->depth; i++)
 			c->h[i] = c->h[i + 1];
+		lockdep_forget_last(c);
 		return;
 	}
 	lock_not_held(__FILE__, __LINE__, name, "is not held, and let go");

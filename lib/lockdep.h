@@ -21,7 +21,7 @@
 struct lockdep_cpu {
 	unsigned depth;
 	struct lockdep_held_lock {
-		const void *lock;
+		const void *lock; /* NULL: not yet, or no longer, held */
 		const char *name;
 		unsigned rank;
 	} h[LOCKDEP_DEPTH];
@@ -38,18 +38,39 @@ void lockdep_acquire_nested(const void *lock, const char *name, unsigned rank, b
 void lockdep_release_nested(const void *lock, const char *name);
 _Noreturn void might_sleep_failed(const char *file, int line);
 
+/* The next record of this CPU. An interrupt handler may come in between any two stores: it uses the
+ * records from depth on, so that one is claimed first, and passes over one that names no lock. The
+ * releases hold the compiler to that order. */
+static inline void lockdep_note(struct lockdep_cpu *c, const void *lock, const char *name,
+				unsigned rank)
+{
+	struct lockdep_held_lock *h = &c->h[c->depth];
+
+	c->depth++;
+	__atomic_store_n(&h->name, name, __ATOMIC_RELEASE);
+	h->rank = rank;
+	__atomic_store_n(&h->lock, lock, __ATOMIC_RELEASE);
+}
+
+/* The last record is free, and names no lock. */
+static inline void lockdep_forget_last(struct lockdep_cpu *c)
+{
+	unsigned depth = c->depth - 1;
+
+	c->h[depth].lock = NULL;
+	__atomic_store_n(&c->depth, depth, __ATOMIC_RELEASE);
+}
+
 /* name and rank of a lock about to be taken on this CPU; nested: equal rank allowed. The first
  * lock of a CPU can break no order, so most calls only note it. */
 static inline void lockdep_acquire(const void *lock, const char *name, unsigned rank, bool nested)
 {
 	struct lockdep_cpu *c = lockdep_mine();
 
-	if (unlikely(c->depth)) {
+	if (unlikely(c->depth))
 		lockdep_acquire_nested(lock, name, rank, nested);
-		return;
-	}
-	c->h[0] = (struct lockdep_held_lock){lock, name, rank};
-	c->depth = 1;
+	else
+		lockdep_note(c, lock, name, rank);
 }
 
 static inline void lockdep_release(const void *lock, const char *name)
@@ -57,7 +78,7 @@ static inline void lockdep_release(const void *lock, const char *name)
 	struct lockdep_cpu *c = lockdep_mine();
 
 	if (likely(c->depth == 1 && c->h[0].lock == lock))
-		c->depth = 0;
+		lockdep_forget_last(c);
 	else
 		lockdep_release_nested(lock, name);
 }
@@ -98,7 +119,7 @@ static inline bool lockdep_holds_rank(unsigned rank)
 	const struct lockdep_cpu *c = lockdep_mine();
 
 	for (unsigned i = 0; i < c->depth; i++)
-		if (c->h[i].rank == rank)
+		if (c->h[i].lock && c->h[i].rank == rank)
 			return true;
 	return false;
 }

@@ -12,6 +12,7 @@
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
+#include <quire/os.h>
 
 /* Single pages: one more than 5.10's batch, which is one less than a power of two, so that they are
  * whole words of the buddy's bits as a rule. Few of the larger orders are kept: half of what fits,
@@ -118,10 +119,12 @@ void drain_all_pages(void)
 {
 	unsigned n = hal_cpu_count();
 
+	os_preempt(1); /* the others are those that this one is not */
 	drain_local_pages();
 	/* With interrupts off we may not wait for other CPUs: then their lists stay. */
 	if (n > 1 && !hal_irqs_off())
 		hal_ipi_call(n < 64 ? (1ull << n) - 1 : ~0ull, drain_on_cpu, NULL);
+	os_preempt(-1);
 }
 
 unsigned long nr_free_pcp(const struct zone *z)

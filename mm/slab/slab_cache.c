@@ -332,9 +332,11 @@ size_t kmem_cache_shrink(struct kmem_cache *c)
 	unsigned n = hal_cpu_count();
 
 	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
+	os_preempt(1); /* the others are those that this one is not */
 	flush_on_this_cpu(c);
 	if (n > 1 && !hal_irqs_off())
 		hal_ipi_call(n < 64 ? (1ull << n) - 1 : ~0ull, flush_on_this_cpu, c);
+	os_preempt(-1);
 	flush_depot(c);
 	return discard_empty(c);
 }
