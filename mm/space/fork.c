@@ -240,7 +240,7 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *old)
 	dup_layout(mm, old);
 	for (struct vm_area_struct *vma = old->mmap; vma && !err; vma = vma->vm_next)
 		err = dup_one(mm, vma, &prev);
-	mm->hiwater_rss = get_mm_rss(mm);
+	WRITE_ONCE(mm->hiwater_rss, get_mm_rss(mm));
 	mm->hiwater_vm = mm->total_vm;
 	up_write(&mm->mmap_lock);
 	up_write(&old->mmap_lock);
@@ -255,7 +255,7 @@ void exit_mmap(struct mm_struct *mm)
 	struct mmu_gather tlb;
 	long accounted = 0;
 
-	ASSERT(!mm->mm_users);
+	ASSERT(!READ_ONCE(mm->mm_users));
 	down_write(&mm->mmap_lock);
 	vma = mm->mmap;
 	mm->mmap = NULL;

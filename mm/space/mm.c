@@ -200,7 +200,7 @@ static struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 
 static void mmget(struct mm_struct *mm)
 {
-	ASSERT_DEBUG(mm->mm_users);
+	ASSERT_DEBUG(READ_ONCE(mm->mm_users));
 	__atomic_fetch_add(&mm->mm_users, 1, __ATOMIC_RELAXED);
 }
 
@@ -213,7 +213,7 @@ static void mm_unlist(struct mm_struct *mm)
 /* The last one tears the space down. Context: sleep. */
 static void mmput(struct mm_struct *mm)
 {
-	ASSERT_DEBUG(mm->mm_users);
+	ASSERT_DEBUG(READ_ONCE(mm->mm_users));
 	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
 		return;
 	exit_mmap(mm);
@@ -236,7 +236,7 @@ static bool mmget_not_zero(struct mm_struct *mm)
 
 void mmgrab(struct mm_struct *mm)
 {
-	ASSERT_DEBUG(mm->mm_count);
+	ASSERT_DEBUG(READ_ONCE(mm->mm_count));
 	__atomic_fetch_add(&mm->mm_count, 1, __ATOMIC_RELAXED);
 }
 
@@ -257,7 +257,7 @@ static struct mm_struct *mm_dup_empty(struct mm_struct *old, void *owner)
 {
 	struct mm_struct *mm = kmem_cache_zalloc(mm_cachep, GFP_KERNEL);
 
-	ASSERT(old->mm_users);
+	ASSERT(READ_ONCE(old->mm_users));
 	if (!mm)
 		return NULL;
 	mm_init(mm, owner);

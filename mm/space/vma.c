@@ -108,7 +108,11 @@ struct vm_area_struct *vm_area_dup(const struct vm_area_struct *orig)
 
 	if (!vma)
 		return NULL;
-	*vma = *orig;
+	/* but for the node in the file's tree, which others turn meanwhile under that tree's lock */
+	memcpy(vma, orig, offsetof(struct vm_area_struct, shared));
+	memset(&vma->shared, 0, sizeof(vma->shared));
+	memcpy(&vma->anon_vma_chain, &orig->anon_vma_chain,
+	       sizeof(*vma) - offsetof(struct vm_area_struct, anon_vma_chain));
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
 	vma->vm_next = vma->vm_prev = NULL;
 	return vma;
