@@ -220,7 +220,8 @@ static bool leave_threads(struct task *t)
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	list_del(&t->thread);
-	last = !--p->nr_threads;
+	WRITE_ONCE(p->nr_threads, p->nr_threads - 1);
+	last = !p->nr_threads;
 	add_usage(&p->usage, &t->usage);
 	wake_all(&p->thread_ended);
 	spin_unlock_irqrestore(&tasks_lock, flags);
@@ -276,7 +277,7 @@ _Noreturn void exit_group(int status)
 	spin_lock_irqsave(&tasks_lock, flags);
 	if (!p->group_exit) {
 		p->exit_status = status;
-		p->group_exit = true;
+		WRITE_ONCE(p->group_exit, true);
 		list_for_each_entry(t, &p->threads, thread)
 			if (t != current)
 				post_signal_task(t, &si);

@@ -85,7 +85,7 @@ static bool take_out(struct pipe *p, uint64_t taken, size_t n)
 	if (ours) {
 		ASSERT(n <= p->used);
 		p->head = (p->head + n) % PIPE_SIZE;
-		p->used -= n;
+		WRITE_ONCE(p->used, p->used - n);
 		p->taken += n;
 	}
 	mutex_unlock(&p->lock);
@@ -189,7 +189,7 @@ static void ring_fill(struct pipe *p, const char *src, size_t n)
 	assert_mutex_held(&p->lock);
 	memcpy(p->buf + at, src, chunk);
 	memcpy(p->buf, src + chunk, n - chunk);
-	p->used += n;
+	WRITE_ONCE(p->used, p->used + n);
 }
 
 /* Puts in as much of the piece as goes, if a write that has `left` bytes to go may: how much. Another
@@ -270,9 +270,9 @@ static void pipe_release(struct open_file *f)
 
 	mutex_lock(&p->lock);
 	if (writes)
-		p->writers--;
+		WRITE_ONCE(p->writers, p->writers - 1);
 	else
-		p->readers--;
+		WRITE_ONCE(p->readers, p->readers - 1);
 	mutex_unlock(&p->lock);
 	changed(writes ? &p->readable : &p->writable);
 	pipe_put(p);

@@ -287,7 +287,7 @@ void process_add_thread(struct process *p, struct task *t)
 	process_get(p);
 	t->proc = p;
 	list_add_tail(&t->thread, &p->threads);
-	p->nr_threads++;
+	WRITE_ONCE(p->nr_threads, p->nr_threads + 1);
 }
 
 /* ---- the first process ----------------------------------------------------------------------- */

@@ -48,13 +48,12 @@ bool is_idle(const struct task *t)
 
 void use_mm(struct quire_mm *mm)
 {
-	irqflags_t flags;
+	irqflags_t flags = hal_irq_save();
 
-	if (mm == active_mm)
-		return;
-	flags = hal_irq_save();
-	active_mm = mm;
-	quire_mm_switch(mm);
+	if (mm != active_mm) {
+		active_mm = mm;
+		quire_mm_switch(mm);
+	}
 	hal_irq_restore(flags);
 }
 
@@ -100,7 +99,7 @@ static void pick_next(void)
 	struct task *prev = current, *next = &idle_task;
 
 	ASSERT(!(preempt_word & ~NOBODY_WAITS));
-	need_resched = false;
+	WRITE_ONCE(need_resched, false);
 	preempt_word = NOBODY_WAITS;
 	charge(prev, hal_clock_ns());
 	if (prev->state == TASK_RUNNING && prev != &idle_task)
@@ -138,7 +137,7 @@ void make_runnable(struct task *t)
 /* Somebody waits for the CPU, and the running task's slice is over. Interrupts off. */
 static void set_need_resched(void)
 {
-	need_resched = true;
+	WRITE_ONCE(need_resched, true);
 	if (options.preempt)
 		preempt_word &= ~NOBODY_WAITS;
 }
@@ -176,7 +175,7 @@ void kernel_irq_exit(void)
 /* A good moment even where the kernel is not pre-empted (preempt=none). */
 void os_cond_resched(void)
 {
-	if (unlikely(need_resched) && !is_idle(current) && !preempt_off() && !hal_irqs_off())
+	if (unlikely(READ_ONCE(need_resched)) && !is_idle(current) && !preempt_off() && !hal_irqs_off())
 		schedule();
 }
 

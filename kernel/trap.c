@@ -101,9 +101,9 @@ void kernel_return_to_user(struct trap_frame *tf)
 	t->utf = tf;
 	while (unlikely(work_waits(t))) {
 		hal_irq_enable();
-		if (need_resched)
+		if (READ_ONCE(need_resched))
 			schedule();
-		if (t->proc->group_exit || t->leave)
+		if (READ_ONCE(t->proc->group_exit) || t->leave)
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
 		hal_irq_disable();
