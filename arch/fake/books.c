@@ -324,12 +324,13 @@ unsigned fake_stayer(void)
  * between its change and its flush. */
 void books_check_stale(struct fake_space *s, enum fake_accusation what, const char *when)
 {
-	unsigned cpu;
+	unsigned cpu, me;
 	struct cached *c;
 
 	if (!s->stale)
 		return;
-	machine.stays[fake_stayer()]++;
+	me = fake_stayer(); /* which may move the array */
+	machine.stays[me]++;
 	c = tlb_any_forgotten(s, &cpu);
 	if (!c)
 		return;
