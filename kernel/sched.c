@@ -134,6 +134,11 @@ void make_runnable(struct task *t)
 
 /* ---- pre-emption ----------------------------------------------------------------------------- */
 
+bool preempt_off(void)
+{
+	return preempt_word & ~NOBODY_WAITS;
+}
+
 /* Somebody waits for the CPU, and the running task's slice is over. Interrupts off. */
 static void set_need_resched(void)
 {
@@ -157,13 +162,12 @@ static __attribute__((noinline)) void preempt_now(void)
 
 void os_preempt(int delta)
 {
+	if (delta > 0 && !preempt_off())
+		latency_preempt_off((uintptr_t)__builtin_return_address(0));
+	if (delta < 0 && (preempt_word & ~NOBODY_WAITS) == 1)
+		latency_preempt_on((uintptr_t)__builtin_return_address(0));
 	if (unlikely(hal_local_add(&preempt_word, (uint32_t)delta)))
 		preempt_now();
-}
-
-bool preempt_off(void)
-{
-	return preempt_word & ~NOBODY_WAITS;
 }
 
 void kernel_irq_exit(void)

@@ -11,6 +11,7 @@
 #define PANIC_STATUS 3
 #define OOPS_STATUS  1
 #define LAST_RECORDS 24
+#define LATENCY_SHOWN 5000 /* instructions; shorter stretches are not worth a line */
 
 struct kernel_options options;
 struct quire_trace_ring *trace_ring;
@@ -245,6 +246,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 		klog("cannot start the first program: error %d", -err);
 		hal_exit(PANIC_STATUS);
 	}
+	latency_start();
 	idle_loop();
 }
 
@@ -270,11 +272,19 @@ static void show_balance(void)
 	     (long long)(now.cache_pages - before.cache_pages));
 }
 
+/* In a build that measures it (arch/common/latency.h): what tools/latency.py reads. */
+static void show_stretch(const char *kind, uint64_t n, uintptr_t from, uintptr_t to)
+{
+	klog("latency: %s off for %llu instructions from 0x%lx to 0x%lx", kind,
+	     (unsigned long long)n, (unsigned long)from, (unsigned long)to);
+}
+
 /* What the core still holds after everything has ended is a leak, unless kernel threads run. */
 _Noreturn void finish_shutdown(void)
 {
 	long leaked;
 
+	latency_show(LATENCY_SHOWN, show_stretch);
 	use_mm(NULL);
 	reap_tasks();
 	/* In words too: a machine's exit may be too narrow for the number. */

@@ -176,7 +176,9 @@ void rv_timer_irq(void)
 /* wfi ends when one is pending, whether or not it may interrupt; then it may, for a moment. */
 void hal_idle(void)
 {
+	latency_irqs_on();
 	__asm__ volatile("wfi" : : : "memory");
+	latency_irqs_off();
 	hal_irq_enable();
 	hal_irq_disable();
 }
@@ -237,6 +239,7 @@ void hal_user_enter(struct trap_frame *tf)
 {
 	hal_irq_disable();
 	kernel_return_to_user(tf);
+	latency_irqs_on();
 	riscv_trap_return(tf);
 }
 

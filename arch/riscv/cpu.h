@@ -7,6 +7,7 @@
 #define ARCH_RISCV_CPU_H
 
 #include "arch/hal_types.h"
+#include "arch/common/latency.h"
 #include "arch/common/live.h"
 #include "csr.h"
 #include "pte.h"
@@ -55,19 +56,33 @@ static inline phys_addr_t hal_virt_to_phys(const void *va)
 
 /* ---- the processor --------------------------------------------------------------------------- */
 
+#define HAL_INLINE_irq_switch
+static inline void hal_irq_disable(void)
+{
+	csr_clear(sstatus, SSTATUS_SIE);
+	latency_irqs_off();
+}
+
+static inline void hal_irq_enable(void)
+{
+	latency_irqs_on();
+	csr_set(sstatus, SSTATUS_SIE);
+}
+
 #define HAL_INLINE_irq
 static inline irqflags_t hal_irq_save(void)
 {
 	unsigned long v;
 
 	__asm__ volatile("csrrci %0, sstatus, %1" : "=r"(v) : "i"(SSTATUS_SIE) : "memory");
+	latency_irqs_off();
 	return v & SSTATUS_SIE;
 }
 
 static inline void hal_irq_restore(irqflags_t flags)
 {
 	if (flags & SSTATUS_SIE)
-		csr_set(sstatus, SSTATUS_SIE);
+		hal_irq_enable();
 	else
 		csr_clear(sstatus, SSTATUS_SIE);
 }
@@ -75,17 +90,6 @@ static inline void hal_irq_restore(irqflags_t flags)
 static inline bool hal_irqs_off(void)
 {
 	return !(csr_read(sstatus) & SSTATUS_SIE);
-}
-
-#define HAL_INLINE_irq_switch
-static inline void hal_irq_disable(void)
-{
-	csr_clear(sstatus, SSTATUS_SIE);
-}
-
-static inline void hal_irq_enable(void)
-{
-	csr_set(sstatus, SSTATUS_SIE);
 }
 
 /* Only the hart that the firmware started runs; the others stay stopped in it. */

@@ -162,6 +162,7 @@ static const char *cause_name(unsigned long cause)
 /* From trap.S, interrupts off, SUM off; maybe on when it returns. The frame is continued then. */
 void riscv_trap(struct trap_frame *tf)
 {
+	latency_irqs_off();
 	if (tf->cause == CAUSE_ECALL_USER) {
 		tf->x[0] += 4;
 		kernel_syscall(tf);
@@ -180,6 +181,8 @@ void riscv_trap(struct trap_frame *tf)
 		hal_irq_disable();
 		kernel_return_to_user(tf);
 	}
+	if (tf->status & SSTATUS_SPIE)
+		latency_irqs_on();
 }
 
 void riscv_stack_overflow(struct trap_frame *tf)

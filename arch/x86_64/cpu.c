@@ -327,5 +327,7 @@ void hal_context_switch(struct hal_context *prev, struct hal_context *next)
 void hal_idle(void)
 {
 	/* sti takes effect after the next instruction: no interrupt slips in before hlt */
+	latency_irqs_on();
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	latency_irqs_off();
 }

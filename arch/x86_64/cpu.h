@@ -8,6 +8,7 @@
 #define ARCH_X86_64_CPU_H
 
 #include "arch/hal_types.h"
+#include "arch/common/latency.h"
 #include "arch/common/live.h"
 #include "pte.h"
 
@@ -40,19 +41,33 @@ static inline phys_addr_t hal_virt_to_phys(const void *va)
 
 #define X86_RFLAGS_IF (1ul << 9)
 
+#define HAL_INLINE_irq_switch
+static inline void hal_irq_disable(void)
+{
+	__asm__ volatile("cli" : : : "memory");
+	latency_irqs_off();
+}
+
+static inline void hal_irq_enable(void)
+{
+	latency_irqs_on();
+	__asm__ volatile("sti" : : : "memory");
+}
+
 #define HAL_INLINE_irq
 static inline irqflags_t hal_irq_save(void)
 {
 	irqflags_t f;
 
 	__asm__ volatile("pushfq; popq %0; cli" : "=r"(f) : : "memory");
+	latency_irqs_off();
 	return f & X86_RFLAGS_IF;
 }
 
 static inline void hal_irq_restore(irqflags_t flags)
 {
 	if (flags & X86_RFLAGS_IF)
-		__asm__ volatile("sti" : : : "memory");
+		hal_irq_enable();
 	else
 		__asm__ volatile("cli" : : : "memory");
 }
@@ -73,17 +88,6 @@ struct x86_percpu {
 	uint64_t user_rsp;     /* 8: scratch of the system-call entry */
 	uint32_t cpu_id;       /* 16 */
 };
-
-#define HAL_INLINE_irq_switch
-static inline void hal_irq_disable(void)
-{
-	__asm__ volatile("cli" : : : "memory");
-}
-
-static inline void hal_irq_enable(void)
-{
-	__asm__ volatile("sti" : : : "memory");
-}
 
 /* One instruction: no interrupt falls into it. */
 #define HAL_INLINE_local_add

@@ -190,6 +190,7 @@ static void prepare_user(struct trap_frame *tf)
 
 void x86_trap(struct trap_frame *tf, uint64_t cr2)
 {
+	latency_irqs_off();
 	if (likely(tf->vector == X86_VEC_PF)) {
 		if (likely(tf->rflags & RFLAGS_IF))
 			hal_irq_enable();
@@ -212,6 +213,8 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2)
 	}
 	if (tf_user(tf))
 		prepare_user(tf);
+	if (tf->rflags & RFLAGS_IF)
+		latency_irqs_on();
 }
 
 /* On a stack of their own, at any moment: no call into the kernel that returns. */
@@ -233,8 +236,10 @@ void x86_paranoid_trap(struct trap_frame *tf, uint64_t cr2)
  * used only where the address lies in user space and the registers agree. */
 bool x86_syscall(struct trap_frame *tf)
 {
+	latency_irqs_off();
 	kernel_syscall(tf);
 	prepare_user(tf);
+	latency_irqs_on();
 	return tf->rcx == tf->rip && tf->r11 == tf->rflags && tf->rip < mmu_info.user_end &&
 	       !((tf->cs ^ X86_USER_CS) | (tf->ss ^ X86_USER_DS) |
 		 (tf->rflags & (RFLAGS_TF | RFLAGS_RF | RFLAGS_NT)));
@@ -244,5 +249,6 @@ void hal_user_enter(struct trap_frame *tf)
 {
 	hal_irq_disable();
 	prepare_user(tf);
+	latency_irqs_on();
 	x86_enter_user(tf);
 }

@@ -71,6 +71,8 @@
 #include "mm/phys/page_debug.h"
 #include <quire/os.h>
 
+#define FREE_BATCH 32u
+
 /* Flags that no page may have when its last reference goes: it is still in use. */
 #define PAGE_FLAGS_BAD                                                                     \
 	(1ul << PG_locked | 1ul << PG_reserved | 1ul << PG_slab | 1ul << PG_pcp |          \
@@ -766,19 +768,23 @@ void put_page(struct page *p)
 		free_the_page(p, compound_order(p), CALLER);
 }
 
-/* One interrupt-off section for all of them: a tear-down frees hundreds at a time. */
+/* A tear-down frees hundreds at a time; interrupts are off for FREE_BATCH of them. */
 void free_page_bulk(struct page **pages, unsigned n)
 {
 	uintptr_t ip = CALLER;
-	irqflags_t flags;
-	unsigned cpu;
 
-	flags = hal_irq_save();
-	cpu = hal_cpu_id();
-	for (unsigned i = 0; i < n; i++)
-		if (likely(free_pages_prepare(pages[i], 0, ip)))
-			free_unref_page_commit(pages[i], cpu, 0);
-	hal_irq_restore(flags);
+	while (n) {
+		unsigned batch = min(n, FREE_BATCH);
+		irqflags_t flags = hal_irq_save();
+		unsigned cpu = hal_cpu_id();
+
+		for (unsigned i = 0; i < batch; i++)
+			if (likely(free_pages_prepare(pages[i], 0, ip)))
+				free_unref_page_commit(pages[i], cpu, 0);
+		hal_irq_restore(flags);
+		pages += batch;
+		n -= batch;
+	}
 }
 
 void free_pages_core(struct page *page, unsigned order)

@@ -94,8 +94,10 @@ static int pageout_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, 
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		full = false;
 		ptl_lock(&table->ptl);
-		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++)
+		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++) {
 			full = pageout_pte(p, pte, start);
+			ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+		}
 		ptl_unlock(&table->ptl);
 		if (full)
 			tlb_flush_mmu(p->tlb);

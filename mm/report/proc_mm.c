@@ -136,8 +136,10 @@ static int smaps_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 
 	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end; start += PAGE_SIZE, pte++)
+	for (; start != end; start += PAGE_SIZE, pte++) {
 		smaps_pte(ctx, pte);
+		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+	}
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -357,8 +359,10 @@ static int clear_refs_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 
 	assert_held_write(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end; start += PAGE_SIZE, pte++)
+	for (; start != end; start += PAGE_SIZE, pte++) {
 		clear_refs_pte(ctx, pte, hw_ad);
+		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+	}
 	ptl_unlock(&table->ptl);
 	return 0;
 }

@@ -16,7 +16,7 @@
 
 struct fork_copy {
 	struct vm_area_struct *dst, *src;
-	bool cow, hw_accessed;
+	bool cow, exec, hw_accessed;
 	uintptr_t protected_first, protected_end; /* what lost its W in the parent */
 };
 
@@ -31,7 +31,7 @@ static pte_t protect_source(struct fork_copy *c, pte_t *src, uintptr_t addr)
 	return arch_pte_edit(hal_pte_wrprotect(src, 0), 0, PTE_BIT_W);
 }
 
-/* Copies one live entry v; both tables locked. The child's table counts it later. */
+/* Copies one live entry v; both tables locked. The child's table counts it before it is unlocked. */
 static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v, uintptr_t addr,
 			    long rss[])
 {
@@ -72,8 +72,6 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	if (!dst)
 		return -ENOMEM;
 	ptl_lock_two(first_dst, first_src);
-	if (c->src->vm_flags & VM_EXEC)
-		sync_code_range(src, (end - start) >> PAGE_SHIFT);
 	for (; start != end && left; start += PAGE_SIZE, dst++, src++) {
 		pte_t v = pte_get(src);
 
@@ -81,8 +79,15 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 			continue;
 		left--;
 		if (likely(pte_present(v))) {
+			if (unlikely(c->exec))
+				sync_code(v);
 			copy_pte(c, dst, src, v, start, rss);
-			copied++;
+			if (unlikely(++copied == PTL_BATCH)) {
+				count_entries(pt_page(first_dst), copied);
+				copied = 0;
+				ptl_unlock_two(first_dst, first_src);
+				ptl_lock_two(first_dst, first_src);
+			}
 		}
 	}
 	count_entries(pt_page(first_dst), copied);
@@ -101,6 +106,7 @@ static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *sr
 		.dst = dst,
 		.src = src,
 		.cow = is_cow_mapping(src->vm_flags),
+		.exec = src->vm_flags & VM_EXEC,
 		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
 		.protected_first = UINTPTR_MAX,
 	};

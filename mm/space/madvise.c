@@ -186,8 +186,10 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 
 	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		free_pte(ctx, pte, start, keep_accessed);
+		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+	}
 	ptl_unlock(&table->ptl);
 	return 0;
 }
@@ -230,8 +232,10 @@ static int cold_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 
 	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		cold_pte(ctx, pte, start, hw_ad);
+		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+	}
 	ptl_unlock(&table->ptl);
 	return 0;
 }

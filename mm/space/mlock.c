@@ -54,8 +54,10 @@ static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 
 	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
-	for (; start != end && table->private; start += PAGE_SIZE, pte++)
+	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		mark_wanted_pte(pte);
+		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+	}
 	ptl_unlock(&table->ptl);
 	return 0;
 }

@@ -53,7 +53,7 @@ static int change_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 			    void *ctx)
 {
 	struct page *table = pt_page(pte);
-	unsigned long left;
+	unsigned long left, changed = 0;
 
 	assert_held_write(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
@@ -62,8 +62,10 @@ static int change_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, u
 		if (pte_none(pte_get(pte)))
 			continue;
 		left--;
-		if (pte_present(pte_get(pte)))
-			change_pte(ctx, pte, start);
+		if (!pte_present(pte_get(pte)))
+			continue;
+		change_pte(ctx, pte, start);
+		ptl_breathe(&table->ptl, ++changed);
 	}
 	ptl_unlock(&table->ptl);
 	return 0;

@@ -60,27 +60,31 @@ static inline pte_t move_pte(pte_t *from, pte_t *to)
 	return v;
 }
 
-/* Moves the entries of one stretch of vma that lies in a single table at either end. */
-static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to, uintptr_t new_,
-		      size_t len)
+/* Entries that are moved under one hold of both tables' locks, and one flush. */
+#define MOVE_BATCH (2 * PTL_BATCH)
+
+/* Moves the entries of one stretch of vma that lies in a single table at either end, or the first
+ * MOVE_BATCH of them: how many bytes of the stretch are done. */
+static size_t move_batch(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to,
+			 uintptr_t new_, size_t len)
 {
 	pte_t *const first_from = from, *const first_to = to;
 	struct mm_struct *mm = vma->vm_mm;
 	uintptr_t end = old + len, flush_first = UINTPTR_MAX, flush_end = 0;
 	struct page *old_table = pt_page(from), *new_table = pt_page(to);
-	unsigned long moved = 0;
+	unsigned long moved = 0, most;
 
 	assert_held_write(&mm->mmap_lock);
 	ASSERT_DEBUG(IS_ALIGNED(old | new_ | len, PAGE_SIZE));
 	ptl_lock_two(first_to, first_from);
-	if (vma->vm_flags & VM_EXEC)
-		sync_code_range(from, len >> PAGE_SHIFT);
-	for (; old != end && moved < old_table->private;
-	     old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
+	most = min(old_table->private, (unsigned long)MOVE_BATCH);
+	for (; old != end && moved < most; old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
 		pte_t v = pte_get(from);
 
 		if (pte_none(v))
 			continue;
+		if (vma->vm_flags & VM_EXEC)
+			sync_code(v);
 		v = move_pte(from, to);
 		moved++;
 		if (likely(arch_pte_is_leaf(v))) {
@@ -89,6 +93,8 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 			hal_pt_published(&mm->arch, new_);
 		}
 	}
+	if (moved == old_table->private)
+		old = end; /* the rest is empty */
 	/* Every entry of the new place was empty: it was unmapped, or never mapped. */
 	count_entries(old_table, -(long)moved);
 	count_entries(new_table, (long)moved);
@@ -96,6 +102,17 @@ static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pt
 	if (flush_first < flush_end)
 		hal_tlb_flush(&mm->arch, flush_first, flush_end, 0, false);
 	ptl_unlock_two(first_to, first_from);
+	return len - (end - old);
+}
+
+/* The whole stretch. */
+static void move_ptes(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to, uintptr_t new_,
+		      size_t len)
+{
+	size_t done = 0, part;
+
+	for (; done < len; done += part, from += part >> PAGE_SHIFT, to += part >> PAGE_SHIFT)
+		part = move_batch(vma, from, old + done, to, new_ + done, len - done);
 }
 
 /* What take_rmap_locks() took: no reverse walk may look for a page between its two places. */

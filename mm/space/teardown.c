@@ -69,14 +69,19 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	long rss[NR_MM_COUNTERS] = {0};
 	struct zap *z = ctx;
 	bool full = false;
+	unsigned n;
 
 	ASSERT_DEBUG(start < end);
 	z->table = table;
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		ptl_lock(&table->ptl);
-		for (; start != end && table->private && !full; start += PAGE_SIZE, pte++)
-			if (!pte_none(pte_get(pte)))
-				full = zap_pte(z, pte, start, rss);
+		for (n = 0; start != end && table->private && !full && n < PTL_BATCH;
+		     start += PAGE_SIZE, pte++) {
+			if (pte_none(pte_get(pte)))
+				continue;
+			full = zap_pte(z, pte, start, rss);
+			n++;
+		}
 		ptl_unlock(&table->ptl);
 		if (full)
 			tlb_flush_mmu(z->tlb);

@@ -378,12 +378,6 @@ void sync_code(pte_t v)
 		hal_icache_sync(hal_phys_to_virt((phys_addr_t)pte_pfn(v).n << PAGE_SHIFT), PAGE_SIZE);
 }
 
-void sync_code_range(const pte_t *pte, unsigned long n)
-{
-	while (n-- > 0)
-		sync_code(pte_get(pte++));
-}
-
 pte_t pte_modify(pte_t pte, pgprot_t prot)
 {
 	struct pte_desc old = pte_desc(pte);

@@ -173,6 +173,28 @@ static inline void ptl_unlock(uint32_t *ptl)
 	os_preempt(-1);
 }
 
+/*
+ * Entries that are changed under one hold of their table's lock. Pre-emption is off meanwhile, and
+ * others wait: a walk that changes many lets go and takes the lock again in between. What it found
+ * before may then have changed, as between any two tables.
+ */
+#define PTL_BATCH 64u
+
+/* Which entry of its table it is. */
+static inline unsigned long pte_index_of(const pte_t *pte)
+{
+	return ((uintptr_t)pte & (PAGE_SIZE - 1)) / sizeof(*pte);
+}
+
+/* After each entry that a walk has looked at or changed: n of them. */
+static inline void ptl_breathe(uint32_t *ptl, unsigned long n)
+{
+	if (unlikely(n % PTL_BATCH == 0)) {
+		ptl_unlock(ptl);
+		ptl_lock(ptl);
+	}
+}
+
 /* The table that an entry lies in is locked, or the lock itself held, by this CPU. */
 #define assert_ptl_held(ptl)                                                               \
 	do {                                                                               \
@@ -305,8 +327,6 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 /* v is about to be stored, or stored again elsewhere: fetches must then find what the kernel has
  * written into the page since they last could (a file's write, a truncation, a hole). Table locked. */
 void sync_code(pte_t v);
-/* The same of n entries in one table. */
-void sync_code_range(const pte_t *pte, unsigned long n);
 
 /* By user space or not, and the four lowest flags: read, write, execute, shared. */
 extern pgprot_t protection_map[2][16];

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How long interrupts are off, and how long pre-emption: a meter that a build with -Dlatency=true has
+ * and any other has not (then all of this is empty). Where the state changes is told here; the
+ * longest stretches are kept by the place where they ended, in the machine's count of instructions,
+ * which is exact under QEMU's -icount shift=0. One CPU.
+ */
+#ifndef ARCH_COMMON_LATENCY_H
+#define ARCH_COMMON_LATENCY_H
+
+#include <stdint.h>
+
+#ifdef MEASURE_LATENCY
+/* Interrupts have just gone off, or are about to come on; both harmless if they already were. */
+void latency_irqs_off(void);
+void latency_irqs_on(void);
+/* The depth of pre-emption leaves 0, or comes back to it, at this address. */
+void latency_preempt_off(uintptr_t at);
+void latency_preempt_on(uintptr_t at);
+/* Forgets the start, which ran with interrupts off. They are off. */
+void latency_start(void);
+/* Calls fn for every stretch of more than `least` instructions, the longest of each place it ended at.
+ * kind: "interrupts" or "preemption"; from, to: code addresses. */
+void latency_show(uint64_t least, void (*fn)(const char *kind, uint64_t n, uintptr_t from,
+					     uintptr_t to));
+#else
+static inline void latency_irqs_off(void)
+{
+}
+
+static inline void latency_irqs_on(void)
+{
+}
+
+static inline void latency_preempt_off(uintptr_t at)
+{
+}
+
+static inline void latency_preempt_on(uintptr_t at)
+{
+}
+
+static inline void latency_start(void)
+{
+}
+
+static inline void latency_show(uint64_t least, void (*fn)(const char *kind, uint64_t n,
+							   uintptr_t from, uintptr_t to))
+{
+}
+#endif
+
+#endif
