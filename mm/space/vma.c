@@ -79,6 +79,7 @@
  * went from 6,708 to 5,611 instructions. A tree with wider nodes would shorten that way further; it
  * is not built (docs/performance.md, "Left out").
  */
+#include "lib/string.h"
 #include "mm/space/vma.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
