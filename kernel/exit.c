@@ -178,6 +178,8 @@ static void add_usage(struct usage *to, const struct usage *u)
 	to->maj_flt += u->maj_flt;
 	to->utime_ns += u->utime_ns;
 	to->stime_ns += u->stime_ns;
+	to->nvcsw += u->nvcsw;
+	to->nivcsw += u->nivcsw;
 }
 
 /* Words of user memory that others look at when a thread ends. */
@@ -410,6 +412,8 @@ static int put_rusage(uintptr_t dst, const struct usage *u)
 
 	r[8] = u->min_flt;
 	r[9] = u->maj_flt;
+	r[16] = u->nvcsw;
+	r[17] = u->nivcsw;
 	return hal_copy_to_user(dst, r, sizeof(r)) ? -EFAULT : 0;
 }
 

@@ -399,6 +399,8 @@ static void show_status(struct text *t, struct process *p)
 	show_mask(t, "CapInh", v.inheritable);
 	show_mask(t, "CapPrm", v.permitted);
 	show_mask(t, "CapEff", v.effective);
+	say(t, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
+	    (unsigned long long)v.own.nvcsw, (unsigned long long)v.own.nivcsw);
 }
 
 static void show_statm(struct text *t, struct process *p)
@@ -961,6 +963,7 @@ static void show_counts(struct text *t, struct process *p)
 	COUNT(minor_faults);
 	COUNT(major_faults);
 	COUNT(code_disagreements);
+	say(t, "preemptions %llu\n", (unsigned long long)READ_ONCE(preemptions));
 #undef COUNT
 }
 

@@ -17,6 +17,7 @@
 
 struct task *current_task;
 bool need_resched;
+uint64_t preemptions;
 
 static uint32_t preempt_word = NOBODY_WAITS;
 static struct task idle_task;
@@ -34,6 +35,7 @@ void sched_init(void)
 	active_mm = NULL;
 	need_resched = false;
 	preempt_word = NOBODY_WAITS;
+	preemptions = 0;
 	current = &idle_task;
 	wait_init();
 	timers_init();
@@ -110,8 +112,13 @@ static void pick_next(void)
 	}
 	if (next->slice_left <= 0)
 		next->slice_left = TICK_NS;
-	if (next != prev)
-		switch_to(prev, next);
+	if (next == prev)
+		return;
+	if (prev->state == TASK_RUNNING)
+		prev->usage.nivcsw++;
+	else
+		prev->usage.nvcsw++;
+	switch_to(prev, next);
 }
 
 void schedule(void)
@@ -147,6 +154,13 @@ static void set_need_resched(void)
 		preempt_word &= ~NOBODY_WAITS;
 }
 
+/* Kernel code is interrupted in favour of another task. Interrupts off. */
+static void preempt(void)
+{
+	preemptions++;
+	pick_next();
+}
+
 /* The depth became 0 and somebody waits. With interrupts off it has to wait until they are on. */
 static __attribute__((noinline)) void preempt_now(void)
 {
@@ -156,7 +170,7 @@ static __attribute__((noinline)) void preempt_now(void)
 		return;
 	flags = hal_irq_save();
 	if (!preempt_word)
-		pick_next();
+		preempt();
 	hal_irq_restore(flags);
 }
 
@@ -173,7 +187,7 @@ void os_preempt(int delta)
 void kernel_irq_exit(void)
 {
 	if (unlikely(!preempt_word) && !is_idle(current))
-		pick_next();
+		preempt();
 }
 
 /* A good moment even where the kernel is not pre-empted (preempt=none). */

@@ -57,6 +57,7 @@ struct rlimit {
 struct usage {
 	uint64_t min_flt, maj_flt;
 	uint64_t utime_ns, stime_ns;
+	uint64_t nvcsw, nivcsw; /* switches: it slept or ended; it could have gone on */
 };
 
 /*
@@ -160,6 +161,8 @@ bool is_idle(const struct task *t);
 void make_runnable(struct task *t);
 /* Pre-emption is off: a spinning lock is held, or the caller asked for it by os_preempt(). */
 bool preempt_off(void);
+/* How often kernel code was pre-empted since the start. */
+extern uint64_t preemptions;
 /* A task with a stack and nothing else, not yet running. NULL: no memory. */
 struct task *task_alloc(const char *name, void (*fn)(void *), void *arg);
 void task_start(struct task *t);

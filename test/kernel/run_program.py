@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Boots a kernel image with one program as its first and checks how both end.
-usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... PROGRAM|ARCHIVE
+usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... PROGRAM|ARCHIVE
 The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
 as many pages must be free after the program as before. A file named *.cpio is given as it is."""
 import argparse
@@ -50,6 +50,7 @@ def main():
     p.add_argument('-s', '--status', type=int, default=0)
     p.add_argument('-l', '--log')
     p.add_argument('-w', '--word', action='append', default=[])
+    p.add_argument('-a', '--argument', action='append', default=[])
     p.add_argument('program')
     args = p.parse_args()
     with tempfile.TemporaryDirectory() as tmp:
@@ -62,7 +63,9 @@ def main():
             f.write(data)
         try:
             run = subprocess.run(command(args.machine, args.image, initrd,
-                                         ['init=/program', *args.word], log),
+                                         ['init=/program', *args.word,
+                                          *(['--', *args.argument] if args.argument else [])],
+                                         log),
                                  timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
                                  text=True)
             code, err = arches.find(args.machine).ended(run.returncode), run.stderr
