@@ -540,11 +540,11 @@ static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 	ASSERT_DEBUG(order < MAX_ORDER);
 	if (page->mapping && PageAnon(page))
 		page->mapping = NULL;
-	if (unlikely(page->_refcount | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
+	if (unlikely(page_count(page) | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
 	    unlikely(page->mapping != NULL)) {
 		/* On a list or referenced it has an owner; otherwise it is lost, as no one frees
 		 * it again. */
-		bool owned = page->_refcount > 0 ||
+		bool owned = page_count(page) > 0 ||
 			     page->flags & (1ul << PG_pcp | 1ul << PG_reserved | 1ul << PG_tail);
 
 		bad_page(page, "freed while in use", owned ? 0 : 1ul << order);

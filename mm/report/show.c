@@ -431,8 +431,8 @@ static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 	      "\n  pages free     %lu\n        min      %lu\n        low      %lu\n"
 	      "        high     %lu\n        spanned  %lu\n        present  %lu\n"
 	      "        managed  %lu\n        protection: (%lu",
-	      z->nr_free, z->watermark[WMARK_MIN], z->watermark[WMARK_LOW],
-	      z->watermark[WMARK_HIGH], z->spanned_pages, z->present_pages, z->managed_pages,
+	      READ_ONCE(z->nr_free), READ_ONCE(z->watermark[WMARK_MIN]),
+	      READ_ONCE(z->watermark[WMARK_LOW]), READ_ONCE(z->watermark[WMARK_HIGH]), z->spanned_pages, z->present_pages, z->managed_pages,
 	      z->lowmem_reserve[0]);
 	for (unsigned i = 1; i < MAX_NR_ZONES; i++)
 		emitf(emit, ctx, ", %lu", z->lowmem_reserve[i]);
@@ -441,7 +441,7 @@ static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 		emitf(emit, ctx, "\n");
 		return;
 	}
-	emitf(emit, ctx, "\n      nr_free_pages %lu\n", z->nr_free);
+	emitf(emit, ctx, "\n      nr_free_pages %lu\n", READ_ONCE(z->nr_free));
 	show_zone_pcp(z, emit, ctx);
 }
 
