@@ -172,14 +172,15 @@ static void become_zombie(struct process *p, struct list_head *unlinked)
 		unlink_process(p, unlinked);
 }
 
+/* u: of a task that may be counting on, or of a process. */
 static void add_usage(struct usage *to, const struct usage *u)
 {
-	to->min_flt += u->min_flt;
-	to->maj_flt += u->maj_flt;
-	to->utime_ns += u->utime_ns;
-	to->stime_ns += u->stime_ns;
-	to->nvcsw += u->nvcsw;
-	to->nivcsw += u->nivcsw;
+	to->min_flt += READ_ONCE(u->min_flt);
+	to->maj_flt += READ_ONCE(u->maj_flt);
+	to->utime_ns += READ_ONCE(u->utime_ns);
+	to->stime_ns += READ_ONCE(u->stime_ns);
+	to->nvcsw += READ_ONCE(u->nvcsw);
+	to->nivcsw += READ_ONCE(u->nivcsw);
 }
 
 /* Words of user memory that others look at when a thread ends. */

@@ -143,7 +143,7 @@ void make_runnable(struct task *t)
 
 bool preempt_off(void)
 {
-	return preempt_word & ~NOBODY_WAITS;
+	return READ_ONCE(preempt_word) & ~NOBODY_WAITS;
 }
 
 /* Somebody waits for the CPU, and the running task's slice is over. Interrupts off. */
@@ -151,7 +151,7 @@ static void set_need_resched(void)
 {
 	WRITE_ONCE(need_resched, true);
 	if (options.preempt)
-		preempt_word &= ~NOBODY_WAITS;
+		WRITE_ONCE(preempt_word, preempt_word & ~NOBODY_WAITS);
 }
 
 /* Kernel code is interrupted in favour of another task. Interrupts off. */
@@ -178,7 +178,7 @@ void os_preempt(int delta)
 {
 	if (delta > 0 && !preempt_off())
 		latency_preempt_off((uintptr_t)__builtin_return_address(0));
-	if (delta < 0 && (preempt_word & ~NOBODY_WAITS) == 1)
+	if (delta < 0 && (READ_ONCE(preempt_word) & ~NOBODY_WAITS) == 1)
 		latency_preempt_on((uintptr_t)__builtin_return_address(0));
 	if (unlikely(hal_local_add(&preempt_word, (uint32_t)delta)))
 		preempt_now();
@@ -300,9 +300,9 @@ void kernel_timer_tick(struct trap_frame *tf)
 	console_tick();
 	if (user) {
 		t->utf = tf;
-		t->usage.utime_ns += TICK_NS;
+		WRITE_ONCE(t->usage.utime_ns, t->usage.utime_ns + TICK_NS);
 	} else if (!is_idle(t)) {
-		t->usage.stime_ns += TICK_NS;
+		WRITE_ONCE(t->usage.stime_ns, t->usage.stime_ns + TICK_NS);
 	}
 	if (is_idle(t) || list_empty(&run_queue))
 		return;

@@ -31,7 +31,7 @@ static void enqueue(struct sigpending *q, const struct hal_siginfo *si)
 {
 	if (q->set & sigbit(si->signo))
 		return;
-	q->set |= sigbit(si->signo);
+	WRITE_ONCE(q->set, q->set | sigbit(si->signo));
 	q->info[si->signo] = *si;
 }
 
@@ -130,7 +130,8 @@ void force_signal(const struct hal_siginfo *si)
 		*sa = (struct hal_sigaction){.handler = SIG_DFL};
 		t->sigmask &= ~sigbit(si->signo);
 	}
-	t->pending.set &= ~sigbit(si->signo); /* what the processor says now is newer */
+	/* what the processor says now is newer */
+	WRITE_ONCE(t->pending.set, t->pending.set & ~sigbit(si->signo));
 	enqueue(&t->pending, si);
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
@@ -178,7 +179,7 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 		set &= synchronous;
 	sig = __builtin_ctzll(set) + 1;
 	*si = q->info[sig];
-	q->set &= ~sigbit(sig);
+	WRITE_ONCE(q->set, q->set & ~sigbit(sig));
 	return true;
 }
 
@@ -372,9 +373,9 @@ static void set_action(struct process *p, int sig, const struct hal_sigaction *s
 	p->sighand->action[sig] = *sa;
 	if (!ignored(p, sig))
 		return;
-	p->pending.set &= ~sigbit(sig);
+	WRITE_ONCE(p->pending.set, p->pending.set & ~sigbit(sig));
 	list_for_each_entry(t, &p->threads, thread)
-		t->pending.set &= ~sigbit(sig);
+		WRITE_ONCE(t->pending.set, t->pending.set & ~sigbit(sig));
 }
 
 SYSCALL4(rt_sigaction, int, sig, uintptr_t, new_src, uintptr_t, old_dst, size_t, set_size)

@@ -40,8 +40,8 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 		t->utf = tf;
 	quire_page_fault(mm, fi, &res);
 	if (res.counted && t) {
-		t->usage.min_flt += !res.major;
-		t->usage.maj_flt += res.major;
+		WRITE_ONCE(t->usage.min_flt, t->usage.min_flt + !res.major);
+		WRITE_ONCE(t->usage.maj_flt, t->usage.maj_flt + res.major);
 	}
 	if (likely(res.outcome == QUIRE_FAULT_DONE))
 		return true;
