@@ -148,7 +148,7 @@ static struct fake_config machine_of(const struct plan *p)
 	uint64_t bits = p->seed * 0x9e3779b97f4a7c15ull >> 40;
 
 	return (struct fake_config){
-		.ram = 48u << 20,
+		.ram = 32u << 20,
 		.seed = p->seed,
 		.preempt_every = p->every,
 		.preempt_at = p->at,
@@ -269,7 +269,7 @@ static void tell_failure(void)
 
 static int run_all(uint64_t first, uint64_t last)
 {
-	static const unsigned rates[5] = {300, 20, 1000, 80, 5000};
+	static const unsigned rates[5] = {300, 40, 1000, 150, 5000};
 	uint64_t ran = 0, failed = 0, points = 0, switches = 0, operations = 0;
 
 	for (plan.seed = first; plan.seed <= last; plan.seed++) {

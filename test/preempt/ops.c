@@ -6,6 +6,7 @@
  * value can have.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/fake/fake_user.h"
@@ -28,11 +29,32 @@ static uintptr_t at(const struct task *t, unsigned page)
 
 /* ---- private memory -------------------------------------------------------------------------- */
 
+/* A page that was given up: whether it is still as it was. Reads all of it. */
+static void settle(struct task *t, unsigned page, const char *when)
+{
+	static const uint8_t zero[PAGE];
+	uint8_t seen[PAGE];
+
+	REQUIRE(!fake_peek(seen, at(t, page), PAGE), "task %u page %u cannot be read %s", t->id,
+		page, when);
+	if (!memcmp(seen, t->bytes[page], PAGE))
+		return;
+	REQUIRE(!memcmp(seen, zero, PAGE), "task %u page %u, given up, is neither old nor zero %s",
+		t->id, page, when);
+	memset(t->bytes[page], 0, PAGE);
+	t->lazy[page] = false;
+}
+
 static void verify(struct task *t, unsigned page, unsigned off, unsigned n, const char *when)
 {
 	uint8_t seen[PAGE];
-	size_t left = fake_peek(seen, at(t, page) + off, n);
+	size_t left;
 
+	if (t->lazy[page] && t->prot[page] & PROT_READ) {
+		settle(t, page, when);
+		return;
+	}
+	left = fake_peek(seen, at(t, page) + off, n);
 	if (!t->mapped[page] || !(t->prot[page] & PROT_READ)) {
 		REQUIRE(left == n, "task %u page %u can be read %s", t->id, page, when);
 		return;
@@ -42,6 +64,21 @@ static void verify(struct task *t, unsigned page, unsigned off, unsigned n, cons
 		REQUIRE(seen[i] == t->bytes[page][off + i],
 			"task %u page %u byte %u is %#x, not %#x, %s", t->id, page, off + i,
 			seen[i], t->bytes[page][off + i], when);
+}
+
+/* Dirty, it stays; what is around the bytes is the old, or zero. */
+static void settle_written(struct task *t, unsigned page, unsigned off, unsigned n)
+{
+	uint8_t seen[PAGE], zero[PAGE] = {0};
+
+	REQUIRE(!fake_peek(seen, at(t, page), PAGE), "task %u page %u cannot be read", t->id, page);
+	memcpy(zero + off, t->bytes[page] + off, n);
+	t->lazy[page] = false;
+	if (!memcmp(seen, t->bytes[page], PAGE))
+		return;
+	REQUIRE(!memcmp(seen, zero, PAGE), "task %u page %u, given up and written, is wrong", t->id,
+		page);
+	memcpy(t->bytes[page], zero, PAGE);
 }
 
 static void store(struct task *t, unsigned page, unsigned off, unsigned n)
@@ -55,6 +92,8 @@ static void store(struct task *t, unsigned page, unsigned off, unsigned n)
 	if (t->mapped[page] && t->prot[page] & PROT_WRITE) {
 		REQUIRE(!left, "task %u page %u cannot be written", t->id, page);
 		memcpy(t->bytes[page] + off, bytes, n);
+		if (t->lazy[page])
+			settle_written(t, page, off, n);
 	} else {
 		REQUIRE(left == n, "task %u page %u can be written", t->id, page);
 	}
@@ -83,6 +122,7 @@ void verify_all(struct task *t)
 static void forget(struct task *t, unsigned first, unsigned n)
 {
 	memset(t->bytes[first], 0, n * PAGE);
+	memset(t->lazy + first, 0, n);
 }
 
 static void op_map(struct task *t)
@@ -143,6 +183,7 @@ static void op_remap(struct task *t)
 		memmove(t->mapped + to, t->mapped + from, n);
 		memmove(t->prot + to, t->prot + from, n);
 		memmove(t->bytes[to], t->bytes[from], n * PAGE);
+		memmove(t->lazy + to, t->lazy + from, n);
 		memset(t->mapped + from, 0, n);
 		forget(t, from, n);
 	} else {
@@ -152,14 +193,21 @@ static void op_remap(struct task *t)
 
 static void op_advise(struct task *t)
 {
-	unsigned first, n = range(t, &first);
+	unsigned first, n = range(t, &first), how = rnd(t, 4);
 	long ret;
 
-	if (rnd(t, 2)) { /* WILLNEED, SEQUENTIAL ...: nothing that is seen */
+	if (how < 2) { /* WILLNEED, SEQUENTIAL ...: nothing that is seen */
 		CALL(NR_madvise, at(t, first), n * PAGE, rnd(t, 4));
 		return;
 	}
-	ret = CALL(NR_madvise, at(t, first), n * PAGE, MADV_DONTNEED);
+	ret = CALL(NR_madvise, at(t, first), n * PAGE, how == 2 ? MADV_FREE : MADV_DONTNEED);
+	if (how == 2 || ret == -EINVAL) { /* what is locked refuses, and ends it there */
+		for (unsigned i = first; i < first + n; i++)
+			t->lazy[i] = t->mapped[i];
+		REQUIRE(ret == -EINVAL || ret == (all_mapped(t, first, n) ? 0 : -ENOMEM),
+			"MADV_FREE: %ld", ret);
+		return;
+	}
 	REQUIRE(ret == (all_mapped(t, first, n) ? 0 : -ENOMEM), "madvise: %ld", ret);
 	forget(t, first, n);
 }
@@ -241,6 +289,19 @@ static void op_torn(struct task *t)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
+/* Goes on in the space until its process ends or is another program. */
+static void busy(void *state)
+{
+	struct task *t = state;
+	uintptr_t place = t->base + PAGES * PAGE;
+
+	for (;;) {
+		CALL(NR_mmap, place, 4 * PAGE, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+		CALL(NR_munmap, place, 4 * PAGE);
+	}
+}
+
 /* A copy of its parent: the same bytes, and what it writes is its own. */
 static void child(void *state)
 {
@@ -250,6 +311,8 @@ static void child(void *state)
 	memset(t->child, 0, sizeof(t->child));
 	for (unsigned i = 0; i < PAGES; i++)
 		verify(t, i, rnd(t, 16) * 256, 256, "in a child");
+	if (!rnd(t, 6))
+		fake_fork(THREAD, busy, t, sizeof(*t));
 	while (n--) {
 		op_store(t);
 		if (!rnd(t, 4))
@@ -316,6 +379,7 @@ static void executed(void *state)
 	memset(t->mapped, true, sizeof(t->mapped));
 	memset(t->prot, PROT_READ | PROT_WRITE, sizeof(t->prot));
 	memset(t->bytes, 0, sizeof(t->bytes));
+	memset(t->lazy, 0, sizeof(t->lazy));
 	for (unsigned i = 0; i < 4; i++)
 		op_store(t);
 	verify_all(t);
@@ -327,6 +391,8 @@ static void executes(void *state)
 	struct task *t = state;
 	uint64_t argv[2] = {t->scratch + 64, 0};
 
+	if (!rnd(t, 3))
+		fake_fork(THREAD, busy, t, sizeof(*t));
 	put(t, 64, "/exec", 6);
 	put(t, 0, argv, sizeof(argv));
 	fail("exec: %ld", fake_exec(executed, t, sizeof(*t), t->scratch + 64, t->scratch,
@@ -636,6 +702,8 @@ static void op_own_mem(struct task *t)
 	uint8_t bytes[64];
 	long fd, ret;
 
+	if (t->lazy[page])
+		return;
 	fd = CALL(NR_open, put(t, 128, "/proc/self/mem", 15), 2);
 	REQUIRE(fd >= 0, "open /proc/self/mem: %ld", fd);
 	for (unsigned i = 0; i < n; i++)
@@ -671,6 +739,61 @@ static void op_whole(struct task *t)
 	ret = CALL(NR_write, fd, put(t, 0, "1", 1), 1);
 	REQUIRE(ret == 1, "write %s: %ld", path, ret);
 	CALL(NR_close, fd);
+}
+
+static unsigned long free_kib(struct task *t)
+{
+	char text[200] = {0}, *line;
+	long fd = CALL(NR_open, put(t, 0, "/proc/meminfo", 14), 0);
+	long n = CALL(NR_read, fd, t->scratch, sizeof(text) - 1);
+
+	REQUIRE(n > 0, "/proc/meminfo: %ld", n);
+	get(t, text, 0, n);
+	CALL(NR_close, fd);
+	line = strstr(text, "MemFree:");
+	REQUIRE(line, "/proc/meminfo has no MemFree");
+	return strtoul(line + 8, NULL, 10);
+}
+
+#define HOG_CHUNK (32 * PAGE)
+#define HOG_AT(t) ((t)->base + STRIDE / 4)
+#define LOW_KIB	  3000 /* below the low mark that the first program sets, above the least */
+
+/* Takes memory until the background reclaims, and gives it back. One at a time. */
+static void op_hog(struct task *t)
+{
+	unsigned n = 0;
+	long ret;
+
+	if (world.hog)
+		return;
+	world.hog = true;
+	for (; n * HOG_CHUNK < STRIDE / 4 && free_kib(t) > LOW_KIB; n++) {
+		ret = CALL(NR_mmap, HOG_AT(t) + n * HOG_CHUNK, HOG_CHUNK, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE, -1, 0);
+		REQUIRE(ret == HOG_AT(t) + n * HOG_CHUNK, "mmap: %ld", ret);
+	}
+	CALL(NR_sched_yield);
+	ret = CALL(NR_munmap, HOG_AT(t), STRIDE / 4);
+	REQUIRE(!ret, "munmap: %ld", ret);
+	world.hog = false;
+}
+
+static void op_lock(struct task *t)
+{
+	unsigned first, n = range(t, &first);
+
+	CALL(rnd(t, 2) ? NR_mlock : NR_munlock, at(t, first), n * PAGE);
+}
+
+/* Bytes of another's memory, whatever it is doing. */
+static void op_peep(struct task *t)
+{
+	long pid = world.pid[rnd(t, MAX_TASKS)];
+	uint64_t iov[4] = {t->scratch + PAGE, 256, BASE + rnd(t, MAX_TASKS) * STRIDE, 256};
+
+	if (pid)
+		CALL(NR_process_vm_readv, pid, put(t, 0, iov, sizeof(iov)), 1, t->scratch + 16, 1, 0);
 }
 
 static void op_report(struct task *t)
@@ -721,7 +844,7 @@ static const struct {
 	{op_transfer, "transfer", 1}, {op_futex, "futex", 2}, {op_signal, "signal", 4},
 	{op_proc, "proc", 6}, {op_own_mem, "own mem", 4}, {op_whole, "whole", 1},
 	{op_report, "report", 1}, {op_yield, "yield", 2}, {op_sleep, "sleep", 1},
-	{op_files, "files", 3},
+	{op_files, "files", 3}, {op_lock, "mlock", 2}, {op_peep, "peep", 2}, {op_hog, "hog", 1},
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))

@@ -45,6 +45,7 @@ struct task {
 	bool thread;		/* shares its space with others */
 	bool mapped[PAGES];
 	uint8_t prot[PAGES];	/* PROT_READ, PROT_WRITE */
+	bool lazy[PAGES];	/* given up by MADV_FREE: as it was, or zero */
 	uint8_t bytes[PAGES][PAGE];
 	uint8_t file[PAGE];	/* its page of the shared file */
 	long child[CHILDREN];	/* 0: none */
@@ -58,8 +59,8 @@ struct world {
 	uint64_t rng;
 	int pipe[2], file, torn; /* descriptors */
 	uint64_t sent, taken, sum_sent, sum_taken; /* records */
+	bool hog;		/* one has nearly all memory */
 	long pid[MAX_TASKS];	/* of those that run; 0: none */
-	struct task *task[MAX_TASKS];
 };
 
 extern struct world world;
@@ -102,6 +103,8 @@ void operate(struct task *t);
 void wait_children(struct task *t);
 const char *operation_name(int op);
 
+#define BASE	  0x100000000ul /* of the first task's memory; each has STRIDE bytes */
+#define STRIDE	  0x4000000ul
 #define SHARED_AT 0x200000000ul /* the shared file, mapped by the first program for all */
 #define TORN_AT	  0x210000000ul /* the file that is cut and grown */
 #define TORN_PAGES 8u

@@ -12,8 +12,6 @@
 #include "user/u_nr.h"
 #include <quire/abi.h>
 
-#define BASE	     0x100000000ul
-#define STRIDE	     0x1000000ul
 #define ROUND	     60u /* operations of a task, about */
 #define OWN	     (MAX_TASKS * STRIDE + BASE) /* the first program's scratch */
 
@@ -230,6 +228,16 @@ static long shared_file(struct task *t, uintptr_t map, unsigned pages)
 	return fd;
 }
 
+/* The background reclaims long before anybody is refused memory. */
+static void set_marks(struct task *t)
+{
+	long fd = CALL(NR_open, put(t, 0, "/proc/sys/vm/watermark_scale_factor", 36), 1), ret;
+
+	ret = CALL(NR_write, fd, put(t, 0, "1000", 4), 4);
+	REQUIRE(ret == 4, "watermark_scale_factor: %ld", ret);
+	CALL(NR_close, fd);
+}
+
 void first_task(void *state)
 {
 	static const int caught[] = {7, 10, 11};
@@ -243,6 +251,7 @@ void first_task(void *state)
 	ret = CALL(NR_pipe2, t->scratch, 04000); /* O_NONBLOCK */
 	REQUIRE(!ret, "pipe2: %ld", ret);
 	get(t, world.pipe, 0, sizeof(world.pipe));
+	set_marks(t);
 	world.file = shared_file(t, SHARED_AT, FILES);
 	world.torn = shared_file(t, TORN_AT, TORN_PAGES);
 	ret = CALL(NR_mmap, WORDS_AT, 2 * PAGE, PROT_READ | PROT_WRITE,
