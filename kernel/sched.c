@@ -115,9 +115,9 @@ static void pick_next(void)
 	if (next == prev)
 		return;
 	if (prev->state == TASK_RUNNING)
-		prev->usage.nivcsw++;
+		WRITE_ONCE(prev->usage.nivcsw, prev->usage.nivcsw + 1);
 	else
-		prev->usage.nvcsw++;
+		WRITE_ONCE(prev->usage.nvcsw, prev->usage.nvcsw + 1);
 	switch_to(prev, next);
 }
 
