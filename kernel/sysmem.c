@@ -29,11 +29,11 @@ static struct usage count_start(void)
 
 static long count_end(const struct usage *start, long ret)
 {
-	struct usage *u = &current->usage;
+	struct usage *u = &current->usage, c;
 
-	quire_mm_faults(mm(), &u->min_flt, &u->maj_flt);
-	u->min_flt -= start->min_flt;
-	u->maj_flt -= start->maj_flt;
+	quire_mm_faults(mm(), &c.min_flt, &c.maj_flt);
+	WRITE_ONCE(u->min_flt, c.min_flt - start->min_flt); /* others may look meanwhile */
+	WRITE_ONCE(u->maj_flt, c.maj_flt - start->maj_flt);
 	return ret;
 }
 
