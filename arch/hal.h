@@ -13,6 +13,7 @@
 #define ARCH_HAL_H
 
 #include "hal_types.h"
+#include "arch/common/latency.h"
 
 /*
  * pte.h, the pure part. It is compiled anywhere and defines:

@@ -8,7 +8,6 @@
 #ifndef ARCH_HAL_KERNEL_H
 #define ARCH_HAL_KERNEL_H
 
-#include "arch/common/latency.h"
 #include "hal.h"
 
 /* ---- boot ----------------------------------------------------------------------------------- */

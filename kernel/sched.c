@@ -76,6 +76,8 @@ static void load_task(struct task *t)
 /* Returns when prev is chosen again, maybe much later and from another task. */
 static void switch_to(struct task *prev, struct task *next)
 {
+	enum latency_path path = latency_enter(PATH_THREAD); /* what a new task is on */
+
 	if (prev->user && prev->state != TASK_DEAD) {
 		if (!prev->fpu_in_memory)
 			hal_fpu_save(&prev->fpu);
@@ -86,6 +88,7 @@ static void switch_to(struct task *prev, struct task *next)
 		hal_set_kernel_stack((char *)next->stack + STACK_PAGES * PAGE_SIZE);
 	hal_context_switch(&prev->ctx, &next->ctx);
 	load_task(prev); /* that is us again, some time later */
+	latency_leave(path);
 }
 
 /* Takes what the task has used off its slice; a slice that is used up is the reason for a new one. */
@@ -294,6 +297,7 @@ void kernel_timer_tick(struct trap_frame *tf)
 {
 	bool user = tf && tf_user(tf);
 	uint64_t now = hal_clock_ns();
+	enum latency_path before = latency_enter(PATH_TICK);
 	struct task *t = current;
 
 	timers_expire(now);
@@ -304,6 +308,7 @@ void kernel_timer_tick(struct trap_frame *tf)
 	} else if (!is_idle(t)) {
 		WRITE_ONCE(t->usage.stime_ns, t->usage.stime_ns + TICK_NS);
 	}
+	latency_leave(before);
 	if (is_idle(t) || list_empty(&run_queue))
 		return;
 	charge(t, now);
@@ -313,6 +318,7 @@ void kernel_timer_tick(struct trap_frame *tf)
 
 _Noreturn void idle_loop(void)
 {
+	latency_enter(PATH_IDLE);
 	for (;;) {
 		hal_irq_disable();
 		reap_tasks();

@@ -279,12 +279,19 @@ static void show_stretch(const char *kind, uint64_t n, uintptr_t from, uintptr_t
 	     (unsigned long long)n, (unsigned long)from, (unsigned long)to);
 }
 
+static void show_path(const char *path, bool irqs_off, bool preempt_off, uint64_t n)
+{
+	klog("latency: might_sleep in %s, interrupts %s, pre-emption %s, %llu times", path,
+	     irqs_off ? "off" : "on", preempt_off ? "off" : "on", (unsigned long long)n);
+}
+
 /* What the core still holds after everything has ended is a leak, unless kernel threads run. */
 _Noreturn void finish_shutdown(void)
 {
 	long leaked;
 
 	latency_show(LATENCY_SHOWN, show_stretch);
+	latency_show_paths(show_path);
 	use_mm(NULL);
 	reap_tasks();
 	/* In words too: a machine's exit may be too narrow for the number. */

@@ -95,6 +95,7 @@ void kernel_syscall(struct trap_frame *tf)
 	unsigned long a[6], nr = tf_syscall_nr(tf);
 	syscall_fn fn = likely(nr < MAX_NR) ? calls[nr] : NULL;
 	bool traced = quire_trace_enabled();
+	enum latency_path before = latency_enter(PATH_CALL);
 	long ret;
 
 	current->utf = tf;
@@ -109,6 +110,7 @@ void kernel_syscall(struct trap_frame *tf)
 	if (unlikely(options.mem_check))
 		check_memory(nr);
 	hal_irq_disable();
+	latency_leave(before);
 	if (unlikely(fn == call_rt_sigreturn))
 		return; /* its registers are the interrupted program's */
 	if (unlikely(ret == -ERESTARTSYS))

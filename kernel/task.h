@@ -174,8 +174,6 @@ _Noreturn void task_end(void);
 extern bool need_resched;
 /* Makes the process's space the CPU's own, or none. */
 void use_mm(struct quire_mm *mm);
-/* TRANSITION: check and sleep are not one; wait.h has what replaces it. */
-int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline);
 
 /* ---- process.c, fork.c, exit.c, ids.c -------------------------------------------------------- */
 

@@ -34,11 +34,13 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {
 	struct task *t = current;
 	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
+	enum latency_path before = latency_enter(PATH_FAULT);
 	struct quire_fault_result res;
 
 	if (fi->user)
 		t->utf = tf;
 	quire_page_fault(mm, fi, &res);
+	latency_leave(before);
 	if (res.counted && t) {
 		WRITE_ONCE(t->usage.min_flt, t->usage.min_flt + !res.major);
 		WRITE_ONCE(t->usage.maj_flt, t->usage.maj_flt + res.major);
@@ -100,6 +102,8 @@ void kernel_return_to_user(struct trap_frame *tf)
 
 	t->utf = tf;
 	while (unlikely(work_waits(t))) {
+		enum latency_path before = latency_enter(PATH_RETURN);
+
 		hal_irq_enable();
 		if (READ_ONCE(need_resched))
 			schedule();
@@ -107,5 +111,6 @@ void kernel_return_to_user(struct trap_frame *tf)
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
 		hal_irq_disable();
+		latency_leave(before);
 	}
 }

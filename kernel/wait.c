@@ -61,10 +61,32 @@ static void dequeue(struct waiter *w, int result)
 	}
 }
 
+/* The caller keeps t from going away. Which list it stands in may change until that is locked. */
+static void wake_if(struct task *t, int result, bool interruptible_only)
+{
+	for (;;) {
+		struct waiter *w = READ_ONCE(t->waiter);
+		struct sleep_bucket *b;
+		irqflags_t flags;
+		bool found;
+
+		if (!w)
+			return;
+		b = bucket_of(w->key, w->key2);
+		spin_lock_irqsave(&b->lock, flags);
+		found = t->waiter == w;
+		if (found && (t->interruptible || !interruptible_only))
+			dequeue(w, result);
+		spin_unlock_irqrestore(&b->lock, flags);
+		if (found)
+			return;
+	}
+}
+
 /* A task's deadline is over. */
 static void sleeper_timeout(struct ktimer *timer)
 {
-	wake_task(container_of(timer, struct task, timer), -ETIMEDOUT);
+	wake_if(container_of(timer, struct task, timer), -ETIMEDOUT, false);
 }
 
 /* The bucket's lock is held and let go, interrupts stay off: nobody comes between this and the
@@ -139,8 +161,9 @@ int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 	return err;
 }
 
-int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool interruptible,
-	       uint64_t deadline)
+/* Sleeps on the key, unless *word is not `seen` any more. 0, -EINTR, -ETIMEDOUT. */
+static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool interruptible,
+		      uint64_t deadline)
 {
 	struct sleep_bucket *b = bucket_of(key, 0);
 	irqflags_t flags = hal_irq_save();
@@ -184,44 +207,9 @@ unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
 	return woken;
 }
 
-/* The caller keeps t from going away. Which list it stands in may change until that is locked. */
-static bool wake_if(struct task *t, int result, bool interruptible_only)
-{
-	for (;;) {
-		struct waiter *w = READ_ONCE(t->waiter);
-		struct sleep_bucket *b;
-		irqflags_t flags;
-		bool found;
-
-		if (!w)
-			return false;
-		b = bucket_of(w->key, w->key2);
-		spin_lock_irqsave(&b->lock, flags);
-		found = t->waiter == w;
-		if (found && (t->interruptible || !interruptible_only))
-			dequeue(w, result);
-		spin_unlock_irqrestore(&b->lock, flags);
-		if (found)
-			return true;
-	}
-}
-
-void wake_task(struct task *t, int result)
-{
-	wake_if(t, result, false);
-}
-
 void interrupt_task(struct task *t)
 {
 	wake_if(t, -EINTR, true);
-}
-
-int sleep_on(const void *key, uintptr_t key2, bool interruptible, uint64_t deadline)
-{
-	struct waiter w;
-
-	waiter_add(&w, key, key2);
-	return waiter_sleep(&w, interruptible, deadline);
 }
 
 /* ---- event counts ---------------------------------------------------------------------------- */
@@ -231,20 +219,10 @@ int wait_sleep(struct wait_head *h, uint32_t seen, bool interruptible, uint64_t 
 	return wait_while(h, &h->events, seen, interruptible, deadline);
 }
 
-static void happened(struct wait_head *h, unsigned n)
-{
-	__atomic_fetch_add(&h->events, 1, __ATOMIC_RELEASE);
-	wake_up(h, 0, n);
-}
-
 void wake_all(struct wait_head *h)
 {
-	happened(h, ~0u);
-}
-
-void wake_one(struct wait_head *h)
-{
-	happened(h, 1);
+	__atomic_fetch_add(&h->events, 1, __ATOMIC_RELEASE);
+	wake_up(h, 0, ~0u);
 }
 
 /* ---- what the core asks for ------------------------------------------------------------------ */

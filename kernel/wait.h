@@ -33,7 +33,6 @@ int wait_sleep(struct wait_head *h, uint32_t seen, bool interruptible, uint64_t 
 
 /* Something happened. Any context. */
 void wake_all(struct wait_head *h);
-void wake_one(struct wait_head *h);
 
 /* 0 once cond is true; else what wait_sleep() said. */
 #define wait_event(h, cond, interruptible, deadline)                                       \
@@ -74,14 +73,10 @@ void waiter_add(struct waiter *w, const void *key, uintptr_t key2);
 bool waiter_remove(struct waiter *w);
 /* Sleeps unless woken already. 0, -EINTR, -ETIMEDOUT; w is out of the list. */
 int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline);
-/* Sleeps on the key, unless *word is not `seen` any more. 0, -EINTR, -ETIMEDOUT. */
-int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool interruptible,
-	       uint64_t deadline);
 /* Wakes up to n waiters; how many. Any context. */
 unsigned wake_up(const void *key, uintptr_t key2, unsigned n);
-/* Ends a task's sleep, whatever it waits for; the second only one that is interruptible, with -EINTR.
- * Harmless for one that does not sleep. Any context; t does not go away meanwhile. */
-void wake_task(struct task *t, int result);
+/* Ends a task's sleep with -EINTR if it is interruptible. Harmless for one that does not sleep. Any
+ * context; t does not go away meanwhile. */
 void interrupt_task(struct task *t);
 
 #endif

@@ -94,6 +94,7 @@ static inline void might_sleep_at(const char *file, int line)
 {
 	if (unlikely(lockdep_held()))
 		might_sleep_failed(file, line);
+	latency_might_sleep();
 }
 #define might_sleep() might_sleep_at(__FILE__, __LINE__)
 

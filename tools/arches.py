@@ -4,6 +4,8 @@
 A third one is a row here (docs/porting.md names the other files). Its name is that of the build
 (build/NAME, cross/NAME.ini), of the machine in ./quire, and of `[NAME]` lines in scenarios.
 """
+import os
+import tempfile
 from dataclasses import dataclass
 
 
@@ -45,10 +47,23 @@ class Arch:
 
     def command(self, mib, log=None, cpu=None, backend=''):
         """QEMU for so much memory, without a kernel; log: the file that its words go to."""
-        cpu = cpu or self.cpu
+        counted = os.environ.get('QUIRE_ICOUNT')    # a folder: instructions are counted, logs kept
+        if counted:
+            cpu = cpu and self.counted_cpu and cpu.replace(self.cpu, self.counted_cpu)
+        cpu = cpu or counted and self.counted_cpu or self.cpu
         return [self.emulator, '-accel', 'tcg', '-M', self.board + backend,
                 *(['-cpu', cpu] if cpu else []), '-m', f'{mib}M', '-display', 'none', '-nodefaults',
-                '-no-reboot', *self.devices, *([self.log, f'file:{log}'] if log else [])]
+                '-no-reboot', *self.devices, *self._log(log, counted)]
+
+    def _log(self, log, counted):
+        if not log:
+            return []
+        if not counted:
+            return [self.log, f'file:{log}']
+        fd, kept = tempfile.mkstemp(prefix=self.name + '-', suffix='.log', dir=counted)
+        os.close(fd)
+        return ['-icount', 'shift=0,sleep=off', self.log, 'chardev:log',
+                '-chardev', f'file,id=log,path={log},logfile={kept}']
 
 
 _X86_CPU = 'max,la57=off,pku=off'

@@ -339,8 +339,9 @@ SUITES = {
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],
     'campaign': [('host', ['campaign'])],
+    'latency': [],
 }
-CAMPAIGNS = ['sweep', 'campaign']  # hours: only when they are named
+CAMPAIGNS = ['sweep', 'campaign', 'latency']  # long: only when they are named
 
 
 def cmd_test(args):
@@ -353,6 +354,11 @@ def cmd_test(args):
     for b in {'host', *NAMES} | {b for n in names for b, _ in SUITES[n]}:
         build.build(b)
     for n in names:
+        if n == 'latency':
+            import latency
+            passed, failed = latency.run()
+            print(f'latency: {passed} passed, {failed} failed', flush=True)
+            total = [total[0] + passed, total[1] + failed]
         for b, suites in SUITES[n]:
             start = time.monotonic()
             passed, failed = build.meson_test(b, suites)

@@ -4,12 +4,19 @@ their end, names the places, and holds them against docs/latency.md, which lists
 than LIMIT instructions with its reason.
 
 ./quire test latency runs the QEMU suites on such kernels under -icount shift=0 (QUIRE_ICOUNT: a
-folder; arches.py then lets every machine count instructions and keep its log there).
+folder; arches.py then lets every machine count instructions and keep its log there). The same runs
+say on which paths and in which states might_sleep() was passed; docs/kernel.md's table of contexts is
+held against that.
 """
+import glob
 import os
 import re
 import subprocess
+import tempfile
 
+import build
+import qemu
+from arches import NAMES
 from common import TOP, CannotRun
 
 LIMIT = 20000
@@ -63,3 +70,74 @@ def allowed():
             if m:
                 rows.add(m.groups())
     return rows
+
+
+PATH_LINE = re.compile(r'latency: might_sleep in ([a-z ]+), interrupts (on|off), pre-emption (on|off), '
+                       r'(\d+) times')
+
+
+def contexts():
+    """path -> (interrupts, pre-emption, may sleep) of docs/kernel.md's table, each "on", "off" ..."""
+    rows = {}
+    with open(os.path.join(TOP, 'docs', 'kernel.md'), encoding='utf-8') as f:
+        for line in f:
+            m = re.match(r'\| ([a-z -]+) \| (on|off|as it was) \| (on|off) \| (yes|no) \|', line)
+            if m:
+                rows[m[1]] = m.groups()[1:]
+    return rows
+
+
+def check_paths(log):
+    """What the log says against the table: a line each that disagrees."""
+    table = contexts()
+    for path, irqs, preempt, n in PATH_LINE.findall(log):
+        row = table.get(path)
+        if not row:
+            yield f'might_sleep in "{path}", which docs/kernel.md does not have'
+        elif row[2] == 'no':
+            yield f'might_sleep passed {n} times in "{path}", which may not sleep'
+        elif irqs not in (row[0], 'on') or preempt not in (row[1], 'on'):
+            yield f'might_sleep in "{path}" with interrupts {irqs}, pre-emption {preempt} ({n} times)'
+
+
+def measure(machine, tests=()):
+    """Runs the suites of one machine; (passed, failed, stretches, broken rules)."""
+    name = 'latency-' + machine
+    build.build(name)
+    longest, broken = {}, set()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ['QUIRE_ICOUNT'] = folder
+        try:
+            passed, failed = build.meson_test(name, ['qemu-' + machine],
+                                              ['--timeout-multiplier', '6', *tests])
+        finally:
+            del os.environ['QUIRE_ICOUNT']
+        for path in glob.glob(os.path.join(folder, '*.log')):
+            with open(path, errors='replace') as f:
+                log = f.read()
+            for key, n in stretches(qemu.kernel_image(name), log).items():
+                longest[key] = max(longest.get(key, 0), n)
+            broken.update(check_paths(log))
+    return passed, failed, longest, broken
+
+
+def run(tests=()):
+    """(passed, failed): the suites' tests, and for each machine whether everything is short enough and
+    every path does what its row says."""
+    total = [0, 0]
+    for machine in NAMES:
+        passed, failed, longest, broken = measure(machine, tests)
+        known = allowed()
+        worst = sorted(longest.items(), key=lambda x: -x[1])
+        for (kind, start, end), n in worst[:12]:
+            print(f'  {machine}: {kind} off for {n} instructions, {start} to {end}')
+        bad = [f'{kind} off for {n} instructions from {start} to {end}: more than {LIMIT}, and not in '
+               'docs/latency.md' for (kind, start, end), n in worst
+               if n > LIMIT and (kind, start, end) not in known] + sorted(broken)
+        if not longest:
+            bad.append('no kernel said anything')
+        for line in bad:
+            print(f'  {machine}: {line}')
+        total[0] += passed + (not bad)
+        total[1] += failed + bool(bad)
+    return tuple(total)

@@ -81,6 +81,45 @@ void latency_start(void)
 	begin(&irqs, HERE);
 }
 
+/* ---- paths ------------------------------------------------------------------------------------ */
+
+static const char *const path_names[LATENCY_PATHS] = {
+	[PATH_BOOT] = "start", [PATH_IDLE] = "idle", [PATH_THREAD] = "kernel thread",
+	[PATH_CALL] = "system call", [PATH_FAULT] = "page fault", [PATH_TICK] = "tick",
+	[PATH_RETURN] = "return to user mode",
+};
+
+static enum latency_path path;
+static uint64_t passed[LATENCY_PATHS][2][2]; /* interrupts off, pre-emption off */
+
+enum latency_path latency_enter(enum latency_path to)
+{
+	enum latency_path before = path;
+
+	path = to;
+	return before;
+}
+
+void latency_leave(enum latency_path before)
+{
+	path = before;
+}
+
+void latency_might_sleep(void)
+{
+	passed[path][hal_irqs_off()][preemption.off]++;
+}
+
+void latency_show_paths(void (*fn)(const char *, bool, bool, uint64_t))
+{
+	for (unsigned p = 0; p < LATENCY_PATHS; p++)
+		for (unsigned i = 0; i < 4; i++)
+			if (passed[p][i >> 1][i & 1])
+				fn(path_names[p], i >> 1, i & 1, passed[p][i >> 1][i & 1]);
+}
+
+/* ---- what came of it -------------------------------------------------------------------------- */
+
 static void show(const struct meter *m, uint64_t least,
 		 void (*fn)(const char *, uint64_t, uintptr_t, uintptr_t))
 {

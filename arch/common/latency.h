@@ -8,7 +8,15 @@
 #ifndef ARCH_COMMON_LATENCY_H
 #define ARCH_COMMON_LATENCY_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+/*
+ * Which path the CPU is on, for the records of might_sleep(): what is entered says so, gives the answer
+ * back when it leaves, and a switch of tasks carries it along.
+ */
+enum latency_path { PATH_BOOT, PATH_IDLE, PATH_THREAD, PATH_CALL, PATH_FAULT, PATH_TICK, PATH_RETURN,
+		    LATENCY_PATHS };
 
 #ifdef MEASURE_LATENCY
 /* Interrupts have just gone off, or are about to come on; both harmless if they already were. */
@@ -17,6 +25,13 @@ void latency_irqs_on(void);
 /* The depth of pre-emption leaves 0, or comes back to it, at this address. */
 void latency_preempt_off(uintptr_t at);
 void latency_preempt_on(uintptr_t at);
+/* Returns the path that was left, for latency_leave(). */
+enum latency_path latency_enter(enum latency_path path);
+void latency_leave(enum latency_path before);
+/* might_sleep() was passed here. */
+void latency_might_sleep(void);
+/* Calls fn for each path and state in which might_sleep() was passed, n times. */
+void latency_show_paths(void (*fn)(const char *path, bool irqs_off, bool preempt_off, uint64_t n));
 /* Forgets the start, which ran with interrupts off. They are off. */
 void latency_start(void);
 /* Calls fn for every stretch of more than `least` instructions, the longest of each place it ended at.
@@ -37,6 +52,24 @@ static inline void latency_preempt_off(uintptr_t at)
 }
 
 static inline void latency_preempt_on(uintptr_t at)
+{
+}
+
+static inline enum latency_path latency_enter(enum latency_path path)
+{
+	return path;
+}
+
+static inline void latency_leave(enum latency_path before)
+{
+}
+
+static inline void latency_might_sleep(void)
+{
+}
+
+static inline void latency_show_paths(void (*fn)(const char *path, bool irqs_off, bool preempt_off,
+						 uint64_t n))
 {
 }
 
