@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Processes that end, wait and are looked at, over the machine in software with kernel and core: at a
+ * chosen point of a chosen call the others run. The verdict does not hang on chance, and under the
+ * address sanitizer a process that goes too early is seen.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arch/fake/fake_user.h"
+#include "arch/hal_kernel.h"
+#include <quire/abi.h>
+#include <quire/quire.h>
+
+#define A	 0x100000000ul /* the program's memory */
+#define A_SIZE	 (64ul << 12)
+#define MAIN	 (A + 0x8000)  /* what the first thread reads and writes */
+#define OTHER	 (A + 0x20000) /* what the second does */
+#define THREAD	 (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
+#define TURNS	 30	       /* that the others get: more than any of them needs */
+
+enum { NR_READ, NR_OPEN = 2, NR_CLOSE, NR_MMAP = 9, NR_YIELD = 24, NR_PAUSE = 34, NR_NANOSLEEP,
+       NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_EXIT_GROUP = 231 };
+
+#define SC(nr, ...) sc(nr, (long[6]){__VA_ARGS__})
+static long sc(long nr, const long *a)
+{
+	return fake_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* ---- the others run here --------------------------------------------------------------------- */
+
+enum point { NOWHERE, COPY_TO_USER, ALLOCATION };
+
+static enum point armed;
+static unsigned skip; /* times that the point is passed before */
+
+void schedule(void); /* the kernel's */
+
+static void here(enum point p)
+{
+	if (armed != p || skip--)
+		return;
+	skip = 0;
+	armed = NOWHERE;
+	for (int i = 0; i < TURNS; i++)
+		schedule();
+}
+
+size_t __real_hal_copy_to_user(uintptr_t dst, const void *src, size_t n);
+size_t __wrap_hal_copy_to_user(uintptr_t dst, const void *src, size_t n);
+size_t __wrap_hal_copy_to_user(uintptr_t dst, const void *src, size_t n)
+{
+	here(COPY_TO_USER);
+	return __real_hal_copy_to_user(dst, src, n);
+}
+
+void *__real_quire_kmalloc(size_t n, unsigned flags);
+void *__wrap_quire_kmalloc(size_t n, unsigned flags);
+void *__wrap_quire_kmalloc(size_t n, unsigned flags)
+{
+	here(ALLOCATION);
+	return __real_quire_kmalloc(n, flags);
+}
+
+/* ---- checks, and what the programs share ------------------------------------------------------ */
+
+static int failures;
+static int other_done, child_goes, child_ran;
+static long child, answer;
+
+#define CHECK(cond)                                                         \
+	do {                                                                \
+		if (!(cond)) {                                              \
+			printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #cond); \
+			failures++;                                         \
+		}                                                           \
+	} while (0)
+
+static void others_run(void)
+{
+	for (int i = 0; i < TURNS; i++)
+		SC(NR_YIELD, 0);
+}
+
+static void other_main(void *program)
+{
+	((void (*)(void))program)();
+	other_done = 1;
+	SC(NR_EXIT, 0);
+}
+
+/* Starts the second thread; it gets as far as it can before this returns. */
+static void other_start(void (*program)(void))
+{
+	other_done = 0;
+	CHECK(fake_fork(THREAD, other_main, (void *)program, 0) > 0);
+	others_run();
+}
+
+static void other_join(void)
+{
+	for (int i = 0; i < 10000 && !other_done; i++)
+		SC(NR_YIELD, 0);
+	CHECK(other_done);
+}
+
+/* Ends with 7 when it is told to. */
+static void child_main(void *state)
+{
+	while (!child_goes)
+		SC(NR_YIELD, 0);
+	child_ran = 1;
+	fake_exit(7);
+}
+
+static void child_start(unsigned long flags)
+{
+	child_goes = child_ran = 0;
+	child = fake_fork(flags, child_main, NULL, 0);
+	CHECK(child > 0);
+}
+
+static int int_at(uintptr_t at)
+{
+	int v = -1;
+
+	fake_peek(&v, at, sizeof(v));
+	return v;
+}
+
+/* ---- who waits -------------------------------------------------------------------------------- */
+
+static void wait_for_child(void)
+{
+	answer = SC(NR_WAIT4, child, OTHER, 0, 0);
+}
+
+static void two_sleep_for_one(void)
+{
+	long mine;
+
+	child_start(0);
+	other_start(wait_for_child);
+	child_goes = 1;
+	mine = SC(NR_WAIT4, child, MAIN, 0, 0);
+	other_join();
+	CHECK((mine == child && answer == -ECHILD) || (mine == -ECHILD && answer == child));
+	CHECK(int_at(mine == child ? MAIN : OTHER) == 7 << 8);
+}
+
+/* The first has the child, and is in the middle of being told. */
+static void second_comes_late(void)
+{
+	child_start(0);
+	child_goes = 1;
+	others_run();
+	other_done = 0;
+	CHECK(fake_fork(THREAD, other_main, (void *)wait_for_child, 0) > 0);
+	armed = COPY_TO_USER;
+	CHECK(SC(NR_WAIT4, child, MAIN, 0, 0) == child);
+	CHECK(int_at(MAIN) == 7 << 8);
+	other_join();
+	CHECK(answer == -ECHILD);
+}
+
+static void told_nowhere(void)
+{
+	child_start(0);
+	child_goes = 1;
+	CHECK(SC(NR_WAIT4, child, 8, 0, 0) == -EFAULT);
+	CHECK(SC(NR_WAIT4, child, MAIN, 0, 0) == -ECHILD);
+}
+
+/* ---- a process that is looked at ends --------------------------------------------------------- */
+
+static void end_and_reap(void)
+{
+	child_goes = 1;
+	answer = SC(NR_WAIT4, child, OTHER, 0, 0);
+}
+
+/* At the skip-th allocation of the read, and at the one after: while the text is made. */
+static void read_of_who_ends(const char *name)
+{
+	char path[64];
+
+	for (unsigned k = 0; k < 3; k++) {
+		long fd, got;
+
+		child_start(0);
+		snprintf(path, sizeof(path), "/proc/%ld/%s", child, name);
+		fake_poke(MAIN, path, strlen(path) + 1);
+		fd = SC(NR_OPEN, MAIN, 0, 0);
+		CHECK(fd >= 0);
+		other_done = 0;
+		CHECK(fake_fork(THREAD, other_main, (void *)end_and_reap, 0) > 0);
+		skip = k;
+		armed = ALLOCATION;
+		got = SC(NR_READ, fd, MAIN + 0x400, 2000);
+		armed = NOWHERE;
+		skip = 0;
+		other_join();
+		CHECK(answer == child && (got >= 0 || got == -ESRCH));
+		CHECK(SC(NR_READ, fd, MAIN + 0x400, 2000) <= 0);
+		SC(NR_CLOSE, fd);
+	}
+}
+
+static void look_at_who_ends(void)
+{
+	read_of_who_ends("status");
+	read_of_who_ends("stat");
+	read_of_who_ends("maps");
+	read_of_who_ends("limits");
+}
+
+/* ---- vfork ------------------------------------------------------------------------------------ */
+
+static void let_child_go(void)
+{
+	for (int i = 0; i < TURNS; i++)
+		SC(NR_YIELD, 0);
+	answer = child_ran;
+	child_goes = 1;
+}
+
+static void vfork_waits(void)
+{
+	other_start(let_child_go);
+	other_done = 0;
+	child_start(CLONE_VFORK);
+	CHECK(child_ran);
+	CHECK(SC(NR_WAIT4, child, MAIN, 0, 0) == child);
+}
+
+static void vforks(void *state)
+{
+	child_start(CLONE_VFORK); /* the child goes on without us */
+	CHECK(!"killed");
+}
+
+static void killed_in_vfork(void)
+{
+	long parent = fake_fork(0, vforks, NULL, 0);
+
+	others_run();
+	CHECK(SC(NR_KILL, parent, SIGKILL) == 0);
+	others_run();
+	CHECK(SC(NR_WAIT4, parent, MAIN, WNOHANG, 0) == parent && int_at(MAIN) == SIGKILL);
+	child_goes = 1;
+	CHECK(SC(NR_WAIT4, -1, MAIN, 0, 0) > 0 && child_ran); /* ours by now */
+}
+
+/* ---- exec beside threads ---------------------------------------------------------------------- */
+
+static int images;
+
+static void image(void *state)
+{
+	images++;
+	fake_exit(*(int *)state);
+}
+
+static void run_image(int status)
+{
+	fake_poke(MAIN, "image", 6);
+	fake_exec(image, &status, sizeof(status), MAIN, 0, 0);
+}
+
+static void runs_another(void)
+{
+	run_image(4);
+	other_done = 1;
+	for (;;)
+		SC(NR_PAUSE, 0);
+}
+
+static void yields(void *state)
+{
+	for (;;)
+		SC(NR_YIELD, 0);
+}
+
+static void sleeps(void *state)
+{
+	for (;;)
+		SC(NR_PAUSE, 0);
+}
+
+/* Two threads exec at once, the one in the middle of the other's; one more computes and one sleeps. */
+static void exec_twice(void *at)
+{
+	SC(NR_MMAP, A, A_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	fake_fork(THREAD, yields, NULL, 0);
+	fake_fork(THREAD, sleeps, NULL, 0);
+	fake_fork(THREAD, other_main, (void *)runs_another, 0);
+	skip = *(unsigned *)at;
+	armed = ALLOCATION;
+	run_image(3);
+	for (;;)
+		SC(NR_YIELD, 0);
+}
+
+static void exec_beside_threads(void)
+{
+	for (unsigned k = 0; k < 6; k++) {
+		int status;
+		long pid;
+
+		images = 0;
+		pid = fake_fork(0, exec_twice, &k, sizeof(k));
+		CHECK(SC(NR_WAIT4, pid, MAIN, 0, 0) == pid);
+		armed = NOWHERE;
+		skip = 0;
+		status = int_at(MAIN);
+		CHECK(images == 1 && (status == 3 << 8 || status == 4 << 8));
+	}
+}
+
+/* ---- alarms ----------------------------------------------------------------------------------- */
+
+static void sets_alarm(void *state)
+{
+	const long often[4] = {0, 1000, 0, 1000};
+
+	SC(NR_MMAP, A, A_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	fake_catch_signal(SIGALRM, MAIN);
+	fake_poke(MAIN, often, sizeof(often));
+	SC(NR_SETITIMER, 0, MAIN, 0);
+	SC(NR_PAUSE, 0);
+	fake_exit(fake_signals_taken() == 1ull << (SIGALRM - 1) ? 0 : 1);
+}
+
+/* The process ends with its alarm set; as a zombie and after nothing rings. */
+static void alarm_of_the_dead(void)
+{
+	const long while_[2] = {0, 50000000};
+	long pid = fake_fork(0, sets_alarm, NULL, 0);
+
+	fake_poke(MAIN, while_, sizeof(while_));
+	CHECK(SC(NR_NANOSLEEP, MAIN, 0) == 0);
+	CHECK(SC(NR_WAIT4, pid, MAIN + 64, 0, 0) == pid && int_at(MAIN + 64) == 0);
+	CHECK(SC(NR_NANOSLEEP, MAIN, 0) == 0);
+}
+
+/* ---- a space outlives the process that it was made for ----------------------------------------- */
+
+static void grandchild(void *state)
+{
+	while (!child_goes)
+		SC(NR_YIELD, 0);
+	answer = SC(NR_MLOCK, A, 4096, 0); /* asks for limits and capabilities */
+	child_ran = 1;
+	fake_exit(0);
+}
+
+static void shares_and_ends(void *state)
+{
+	child_goes = child_ran = 0;
+	fake_fork(CLONE_VM, grandchild, NULL, 0);
+	fake_exit(0);
+}
+
+static void owner_ends_first(void)
+{
+	long pid = fake_fork(0, shares_and_ends, NULL, 0);
+
+	CHECK(SC(NR_WAIT4, pid, MAIN, 0, 0) == pid);
+	child_goes = 1;
+	CHECK(SC(NR_WAIT4, -1, MAIN, 0, 0) > 0);
+	CHECK(child_ran && answer == 0);
+}
+
+/* ---- all of them ------------------------------------------------------------------------------ */
+
+static const struct {
+	const char *name;
+	void (*run)(void);
+} tests[] = {
+	{"of two who wait for a child one gets it", two_sleep_for_one},
+	{"a child whose status is being told is nobody else's", second_comes_late},
+	{"a child is reaped before its status is told", told_nowhere},
+	{"a process ends while its texts are made", look_at_who_ends},
+	{"vfork waits for the child's end", vfork_waits},
+	{"who waits in vfork can be killed", killed_in_vfork},
+	{"of two threads that run another program one does", exec_beside_threads},
+	{"an alarm ends with its process", alarm_of_the_dead},
+	{"a space outlives its owner", owner_ends_first},
+};
+
+static char log_text[4096];
+
+static void log_out(const char *s, size_t n)
+{
+	size_t used = strlen(log_text);
+
+	if (used + n < sizeof(log_text))
+		memcpy(log_text + used, s, n);
+}
+
+static void first_program(void *state)
+{
+	SC(NR_MMAP, A, A_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	tests[*(unsigned *)state].run();
+	fake_exit(0);
+}
+
+static bool run(unsigned i)
+{
+	struct fake_config c = {.log = log_out, .cmdline = "norandmaps", .ram = 64 << 20,
+				.seed = i + 1};
+	int status;
+
+	failures = 0;
+	armed = NOWHERE;
+	skip = 0;
+	memset(log_text, 0, sizeof(log_text));
+	if (fake_machine_create(&c))
+		return false;
+	status = fake_run(first_program, &i);
+	fake_machine_destroy();
+	CHECK(status == 0);
+	CHECK(!strstr(log_text, "not given back"));
+	if (failures)
+		printf("# %s\n", log_text);
+	return !failures;
+}
+
+int main(int argc, char **argv)
+{
+	int bad = 0;
+
+	printf("1..%zu\n", sizeof(tests) / sizeof(tests[0]));
+	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+		bool good = argc > 1 && atoi(argv[1]) != (int)i + 1 ? true : run(i);
+
+		printf("%sok %u - %s\n", good ? "" : "not ", i + 1, tests[i].name);
+		fflush(stdout);
+		bad += !good;
+	}
+	return bad != 0;
+}
