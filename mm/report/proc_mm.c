@@ -212,11 +212,11 @@ void quire_show_smaps(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
 
 /* ---- status, statm --------------------------------------------------------------------------- */
 
-static unsigned long text_bytes(const struct mm_struct *mm)
+static unsigned long text_bytes(const struct mm_struct *mm, unsigned long exec)
 {
 	unsigned long text = PAGE_ALIGN(mm->end_code) - (mm->start_code & PAGE_MASK);
 
-	return min(text, mm->exec_vm << PAGE_SHIFT);
+	return min(text, exec);
 }
 
 void quire_show_status(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
@@ -225,25 +225,27 @@ void quire_show_status(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
 	unsigned long anon = get_mm_counter(mm, MM_ANONPAGES);
 	unsigned long file = get_mm_counter(mm, MM_FILEPAGES);
 	unsigned long shmem = get_mm_counter(mm, MM_SHMEMPAGES);
-	unsigned long rss = anon + file + shmem, text = text_bytes(mm);
+	/* once, for it may shrink meanwhile */
+	unsigned long exec = READ_ONCE(mm->exec_vm) << PAGE_SHIFT, text = text_bytes(mm, exec);
+	unsigned long rss = anon + file + shmem;
 	const struct {
 		const char *name;
 		unsigned long kb;
 	} rows[] = {
-		{"VmPeak", KB(max(mm->hiwater_vm, mm->total_vm))},
-		{"VmSize", KB(mm->total_vm)},
-		{"VmLck", KB(mm->locked_vm)},
+		{"VmPeak", KB(max(READ_ONCE(mm->hiwater_vm), READ_ONCE(mm->total_vm)))},
+		{"VmSize", KB(READ_ONCE(mm->total_vm))},
+		{"VmLck", KB(READ_ONCE(mm->locked_vm))},
 		{"VmPin", 0},
-		{"VmHWM", KB(max(mm->hiwater_rss, rss))},
+		{"VmHWM", KB(max(READ_ONCE(mm->hiwater_rss), rss))},
 		{"VmRSS", KB(rss)},
 		{"RssAnon", KB(anon)},
 		{"RssFile", KB(file)},
 		{"RssShmem", KB(shmem)},
-		{"VmData", KB(mm->data_vm)},
-		{"VmStk", KB(mm->stack_vm)},
+		{"VmData", KB(READ_ONCE(mm->data_vm))},
+		{"VmStk", KB(READ_ONCE(mm->stack_vm))},
 		{"VmExe", text >> 10},
-		{"VmLib", ((mm->exec_vm << PAGE_SHIFT) - text) >> 10},
-		{"VmPTE", mm->pgtables_bytes >> 10},
+		{"VmLib", (exec - text) >> 10},
+		{"VmPTE", READ_ONCE(mm->pgtables_bytes) >> 10},
 		{"VmSwap", KB(get_mm_counter(mm, MM_SWAPENTS))},
 		{"HugetlbPages", 0},
 	};
@@ -256,12 +258,12 @@ void quire_statm(struct quire_mm *qmm, unsigned long out[7])
 {
 	struct mm_struct *mm = to_mm(qmm);
 
-	out[0] = mm->total_vm;
+	out[0] = READ_ONCE(mm->total_vm);
 	out[2] = get_mm_counter(mm, MM_FILEPAGES) + get_mm_counter(mm, MM_SHMEMPAGES);
 	out[1] = out[2] + get_mm_counter(mm, MM_ANONPAGES);
 	out[3] = (PAGE_ALIGN(mm->end_code) - (mm->start_code & PAGE_MASK)) >> PAGE_SHIFT;
 	out[4] = 0;
-	out[5] = mm->data_vm + mm->stack_vm;
+	out[5] = READ_ONCE(mm->data_vm) + READ_ONCE(mm->stack_vm);
 	out[6] = 0;
 }
 

@@ -188,7 +188,7 @@ static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		npages = -npages;
 	else if (oldflags & VM_LOCKED)
 		npages = 0;
-	mm->locked_vm += npages;
+	vm_count(&mm->locked_vm, npages);
 	/* An area that took the range in keeps what else it is (soft-dirty). */
 	vma->vm_flags = lock ? newflags : vma->vm_flags & VM_LOCKED_CLEAR_MASK;
 	return 0;

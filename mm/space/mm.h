@@ -40,6 +40,13 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *oldmm);
 
 /* ---- counters -------------------------------------------------------------------------------- */
 
+/* One of a space's sizes (total_vm, locked_vm ...) changes; mmap_lock for writing, but reports read
+ * them without. */
+static inline void vm_count(unsigned long *pages, long n)
+{
+	WRITE_ONCE(*pages, *pages + n);
+}
+
 /* Remember the peaks before rss or total_vm falls. Truncation does so for others' spaces, at the
  * same time as they do: a peak may be lost, as in 5.10. */
 static inline void update_hiwater_rss(struct mm_struct *mm)
@@ -54,7 +61,7 @@ static inline void update_hiwater_vm(struct mm_struct *mm)
 {
 	assert_held_write(&mm->mmap_lock);
 	if (mm->hiwater_vm < mm->total_vm)
-		mm->hiwater_vm = mm->total_vm;
+		WRITE_ONCE(mm->hiwater_vm, mm->total_vm);
 }
 
 /* ---- bounds ---------------------------------------------------------------------------------- */

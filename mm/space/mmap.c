@@ -67,13 +67,13 @@ bool may_expand_vm(struct mm_struct *mm, vm_flags_t flags, unsigned long npages)
 
 void vm_stat_account(struct mm_struct *mm, vm_flags_t flags, long npages)
 {
-	mm->total_vm += npages;
+	vm_count(&mm->total_vm, npages);
 	if ((flags & (VM_EXEC | VM_WRITE | VM_STACK)) == VM_EXEC)
-		mm->exec_vm += npages;
+		vm_count(&mm->exec_vm, npages);
 	else if (flags & VM_STACK)
-		mm->stack_vm += npages;
+		vm_count(&mm->stack_vm, npages);
 	else if (is_data_mapping(flags))
-		mm->data_vm += npages;
+		vm_count(&mm->data_vm, npages);
 }
 
 static unsigned long count_vma_pages_range(struct mm_struct *mm, uintptr_t addr, uintptr_t end)
@@ -378,7 +378,7 @@ int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len)
 	vma = prev ? prev->vm_next : mm->mmap;
 	for (struct vm_area_struct *v = vma; mm->locked_vm && v && v->vm_start < end; v = v->vm_next)
 		if (v->vm_flags & VM_LOCKED)
-			mm->locked_vm -= vma_pages(v);
+			vm_count(&mm->locked_vm, -(long)vma_pages(v));
 	detach_vmas_to_be_unmapped(mm, vma, prev, end);
 	unmap_region(mm, vma, prev, start, end);
 	remove_vma_list(mm, vma);
@@ -516,7 +516,7 @@ void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm
 		if ((vm_flags & VM_SPECIAL) || is_vm_hugetlb_page(vma) || vma == get_gate_vma(mm))
 			vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
 		else
-			mm->locked_vm += npages;
+			vm_count(&mm->locked_vm, npages);
 	}
 	vma->vm_flags |= VM_SOFTDIRTY;
 	vma_set_page_prot(vma);

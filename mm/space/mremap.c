@@ -267,11 +267,11 @@ static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
 	}
 	move_unmap_old(m, vma, flags & VM_ACCOUNT);
 	if (flags & VM_LOCKED) {
-		mm->locked_vm += m->new_len >> PAGE_SHIFT;
+		vm_count(&mm->locked_vm, m->new_len >> PAGE_SHIFT);
 		m->locked = m->new_len;
 	}
 	/* Both were mapped for a moment only. */
-	mm->hiwater_vm = hiwater;
+	WRITE_ONCE(mm->hiwater_vm, hiwater);
 	return ret;
 }
 
@@ -419,7 +419,7 @@ static bool mremap_in_place(struct move *m, struct vm_area_struct *vma, int *err
 		return true;
 	vm_stat_account(mm, vma->vm_flags, grow);
 	if (vma->vm_flags & VM_LOCKED) {
-		mm->locked_vm += grow;
+		vm_count(&mm->locked_vm, grow);
 		m->locked = m->new_len;
 	}
 	return true;

@@ -52,7 +52,7 @@ static void stack_moves_down(struct vm_area_struct *vma, uintptr_t addr, unsigne
 	ASSERT(addr < vma->vm_start);
 	assert_held_write(&mm->mmap_lock);
 	if (vma->vm_flags & VM_LOCKED)
-		mm->locked_vm += grow;
+		vm_count(&mm->locked_vm, grow);
 	vm_stat_account(mm, vma->vm_flags, grow);
 	anon_vma_interval_tree_pre_update_vma(vma);
 	vma->vm_start = addr;
