@@ -108,7 +108,8 @@ int quire_file_add_seals(struct quire_file *file, unsigned seals);
 /* ---- address spaces -------------------------------------------------------------------------- */
 
 struct quire_mm_params {
-	void *owner;		/* handed back in os_rlimit(), os_capable(), os_kill() */
+	void *owner;		/* handed back in os_rlimit(), os_capable(), os_kill(), as long as the
+				 * space lives: maybe longer than the process that it was made for */
 	bool supervisor;	/* a kernel-mode space (unikernel): no U bit */
 	uintptr_t start, end;	/* its range; 0, 0: the machine's whole user range. What the root's
 				 * entries under it lead to is the space's own, partly touched or not */

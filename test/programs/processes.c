@@ -21,7 +21,7 @@
 #define TURNS	 30	       /* that the others get: more than any of them needs */
 
 enum { NR_READ, NR_OPEN = 2, NR_CLOSE, NR_MMAP = 9, NR_YIELD = 24, NR_PAUSE = 34, NR_NANOSLEEP,
-       NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_EXIT_GROUP = 231 };
+       NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_GETTID = 186, NR_TKILL = 200 };
 
 #define SC(nr, ...) sc(nr, (long[6]){__VA_ARGS__})
 static long sc(long nr, const long *a)
@@ -31,10 +31,11 @@ static long sc(long nr, const long *a)
 
 /* ---- the others run here --------------------------------------------------------------------- */
 
-enum point { NOWHERE, COPY_TO_USER, ALLOCATION };
+enum point { NOWHERE, COPY_TO_USER, ALLOCATION, DELIVERY };
 
 static enum point armed;
 static unsigned skip; /* times that the point is passed before */
+static bool delivering;
 
 void schedule(void); /* the kernel's */
 
@@ -42,6 +43,7 @@ static void here(enum point p)
 {
 	if (armed != p || skip--)
 		return;
+	delivering = p == DELIVERY;
 	skip = 0;
 	armed = NOWHERE;
 	for (int i = 0; i < TURNS; i++)
@@ -62,6 +64,15 @@ void *__wrap_quire_kmalloc(size_t n, unsigned flags)
 {
 	here(ALLOCATION);
 	return __real_quire_kmalloc(n, flags);
+}
+
+/* Before any signal is taken. */
+void __real_deliver_signals(struct trap_frame *tf);
+void __wrap_deliver_signals(struct trap_frame *tf);
+void __wrap_deliver_signals(struct trap_frame *tf)
+{
+	here(DELIVERY);
+	__real_deliver_signals(tf);
 }
 
 /* ---- checks, and what the programs share ------------------------------------------------------ */
@@ -319,6 +330,37 @@ static void exec_beside_threads(void)
 	}
 }
 
+static void is_signalled(void)
+{
+	fake_catch_signal(SIGINT, OTHER);
+	armed = DELIVERY;
+	SC(NR_TKILL, SC(NR_GETTID, 0), SIGINT);
+	for (;;)
+		SC(NR_PAUSE, 0);
+}
+
+/* The signal by which exec ends the other thread comes when that one is about to take another. */
+static void exec_beside_a_signal(void *state)
+{
+	SC(NR_MMAP, A, A_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	fake_fork(THREAD, other_main, (void *)is_signalled, 0);
+	while (!delivering)
+		SC(NR_YIELD, 0);
+	run_image(3);
+	for (;;)
+		SC(NR_YIELD, 0);
+}
+
+static void exec_ends_threads_alone(void)
+{
+	long pid;
+
+	delivering = false;
+	pid = fake_fork(0, exec_beside_a_signal, NULL, 0);
+	CHECK(SC(NR_WAIT4, pid, MAIN, 0, 0) == pid);
+	CHECK(delivering && int_at(MAIN) == 3 << 8);
+}
+
 /* ---- alarms ----------------------------------------------------------------------------------- */
 
 static void sets_alarm(void *state)
@@ -386,6 +428,7 @@ static const struct {
 	{"vfork waits for the child's end", vfork_waits},
 	{"who waits in vfork can be killed", killed_in_vfork},
 	{"of two threads that run another program one does", exec_beside_threads},
+	{"exec ends the other threads and nothing else", exec_ends_threads_alone},
 	{"an alarm ends with its process", alarm_of_the_dead},
 	{"a space outlives its owner", owner_ends_first},
 };
