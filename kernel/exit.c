@@ -205,6 +205,7 @@ static void begin_exit(struct task *t, int status)
 	struct process *p = t->proc;
 	irqflags_t flags;
 
+	reap_tasks();
 	spin_lock_irqsave(&tasks_lock, flags);
 	t->dying = true;
 	if (!p->group_exit)

@@ -260,7 +260,8 @@ void task_discard(struct task *t)
 	quire_free_pages(t, task_order());
 }
 
-/* The stack we stand on cannot be freed by us: the next one to make or wait for a task does it. */
+/* The stack we stand on cannot be freed by us: the next one to make, to wait for or to end a task does
+ * it. */
 _Noreturn void task_end(void)
 {
 	task_unpublish(current);
@@ -321,7 +322,6 @@ _Noreturn void idle_loop(void)
 	latency_enter(PATH_IDLE);
 	for (;;) {
 		hal_irq_disable();
-		reap_tasks();
 		if (shutting_down && no_process_left())
 			finish_shutdown();
 		if (!list_empty(&run_queue)) {

@@ -292,6 +292,7 @@ _Noreturn void finish_shutdown(void)
 
 	latency_show(LATENCY_SHOWN, show_stretch);
 	latency_show_paths(show_path);
+	latency_enter(PATH_BOOT);
 	use_mm(NULL);
 	reap_tasks();
 	/* In words too: a machine's exit may be too narrow for the number. */

@@ -145,11 +145,11 @@ bool waiter_remove(struct waiter *w)
 int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 {
 	struct sleep_bucket *b = bucket_of(w->key, w->key2);
-	irqflags_t flags = hal_irq_save();
+	irqflags_t flags;
 	int err;
 
 	might_sleep();
-	spin_lock(&b->lock);
+	spin_lock_irqsave(&b->lock, flags);
 	err = w->queued ? may_not_sleep(interruptible, deadline) : 0;
 	if (err)
 		dequeue(w, err);
@@ -166,12 +166,12 @@ static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool
 		      uint64_t deadline)
 {
 	struct sleep_bucket *b = bucket_of(key, 0);
-	irqflags_t flags = hal_irq_save();
+	irqflags_t flags;
 	struct waiter w;
 	int err = 0;
 
 	might_sleep();
-	spin_lock(&b->lock);
+	spin_lock_irqsave(&b->lock, flags);
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
 		err = may_not_sleep(interruptible, deadline);
 		if (!err) {

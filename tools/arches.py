@@ -62,8 +62,9 @@ class Arch:
             return [self.log, f'file:{log}']
         fd, kept = tempfile.mkstemp(prefix=self.name + '-', suffix='.log', dir=counted)
         os.close(fd)
-        return ['-icount', 'shift=0,sleep=off', self.log, 'chardev:log',
-                '-chardev', f'file,id=log,path={log},logfile={kept}']
+        name = self.log.strip('-')  # the one that QEMU's own option looks for
+        return ['-icount', 'shift=0,sleep=off', self.log, 'chardev:' + name,
+                '-chardev', f'file,id={name},path={log},logfile={kept}']
 
 
 _X86_CPU = 'max,la57=off,pku=off'

@@ -71,7 +71,7 @@
 #include "mm/phys/page_debug.h"
 #include <quire/os.h>
 
-#define FREE_BATCH 32u
+#define FREE_BATCH 16u
 
 /* Flags that no page may have when its last reference goes: it is still in use. */
 #define PAGE_FLAGS_BAD                                                                     \
