@@ -50,6 +50,17 @@ _Noreturn void finish_shutdown(void);
 /* Logs the records of the trace that were written last. */
 void show_last_trace(void);
 
+/* ---- diagnose.c ------------------------------------------------------------------------------ */
+
+/* Logs every task, where it sleeps and what it holds. Interrupts off. */
+void show_tasks(void);
+/* Says so, once, if no task can ever run again. From the idle loop with nothing to run. */
+void check_deadlock(void);
+/* Says so, once for a task, that kernel code of the running one has kept the CPU from others for
+ * STUCK_NS. From the tick that interrupted it at tf. */
+void show_stuck(const struct trap_frame *tf);
+#define STUCK_NS (int64_t)(5 * NS_PER_SEC)
+
 /* ---- procfs.c, with tracefs ------------------------------------------------------------------ */
 
 int procfs_init(void);

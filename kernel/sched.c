@@ -313,8 +313,11 @@ void kernel_timer_tick(struct trap_frame *tf)
 	if (is_idle(t) || list_empty(&run_queue))
 		return;
 	charge(t, now);
-	if (t->slice_left <= 0)
-		set_need_resched();
+	if (t->slice_left > 0)
+		return;
+	set_need_resched();
+	if (unlikely(t->slice_left < -STUCK_NS) && !user)
+		show_stuck(tf);
 }
 
 _Noreturn void idle_loop(void)
@@ -328,6 +331,7 @@ _Noreturn void idle_loop(void)
 			pick_next();
 			continue;
 		}
+		check_deadlock();
 		hal_idle();
 	}
 }

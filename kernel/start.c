@@ -96,6 +96,7 @@ _Noreturn void os_panic(const char *why)
 	klog("PANIC: %s", why);
 	if (current && current->tid)
 		klog("in task %d (%s)", current->tid, os_current_comm());
+	show_tasks();
 	show_last_trace();
 	hal_exit(PANIC_STATUS);
 }
@@ -107,6 +108,7 @@ _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 	klog("OOPS: %s at ip 0x%lx sp 0x%lx", what, tf ? tf_ip(tf) : 0, tf ? tf_sp(tf) : 0);
 	if (current && current->tid)
 		klog("in task %d (%s)", current->tid, os_current_comm());
+	show_tasks();
 	show_last_trace();
 	hal_exit(OOPS_STATUS);
 }

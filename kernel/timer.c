@@ -69,6 +69,11 @@ void timer_cancel(struct ktimer *t)
 	spin_unlock_irqrestore(&timer_lock, flags);
 }
 
+bool timers_waiting(void)
+{
+	return READ_ONCE(first);
+}
+
 /* The function runs without the lock, so that it may set its timer again. */
 void timers_expire(uint64_t now)
 {

@@ -21,6 +21,7 @@ void timers_init(void);
 void timer_set(struct ktimer *t, uint64_t at);
 /* It will not run any more. Harmless for one that is not set. Any context. */
 void timer_cancel(struct ktimer *t);
+bool timers_waiting(void);
 /* From the tick. */
 void timers_expire(uint64_t now);
 

@@ -39,6 +39,8 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 
 	if (fi->user)
 		t->utf = tf;
+	else if (unlikely(preempt_off() || hal_irqs_off()) && fi->addr < hal_mmu_info()->user_end)
+		kernel_oops(tf, "user memory is touched where nobody may sleep");
 	quire_page_fault(mm, fi, &res);
 	latency_leave(before);
 	if (res.counted && t) {

@@ -12,6 +12,7 @@
 #include <quire/os.h>
 
 #define BUCKETS 64
+#define CALLER	((uintptr_t)__builtin_return_address(0))
 
 static struct sleep_bucket {
 	spinlock_t lock;
@@ -91,11 +92,13 @@ static void sleeper_timeout(struct ktimer *timer)
 
 /* The bucket's lock is held and let go, interrupts stay off: nobody comes between this and the
  * switch. */
-static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible, uint64_t deadline)
+static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible, uint64_t deadline,
+		    uintptr_t caller)
 {
 	struct task *t = current;
 
 	ASSERT(!is_idle(t) && hal_irqs_off());
+	w->caller = caller;
 	t->interruptible = interruptible;
 	t->waiter = w;
 	t->state = TASK_SLEEPING;
@@ -154,7 +157,7 @@ int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 	if (err)
 		dequeue(w, err);
 	if (w->queued)
-		err = sleep_in(b, w, interruptible, deadline);
+		err = sleep_in(b, w, interruptible, deadline, CALLER);
 	else
 		spin_unlock(&b->lock);
 	hal_irq_restore(flags);
@@ -163,7 +166,7 @@ int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 
 /* Sleeps on the key, unless *word is not `seen` any more. 0, -EINTR, -ETIMEDOUT. */
 static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool interruptible,
-		      uint64_t deadline)
+		      uint64_t deadline, uintptr_t caller)
 {
 	struct sleep_bucket *b = bucket_of(key, 0);
 	irqflags_t flags;
@@ -176,7 +179,7 @@ static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool
 		err = may_not_sleep(interruptible, deadline);
 		if (!err) {
 			enqueue(b, &w, key, 0);
-			err = sleep_in(b, &w, interruptible, deadline);
+			err = sleep_in(b, &w, interruptible, deadline, caller);
 			hal_irq_restore(flags);
 			return err;
 		}
@@ -216,7 +219,7 @@ void interrupt_task(struct task *t)
 
 int wait_sleep(struct wait_head *h, uint32_t seen, bool interruptible, uint64_t deadline)
 {
-	return wait_while(h, &h->events, seen, interruptible, deadline);
+	return wait_while(h, &h->events, seen, interruptible, deadline, CALLER);
 }
 
 void wake_all(struct wait_head *h)
@@ -229,7 +232,7 @@ void wake_all(struct wait_head *h)
 
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
-	(void)wait_while(key, word, seen, false, 0);
+	(void)wait_while(key, word, seen, false, 0, CALLER);
 }
 
 void os_wake(const void *key, unsigned n)

@@ -63,6 +63,7 @@ struct waiter {
 	uintptr_t key2;
 	bool queued;
 	int result;
+	uintptr_t caller; /* where the task sleeps, for people */
 };
 
 void wait_init(void);

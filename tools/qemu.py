@@ -167,6 +167,26 @@ def compare_tables(dump, seen):
     return out
 
 
+# ---- code addresses --------------------------------------------------------------------------
+
+KERNEL_ADDRESS = re.compile(r'\b0x(f{8}[0-9a-f]{8})\b')
+
+
+def with_names(machine, text):
+    """The text with `function, file:line` behind each address of kernel code, as far as known."""
+    found = sorted(set(KERNEL_ADDRESS.findall(text)))
+    if not found or not shutil.which('addr2line'):
+        return text
+    r = subprocess.run(['addr2line', '-f', '-s', '-e', kernel_image(machine), *found],
+                       capture_output=True, text=True)
+    lines = r.stdout.splitlines()
+    if r.returncode or len(lines) < 2 * len(found):
+        return text
+    names = {a: f'{f}, {at.split(" ")[0]}' for a, f, at in zip(found, lines[::2], lines[1::2])
+             if f != '??'}
+    return KERNEL_ADDRESS.sub(lambda m: m[0] + (f' ({names[m[1]]})' if m[1] in names else ''), text)
+
+
 # ---- one run ---------------------------------------------------------------------------------
 
 def base_command(machine, mem, smp, ram_file=None, log=None, cpu=None):
@@ -241,8 +261,8 @@ class Run:
                 self.show_log(spent)
                 progress.update(f'{spent:.1f} s, {self.outcome.records} events')
                 if spent > self.cfg.seconds:
-                    raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s; '
-                                    f'the end of its log:\n{self.tail_of_log()}')
+                    raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s'
+                                    f'{self.where()}; the end of its log:\n{self.tail_of_log()}')
             self.outcome.seconds = time.monotonic() - begin
             self.step()
         finally:
@@ -279,6 +299,15 @@ class Run:
         self.words = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
+    def where(self):
+        """Where the processor stands, by QEMU's own registers."""
+        try:
+            text = Monitor(self.path('qmp'), 2).human('info registers')
+        except (CannotRun, OSError, ValueError):
+            return ''
+        m = re.search(r'(?:RIP=| pc +)([0-9a-f]{16})', text)
+        return with_names(self.cfg.machine, f', at 0x{m[1]}') if m else ''
+
     # -- the log
     def show_log(self, now):
         """Lets the caller see what is new, ten times a second."""
@@ -301,7 +330,7 @@ class Run:
             return ''
 
     def tail_of_log(self, lines=20):
-        text = self.read_log().splitlines()[-lines:]
+        text = with_names(self.cfg.machine, self.read_log()).splitlines()[-lines:]
         return '\n'.join('    ' + s for s in text) or '    (nothing)'
 
     # -- the ring

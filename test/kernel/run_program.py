@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Boots a kernel image with one program as its first and checks how both end.
-usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... PROGRAM|ARCHIVE
+usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... [-k TEXT] PROGRAM|ARCHIVE
 The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
-as many pages must be free after the program as before. A file named *.cpio is given as it is."""
+as many pages must be free after the program as before. -k: it must hang, and is
+ended when its log says TEXT. A file named *.cpio is given as it is."""
 import argparse
 import os
 import re
 import subprocess
 import sys
 import tempfile
+import time
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(TOP, 'tools'))
@@ -34,6 +36,10 @@ def problems(args, code, log):
         yield f'the machine ended with status {code}, not {args.status}'
     if args.log and args.log not in log:
         yield f'the log does not say "{args.log}"'
+    if args.hangs:
+        if not re.search(args.hangs, log):
+            yield f'the log does not say "{args.hangs}"'
+        return
     pages = re.search(r'free pages before=(\d+) after=(\d+)', log)
     if pages and pages[1] != pages[2]:
         yield f'{pages[1]} pages were free before the program, {pages[2]} after it'
@@ -43,12 +49,33 @@ def problems(args, code, log):
         yield 'pages were not given back'
 
 
+def read(log):
+    return open(log, errors='replace').read() if os.path.exists(log) else ''
+
+
+def run(args, argv, log):
+    """(the machine's status, what QEMU said); one that hangs on purpose is ended, status 0."""
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True) as process:
+        deadline = time.monotonic() + SECONDS
+        while process.poll() is None and time.monotonic() < deadline:
+            if args.hangs and re.search(args.hangs, read(log)):
+                process.kill()
+                return args.status, ''
+            time.sleep(0.02)
+        if process.poll() is None:
+            process.kill()
+            return -1, f'QEMU did not end within {SECONDS} s'
+        return arches.find(args.machine).ended(process.returncode), process.stdout.read()
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument('machine')
     p.add_argument('image')
     p.add_argument('-s', '--status', type=int, default=0)
     p.add_argument('-l', '--log')
+    p.add_argument('-k', '--hangs')
     p.add_argument('-w', '--word', action='append', default=[])
     p.add_argument('-a', '--argument', action='append', default=[])
     p.add_argument('program')
@@ -61,17 +88,9 @@ def main():
             data = cpio.build({'/program': (data, 0o755)})
         with open(initrd, 'wb') as f:
             f.write(data)
-        try:
-            run = subprocess.run(command(args.machine, args.image, initrd,
-                                         ['init=/program', *args.word,
-                                          *(['--', *args.argument] if args.argument else [])],
-                                         log),
-                                 timeout=SECONDS, stdin=subprocess.DEVNULL, capture_output=True,
-                                 text=True)
-            code, err = arches.find(args.machine).ended(run.returncode), run.stderr
-        except subprocess.TimeoutExpired:
-            code, err = -1, f'QEMU did not end within {SECONDS} s'
-        text = open(log, errors='replace').read() if os.path.exists(log) else ''
+        words = ['init=/program', *args.word, *(['--', *args.argument] if args.argument else [])]
+        code, err = run(args, command(args.machine, args.image, initrd, words, log), log)
+        text = read(log)
     why = list(problems(args, code, text))
     print('1..1')
     for line in text.splitlines() + err.splitlines() + why:
