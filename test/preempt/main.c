@@ -145,8 +145,12 @@ void __wrap_os_panic(const char *why)
 /* What kind of machine it is hangs on the seed, too. */
 static struct fake_config machine_of(const struct plan *p)
 {
+	static char words[128];
 	uint64_t bits = p->seed * 0x9e3779b97f4a7c15ull >> 40;
 
+	snprintf(words, sizeof(words), "norandmaps%s%s%s", bits & 256 ? " late_free=1" : "",
+		 (bits & 0x600) == 0x600 ? " slub_debug=FZPU" : "",
+		 (bits & 0x3800) == 0x3800 ? " preempt=none" : "");
 	return (struct fake_config){
 		.ram = 32u << 20,
 		.seed = p->seed,
@@ -160,7 +164,7 @@ static struct fake_config machine_of(const struct plan *p)
 		.tlb_entries = bits & 32 ? 16 : 0,
 		.spurious_every = bits & 64 ? 50 : 0,
 		.kernel_tables = bits & 128,
-		.cmdline = "norandmaps",
+		.cmdline = words,
 		.log = keep_log,
 	};
 }
