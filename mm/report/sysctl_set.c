@@ -21,9 +21,11 @@
 
 static void drop_caches(void)
 {
-	if (vm_sysctl.drop_caches & 1)
+	long what = READ_ONCE(vm_sysctl.drop_caches);
+
+	if (what & 1)
 		quire_drop_caches();
-	if (vm_sysctl.drop_caches & 2) {
+	if (what & 2) {
 		count_vm_event(DROP_SLAB);
 		slab_drain();
 	}
@@ -122,8 +124,8 @@ static int commit_values(const struct vm_tunable *t, long *value)
 
 	if (err)
 		return err;
-	if (t->kind != SYSCTL_TRIGGER)
-		memcpy(t->value, value, t->shown.count * sizeof(long));
+	for (unsigned i = 0; i < t->shown.count && t->kind != SYSCTL_TRIGGER; i++)
+		WRITE_ONCE(t->value[i], value[i]);
 	if (e->then)
 		e->then();
 	return 0;
@@ -274,7 +276,8 @@ long quire_sysctl_write(const char *name, const char *text, size_t n)
 		return -ENOENT;
 	if (!n)
 		return 0;
-	memcpy(value, t->value, t->shown.count * sizeof(long));
+	for (unsigned i = 0; i < t->shown.count; i++)
+		value[i] = READ_ONCE(t->value[i]);
 	if (t->kind == SYSCTL_TRIGGER)
 		c.s = c.end;
 	for (unsigned i = 0; i < t->shown.count && t->kind != SYSCTL_TRIGGER && !err; i++)

@@ -216,13 +216,25 @@ static void op_advise(struct task *t)
 
 static void op_file(struct task *t)
 {
-	unsigned n = 1 + rnd(t, 64), off = rnd(t, PAGE - n), how = rnd(t, 4);
+	unsigned n = 1 + rnd(t, 64), off = rnd(t, PAGE - n), how = rnd(t, 6);
 	uintptr_t map = SHARED_AT + t->id * PAGE + off;
 	uint8_t bytes[64];
 	long ret = n;
 
 	for (unsigned i = 0; i < n; i++)
 		bytes[i] = rnd_of(&t->rng) >> 9;
+	if (how == 4) { /* all pages leave the tables, others' too; none changes */
+		ret = CALL(NR_madvise, SHARED_AT, FILES * PAGE, MADV_DONTNEED);
+		REQUIRE(!ret, "madvise: %ld", ret);
+		return;
+	}
+	if (how == 5) { /* a hole where the page is: gone from every table at once */
+		ret = CALL(NR_fallocate, world.file, 3, t->id * PAGE, PAGE);
+		REQUIRE(!ret, "fallocate: %ld", ret);
+		memset(t->file, 0, PAGE);
+		how = 2;
+		ret = n;
+	}
 	if (how == 0)
 		ret = CALL(NR_pwrite64, world.file, put(t, 0, bytes, n), n, t->id * PAGE + off);
 	else if (how == 1)
