@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Reader-writer semaphores: sleeping locks on os_wait()/os_wake(); one atomic when uncontended. A
- * waiter stops new readers, so that writers are not starved; a thread must therefore not take the
- * same lock for reading twice. Context: sleep.
+ * Reader-writer semaphores: sleeping locks on os_wait()/os_wake(); one atomic when uncontended. They are
+ * handed over: a writer lets the readers in that wait, the last reader one writer, and readers that come
+ * while a writer waits queue behind it, so that nobody starves. A thread must therefore not take the same
+ * lock for reading twice. Letting go touches the semaphore in one atomic and never after: whoever gets
+ * it next may free it. Context: sleep.
  */
 #ifndef LIB_RWSEM_H
 #define LIB_RWSEM_H
@@ -14,16 +16,25 @@
 #include <stdint.h>
 
 struct rw_semaphore {
-	uint32_t state;	 /* readers | RWSEM_WAIT | RWSEM_WRITER; atomic */
+	union {
+		uint64_t state; /* lib/rwsem.c; atomic */
+		struct {
+			uint32_t lower, upper; /* little-endian */
+		};
+	};
 	uintptr_t owner; /* the writer's thread, for asserts */
 	const char *name;
 };
 
-#define RWSEM_WRITER  0x80000000u
-#define RWSEM_WAIT    0x40000000u
-#define RWSEM_READERS 0x3fffffffu
+/* Of the counts, one. What is tested most takes a shift and no mask. */
+#define RWSEM_PHASE	   (1ull << 0)
+#define RWSEM_SERVED	   (1ull << 1)
+#define RWSEM_READER	   (1ull << 16)
+#define RWSEM_READER_WAITS (1ull << 32)
+#define RWSEM_WRITER_WAITS (1ull << 48)
+#define RWSEM_WRITER	   (1ull << 63)
 
-#define RWSEM_INIT(n)	  { 0, 0, (n) }
+#define RWSEM_INIT(n)	  { { 0 }, 0, (n) }
 #define DEFINE_RWSEM(var) struct rw_semaphore var = RWSEM_INIT(#var)
 
 static inline void init_rwsem_named(struct rw_semaphore *s, const char *name)
@@ -34,21 +45,30 @@ static inline void init_rwsem_named(struct rw_semaphore *s, const char *name)
 
 /* The slow paths: waiting, and waking sleepers. */
 void down_read_slow(struct rw_semaphore *s);
+void up_read_slow(struct rw_semaphore *s);
 void down_write_slow(struct rw_semaphore *s);
-void rwsem_wake_sleepers(struct rw_semaphore *s, uint32_t v);
+void up_write_slow(struct rw_semaphore *s);
 
-static inline bool rwsem_change(struct rw_semaphore *s, uint32_t *seen, uint32_t to)
+#define rwsem_change(s, seen, to, order)                                                   \
+	__atomic_compare_exchange_n(&(s)->state, seen, to, false, order, __ATOMIC_RELAXED)
+
+/* A writer is inside, or waits. */
+static inline bool rwsem_keeps_readers_out(uint64_t v)
 {
-	return __atomic_compare_exchange_n(&s->state, seen, to, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_ACQUIRE);
+	return v >= RWSEM_WRITER_WAITS;
+}
+
+/* Nobody is inside, and so nobody waits; phase and tickets say nothing then. */
+static inline bool rwsem_free(uint64_t v)
+{
+	return v < RWSEM_READER;
 }
 
 static inline void down_read(struct rw_semaphore *s)
 {
-	uint32_t v = 0;
-
 	might_sleep();
-	if (unlikely(!rwsem_change(s, &v, 1)))
+	if (unlikely(rwsem_keeps_readers_out(
+		    __atomic_fetch_add(&s->state, RWSEM_READER, __ATOMIC_ACQUIRE))))
 		down_read_slow(s);
 	if (DEBUG_ASSERTS)
 		lockdep_read_acquire(s);
@@ -58,22 +78,21 @@ bool down_read_trylock(struct rw_semaphore *s);
 
 static inline void up_read(struct rw_semaphore *s)
 {
-	uint32_t v;
+	uint64_t v = __atomic_load_n(&s->state, __ATOMIC_RELAXED), to = v - RWSEM_READER;
 
 	if (DEBUG_ASSERTS)
 		lockdep_read_release(s, s->name);
-	v = __atomic_sub_fetch(&s->state, 1, __ATOMIC_RELEASE);
-	ASSERT((v & RWSEM_READERS) != RWSEM_READERS);
-	if (unlikely(v & RWSEM_WAIT))
-		rwsem_wake_sleepers(s, v);
+	/* Without a reader this is a large number. */
+	if (unlikely(rwsem_keeps_readers_out(to) || !rwsem_change(s, &v, to, __ATOMIC_RELEASE)))
+		up_read_slow(s);
 }
 
 static inline void down_write(struct rw_semaphore *s)
 {
-	uint32_t v = 0;
+	uint64_t v = 0;
 
 	might_sleep();
-	if (unlikely(!rwsem_change(s, &v, RWSEM_WRITER)))
+	if (unlikely(!rwsem_change(s, &v, RWSEM_WRITER, __ATOMIC_ACQUIRE)))
 		down_write_slow(s);
 	WRITE_ONCE(s->owner, os_thread_id());
 }
@@ -82,16 +101,15 @@ bool down_write_trylock(struct rw_semaphore *s);
 
 static inline void up_write(struct rw_semaphore *s)
 {
-	uint32_t v;
+	uint64_t v = RWSEM_WRITER;
 
-	/* Who it is that holds it is asked in debug builds only: it is a call for each lock. */
-	if (unlikely(!READ_ONCE(s->owner)) ||
-	    (DEBUG_ASSERTS && unlikely(READ_ONCE(s->owner) != os_thread_id())))
+	/* Who it is that holds it is asked in debug builds only: it is a call for each lock. That nobody
+	 * does is found by the slow path. */
+	if (DEBUG_ASSERTS && unlikely(READ_ONCE(s->owner) != os_thread_id()))
 		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing, and let go");
 	WRITE_ONCE(s->owner, 0);
-	v = __atomic_and_fetch(&s->state, ~RWSEM_WRITER, __ATOMIC_RELEASE);
-	if (unlikely(v & RWSEM_WAIT))
-		rwsem_wake_sleepers(s, v);
+	if (unlikely(!rwsem_change(s, &v, 0, __ATOMIC_RELEASE)))
+		up_write_slow(s);
 }
 
 /* The writer becomes a reader; no other writer gets in between. */
@@ -99,11 +117,11 @@ void downgrade_write(struct rw_semaphore *s);
 
 static inline bool rwsem_is_locked(const struct rw_semaphore *s)
 {
-	return __atomic_load_n(&s->state, __ATOMIC_RELAXED) & (RWSEM_WRITER | RWSEM_READERS);
+	return !rwsem_free(__atomic_load_n(&s->state, __ATOMIC_RELAXED));
 }
 static inline bool rwsem_is_write_locked(const struct rw_semaphore *s)
 {
-	return __atomic_load_n(&s->state, __ATOMIC_RELAXED) & RWSEM_WRITER;
+	return (__atomic_load_n(&s->state, __ATOMIC_RELAXED) & RWSEM_WRITER) != 0;
 }
 
 /* This thread holds it, in this way; see lib/lockdep.h. */

@@ -84,8 +84,8 @@ static inline bool spin_trylock(spinlock_t *l)
 static inline void spin_unlock(spinlock_t *l)
 {
 	lockdep_release(l, l->name);
-	/* Only its holder writes this half, so a plain load reads it; pairs with the acquire above. */
-	__atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+	/* Pairs with the acquire above. */
+	__atomic_store_n(&l->owner, (uint16_t)(READ_ONCE(l->tickets) + 1), __ATOMIC_RELEASE);
 	os_preempt(-1);
 }
 

@@ -538,7 +538,7 @@ static bool free_tail_pages_check(struct page *page, unsigned order)
 static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 {
 	ASSERT_DEBUG(order < MAX_ORDER);
-	if (page->mapping && PageAnon(page))
+	if ((uintptr_t)page->mapping & PAGE_MAPPING_ANON)
 		page->mapping = NULL;
 	if (unlikely(page_count(page) | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
 	    unlikely(page->mapping != NULL)) {

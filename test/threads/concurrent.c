@@ -614,6 +614,115 @@ static void moving_space_start(void)
 		   MAP_SHARED | MAP_FIXED, file, 0);
 }
 
+/* ---- a semaphore that is handed over, and freed by whoever got it last ------------------------- */
+
+#define USES_EACH 8 /* what a CPU does with one semaphore */
+
+static struct shared {
+	struct rw_semaphore sem;
+	unsigned uses;	 /* atomic: how many may still come; who takes the last frees */
+	unsigned inside; /* atomic: readers */
+	unsigned long count, twin;
+	uint64_t padding[4];
+} *shared;
+
+static unsigned long rwsem_wrong, rwsem_writes_done;
+
+static struct shared *shared_new(void)
+{
+	struct shared *s = kzalloc(sizeof(*s), GFP_KERNEL);
+
+	init_rwsem_named(&s->sem, "handed over");
+	s->uses = CPUS * USES_EACH;
+	return s;
+}
+
+static void rwsem_wrong_if(bool wrong)
+{
+	if (wrong)
+		__atomic_fetch_add(&rwsem_wrong, 1, __ATOMIC_RELAXED);
+}
+
+static void reads(struct shared *s)
+{
+	__atomic_fetch_add(&s->inside, 1, __ATOMIC_RELAXED);
+	rwsem_wrong_if(s->count != s->twin);
+	host_yield();
+	rwsem_wrong_if(s->count != s->twin);
+	__atomic_fetch_sub(&s->inside, 1, __ATOMIC_RELAXED);
+}
+
+static void writes(struct shared *s)
+{
+	rwsem_wrong_if(__atomic_load_n(&s->inside, __ATOMIC_RELAXED) != 0);
+	s->count++;
+	host_yield();
+	s->twin++;
+}
+
+/* In any way; true: this was the last use, and all before it have let go. */
+static bool use(struct worker *w, struct shared *s)
+{
+	bool last;
+
+	if (rnd(w, 3)) {
+		down_read(&s->sem);
+		reads(s);
+		last = __atomic_sub_fetch(&s->uses, 1, __ATOMIC_RELAXED) == 0;
+		up_read(&s->sem);
+	} else {
+		down_write(&s->sem);
+		writes(s);
+		last = __atomic_sub_fetch(&s->uses, 1, __ATOMIC_RELAXED) == 0;
+		if (rnd(w, 2)) {
+			downgrade_write(&s->sem);
+			reads(s);
+			up_read(&s->sem);
+		} else {
+			up_write(&s->sem);
+		}
+	}
+	if (last) /* those inside have said so, and may be letting go right now */
+		down_write(&s->sem);
+	return last;
+}
+
+/* Everybody uses the same one a number of times; who had it last waits for those inside and frees it,
+ * while they may still be in the call that let it go. */
+static void rwsems(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / USES_EACH; i++) {
+		struct shared *s;
+
+		pthread_barrier_wait(&barrier);
+		s = __atomic_load_n(&shared, __ATOMIC_ACQUIRE);
+		for (unsigned k = 0; k < USES_EACH; k++) {
+			if (!use(w, s))
+				continue;
+			__atomic_fetch_add(&rwsem_writes_done, s->count, __ATOMIC_RELAXED);
+			__atomic_store_n(&shared, shared_new(), __ATOMIC_RELEASE);
+			up_write(&s->sem);
+			kfree(s);
+		}
+	}
+}
+
+static void rwsems_start(void)
+{
+	rwsem_wrong = rwsem_writes_done = 0;
+	shared = shared_new();
+}
+
+static long rwsems_check(void)
+{
+	return (long)rwsem_wrong + (shared->uses != CPUS * USES_EACH) + !rwsem_writes_done;
+}
+
+static void rwsems_end(void)
+{
+	kfree(shared);
+}
+
 /* ---- the run ----------------------------------------------------------------------------------- */
 
 static const struct {
@@ -634,6 +743,7 @@ static const struct {
 	{"one-file", one_file_start, one_file, one_file_check, one_file_end},
 	{"file-reads", file_reads_start, file_reads, file_reads_check, file_reads_end},
 	{"stack", stack_start, stack_grows, one_space_check, stack_end},
+	{"rwsems", rwsems_start, rwsems, rwsems_check, rwsems_end},
 	{"moving-space", moving_space_start, moving_space, one_space_check, one_space_end},
 };
 

@@ -17,10 +17,18 @@ void os_log(const char *line)
 	printf("# %s\n", line);
 }
 
+/* One that sleeps, on its own stack; in the order in which they came. */
+struct sleeper {
+	const void *key;
+	bool woken;
+	pthread_cond_t wake;
+	struct sleeper *next;
+};
+
 static struct {
 	pthread_mutex_t lock;
-	pthread_cond_t wake;
-} bucket[BUCKETS] = {[0 ... BUCKETS - 1] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER}};
+	struct sleeper *first;
+} bucket[BUCKETS] = {[0 ... BUCKETS - 1] = {PTHREAD_MUTEX_INITIALIZER, NULL}};
 
 static unsigned bucket_of(const void *key)
 {
@@ -30,22 +38,40 @@ static unsigned bucket_of(const void *key)
 /* Whoever changes *word wakes afterwards, under the bucket's lock: no wake-up is missed. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
+	struct sleeper me = {key, false, PTHREAD_COND_INITIALIZER, NULL}, **last;
 	unsigned b = bucket_of(key);
 
 	host_cpu_leave();
 	pthread_mutex_lock(&bucket[b].lock);
-	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
-		pthread_cond_wait(&bucket[b].wake, &bucket[b].lock);
+	if (__atomic_load_n(word, __ATOMIC_RELAXED) == seen) {
+		for (last = &bucket[b].first; *last; last = &(*last)->next)
+			;
+		*last = &me;
+		while (!me.woken)
+			pthread_cond_wait(&me.wake, &bucket[b].lock);
+	}
 	pthread_mutex_unlock(&bucket[b].lock);
 	host_cpu_arrive();
 }
 
+/* n of this key and no others: what counts on being woken besides would sleep for ever. */
 void os_wake(const void *key, unsigned n)
 {
 	unsigned b = bucket_of(key);
 
 	pthread_mutex_lock(&bucket[b].lock);
-	pthread_cond_broadcast(&bucket[b].wake);
+	for (struct sleeper **s = &bucket[b].first; *s && n;) {
+		struct sleeper *found = *s;
+
+		if (found->key != key) {
+			s = &found->next;
+			continue;
+		}
+		*s = found->next;
+		found->woken = true;
+		n--;
+		pthread_cond_signal(&found->wake);
+	}
 	pthread_mutex_unlock(&bucket[b].lock);
 }
 

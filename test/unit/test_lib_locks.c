@@ -3,11 +3,15 @@
  * lib/mutex.c, lib/rwsem.c, lib/spinlock.h and lib/lockdep.c over host threads: os_wait() and
  * os_wake() are a condition variable, every thread is a CPU of its own. A panic is a jump back.
  */
+#define _GNU_SOURCE
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
 
 #include "lib/lockdep.h"
 #include "lib/mutex.h"
@@ -18,24 +22,54 @@
 #define THREADS 4
 #define ROUNDS	20000
 
+/* One that sleeps, in the order in which they came. */
+struct sleeper {
+	const void *key;
+	bool woken;
+	struct sleeper *next;
+};
+
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t bell = PTHREAD_COND_INITIALIZER;
+static struct sleeper *first_sleeper;
+static unsigned sleepers; /* atomic */
+static unsigned wakes;	  /* calls of os_wake(); atomic */
 static _Thread_local unsigned cpu;
 static jmp_buf panic_jump;
 static char panic_text[200];
 static bool panic_expected;
 
+/* As many as are asked for, of this key, and no others: who relies on more sleeps for ever. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
+	struct sleeper me = {key, false, NULL}, **last;
+
 	pthread_mutex_lock(&gate);
-	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen)
-		pthread_cond_wait(&bell, &gate);
+	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
+		for (last = &first_sleeper; *last; last = &(*last)->next)
+			;
+		*last = &me;
+		__atomic_add_fetch(&sleepers, 1, __ATOMIC_RELAXED);
+		while (!me.woken)
+			pthread_cond_wait(&bell, &gate);
+		__atomic_sub_fetch(&sleepers, 1, __ATOMIC_RELAXED);
+	}
 	pthread_mutex_unlock(&gate);
 }
 
 void os_wake(const void *key, unsigned n)
 {
 	pthread_mutex_lock(&gate);
+	__atomic_add_fetch(&wakes, 1, __ATOMIC_RELAXED);
+	for (struct sleeper **s = &first_sleeper; *s && n;) {
+		if ((*s)->key != key) {
+			s = &(*s)->next;
+			continue;
+		}
+		(*s)->woken = true;
+		*s = (*s)->next;
+		n--;
+	}
 	pthread_cond_broadcast(&bell);
 	pthread_mutex_unlock(&gate);
 }
@@ -200,7 +234,7 @@ Test(lib_locks, an_rwsem_lets_readers_share_and_writers_alone)
 	run_threads(read_and_write);
 	cr_assert_eq(counter, THREADS * ROUNDS / 8);
 	cr_assert(!rwsem_is_locked(&rwsem));
-	cr_assert_eq(rwsem.state, 0);
+	cr_assert_eq(rwsem.state / RWSEM_READER, 0);
 	cr_assert(down_read_trylock(&rwsem));
 	cr_assert(!down_write_trylock(&rwsem));
 	up_read(&rwsem);
@@ -209,6 +243,224 @@ Test(lib_locks, an_rwsem_lets_readers_share_and_writers_alone)
 	cr_assert(rwsem_is_write_locked(&rwsem));
 	up_write(&rwsem);
 }
+
+/* ---- handing over ---------------------------------------------------------------------------- */
+
+/* What threads did with the semaphore, in the order in which they got it: R and W. */
+static char got[64];
+static unsigned got_length; /* atomic */
+static bool let_go;	    /* atomic */
+
+static void note(char c)
+{
+	got[__atomic_fetch_add(&got_length, 1, __ATOMIC_RELAXED)] = c;
+}
+
+static void until(const unsigned *word, unsigned value)
+{
+	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != value)
+		sched_yield();
+}
+
+static void *reads_once(void *arg)
+{
+	cpu = (unsigned)(long)arg;
+	down_read(&rwsem);
+	note('R');
+	while (!__atomic_load_n(&let_go, __ATOMIC_ACQUIRE))
+		sched_yield();
+	up_read(&rwsem);
+	return NULL;
+}
+
+static void *writes_once(void *arg)
+{
+	cpu = (unsigned)(long)arg;
+	down_write(&rwsem);
+	note('W');
+	up_write(&rwsem);
+	return NULL;
+}
+
+/* Starts one that is to sleep. */
+static pthread_t starts(void *(*fn)(void *))
+{
+	static unsigned number;
+	unsigned before = __atomic_load_n(&sleepers, __ATOMIC_ACQUIRE);
+	pthread_t t;
+
+	pthread_create(&t, NULL, fn, (void *)(long)++number);
+	until(&sleepers, before + 1);
+	return t;
+}
+
+Test(lib_locks, a_reader_queues_behind_a_writer_that_waits, .timeout = 60)
+{
+	pthread_t w, r;
+
+	down_read(&rwsem);
+	w = starts(writes_once);
+	cr_expect_not(down_read_trylock(&rwsem));
+	r = starts(reads_once);
+	cr_expect_eq(got_length, 0);
+	cr_expect_eq(wakes, 0, "a reader that withdraws wakes nobody while another is inside");
+	up_read(&rwsem);
+	pthread_join(w, NULL);
+	until(&got_length, 2);
+	cr_expect_str_eq(got, "WR");
+	cr_expect_eq(wakes, 2, "one for the writer, one for the reader; not %u", wakes);
+	let_go = true;
+	pthread_join(r, NULL);
+	cr_expect_eq(rwsem.state / RWSEM_READER, 0);
+}
+
+Test(lib_locks, all_readers_that_wait_come_before_the_next_writer, .timeout = 60)
+{
+	pthread_t t[6];
+
+	down_write(&rwsem);
+	t[0] = starts(reads_once);
+	t[1] = starts(writes_once);
+	t[2] = starts(reads_once);
+	t[3] = starts(writes_once);
+	t[4] = starts(reads_once);
+	up_write(&rwsem);
+	until(&got_length, 3); /* and all three are inside at once */
+	cr_expect_eq(wakes, 1);
+	cr_expect_str_eq(got, "RRR");
+	t[5] = starts(reads_once);
+	let_go = true;
+	for (unsigned i = 0; i < 6; i++)
+		pthread_join(t[i], NULL);
+	cr_expect_str_eq(got, "RRRWRW");
+	cr_expect_eq(wakes, 4);
+	cr_expect_eq(rwsem.state / RWSEM_READER, 0);
+}
+
+Test(lib_locks, a_writer_that_waits_is_served_before_who_comes_again, .timeout = 60)
+{
+	pthread_t w;
+
+	down_write(&rwsem);
+	w = starts(writes_once);
+	cr_expect_not(down_write_trylock(&rwsem));
+	up_write(&rwsem);
+	pthread_join(w, NULL);
+	down_write(&rwsem);
+	w = starts(writes_once);
+	up_write(&rwsem);
+	down_write(&rwsem); /* this may come at once, and yet the other one was first */
+	note('w');
+	up_write(&rwsem);
+	pthread_join(w, NULL);
+	cr_expect_str_eq(got, "WWw");
+}
+
+Test(lib_locks, a_writer_becomes_a_reader_among_those_that_wait, .timeout = 60)
+{
+	pthread_t w, r;
+
+	down_write(&rwsem);
+	r = starts(reads_once);
+	w = starts(writes_once);
+	downgrade_write(&rwsem);
+	until(&got_length, 1);
+	cr_expect_str_eq(got, "R");
+	cr_expect_eq(__atomic_load_n(&sleepers, __ATOMIC_ACQUIRE), 1);
+	up_read(&rwsem);
+	let_go = true;
+	pthread_join(r, NULL);
+	pthread_join(w, NULL);
+	cr_expect_str_eq(got, "RW");
+}
+
+/* ---- what was let go is not touched ------------------------------------------------------------ */
+
+#if defined(__x86_64__) && defined(__linux__)
+#define TRAP_FLAG 0x100
+
+/* A page with nothing in it but the lock, and the word that says that it is held. */
+static struct stepped {
+	union {
+		struct rw_semaphore sem;
+		struct mutex mutex;
+		spinlock_t spin;
+	};
+} *stepped;
+static const uint32_t *stepped_word;
+static uint32_t stepped_held;
+static bool stepped_gone;
+
+/* After each instruction: as soon as the lock is let go, its page is somebody else's. */
+static void after_a_step(int sig, siginfo_t *si, void *context)
+{
+	ucontext_t *c = context;
+
+	if (__atomic_load_n(stepped_word, __ATOMIC_RELAXED) == stepped_held)
+		return;
+	mprotect(stepped, 4096, PROT_NONE);
+	stepped_gone = true;
+	c->uc_mcontext.gregs[REG_EFL] &= ~TRAP_FLAG;
+}
+
+/* What lets go, with an instruction at a time; a touch after ends the test by a signal. */
+#define LETS_GO(stmt, word)                                                          \
+	do {                                                                         \
+		stepped_word = (const uint32_t *)(word);                             \
+		stepped_held = *stepped_word;                                        \
+		stepped_gone = false;                                                \
+		__asm__ volatile("pushfq; orq %0, (%%rsp); popfq" ::"i"(TRAP_FLAG)   \
+				 : "memory", "cc");                                  \
+		stmt;                                                                \
+		cr_assert(stepped_gone);                                             \
+		mprotect(stepped, 4096, PROT_READ | PROT_WRITE);                     \
+		memset(stepped, 0, sizeof(*stepped));                                \
+	} while (0)
+
+static void steps_up(void)
+{
+	struct sigaction sa = {.sa_sigaction = after_a_step, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGTRAP, &sa, NULL);
+	stepped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	cr_assert_neq(stepped, MAP_FAILED);
+}
+
+Test(lib_locks, a_semaphore_is_not_touched_once_it_was_let_go, .timeout = 60)
+{
+	struct rw_semaphore *s;
+
+	steps_up();
+	s = &stepped->sem;
+	for (unsigned how = 0; how < 4; how++) {
+		uint64_t waits = (how & 1 ? RWSEM_WRITER_WAITS : 0) +
+				 (how & 2 ? RWSEM_READER_WAITS : 0);
+
+		down_write(s);
+		s->state += waits;
+		LETS_GO(up_write(s), &s->upper);
+		if (how == 2) /* readers wait for writers only */
+			continue;
+		down_read(s);
+		s->state += waits;
+		LETS_GO(up_read(s), &s->lower);
+	}
+	cr_expect_eq(wakes, 5);
+}
+
+Test(lib_locks, other_locks_are_not_touched_once_they_were_let_go, .timeout = 60)
+{
+	steps_up();
+	mutex_lock(&stepped->mutex);
+	LETS_GO(mutex_unlock(&stepped->mutex), &stepped->mutex.state);
+	mutex_lock(&stepped->mutex);
+	stepped->mutex.state = 2; /* and one sleeps */
+	LETS_GO(mutex_unlock(&stepped->mutex), &stepped->mutex.state);
+	cr_expect_eq(wakes, 1);
+	spin_lock(&stepped->spin);
+	LETS_GO(spin_unlock(&stepped->spin), &stepped->spin.tickets);
+}
+#endif
 
 Test(lib_locks, the_order_of_locks_is_watched)
 {

@@ -564,12 +564,27 @@ Test(races, looked_at_on_the_move, .timeout = 60)
 
 /* A space that maps the file after all that do were locked is not held: the page stays. It slept
  * until the file's areas could be changed, which is as soon as the first walk over them is over. */
-static const void *sleeps_on;
+static struct rw_semaphore *sleeps_on;
+static bool sleeps;
+
+/* It comes while the first walk is under way, which asks who it is when it takes its locks. */
+uintptr_t os_thread_id(void)
+{
+	if (sleeps_on && !sleeps && rwsem_is_locked(sleeps_on)) {
+		sleeps = true;
+		__atomic_fetch_add(&sleeps_on->state, RWSEM_WRITER_WAITS, __ATOMIC_RELAXED);
+	}
+	return 1;
+}
 
 void os_wake(const void *key, uint32_t n)
 {
-	if (key != sleeps_on)
+	if (!sleeps || key < (void *)sleeps_on || key >= (void *)(sleeps_on + 1))
 		return;
+	/* It has got what it waited for, and lets go so that other() can do the whole. */
+	cr_assert_eq(__atomic_exchange_n(&sleeps_on->state, 0, __ATOMIC_ACQ_REL),
+		     RWSEM_WRITER | RWSEM_SERVED);
+	sleeps = false;
 	sleeps_on = NULL;
 	other();
 }
@@ -594,8 +609,6 @@ Test(races, mapped_by_another_on_the_move)
 	file_mapped();
 	store_at(AT(0), 5);
 	sleeps_on = &to_file(file)->f_mapping->i_mmap_rwsem;
-	__atomic_fetch_or(&to_file(file)->f_mapping->i_mmap_rwsem.state, RWSEM_WAIT,
-			  __ATOMIC_RELAXED);
 	moves_page();
 	cr_expect_null(sleeps_on);
 	cr_expect_not(moved);
