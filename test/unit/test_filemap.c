@@ -145,6 +145,27 @@ Test(filemap, against_an_array)
 	machine_down();
 }
 
+Test(filemap, appended_at_the_end)
+{
+	struct quire_inode *inode;
+	uint64_t off = 99;
+	char buf[8] = "";
+
+	machine_up(64 * MIB, 1);
+	inode = quire_inode_create(NULL, NULL, 1, 1, QUIRE_S_SHMEM);
+	cr_expect_eq(quire_inode_append(inode, (uintptr_t)"abc", 3, false, &off), 3);
+	cr_expect_eq(off, 0);
+	cr_expect_eq(quire_inode_append(inode, (uintptr_t)"de", 2, false, &off), 2);
+	cr_expect_eq(off, 3);
+	cr_expect_eq(quire_inode_read(inode, 0, (uintptr_t)buf, 8, false), 5);
+	cr_expect_str_eq(buf, "abcde");
+	quire_inode_truncate(inode, INT64_MAX - 1);
+	cr_expect_eq(quire_inode_append(inode, (uintptr_t)"fg", 2, false, &off), -EFBIG);
+	cr_expect_eq(quire_inode_append(inode, (uintptr_t)"", 0, false, &off), 0);
+	quire_inode_put(inode);
+	machine_down();
+}
+
 Test(filemap, written_pages_are_not_dropped)
 {
 	struct quire_inode *inode;
