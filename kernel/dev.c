@@ -161,7 +161,13 @@ static size_t con_there(void)
 
 static bool con_ready(void)
 {
-	return con_there() || READ_ONCE(con.eof);
+	irqflags_t flags;
+	bool ready;
+
+	spin_lock_irqsave(&con.lock, flags);
+	ready = con.start != con.end || con.eof;
+	spin_unlock_irqrestore(&con.lock, flags);
+	return ready;
 }
 
 /* Up to n of the bytes typed, which stay. false: there is nothing, and no end of file either. */
@@ -206,7 +212,7 @@ static long console_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t 
 
 	for (;;) {
 		if (!con_peek(bytes, min(n, sizeof(bytes)), &got, &taken)) {
-			if (READ_ONCE(f->flags) & O_NONBLOCK)
+			if (file_flags(f) & O_NONBLOCK)
 				return -EAGAIN;
 			if (wait_event(&con.typed, con_ready(), true, 0) == -EINTR)
 				return -ERESTARTSYS;

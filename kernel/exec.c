@@ -416,7 +416,7 @@ static int exec_file(const char *path, struct exec_args *a, int depth)
 
 	if (err)
 		return err;
-	if ((p.v->mode & S_IFMT) != S_IFREG || !(p.v->mode & 0111) || !p.v->contents) {
+	if (vnode_type(p.v) != S_IFREG || !(p.v->mode & 0111) || !p.v->contents) {
 		path_put(&p);
 		return -EACCES;
 	}

@@ -146,7 +146,10 @@ struct fd fdget(int fd)
 
 bool fd_exists(int fd)
 {
-	return (unsigned)fd < MAX_FDS && READ_ONCE(current->proc->fds->file[fd]);
+	struct fd f = fdget(fd);
+
+	fdput(f);
+	return f.file;
 }
 
 /* The lowest free descriptor from `from` on, below the limit; f (or NULL) goes there. */
@@ -292,7 +295,13 @@ SYSCALL3(dup3, int, old, int, new, unsigned long, flags)
 
 static long get_cloexec(int fd)
 {
-	return READ_ONCE(current->proc->fds->cloexec[fd]);
+	struct fd_table *t = current->proc->fds;
+	bool cloexec;
+
+	spin_lock(&t->lock);
+	cloexec = t->cloexec[fd];
+	spin_unlock(&t->lock);
+	return cloexec;
 }
 
 /* The descriptor may have been closed since: then there is nothing to mark. */
@@ -329,7 +338,7 @@ static long do_fcntl(int fd, struct open_file *f, unsigned cmd, unsigned long ar
 	case F_SETFD:
 		return set_cloexec(fd, arg & FD_CLOEXEC);
 	case F_GETFL:
-		return f->flags;
+		return file_flags(f);
 	case F_SETFL:
 		return set_flags(f, (unsigned)arg);
 	case F_ADD_SEALS:
@@ -338,7 +347,7 @@ static long do_fcntl(int fd, struct open_file *f, unsigned cmd, unsigned long ar
 		return f->memfd ? (long)file_seals(f) : -EINVAL;
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
-		return (f->v->mode & S_IFMT) == S_IFIFO ? 65536 : -EBADF;
+		return vnode_type(f->v) == S_IFIFO ? 65536 : -EBADF;
 	case F_GETLK: /* no lock is ever held */
 	case F_SETLK:
 	case F_SETLKW:
@@ -359,7 +368,7 @@ SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
 
 static long do_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 {
-	if (!f || f->flags & O_PATH)
+	if (!f || file_flags(f) & O_PATH)
 		return -EBADF;
 	return f->ops && f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
 }

@@ -48,12 +48,12 @@ void file_put(struct open_file *f)
 
 bool file_readable(const struct open_file *f)
 {
-	return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != O_WRONLY;
+	return !(file_flags(f) & O_PATH) && (file_flags(f) & O_ACCMODE) != O_WRONLY;
 }
 
 bool file_writable(const struct open_file *f)
 {
-	return !(f->flags & O_PATH) && (f->flags & O_ACCMODE) != 0;
+	return !(file_flags(f) & O_PATH) && (file_flags(f) & O_ACCMODE) != 0;
 }
 
 static unsigned mapping_mode(const struct open_file *f)
@@ -62,7 +62,7 @@ static unsigned mapping_mode(const struct open_file *f)
 
 	mode |= file_readable(f) ? QUIRE_FMODE_READ | QUIRE_FMODE_EXEC : 0;
 	mode |= file_writable(f) ? QUIRE_FMODE_WRITE : 0;
-	mode |= f->flags & O_PATH ? QUIRE_FMODE_PATH : 0;
+	mode |= file_flags(f) & O_PATH ? QUIRE_FMODE_PATH : 0;
 	if (f->ops == &zero_ops)
 		mode |= QUIRE_FMODE_ZERO;
 	else if (f->ops != &regular_ops)
@@ -108,7 +108,9 @@ struct quire_file *file_mapping(struct open_file *f)
 /* Only a memfd has any. */
 unsigned file_seals(struct open_file *f)
 {
-	return f->memfd && file_mapping(f) ? quire_file_seals(f->qf) : 0;
+	struct quire_file *qf = f->memfd ? file_mapping(f) : NULL;
+
+	return qf ? quire_file_seals(qf) : 0;
 }
 
 /* ---- positions ------------------------------------------------------------------------------- */
@@ -151,6 +153,16 @@ void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long do
 	if (*pos == r->start + r->n)
 		*pos = r->start + moved;
 	unlock_pos(f, pos);
+}
+
+uint64_t pos_get(struct open_file *f, const uint64_t *pos)
+{
+	uint64_t at;
+
+	lock_pos(f, pos);
+	at = *pos;
+	unlock_pos(f, pos);
+	return at;
 }
 
 bool pos_move(struct open_file *f, uint64_t from, uint64_t to)
@@ -207,7 +219,7 @@ static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
 	WRITE_ONCE(f->v->mtime_ns, hal_clock_ns());
-	if (READ_ONCE(f->flags) & O_APPEND)
+	if (file_flags(f) & O_APPEND)
 		return regular_append(f, buf, n, pos);
 	r = pos_take(f, pos, n, seals & F_SEAL_GROW ? size : UINT64_MAX);
 	if (n && !r.n)

@@ -71,6 +71,17 @@ struct open_file {
 	char path[];
 };
 
+/* Some of each may be changed by others meanwhile. */
+static inline unsigned file_flags(const struct open_file *f)
+{
+	return READ_ONCE(f->flags);
+}
+
+static inline unsigned vnode_type(const struct vnode *v)
+{
+	return READ_ONCE(v->mode) & S_IFMT;
+}
+
 struct path {
 	struct vnode *parent; /* of the last component */
 	struct vnode *v;      /* NULL: it does not exist (parent does) */
@@ -134,6 +145,7 @@ struct range pos_take(struct open_file *f, uint64_t *pos, size_t n, uint64_t siz
 /* Only `done` bytes of it were moved (an errno: none): the position goes back, unless another thread
  * has moved it on. */
 void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long done);
+uint64_t pos_get(struct open_file *f, const uint64_t *pos);
 void pos_set(struct open_file *f, uint64_t *pos, uint64_t to);
 /* From where it is to `to`; false: it is elsewhere. */
 bool pos_move(struct open_file *f, uint64_t from, uint64_t to);

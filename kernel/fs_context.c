@@ -84,7 +84,7 @@ int fs_set_cwd(struct fs_context *fs, struct vnode *v, const char *path)
 {
 	struct vnode *old;
 
-	if ((v->mode & S_IFMT) != S_IFDIR)
+	if (vnode_type(v) != S_IFDIR)
 		return -ENOTDIR;
 	vnode_get(v);
 	spin_lock(&fs->lock);

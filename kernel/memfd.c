@@ -47,9 +47,12 @@ SYSCALL2(memfd_create, uintptr_t, name, unsigned, flags)
 
 long memfd_add_seals(struct open_file *f, unsigned seals)
 {
+	struct quire_file *qf;
+
 	if (!f->memfd)
 		return -EINVAL;
 	if (!file_writable(f))
 		return -EPERM;
-	return file_mapping(f) ? quire_file_add_seals(f->qf, seals) : -ENOMEM;
+	qf = file_mapping(f);
+	return qf ? quire_file_add_seals(qf, seals) : -ENOMEM;
 }

@@ -75,7 +75,7 @@ static long do_link(int olddir, uintptr_t old, int newdir, uintptr_t new, unsign
 
 	if (err)
 		return err;
-	if ((p.v->mode & S_IFMT) == S_IFDIR) {
+	if (vnode_type(p.v) == S_IFDIR) {
 		err = -EPERM;
 	} else {
 		vnode_get(p.v);
@@ -98,7 +98,7 @@ SYSCALL5(linkat, int, olddir, uintptr_t, old, int, newdir, uintptr_t, new, unsig
 /* What a name that leads to v refuses to have removed. vfs_mutex. */
 static int may_remove(struct vnode *v, bool dir)
 {
-	bool is_dir = (v->mode & S_IFMT) == S_IFDIR;
+	bool is_dir = vnode_type(v) == S_IFDIR;
 
 	if (dir != is_dir)
 		return dir ? -ENOTDIR : -EISDIR;
@@ -167,13 +167,13 @@ static bool is_inside(const struct vnode *v, const struct vnode *dir)
 /* May v take the place of what the new name leads to now (NULL: nothing)? */
 static int may_replace(struct vnode *v, struct vnode *there, unsigned flags)
 {
-	bool dir = (v->mode & S_IFMT) == S_IFDIR, to_dir;
+	bool dir = vnode_type(v) == S_IFDIR, to_dir;
 
 	if (!there)
 		return 0;
 	if (flags & RENAME_NOREPLACE)
 		return -EEXIST;
-	to_dir = (there->mode & S_IFMT) == S_IFDIR;
+	to_dir = vnode_type(there) == S_IFDIR;
 	if (dir != to_dir)
 		return dir ? -ENOTDIR : -EISDIR;
 	return to_dir && !list_empty(&there->entries) ? -ENOTEMPTY : 0;
@@ -286,7 +286,7 @@ static long do_readlink(int dirfd, uintptr_t path, uintptr_t buf, size_t size)
 	err = user_path(dirfd, path, LOOKUP_NOFOLLOW, &p);
 	if (err)
 		return err;
-	if ((p.v->mode & S_IFMT) != S_IFLNK)
+	if (vnode_type(p.v) != S_IFLNK)
 		err = -EINVAL;
 	else if (p.v->ops && p.v->ops->readlink)
 		p.v->ops->readlink(p.v, target, sizeof(target));

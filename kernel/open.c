@@ -60,7 +60,7 @@ static int create_regular(struct path *p, unsigned mode)
 /* What an existing file refuses, by its type. */
 static int check_open(const struct path *p, unsigned flags)
 {
-	unsigned type = p->v->mode & S_IFMT;
+	unsigned type = vnode_type(p->v);
 
 	if (type == S_IFLNK && !(flags & O_PATH))
 		return -ELOOP;
@@ -86,7 +86,7 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 	if (!err)
 		err = check_open(p, flags);
 	if (!err && flags & O_TRUNC && !created && p->v->contents &&
-	    (p->v->mode & S_IFMT) == S_IFREG && p->v->fops == &regular_ops && !(flags & O_PATH))
+	    vnode_type(p->v) == S_IFREG && p->v->fops == &regular_ops && !(flags & O_PATH))
 		err = quire_inode_truncate(p->v->contents, 0);
 	if (err)
 		return err;

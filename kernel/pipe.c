@@ -138,7 +138,7 @@ static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 			break;
 		if (no_writer)
 			return 0;
-		if (READ_ONCE(f->flags) & O_NONBLOCK)
+		if (file_flags(f) & O_NONBLOCK)
 			return -EAGAIN;
 		if (wait_event(&p->readable, read_settled(p), true, 0) == -EINTR)
 			return -ERESTARTSYS;
@@ -173,7 +173,7 @@ static int wait_for_room(struct open_file *f, struct pipe *p, size_t n)
 		}
 		if (has_room(p, n))
 			return 0;
-		if (READ_ONCE(f->flags) & O_NONBLOCK)
+		if (file_flags(f) & O_NONBLOCK)
 			return -EAGAIN;
 		if (wait_event(&p->writable, has_room(p, n) || !READ_ONCE(p->readers), true, 0) ==
 		    -EINTR)
@@ -257,7 +257,7 @@ static unsigned pipe_poll(struct open_file *f)
 	struct pipe *p = f->priv;
 	size_t used = READ_ONCE(p->used);
 
-	if ((f->flags & O_ACCMODE) == O_WRONLY)
+	if ((file_flags(f) & O_ACCMODE) == O_WRONLY)
 		return (used < PIPE_SIZE ? POLLOUT : 0) | (READ_ONCE(p->readers) ? 0 : POLLERR);
 	return (used ? POLLIN : 0) | (READ_ONCE(p->writers) ? 0 : POLLHUP);
 }
@@ -266,13 +266,13 @@ static unsigned pipe_poll(struct open_file *f)
 static void pipe_release(struct open_file *f)
 {
 	struct pipe *p = f->priv;
-	bool writes = (f->flags & O_ACCMODE) == O_WRONLY;
+	bool writes = (file_flags(f) & O_ACCMODE) == O_WRONLY;
 
 	mutex_lock(&p->lock);
 	if (writes)
-		WRITE_ONCE(p->writers, p->writers - 1);
+		atomic_store_of(&p->writers, p->writers - 1);
 	else
-		WRITE_ONCE(p->readers, p->readers - 1);
+		atomic_store_of(&p->readers, p->readers - 1);
 	mutex_unlock(&p->lock);
 	changed(writes ? &p->readable : &p->writable);
 	pipe_put(p);

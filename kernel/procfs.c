@@ -191,7 +191,7 @@ static int text_piece(struct open_file *f, struct process *p, uint64_t *pos, siz
 	int err = 0;
 
 	mutex_lock(&f->lock);
-	if (READ_ONCE(*pos) == 0) {
+	if (pos_get(f, pos) == 0) {
 		t = make_text(f, f->v->priv, p);
 		if (t) {
 			old = f->priv;
@@ -1107,7 +1107,7 @@ static int sysctl_open(struct open_file *f)
 	const struct quire_sysctl *s = f->v->priv;
 
 	/* Root's own bits count too: what is write-only cannot be read even by root. */
-	return (f->flags & O_ACCMODE) != O_WRONLY && !(s->mode & 0444) ? -EACCES : 0;
+	return (file_flags(f) & O_ACCMODE) != O_WRONLY && !(s->mode & 0444) ? -EACCES : 0;
 }
 
 /* All in one read, from its start. */

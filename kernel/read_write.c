@@ -12,7 +12,7 @@ static long do_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	if (!f || !file_readable(f))
 		return -EBADF;
-	if ((f->v->mode & S_IFMT) == S_IFDIR)
+	if (vnode_type(f->v) == S_IFDIR)
 		return -EISDIR;
 	if (!f->ops || !f->ops->read)
 		return -EINVAL;
@@ -49,7 +49,7 @@ SYSCALL3(write, int, fd, uintptr_t, buf, size_t, n)
 /* What has positions: the console and pipes have none. */
 static bool seekable(const struct open_file *f)
 {
-	unsigned type = f->v->mode & S_IFMT;
+	unsigned type = vnode_type(f->v);
 
 	return type == S_IFREG || type == S_IFDIR || (type == S_IFCHR && f->ops != &console_ops);
 }
@@ -166,7 +166,7 @@ static long do_seek(struct open_file *f, int64_t off, unsigned long whence)
 	uint64_t size;
 	int64_t to;
 
-	if (!f || f->flags & O_PATH)
+	if (!f || file_flags(f) & O_PATH)
 		return -EBADF;
 	if (!seekable(f))
 		return -ESPIPE;

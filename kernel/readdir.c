@@ -59,7 +59,7 @@ static bool listed_entry(struct vnode *dir, uint64_t i, uint64_t *k, uint64_t *i
 		if ((*k)++ != i)
 			continue;
 		*ino = d->v->ino;
-		*mode = d->v->mode;
+		*mode = READ_ONCE(d->v->mode);
 		strscpy(name, d->name, ENTRY_NAME);
 		found = true;
 		break;
@@ -97,12 +97,12 @@ static long read_entries(struct open_file *f, struct dir_out *o)
 	unsigned mode;
 	int r;
 
-	if (!f || f->flags & O_PATH)
+	if (!f || file_flags(f) & O_PATH)
 		return -EBADF;
-	if ((f->v->mode & S_IFMT) != S_IFDIR)
+	if (vnode_type(f->v) != S_IFDIR)
 		return -ENOTDIR;
 	for (;;) {
-		at = READ_ONCE(f->pos);
+		at = pos_get(f, &f->pos);
 		before = o->used;
 		if (!entry_at(f->v, at, &ino, &mode, name))
 			return (long)o->used;

@@ -14,10 +14,10 @@
 /* A page of the cache is what a file in memory occupies. */
 static void fill_stat(const struct vnode *v, struct stat_info *s)
 {
-	bool reg = (v->mode & S_IFMT) == S_IFREG;
+	bool reg = vnode_type(v) == S_IFREG;
 
-	*s = (struct stat_info){.dev = v->dev, .ino = v->ino, .rdev = v->rdev, .mode = v->mode,
-				.nlink = v->nlink, .mtime_ns = v->mtime_ns};
+	*s = (struct stat_info){.dev = v->dev, .ino = v->ino, .rdev = v->rdev, .mode = READ_ONCE(v->mode),
+				.nlink = READ_ONCE(v->nlink), .mtime_ns = READ_ONCE(v->mtime_ns)};
 	if (reg && v->contents) {
 		s->size = quire_inode_size(v->contents);
 		s->blocks = quire_inode_cached_pages(v->contents) * (PAGE_SIZE / STAT_BLOCK);
@@ -145,7 +145,7 @@ static long access_path(int dirfd, uintptr_t path, unsigned mode)
 	if (err)
 		return err;
 	/* Root may read and write all, and run what has any x bit. */
-	if (mode & X_OK && (p.v->mode & S_IFMT) == S_IFREG && !(p.v->mode & ANY_X))
+	if (mode & X_OK && vnode_type(p.v) == S_IFREG && !(READ_ONCE(p.v->mode) & ANY_X))
 		err = -EACCES;
 	path_put(&p);
 	return err;
@@ -193,7 +193,7 @@ SYSCALL2(fstatfs, int, fd, uintptr_t, dst)
 
 static void set_mode(struct vnode *v, unsigned mode)
 {
-	WRITE_ONCE(v->mode, (v->mode & S_IFMT) | (mode & MODE_BITS));
+	WRITE_ONCE(v->mode, vnode_type(v) | (mode & MODE_BITS));
 }
 
 static long change_mode(int dirfd, uintptr_t path, unsigned mode)

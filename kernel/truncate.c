@@ -13,9 +13,9 @@ static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
 
 	if (len < 0)
 		return -EINVAL;
-	if ((v->mode & S_IFMT) == S_IFDIR)
+	if (vnode_type(v) == S_IFDIR)
 		return -EISDIR;
-	if (!v->contents || (v->mode & S_IFMT) != S_IFREG)
+	if (!v->contents || vnode_type(v) != S_IFREG)
 		return -EINVAL;
 	size = quire_inode_size(v->contents);
 	if ((seals & F_SEAL_SHRINK && (uint64_t)len < size) ||
@@ -56,9 +56,9 @@ static long file_allocate(struct open_file *f, int mode, int64_t off, int64_t le
 		return -EBADF;
 	if (off < 0 || len <= 0)
 		return -EINVAL;
-	if ((f->v->mode & S_IFMT) == S_IFIFO)
+	if (vnode_type(f->v) == S_IFIFO)
 		return -ESPIPE;
-	if ((f->v->mode & S_IFMT) != S_IFREG || !f->v->contents)
+	if (vnode_type(f->v) != S_IFREG || !f->v->contents)
 		return -ENODEV;
 	seals = file_seals(f);
 	if ((mode & FALLOC_FL_PUNCH_HOLE && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) ||
@@ -81,7 +81,7 @@ static long file_advise(struct open_file *f, uint64_t off, uint64_t len, unsigne
 {
 	if (!f)
 		return -EBADF;
-	if ((f->v->mode & S_IFMT) == S_IFIFO)
+	if (vnode_type(f->v) == S_IFIFO)
 		return -ESPIPE;
 	if (advice == POSIX_FADV_WILLNEED && f->v->contents)
 		quire_inode_populate(f->v->contents, off, len);

@@ -18,7 +18,7 @@ static uint64_t last_ino; /* atomic */
 
 static bool is_dir(const struct vnode *v)
 {
-	return v && (v->mode & S_IFMT) == S_IFDIR;
+	return v && vnode_type(v) == S_IFDIR;
 }
 
 /* ---- vnodes ---------------------------------------------------------------------------------- */
@@ -110,7 +110,7 @@ struct dirent *dir_find(struct vnode *dir, const char *name)
 
 void dir_enter(struct vnode *dir, struct dirent *d)
 {
-	d->v->nlink++;
+	WRITE_ONCE(d->v->nlink, d->v->nlink + 1);
 	if (is_dir(d->v))
 		d->v->parent = dir;
 	list_add_tail(&d->link, entries_of(dir));
@@ -120,7 +120,7 @@ void dir_remove(struct dirent *d)
 {
 	assert_mutex_held(&vfs_mutex);
 	list_del(&d->link);
-	d->v->nlink--;
+	WRITE_ONCE(d->v->nlink, d->v->nlink - 1);
 	if (is_dir(d->v))
 		d->v->parent = NULL;
 }
@@ -200,7 +200,7 @@ void vfs_exit(void)
 
 static bool is_link(const struct vnode *v)
 {
-	return v && (v->mode & S_IFMT) == S_IFLNK;
+	return v && vnode_type(v) == S_IFLNK;
 }
 
 /* The canonical path without its last component; the root stays. */
@@ -333,7 +333,7 @@ static int walk_step(struct walk *w, unsigned flags)
 {
 	char name[256];
 	struct vnode *v;
-	bool last;
+	bool last = false;
 	int r = next_component(w, name, &last);
 
 	if (r < 0)
