@@ -83,11 +83,13 @@ void hal_cpu_relax(void)
 
 /* ---- points ---------------------------------------------------------------------------------- */
 
-/* Short gaps are as likely as long ones: a switch away and one soon after meet in small windows.
- * A chance of their own, so that what else the seed decides is the same at any rate. */
+/* Each magnitude is as likely as any other, so that a task that was switched away in a small window
+ * stays away for some accesses of the others, or for whole calls. A chance of its own, so that what
+ * else the seed decides is the same at any rate. */
 static uint64_t next_gap(unsigned every)
 {
 	uint64_t r = machine.point_rng;
+	unsigned bits = 1; /* 2^bits / (bits + 1) is the mean */
 
 	if (!every)
 		return 0;
@@ -95,7 +97,9 @@ static uint64_t next_gap(unsigned every)
 	r ^= r >> 7;
 	r ^= r << 17;
 	machine.point_rng = r;
-	return 1 + (r >> 8) % ((2ull * every << (r & 1) >> (r & 6)) + 1);
+	while ((1ull << bits) / (bits + 1) < every)
+		bits++;
+	return 1 + (r >> 16) % (1ull << r % (bits + 1));
 }
 
 void fake_choose_points(unsigned every, uint64_t at)
