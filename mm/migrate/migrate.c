@@ -287,13 +287,13 @@ static bool replace_page(struct page *old, struct page *fresh)
 	fresh->index = old->index;
 	if (PageAnon(old)) {
 		ok = freeze(old, 1);
-		fresh->mapping = ok ? old->mapping : NULL;
+		WRITE_ONCE(fresh->mapping, ok ? old->mapping : NULL);
 		return ok;
 	}
 	spin_lock(&mapping->i_lock);
 	ok = freeze(old, 2);
 	if (ok) {
-		fresh->mapping = mapping;
+		WRITE_ONCE(fresh->mapping, mapping);
 		get_page(fresh);
 		radix_replace(locked_pages(mapping), old->index, fresh);
 	}
@@ -334,7 +334,7 @@ static int migrate_locked(struct migration *m, struct page *fresh)
 	rmap_walk(m->to, remap_one, m);
 	if (!ok)
 		return -EAGAIN;
-	old->mapping = NULL;
+	WRITE_ONCE(old->mapping, NULL);
 	__atomic_store_n(&old->_refcount, 1, __ATOMIC_RELEASE);
 	return 0;
 }

@@ -200,7 +200,7 @@ static int insert_page(struct address_space *m, struct page *page, uint64_t inde
 	spin_lock(&m->i_lock);
 	err = radix_insert(locked_pages(m), index, page);
 	if (!err) {
-		page->mapping = m;
+		WRITE_ONCE(page->mapping, m);
 		page->index = index;
 		__atomic_store_n(&m->nrpages, m->nrpages + 1, __ATOMIC_RELAXED);
 	}

@@ -170,7 +170,7 @@ static void prep_compound_page(struct page *page, unsigned order)
 	page_set(page, PG_head);
 	page->private = order;
 	for (unsigned long i = 1; i < 1ul << order; i++) {
-		page[i].mapping = page;
+		WRITE_ONCE(page[i].mapping, page);
 		page_set(&page[i], PG_tail);
 	}
 }
@@ -528,7 +528,7 @@ static bool free_tail_pages_check(struct page *page, unsigned order)
 				 1ul << order);
 			return false;
 		}
-		page[i].mapping = NULL;
+		WRITE_ONCE(page[i].mapping, NULL);
 		page_clear(&page[i], PG_tail);
 	}
 	return true;
@@ -539,7 +539,7 @@ static bool free_pages_prepare(struct page *page, unsigned order, uintptr_t ip)
 {
 	ASSERT_DEBUG(order < MAX_ORDER);
 	if ((uintptr_t)page->mapping & PAGE_MAPPING_ANON)
-		page->mapping = NULL;
+		WRITE_ONCE(page->mapping, NULL);
 	if (unlikely(page_count(page) | (page->_mapcount + 1) | (page->flags & PAGE_FLAGS_BAD)) ||
 	    unlikely(page->mapping != NULL)) {
 		/* On a list or referenced it has an owner; otherwise it is lost, as no one frees
@@ -674,7 +674,7 @@ static inline bool free_page_fast(struct page *page, unsigned cpu)
 	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
 		return false;
 	__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
-	page->mapping = NULL;
+	WRITE_ONCE(page->mapping, NULL);
 	page->private = 0;
 	hal_poison(page_address(page), PAGE_SIZE);
 	__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp, __ATOMIC_RELAXED);

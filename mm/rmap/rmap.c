@@ -391,7 +391,7 @@ void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintp
 	page_set(page, PG_swapbacked);
 	__atomic_store_n(&page->_mapcount, 0, __ATOMIC_RELAXED);
 	page->index = linear_page_index(vma, addr);
-	page->mapping = (void *)((uintptr_t)vma->anon_vma | PAGE_MAPPING_ANON);
+	WRITE_ONCE(page->mapping, (void *)((uintptr_t)vma->anon_vma | PAGE_MAPPING_ANON));
 	inc_node_page_state(NR_ANON_MAPPED);
 }
 

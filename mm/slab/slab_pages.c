@@ -61,7 +61,7 @@ static void setup_slab(struct kmem_cache *c, struct page *page)
 	uint64_t *bits = slab_bits(c, page);
 
 	ASSERT_I("I10", n);
-	page->mapping = c;
+	WRITE_ONCE(page->mapping, c);
 	page->units = n << 16;
 	page_set(page, PG_slab);
 	if (slab_checked(c))
@@ -108,7 +108,7 @@ static void discard_slab(struct kmem_cache *c, struct page *page)
 	account_slab(c, -(1l << order));
 	name_frames(c, page, order, false);
 	page_clear(page, PG_slab);
-	page->mapping = NULL;
+	WRITE_ONCE(page->mapping, NULL);
 	page->index = 0;
 	page->units = 0;
 	__free_pages(page, order);

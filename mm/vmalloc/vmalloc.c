@@ -223,16 +223,17 @@ static void __vunmap(const void *addr, unsigned long kind, const char *what)
 static int __vmalloc_area_node(struct vm_struct *vm, gfp_t gfp, unsigned nr, pgprot_kernel_t prot)
 {
 	ASSERT(!vm->pages);
-	vm->pages = alloc_page_array(nr);
+	WRITE_ONCE(vm->pages, alloc_page_array(nr));
 	if (!vm->pages)
 		return -ENOMEM;
 	/* counted one by one, so that a half-made area is freed exactly */
-	for (; vm->nr_pages < nr; vm->nr_pages++) {
+	while (vm->nr_pages < nr) {
 		struct page *page = alloc_pages(gfp | __GFP_NOWARN, 0);
 
 		if (!page)
 			return -ENOMEM;
 		vm->pages[vm->nr_pages] = page;
+		WRITE_ONCE(vm->nr_pages, vm->nr_pages + 1); /* a report may read it */
 	}
 	return map_kernel_range((uintptr_t)vm->addr, vm->pages, nr, prot);
 }
@@ -284,12 +285,13 @@ void *vmap(struct page **pages, unsigned count, unsigned long flags, pgprot_kern
 				__builtin_return_address(0));
 	if (!vm)
 		return NULL;
-	vm->pages = alloc_page_array(count);
+	WRITE_ONCE(vm->pages, alloc_page_array(count));
 	if (!vm->pages)
 		goto fail;
-	for (; vm->nr_pages < count; vm->nr_pages++) {
+	while (vm->nr_pages < count) {
 		vm->pages[vm->nr_pages] = pages[vm->nr_pages];
 		get_page(pages[vm->nr_pages]);
+		WRITE_ONCE(vm->nr_pages, vm->nr_pages + 1);
 	}
 	if (!map_kernel_range((uintptr_t)vm->addr, vm->pages, count, prot))
 		return vm->addr;
@@ -334,7 +336,7 @@ static void *__ioremap_caller(phys_addr_t phys, size_t size, enum mem_type mt, c
 				VM_IOREMAP, caller);
 	if (!vm)
 		return NULL;
-	vm->phys_addr = phys - offset;
+	WRITE_ONCE(vm->phys_addr, phys - offset);
 	if (ioremap_page_range((uintptr_t)vm->addr, bytes, vm->phys_addr, mt)) {
 		discard_area(vm);
 		return NULL;

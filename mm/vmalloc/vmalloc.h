@@ -70,7 +70,7 @@ unsigned long try_purge_vmap_area_lazy(void);
 unsigned long lazy_max_pages(void);
 /* Pages of address space waiting now. */
 unsigned long vmap_lazy_nr(void);
-/* A copy of the first area in use that ends above addr; false: there is none. */
+/* A copy of the first area in use that ends above addr; its pages may be gone by then. false: there is none. */
 bool vmap_area_next(uintptr_t addr, struct vmap_area *va, struct vm_struct *vm);
 /* A copy of the n-th waiting area; false: there are fewer. */
 bool vmap_purge_nth(unsigned n, struct vmap_area *va);

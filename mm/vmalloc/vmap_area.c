@@ -350,7 +350,14 @@ bool vmap_area_next(uintptr_t addr, struct vmap_area *va, struct vm_struct *vm)
 	found = first_above(addr);
 	if (found) {
 		*va = *found;
-		*vm = *found->vm;
+		*vm = (struct vm_struct){
+			.addr = found->vm->addr, .size = found->vm->size,
+			.flags = found->vm->flags, .caller = found->vm->caller,
+			/* written without the lock, while it is made */
+			.pages = READ_ONCE(found->vm->pages),
+			.nr_pages = READ_ONCE(found->vm->nr_pages),
+			.phys_addr = READ_ONCE(found->vm->phys_addr),
+		};
 	}
 	spin_unlock_irqrestore(&vmap_area_lock, flags);
 	return found;
