@@ -177,7 +177,7 @@ bool pos_move(struct open_file *f, uint64_t from, uint64_t to)
 	return there;
 }
 
-void pos_set(struct open_file *f, uint64_t *pos, uint64_t to)
+static void pos_set(struct open_file *f, uint64_t *pos, uint64_t to)
 {
 	lock_pos(f, pos);
 	*pos = to;

@@ -145,8 +145,8 @@ struct range pos_take(struct open_file *f, uint64_t *pos, size_t n, uint64_t siz
 /* Only `done` bytes of it were moved (an errno: none): the position goes back, unless another thread
  * has moved it on. */
 void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long done);
+/* Where it is now. */
 uint64_t pos_get(struct open_file *f, const uint64_t *pos);
-void pos_set(struct open_file *f, uint64_t *pos, uint64_t to);
 /* From where it is to `to`; false: it is elsewhere. */
 bool pos_move(struct open_file *f, uint64_t from, uint64_t to);
 bool file_readable(const struct open_file *f);
