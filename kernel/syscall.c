@@ -109,6 +109,7 @@ void kernel_syscall(struct trap_frame *tf)
 		trace_leave(nr, ret);
 	if (unlikely(options.mem_check))
 		check_memory(nr);
+	ASSERT_DEBUG(!hal_irqs_off());
 	hal_irq_disable();
 	latency_leave(before);
 	if (unlikely(fn == call_rt_sigreturn))

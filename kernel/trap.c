@@ -102,6 +102,7 @@ void kernel_return_to_user(struct trap_frame *tf)
 {
 	struct task *t = current;
 
+	ASSERT_DEBUG(!preempt_off() && hal_irqs_off());
 	t->utf = tf;
 	while (unlikely(work_waits(t))) {
 		enum latency_path before = latency_enter(PATH_RETURN);

@@ -13,6 +13,11 @@
  * Watches lie in a table by their cache line, one for each place, so that an access looks at one
  * word; a second one with the same place is not watched.
  *
+ * Releases. Only one of the host's threads runs at a time, so nothing is ever reordered, and that a
+ * store should have been a release is not seen by what it does. It is seen by what went before: with
+ * watch_races, a task that took a word by an exchange which acquires (as it does a lock) and stores to
+ * it next by a relaxed one is told of.
+ *
  * Data of one CPU: what fake_per_cpu() named is looked at in each access.
  */
 #define _GNU_SOURCE
@@ -32,6 +37,7 @@
 #define FRAMES	   12  /* callers told of */
 #define PAIRS	   512 /* races told of, each once */
 #define RANGES	   64
+#define WORDS	   1024u /* that were taken */
 
 enum how { LOAD = 0, STORE = 1, MARKED = 2 };
 
@@ -59,6 +65,10 @@ static uintptr_t unwatched_start, unwatched_end;
 static struct range ranges[RANGES];
 static unsigned nranges;
 static uintptr_t ranges_start, ranges_end; /* around all of them */
+static struct taken {
+	uintptr_t addr; /* 0: unused */
+	const struct self *by;
+} taken[WORDS]; /* each at the place of its hash */
 static uintptr_t told[PAIRS][2];
 static unsigned ntold;
 
@@ -240,6 +250,42 @@ static __attribute__((noinline)) void interrupt_before(uintptr_t a, size_t size,
 		tell_race(w, w->met_size, w->met_how, &w->met_at);
 }
 
+/* ---- releases -------------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void tell_relaxed(size_t size, uintptr_t pc, const void *frame)
+{
+	struct stack s;
+	char by[2048];
+
+	if (!news(pc, 0))
+		return;
+	take_stack(&s, pc, frame);
+	name_stack(&s, by, sizeof(by), FRAMES);
+	fake_accuse(FAKE_RELAXED, "%zu bytes that were acquired are let go without a release: %.400s",
+		    size, by);
+}
+
+/* An atomic store, or an exchange that took place: is it how a word is taken, or let go? */
+static inline void exchanged(const volatile void *p, size_t size, int order, const void *pc,
+			     const void *frame)
+{
+	uintptr_t a = (uintptr_t)p;
+	struct taken *t = &taken[(a >> 2 ^ a >> 12) % WORDS];
+
+	if (!machine.cfg.watch_races)
+		return;
+	if (order == __ATOMIC_ACQUIRE) {
+		*t = (struct taken){a, &self};
+	} else if (t->addr == a) {
+		if (order == __ATOMIC_RELAXED && t->by == &self)
+			tell_relaxed(size, (uintptr_t)pc, frame);
+		t->addr = 0;
+	}
+}
+
+#define EXCHANGED(p, size, order) \
+	exchanged(p, size, order, __builtin_return_address(0), __builtin_frame_address(0))
+
 /* ---- data of one CPU ------------------------------------------------------------------------- */
 
 void fake_per_cpu(const void *p, size_t n, int cpu)
@@ -289,6 +335,7 @@ static __attribute__((noinline)) void look_per_cpu(uintptr_t a, size_t size, uin
 void fake_forget_accesses(void)
 {
 	memset(watches, 0, sizeof(watches));
+	memset(taken, 0, sizeof(taken));
 	nranges = ntold = 0;
 }
 
@@ -390,8 +437,11 @@ void __tsan_func_exit(void)
 							       int mo, int fail)                  \
 	{                                                                                         \
 		SEEN(p, sizeof(type), STORE | MARKED);                                            \
-		return __atomic_compare_exchange_n(p, old, v, false, __ATOMIC_SEQ_CST,            \
-						   __ATOMIC_SEQ_CST);                             \
+		if (!__atomic_compare_exchange_n(p, old, v, false, __ATOMIC_SEQ_CST,              \
+						 __ATOMIC_SEQ_CST))                               \
+			return false;                                                             \
+		EXCHANGED(p, sizeof(type), mo);                                                   \
+		return true;                                                                      \
 	}
 
 #define ATOMIC(bits, type)                                                    \
@@ -403,9 +453,15 @@ void __tsan_func_exit(void)
 	void __tsan_atomic##bits##_store(volatile type *p, type v, int mo)    \
 	{                                                                     \
 		SEEN(p, sizeof(type), STORE | MARKED);                        \
+		EXCHANGED(p, sizeof(type), mo);                               \
 		__atomic_store_n(p, v, __ATOMIC_SEQ_CST);                     \
 	}                                                                     \
-	FETCH(bits, type, exchange, __atomic_exchange_n)                      \
+	type __tsan_atomic##bits##_exchange(volatile type *p, type v, int mo) \
+	{                                                                     \
+		SEEN(p, sizeof(type), STORE | MARKED);                        \
+		EXCHANGED(p, sizeof(type), mo);                               \
+		return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);           \
+	}                                                                     \
 	FETCH(bits, type, fetch_add, __atomic_fetch_add)                      \
 	FETCH(bits, type, fetch_sub, __atomic_fetch_sub)                      \
 	FETCH(bits, type, fetch_and, __atomic_fetch_and)                      \

@@ -73,11 +73,12 @@ enum fake_accusation {
 	FAKE_TAKEN_MAPPED,  /* a frame was handed out that is mapped or a table: out twice */
 	FAKE_ICACHE,	    /* new code published without hal_icache_sync() */
 	FAKE_IRQ_ORDER,	    /* interrupt state restored out of order */
-	FAKE_CONTEXT,	    /* a call from a context that its contract forbids */
+	FAKE_CONTEXT,	    /* a call, or user mode, from a context that its contract forbids */
 	FAKE_IPI_IRQS_OFF,  /* waits for another CPU with interrupts off, or it never answered */
 	FAKE_LIVELOCK,	    /* one access faults for ever: a forgotten hal_pt_published(), say */
 	FAKE_BAD_CALL,	    /* arguments that no caller may pass */
 	FAKE_RACE,	    /* two accesses that nothing orders, one of them a plain one, one a store */
+	FAKE_RELAXED,	    /* a word that was taken by an exchange which acquires is let go without a release */
 	FAKE_PER_CPU,	    /* one CPU's data touched by another, or with interrupts on */
 	FAKE_ACCUSATIONS
 };

@@ -67,6 +67,7 @@ const char *fake_accusation_name(enum fake_accusation what)
 		[FAKE_LIVELOCK] = "livelock",
 		[FAKE_BAD_CALL] = "bad-call",
 		[FAKE_RACE] = "data-race",
+		[FAKE_RELAXED] = "relaxed-store",
 		[FAKE_PER_CPU] = "per-cpu",
 	};
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "arch/fake/task.h"
+#include "lib/lockdep.h"
 #include <quire/abi.h>
 
 #define NR_rt_sigaction 13
@@ -108,11 +109,24 @@ void fake_user_ends(void)
 
 /* ---- into the kernel and back ---------------------------------------------------------------- */
 
+/* The kernel is done, with interrupts off since it looked for work the last time, and holds nothing. */
+static void check_leaves(void)
+{
+	if (!self.irqs_off)
+		fake_accuse(FAKE_CONTEXT, "into user mode with interrupts on");
+	if (self.irq_depth)
+		fake_accuse(FAKE_IRQ_ORDER, "into user mode with a state saved at depth %u",
+			    self.irq_depth);
+	if (lockdep_held())
+		fake_accuse(FAKE_CONTEXT, "into user mode with a spinlock");
+}
+
 /* The kernel looked at tf last: take over what it left for user mode. */
 static void back_in_user(struct fake_task *t, struct trap_frame *tf)
 {
 	struct fake_space *s;
 
+	check_leaves();
 	fake_lock();
 	s = fake_cpu()->space;
 	if (s)
@@ -263,6 +277,7 @@ _Noreturn void hal_user_enter(struct trap_frame *tf)
 
 	hal_irq_disable();
 	kernel_return_to_user(tf);
+	check_leaves();
 	t->frame = *tf;
 	t->frame.fresh = false;
 	setjmp(t->base); /* an exec comes back here */
