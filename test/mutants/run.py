@@ -8,18 +8,23 @@ Each NAME.patch here opens with
 and, for what only a bare machine shows, with
     Machine: x86_64 or riscv64, whose build they belong to (else it is the host's)
     Targets: what of that build to make (else all of it)
-and then holds a unified diff. The tree is copied twice, so that two mutants are tried at a time.
-Each patch is applied to a copy, the copy is built, the named tests run, at least one has to fail,
+and then holds a unified diff. What only a certain run shows has instead of Tests:
+    Run: a target of the host's build and its arguments, the seed among them
+    Says: what that run must say, a regular expression
+The tree is copied twice, so that two mutants are tried at a time. Each patch is applied to a copy, the
+copy is built, the named tests run, at least one has to fail, or the named run must fail and say so,
 and the patch is taken back. A patch that does not apply, does not build, or passes its tests is a
-failure of this suite. Before the first patch the named tests must pass on the unchanged copies.
+failure of this suite. Before the first patch the tests and runs must pass on the unchanged copies.
 
-usage: run.py [--list] [--work DIR] [NAME ...]    exit 0: all caught, 1: not, 2: unusable
+usage: run.py [--list] [--work DIR] [--times N] [NAME ...]   exit 0: all caught, 1: not, 2: unusable
+--times N: each named run is made N times, and has to end the same way each time
 """
 import argparse
 import concurrent.futures
 import glob
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +40,7 @@ class Mutant:
     def __init__(self, path):
         self.path, self.name = path, os.path.basename(path)[:-len('.patch')]
         self.what, self.tests, self.machine, self.targets = '', [], 'host', []
+        self.run, self.says = [], ''
         for line in open(path, encoding='utf-8'):
             if line.startswith('--- '):
                 break
@@ -47,8 +53,12 @@ class Mutant:
                 self.machine = value.strip()
             elif key == 'Targets':
                 self.targets = value.split()
-        if not self.what or not self.tests:
-            raise ValueError(f'{path}: needs a "What:" and a "Tests:" line before the diff')
+            elif key == 'Run':
+                self.run, self.targets = value.split(), value.split()[:1]
+            elif key == 'Says':
+                self.says = value.strip()
+        if not self.what or not (self.tests or self.run and self.says):
+            raise ValueError(f'{path}: needs "What:", and "Tests:" or "Run:" and "Says:", before the diff')
 
 
 def run(cmd, cwd, limit=None):
@@ -99,10 +109,30 @@ def test(work, machine, tests):
                work, LIMIT)
 
 
+def run_seed(work, m):
+    """(exit status, output) of the mutant's named run; a crash is a failure of the program's."""
+    return run([os.path.join(work, 'build/host', m.run[0])] + m.run[1:], work, LIMIT)
+
+
+def check_runs(work, mutants):
+    """None if every named run passes, else what does not."""
+    of = {' '.join(m.run): m for m in mutants if m.run}
+    if not of:
+        return None
+    status, out = build(work, 'host', sorted({m.run[0] for m in of.values()}), [])
+    if status:
+        return f'the unchanged tree does not build:\n{out[-3000:]}'
+    for words, m in of.items():
+        status, out = run_seed(work, m)
+        if status:
+            return f'{words} fails on the unchanged tree:\n{out[-3000:]}'
+    return None
+
+
 def check_unchanged(work, mutants):
-    """None if everything builds and every named test passes, else what does not."""
-    for machine in sorted({m.machine for m in mutants}):
-        of = [m for m in mutants if m.machine == machine]
+    """None if everything builds and every named test and run passes, else what does not."""
+    for machine in sorted({m.machine for m in mutants if m.tests}):
+        of = [m for m in mutants if m.machine == machine and m.tests]
         tests = {t for m in of for t in m.tests}
         status, out = build(work, machine, [], tests)
         if status:
@@ -110,10 +140,24 @@ def check_unchanged(work, mutants):
         status, out = test(work, machine, sorted(tests))
         if status:
             return f'the tests fail on the unchanged tree, on {machine}:\n{out[-3000:]}'
+    return check_runs(work, mutants)
+
+
+def try_run(m, work, times):
+    """None if the named run fails, says what it should and does so each time, else why not."""
+    first = None
+    for _ in range(times):
+        status, out = run_seed(work, m)
+        said = re.search(f'.*(?:{m.says}).*', out)
+        if status in (0, 2) or not said:
+            return f'NOT CAUGHT by {" ".join(m.run)}, which ended with {status}:\n{out[-1000:]}'
+        first = first or (status, said[0])
+        if (status, said[0]) != first:
+            return f'not the same in two runs: {first[0]}, {first[1]}\nand {status}, {said[0]}'
     return None
 
 
-def try_mutant(m, work):
+def try_mutant(m, work, times):
     """None if the mutant was caught, else why not."""
     status, out = run(['patch', '-p1', '--no-backup-if-mismatch', '-i', m.path], work)
     if status:
@@ -122,6 +166,8 @@ def try_mutant(m, work):
         status, out = build(work, m.machine, m.targets, m.tests)
         if status:
             return 'it does not build, so nothing was tested:\n' + out[-2000:]
+        if m.run:
+            return try_run(m, work, times)
         status, out = test(work, m.machine, m.tests)
         return None if status else f'NOT CAUGHT by {" ".join(m.tests)}'
     finally:
@@ -132,11 +178,13 @@ def try_mutant(m, work):
 
 def split(mutants):
     """Two lists to be worked through side by side, of about the same length; a machine's own
-    mutants stay together, so that its build is made in one copy only."""
+    mutants stay together, and so do those with named runs, so that what only they need is built in
+    one copy only."""
     bare = [m for m in mutants if m.machine != 'host']
-    host = [m for m in mutants if m.machine == 'host']
-    extra = max(0, (len(host) - len(bare)) // 2)
-    return [half for half in (host[extra:], bare + host[:extra]) if half]
+    runs = [m for m in mutants if m.run]
+    host = [m for m in mutants if m.machine == 'host' and not m.run]
+    extra = min(len(host), max(0, (len(host) + len(runs) - len(bare)) // 2))
+    return [half for half in (runs + host[extra:], bare + host[:extra]) if half]
 
 
 def prepare(work, mutants):
@@ -144,11 +192,11 @@ def prepare(work, mutants):
     return check_unchanged(work, mutants)
 
 
-def try_all(work, mutants):
+def try_all(work, mutants, times):
     """Prints a line for each; returns how many were not caught."""
     failed = 0
     for m in mutants:
-        why = try_mutant(m, work)
+        why = try_mutant(m, work, times)
         failed += bool(why)
         lines = [f'{"not " if why else ""}ok - {m.name}: {m.what}']
         lines += ['# ' + line for line in (why or '').splitlines()]
@@ -162,6 +210,7 @@ def main():
     ap.add_argument('--list', action='store_true', help='list the mutants and end')
     ap.add_argument('--work', default=os.path.join(ROOT, 'build/mutants'),
                     help='folder of the copy (default: build/mutants)')
+    ap.add_argument('--times', type=int, default=1, help='named runs are made so often (default: once)')
     ap.add_argument('names', nargs='*', help='only these')
     args = ap.parse_args()
     try:
@@ -175,7 +224,7 @@ def main():
         return 2
     if args.list:
         for m in mutants:
-            print(f'{m.name}: {m.what}  [{" ".join(m.tests)}]')
+            print(f'{m.name}: {m.what}  [{" ".join(m.tests or m.run)}]')
         return 0
     halves = split(mutants)
     with concurrent.futures.ThreadPoolExecutor(len(halves)) as pool:
@@ -186,7 +235,7 @@ def main():
                 print('Bail out! ' + r.result())
                 return 2
         print(f'1..{len(mutants)}', flush=True)
-        tried = [pool.submit(try_all, f'{os.path.abspath(args.work)}-{i}', half)
+        tried = [pool.submit(try_all, f'{os.path.abspath(args.work)}-{i}', half, args.times)
                  for i, half in enumerate(halves)]
     return 1 if sum(t.result() for t in tried) else 0
 

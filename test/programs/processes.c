@@ -20,8 +20,9 @@
 #define THREAD	 (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 #define TURNS	 30	       /* that the others get: more than any of them needs */
 
-enum { NR_READ, NR_OPEN = 2, NR_CLOSE, NR_MMAP = 9, NR_YIELD = 24, NR_PAUSE = 34, NR_NANOSLEEP,
-       NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_GETTID = 186, NR_TKILL = 200 };
+enum { NR_READ, NR_OPEN = 2, NR_CLOSE, NR_MMAP = 9, NR_PREAD = 17, NR_YIELD = 24, NR_PAUSE = 34, NR_NANOSLEEP,
+       NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_GETTID = 186, NR_TKILL = 200,
+       NR_SET_ROBUST_LIST = 273 };
 
 #define SC(nr, ...) sc(nr, (long[6]){__VA_ARGS__})
 static long sc(long nr, const long *a)
@@ -266,11 +267,13 @@ static void killed_in_vfork(void)
 
 /* ---- exec beside threads ---------------------------------------------------------------------- */
 
-static int images;
+static int images, image_waits;
 
 static void image(void *state)
 {
 	images++;
+	while (image_waits)
+		SC(NR_YIELD, 0);
 	fake_exit(*(int *)state);
 }
 
@@ -415,6 +418,65 @@ static void owner_ends_first(void)
 	CHECK(child_ran && answer == 0);
 }
 
+/* ---- what others see of an end ------------------------------------------------------------------ */
+
+/* A list of one lock, which lies in the word behind its entry. */
+static void holds_a_lock(void)
+{
+	const uintptr_t list[3] = {OTHER + 64, 8, 0}, entry = OTHER;
+	uint32_t word = (uint32_t)SC(NR_GETTID, 0);
+
+	fake_poke(OTHER, list, sizeof(list));
+	fake_poke(OTHER + 64, &entry, sizeof(entry));
+	fake_poke(OTHER + 72, &word, sizeof(word));
+	CHECK(SC(NR_SET_ROBUST_LIST, OTHER, sizeof(list)) == 0);
+}
+
+static void lock_of_the_dead(void)
+{
+	other_start(holds_a_lock);
+	other_join();
+	others_run();
+	CHECK(int_at(OTHER + 72) == FUTEX_OWNER_DIED);
+}
+
+/* Tells when its memory can be looked at, and waits to become another program. */
+static void exec_when_told(void *state)
+{
+	int v = 0x55;
+
+	fake_poke(A, &v, sizeof(v));
+	child_ran = 1;
+	while (!child_goes)
+		SC(NR_YIELD, 0);
+	run_image(3);
+}
+
+/* What was opened as its memory is that memory, and not what the same process has after exec. */
+static void memory_of_before_exec(void)
+{
+	char path[32];
+	long pid, fd;
+
+	child_goes = child_ran = 0;
+	pid = fake_fork(0, exec_when_told, NULL, 0);
+	while (!child_ran)
+		SC(NR_YIELD, 0);
+	snprintf(path, sizeof(path), "/proc/%ld/mem", pid);
+	fake_poke(MAIN, path, sizeof(path));
+	fd = SC(NR_OPEN, MAIN, 0);
+	CHECK(fd >= 0);
+	CHECK(SC(NR_PREAD, fd, MAIN, 4, A) == 4 && int_at(MAIN) == 0x55);
+	image_waits = 1;
+	child_goes = 1;
+	others_run();
+	CHECK(images == 1);
+	CHECK(SC(NR_PREAD, fd, MAIN, 4, A) == 0);
+	image_waits = 0;
+	CHECK(SC(NR_WAIT4, pid, MAIN, 0, 0) == pid);
+	SC(NR_CLOSE, fd);
+}
+
 /* ---- all of them ------------------------------------------------------------------------------ */
 
 static const struct {
@@ -431,6 +493,8 @@ static const struct {
 	{"exec ends the other threads and nothing else", exec_ends_threads_alone},
 	{"an alarm ends with its process", alarm_of_the_dead},
 	{"a space outlives its owner", owner_ends_first},
+	{"a thread that ends gives up its locks", lock_of_the_dead},
+	{"memory that was opened does not follow exec", memory_of_before_exec},
 };
 
 static char log_text[4096];
@@ -456,7 +520,7 @@ static bool run(unsigned i)
 				.seed = i + 1};
 	int status;
 
-	failures = 0;
+	failures = images = image_waits = 0;
 	armed = NOWHERE;
 	skip = 0;
 	memset(log_text, 0, sizeof(log_text));
