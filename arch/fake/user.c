@@ -117,8 +117,9 @@ static void check_leaves(void)
 	if (self.irq_depth)
 		fake_accuse(FAKE_IRQ_ORDER, "into user mode with a state saved at depth %u",
 			    self.irq_depth);
+	self.irq_depth = 0;
 	if (lockdep_held())
-		fake_accuse(FAKE_CONTEXT, "into user mode with a spinlock");
+		fake_accuse(FAKE_CONTEXT, "into user mode with a lock");
 }
 
 /* The kernel looked at tf last: take over what it left for user mode. */

@@ -8,6 +8,7 @@
 
 #include "arch/fake/fake_user.h"
 #include "arch/hal_kernel.h"
+#include "lib/spinlock.h"
 
 #define LIMIT	 0x100000ul
 #define ENTRIES	 (1u << ARCH_INDEX_BITS)
@@ -16,6 +17,9 @@
 #define NR_exec	 59
 #define NR_exit	 231
 #define NR_sigreturn 15
+#define NR_keeps_irqs_off 1000
+#define NR_keeps_a_lock	  1001
+#define NR_drops_the_lock 1002
 
 static struct arch_space space;
 static uint64_t next_pfn;
@@ -23,6 +27,7 @@ static struct hal_context idle, first, second, *running;
 static struct trap_frame child_frame;
 static unsigned alive, ticks, events;
 static struct fake_seen seen[8];
+static DEFINE_SPINLOCK(a_lock);
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
@@ -106,6 +111,15 @@ void kernel_syscall(struct trap_frame *tf)
 		break;
 	case NR_sigreturn:
 		hal_sigframe_pop(tf, NULL, &mask, alt);
+		break;
+	case NR_keeps_irqs_off:
+		hal_irq_save();
+		break;
+	case NR_keeps_a_lock:
+		spin_lock(&a_lock);
+		break;
+	case NR_drops_the_lock:
+		spin_unlock(&a_lock);
 		break;
 	default:
 		tf_set_syscall_ret(tf, -38);
@@ -266,4 +280,35 @@ Test(fake_user, the_timer_interrupts_and_the_seed_decides)
 	cr_assert_gt(once, 10);
 	cr_assert_eq(boot(spin, (struct fake_config){.seed = 5, .caches_invalid = true}), 0);
 	cr_assert_eq(ticks, once);
+}
+
+static void heard(enum fake_accusation what, const char *msg, void *ctx)
+{
+}
+
+static unsigned accused_after(long nr, enum fake_accusation what)
+{
+	unsigned before = fake_accused(what);
+
+	fake_syscall(nr, 0, 0, 0, 0, 0, 0);
+	return fake_accused(what) - before;
+}
+
+static void leaves_things(void *state)
+{
+	cr_expect_eq(accused_after(NR_yield, FAKE_IRQ_ORDER), 0);
+	cr_expect_eq(accused_after(NR_keeps_irqs_off, FAKE_IRQ_ORDER), 1);
+	cr_expect_eq(accused_after(NR_yield, FAKE_IRQ_ORDER), 0, "put right");
+	cr_expect_eq(accused_after(NR_keeps_a_lock, FAKE_CONTEXT), 1);
+	cr_expect_eq(accused_after(NR_drops_the_lock, FAKE_CONTEXT), 0);
+	events = 1;
+	fake_exit(0);
+}
+
+Test(fake_user, what_may_not_be_taken_along)
+{
+	fake_on_accusation(heard, NULL);
+	cr_assert_eq(boot(leaves_things, (struct fake_config){0}), 0);
+	cr_assert_eq(events, 1);
+	fake_on_accusation(NULL, NULL);
 }

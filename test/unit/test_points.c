@@ -325,29 +325,25 @@ Test(points, races_are_told)
 	free(shared);
 }
 
-/* What a compiler calls for an exchange and for a store. */
-uint32_t __tsan_atomic32_exchange(volatile uint32_t *p, uint32_t v, int order);
-void __tsan_atomic32_store(volatile uint32_t *p, uint32_t v, int order);
-
 Test(points, releases_that_are_none)
 {
 	static uint32_t word;
 
 	cr_assert_eq(fake_machine_create(&(struct fake_config){.watch_races = true}), 0);
 	fake_on_accusation(heard, NULL);
-	__tsan_atomic32_store(&word, 0, __ATOMIC_RELAXED);
-	__tsan_atomic32_exchange(&word, 1, __ATOMIC_ACQUIRE);
-	__tsan_atomic32_store(&word, 0, __ATOMIC_RELEASE);
-	__tsan_atomic32_store(&word, 0, __ATOMIC_RELAXED);
-	__tsan_atomic32_exchange(&word, 1, __ATOMIC_ACQUIRE);
-	__tsan_atomic32_exchange(&word, 0, __ATOMIC_SEQ_CST);
-	__tsan_atomic32_exchange(&word, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&word, 0, __ATOMIC_RELAXED);
+	__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&word, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&word, 0, __ATOMIC_RELAXED);
+	__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE);
+	__atomic_exchange_n(&word, 0, __ATOMIC_SEQ_CST);
+	__atomic_exchange_n(&word, 1, __ATOMIC_RELAXED);
 	cr_expect_eq(fake_accused(FAKE_RELAXED), 0, "%s", last);
-	__tsan_atomic32_exchange(&word, 1, __ATOMIC_ACQUIRE);
-	__tsan_atomic32_store(&word, 0, __ATOMIC_RELAXED);
+	__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&word, 0, __ATOMIC_RELAXED);
 	cr_expect_eq(fake_accused(FAKE_RELAXED), 1);
-	__tsan_atomic32_exchange(&word, 1, __ATOMIC_ACQUIRE);
-	__tsan_atomic32_exchange(&word, 0, __ATOMIC_RELAXED);
+	__atomic_exchange_n(&word, 1, __ATOMIC_ACQUIRE);
+	__atomic_exchange_n(&word, 0, __ATOMIC_RELAXED);
 	cr_expect_eq(fake_accused(FAKE_RELAXED), 2);
 	fake_on_accusation(NULL, NULL);
 	fake_machine_destroy();
