@@ -32,7 +32,8 @@ bool pcp_refill(struct zone *z, struct per_cpu_pages *pcp, unsigned slot, unsign
 	assert_irqs_off();
 	ASSERT_DEBUG(pcp == &z->pcp[hal_cpu_id()]);
 	ASSERT_DEBUG(!pcp_count(pcp, slot, mt));
-	l->tail = 0; /* empty, so the ring may begin anywhere: at its start no batch wraps */
+	/* Empty, so the ring may begin anywhere: at its start no batch wraps. */
+	__atomic_store_n(&l->tail, 0, __ATOMIC_RELAXED);
 	spin_lock(&z->lock);
 	n = rmqueue_bulk(z, slot_order(slot), slot_batch(z, slot), pcp_entry(pcp, slot, mt, 0), mt,
 			 alloc_flags);
