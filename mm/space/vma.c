@@ -79,7 +79,6 @@
  * went from 6,708 to 5,611 instructions. A tree with wider nodes would shorten that way further; it
  * is not built (docs/performance.md, "Left out").
  */
-#include "lib/string.h"
 #include "mm/space/vma.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
@@ -110,9 +109,9 @@ struct vm_area_struct *vm_area_dup(const struct vm_area_struct *orig)
 	if (!vma)
 		return NULL;
 	/* but for the node in the file's tree, which others turn meanwhile under that tree's lock */
-	memcpy(vma, orig, offsetof(struct vm_area_struct, shared));
-	memset(&vma->shared, 0, sizeof(vma->shared));
-	memcpy(&vma->anon_vma_chain, &orig->anon_vma_chain,
+	__builtin_memcpy(vma, orig, offsetof(struct vm_area_struct, shared));
+	__builtin_memset(&vma->shared, 0, sizeof(vma->shared));
+	__builtin_memcpy(&vma->anon_vma_chain, &orig->anon_vma_chain,
 	       sizeof(*vma) - offsetof(struct vm_area_struct, anon_vma_chain));
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
 	vma->vm_next = vma->vm_prev = NULL;
