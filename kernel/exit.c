@@ -33,7 +33,7 @@ static void unlink_process(struct process *p, struct list_head *unlinked)
 	assert_held(&tasks_lock);
 	list_move(&p->all, unlinked);
 	list_del_init(&p->sibling);
-	p->parent = NULL;
+	process_set_parent(p, NULL);
 }
 
 static void free_unlinked(struct list_head *unlinked)
@@ -77,7 +77,7 @@ static void reparent_children(struct process *p, struct list_head *unlinked)
 			continue;
 		}
 		/* The first process ends: all others end too, and none is waited for. */
-		c->parent = NULL;
+		process_set_parent(c, NULL);
 		if (c->zombie)
 			unlink_process(c, unlinked);
 	}

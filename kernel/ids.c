@@ -6,16 +6,6 @@
 #include "kernel.h"
 
 /* One word each: no lock. */
-uint64_t rlimit_cur(struct process *p, int which)
-{
-	return which >= 0 && which < RLIM_NLIMITS ? READ_ONCE(p->rlim[which].cur) : RLIM_INFINITY;
-}
-
-uint64_t rlimit_max(struct process *p, int which)
-{
-	return which >= 0 && which < RLIM_NLIMITS ? READ_ONCE(p->rlim[which].max) : RLIM_INFINITY;
-}
-
 bool capable(int cap)
 {
 	return READ_ONCE(current->proc->cap_effective) >> cap & 1;
@@ -35,13 +25,7 @@ SYSCALL0(gettid)
 
 SYSCALL0(getppid)
 {
-	irqflags_t flags;
-	int pid;
-
-	spin_lock_irqsave(&tasks_lock, flags);
-	pid = current->proc->parent ? current->proc->parent->pid : 0;
-	spin_unlock_irqrestore(&tasks_lock, flags);
-	return pid;
+	return READ_ONCE(current->proc->ppid);
 }
 
 SYSCALL0(getuid)

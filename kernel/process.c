@@ -274,10 +274,16 @@ struct process *process_copy(struct process *old, unsigned long flags)
 	return p;
 }
 
-void process_adopt(struct process *p, struct process *parent)
+void process_set_parent(struct process *p, struct process *parent)
 {
 	assert_held(&tasks_lock);
 	p->parent = parent;
+	WRITE_ONCE(p->ppid, parent ? parent->pid : 0);
+}
+
+void process_adopt(struct process *p, struct process *parent)
+{
+	process_set_parent(p, parent);
 	list_add_tail(&p->sibling, &parent->children);
 }
 

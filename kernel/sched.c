@@ -15,12 +15,12 @@
  * exactly where the running task must give it up, and one addition tells. */
 #define NOBODY_WAITS 0x80000000u
 
-struct task *current_task;
+static struct task idle_task;
+struct task *current_task = &idle_task; /* never NULL: the boot context is one */
 bool need_resched;
 uint64_t preemptions;
 
 static uint32_t preempt_word = NOBODY_WAITS;
-static struct task idle_task;
 static struct list_head run_queue = LIST_HEAD_INIT(run_queue);
 static struct list_head dead_tasks = LIST_HEAD_INIT(dead_tasks);
 static struct quire_mm *active_mm;
@@ -179,10 +179,12 @@ static __attribute__((noinline)) void preempt_now(void)
 
 void os_preempt(int delta)
 {
+#ifdef MEASURE_LATENCY
 	if (delta > 0 && !preempt_off())
 		latency_preempt_off((uintptr_t)__builtin_return_address(0));
-	if (delta < 0 && (READ_ONCE(preempt_word) & ~NOBODY_WAITS) == 1)
+	if (delta < 0 && (preempt_word & ~NOBODY_WAITS) == 1)
 		latency_preempt_on((uintptr_t)__builtin_return_address(0));
+#endif
 	if (unlikely(hal_local_add(&preempt_word, (uint32_t)delta)))
 		preempt_now();
 }
@@ -340,7 +342,7 @@ _Noreturn void idle_loop(void)
 
 uintptr_t os_thread_id(void)
 {
-	return (uintptr_t)(current ? current : &idle_task);
+	return (uintptr_t)current;
 }
 
 int os_thread_start(const char *name, void (*fn)(void *arg), void *arg)

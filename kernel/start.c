@@ -329,17 +329,21 @@ uint64_t os_entropy(void)
  */
 static struct process *asking(void)
 {
-	return current ? current->proc : NULL;
+	return current->proc;
 }
 
 uint64_t os_rlimit(void *owner, int resource)
 {
-	return asking() ? rlimit_cur(asking(), resource) : RLIM_INFINITY;
+	struct process *p = asking();
+
+	return p ? rlimit_cur(p, resource) : RLIM_INFINITY;
 }
 
 uint64_t os_rlimit_max(void *owner, int resource)
 {
-	return asking() ? rlimit_max(asking(), resource) : RLIM_INFINITY;
+	struct process *p = asking();
+
+	return p ? rlimit_max(p, resource) : RLIM_INFINITY;
 }
 
 bool os_capable(void *owner, int cap)
@@ -349,7 +353,7 @@ bool os_capable(void *owner, int cap)
 
 bool os_fatal_signal_pending(void)
 {
-	return current && current->proc && fatal_signal_pending(current);
+	return current->proc && fatal_signal_pending(current);
 }
 
 void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)

@@ -76,7 +76,7 @@ static void trace_leave(unsigned long nr, long ret)
 {
 	uint64_t w[2] = {nr, (uint64_t)ret};
 
-	if (quire_trace_enabled())
+	if (quire_trace_on)
 		quire_trace_words(QUIRE_TR_SYS_EXIT, w, 2);
 }
 
@@ -94,7 +94,7 @@ void kernel_syscall(struct trap_frame *tf)
 {
 	unsigned long a[6], nr = tf_syscall_nr(tf);
 	syscall_fn fn = likely(nr < MAX_NR) ? calls[nr] : NULL;
-	bool traced = quire_trace_enabled();
+	bool traced = quire_trace_on;
 	enum latency_path before = latency_enter(PATH_CALL);
 	long ret;
 

@@ -40,22 +40,22 @@ static long count_end(const struct usage *start, long ret)
 SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long, flags, int, fd,
 	 uint64_t, off)
 {
+	struct quire_file *qf;
 	struct usage c;
-	struct quire_file *qf = NULL;
-	struct fd f = {0};
+	struct fd f;
 	long ret;
 
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;
-	if (!(flags & MAP_ANONYMOUS)) {
-		f = fdget(fd);
-		if (!f.file)
-			return -EBADF;
-		qf = file_mapping(f.file);
-	}
 	c = count_start();
-	ret = f.file && !qf ? -ENOMEM : quire_mmap(mm(), addr, len, prot, flags, qf, off);
+	if (flags & MAP_ANONYMOUS)
+		return count_end(&c, quire_mmap(mm(), addr, len, prot, flags, NULL, off));
+	f = fdget(fd);
+	if (!f.file)
+		return -EBADF;
+	qf = file_mapping(f.file);
+	ret = qf ? quire_mmap(mm(), addr, len, prot, flags, qf, off) : -ENOMEM;
 	fdput(f);
 	return count_end(&c, ret);
 }

@@ -73,7 +73,8 @@ struct process {
 	struct list_head threads;  /* task.thread */
 	unsigned nr_threads;
 	int pid, pgid, sid;
-	struct process *parent;
+	struct process *parent;	   /* by process_set_parent() */
+	int ppid;		   /* its number; 0: there is none. Read without the lock */
 	struct quire_mm *mm;	   /* NULL: a zombie */
 	struct sighand *sighand;
 	struct fd_table *fds;
@@ -209,6 +210,8 @@ int new_pid(void);
  * tree. NULL: no memory. */
 struct process *process_copy(struct process *old, unsigned long flags);
 /* tasks_lock is held. */
+/* NULL: none any more. tasks_lock. */
+void process_set_parent(struct process *p, struct process *parent);
 void process_adopt(struct process *p, struct process *parent);
 void process_add_thread(struct process *p, struct task *t);
 int start_init(void);
@@ -228,8 +231,17 @@ void copy_actions(struct sighand *to, const struct sighand *from);
 /* The process runs a new program: a parent that waits for its vfork child goes on. */
 void process_exec_done(struct process *p);
 /* In bytes or what the limit counts; any context. */
-uint64_t rlimit_cur(struct process *p, int which);
-uint64_t rlimit_max(struct process *p, int which);
+/* Without a limit of that number: RLIM_INFINITY. */
+static inline uint64_t rlimit_cur(const struct process *p, int which)
+{
+	return (unsigned)which < RLIM_NLIMITS ? READ_ONCE(p->rlim[which].cur) : RLIM_INFINITY;
+}
+
+static inline uint64_t rlimit_max(const struct process *p, int which)
+{
+	return (unsigned)which < RLIM_NLIMITS ? READ_ONCE(p->rlim[which].max) : RLIM_INFINITY;
+}
+
 bool capable(int cap);
 #define ALL_CAPS ((2ull << CAP_LAST_CAP) - 1)
 

@@ -6,7 +6,7 @@
 #include "kernel.h"
 
 /* A fault that could not be resolved: a signal, the fix-up, or the kernel's own bug. */
-static bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
+static __attribute__((noinline)) bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
 			  const struct quire_fault_result *res)
 {
 	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
@@ -33,7 +33,7 @@ static bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {
 	struct task *t = current;
-	struct quire_mm *mm = t && t->proc ? t->proc->mm : NULL;
+	struct quire_mm *mm = t->proc ? t->proc->mm : NULL;
 	enum latency_path before = latency_enter(PATH_FAULT);
 	struct quire_fault_result res;
 
@@ -43,7 +43,7 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 		kernel_oops(tf, "user memory is touched where nobody may sleep");
 	quire_page_fault(mm, fi, &res);
 	latency_leave(before);
-	if (res.counted && t) {
+	if (res.counted) {
 		WRITE_ONCE(t->usage.min_flt, t->usage.min_flt + !res.major);
 		WRITE_ONCE(t->usage.maj_flt, t->usage.maj_flt + res.major);
 	}

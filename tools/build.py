@@ -2,7 +2,7 @@
 """Builds: build/host, build/asan (the host build under sanitizers), build/bench (the host
 build as a release), build/coverage (with gcov's counters), build/x86_64, build/riscv64, and
 build/release-x86_64, build/release-riscv64: the kernels as releases, which ./quire bench measures;
-build/latency-x86_64, build/latency-riscv64: kernels that measure how long interrupts are off.
+build/latency-x86_64, build/latency-riscv64: releases that measure how long interrupts are off.
 
 Each is an ordinary meson build folder; a change of the sources is rebuilt by the next call.
 """
@@ -26,7 +26,8 @@ OPTIONS = {
 }
 for _machine in NAMES:
     OPTIONS[_machine] = ['--cross-file', os.path.join(TOP, 'cross', _machine + '.ini')]
-    OPTIONS['latency-' + _machine] = ['-Dlatency=true', *OPTIONS[_machine]]
+    OPTIONS['latency-' + _machine] = ['--buildtype=release', '-Dlatency=true',
+                                     *OPTIONS[_machine]]
     OPTIONS['release-' + _machine] = ['--buildtype=release', *OPTIONS[_machine]]
 
 # What runs need of each build; tests want all of it.

@@ -88,11 +88,17 @@ static const char *broken_rule(const struct trap_frame *tf, const struct fault_i
 					 : "kernel touches user memory outside a user copy";
 }
 
+static __attribute__((noinline)) void trace_fault(const struct trap_frame *tf)
+{
+	uint64_t raw[3] = {tf->tval, tf->cause, tf->x[0]};
+
+	quire_trace_words(QUIRE_TR_RISCV_FAULT, raw, 3);
+}
+
 static void memory_fault(struct trap_frame *tf)
 {
 	const char *rule;
 	struct fault_info fi = decode_fault(tf);
-	uint64_t raw[3] = {tf->tval, tf->cause, tf->x[0]};
 
 	if (rv_probing && fi.fixup) {
 		tf_set_ip(tf, fi.fixup);
@@ -101,7 +107,8 @@ static void memory_fault(struct trap_frame *tf)
 	rule = broken_rule(tf, &fi);
 	if (rule)
 		kernel_oops(tf, rule);
-	quire_trace_words(QUIRE_TR_RISCV_FAULT, raw, 3);
+	if (unlikely(quire_trace_on))
+		trace_fault(tf);
 	if (kernel_page_fault(tf, &fi) || fi.user)
 		return;
 	if (!fi.fixup)

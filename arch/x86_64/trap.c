@@ -17,6 +17,7 @@ _Static_assert(offsetof(struct x86_percpu, cpu_id) == 16, "hal_cpu_id");
 
 /* An image without the core has no trace to write to. */
 extern __typeof__(quire_trace_words) quire_trace_words __attribute__((weak));
+extern __typeof__(quire_trace_on) quire_trace_on __attribute__((weak));
 
 _Noreturn void x86_enter_user(struct trap_frame *tf);
 
@@ -63,14 +64,20 @@ static const char *forbidden_to_kernel(const struct trap_frame *tf, const struct
 	return NULL;
 }
 
+static __attribute__((noinline)) void trace_fault(const struct trap_frame *tf, uint64_t cr2)
+{
+	uint64_t words[3] = {cr2, tf->error, tf->rip};
+
+	quire_trace_words(QUIRE_TR_X86_FAULT, words, 3);
+}
+
 static void page_fault(struct trap_frame *tf, uint64_t cr2)
 {
 	struct fault_info fi = fault_decode(tf, cr2);
-	uint64_t words[3] = {cr2, tf->error, tf->rip};
 	const char *forbidden = forbidden_to_kernel(tf, &fi);
 
-	if (quire_trace_words)
-		quire_trace_words(QUIRE_TR_X86_FAULT, words, 3);
+	if (&quire_trace_on && unlikely(quire_trace_on))
+		trace_fault(tf, cr2);
 	if (unlikely(forbidden)) {
 		boot_log("fault at %#lx, ip %#lx, code %#lx", cr2, tf->rip, tf->error);
 		kernel_oops(tf, forbidden);

@@ -331,6 +331,8 @@ uint64_t quire_inject_hits(enum quire_inject kind);
 /* The format of ring and records is docs/trace.md and include/quire/trace.h. */
 void quire_trace_enable(bool on);
 bool quire_trace_enabled(void);
+/* The same, for paths that count instructions; only read it. */
+extern bool quire_trace_on;
 /* tracefs' trace_marker: up to 40 bytes of text in one record. */
 void quire_trace_marker(const char *text, size_t n);
 /* A record of any type with up to six words. */

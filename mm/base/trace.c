@@ -19,7 +19,7 @@
 #include <quire/abi.h>
 #include <quire/quire.h>
 
-bool trace_on, trace_pages_on, trace_kmem_on;
+bool quire_trace_on, trace_pages_on, trace_kmem_on;
 static struct quire_trace_ring *ring;
 static struct quire_trace_record *records;
 static spinlock_t trace_lock = SPINLOCK_INIT_RANK("trace", RANK_TRACE);
@@ -53,7 +53,7 @@ static bool trace_try(unsigned type, const uint64_t *w, unsigned n)
 	irqflags_t flags;
 
 	spin_lock_irqsave(&trace_lock, flags);
-	if (!ring || !trace_on) {
+	if (!ring || !quire_trace_on) {
 		/* switched off meanwhile */
 	} else if (!ring_full()) {
 		fill(&records[ring->head % ring->capacity], type, w, n);
@@ -121,13 +121,13 @@ void trace_exit(void)
 static void trace_switch(bool on)
 {
 	assert_held(&trace_lock);
-	trace_on = on && ring;
-	trace_pages_on = trace_on && vm_sysctl.trace_pages;
+	quire_trace_on = on && ring;
+	trace_pages_on = quire_trace_on && vm_sysctl.trace_pages;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
-	trace_kmem_on = trace_on && vm_sysctl.trace_kmem;
+	trace_kmem_on = quire_trace_on && vm_sysctl.trace_kmem;
 	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 	if (ring)
-		__atomic_store_n(&ring->enabled, trace_on, __ATOMIC_RELEASE);
+		__atomic_store_n(&ring->enabled, quire_trace_on, __ATOMIC_RELEASE);
 }
 
 void quire_trace_enable(bool on)
@@ -141,20 +141,20 @@ void quire_trace_enable(bool on)
 
 bool quire_trace_enabled(void)
 {
-	return trace_on;
+	return quire_trace_on;
 }
 
 void trace_set_pages(bool on)
 {
 	vm_sysctl.trace_pages = on;
-	trace_pages_on = trace_on && on;
+	trace_pages_on = quire_trace_on && on;
 	page_slow_set(PAGE_SLOW_TRACE, trace_pages_on);
 }
 
 void trace_set_kmem(bool on)
 {
 	vm_sysctl.trace_kmem = on;
-	trace_kmem_on = trace_on && on;
+	trace_kmem_on = quire_trace_on && on;
 	kmem_hook_set(KMEM_HOOK_TRACE, trace_kmem_on);
 }
 
@@ -163,12 +163,12 @@ void quire_trace_marker(const char *text, size_t n)
 	uint64_t w[6] = {0};
 
 	memcpy(w, text, n < sizeof(w) ? n : sizeof(w) - 1);
-	if (trace_on)
+	if (quire_trace_on)
 		trace_write(QUIRE_TR_MARKER, w, 6);
 }
 
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
 {
-	if (trace_on)
+	if (quire_trace_on)
 		trace_write(type, w, n < 6 ? n : 6);
 }

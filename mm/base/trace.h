@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-extern bool trace_on;	    /* records are written */
+extern bool quire_trace_on;	    /* records are written */
 extern bool trace_pages_on; /* page_alloc and page_free too: sysctl trace_pages */
 extern bool trace_kmem_on;  /* kmalloc, kfree ... too: sysctl trace_kmem */
 
@@ -20,7 +20,7 @@ void trace_write(unsigned type, const uint64_t *w, unsigned n);
 
 static inline void trace_page_fault(bool user, uintptr_t addr, uintptr_t ip, uint32_t code)
 {
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_write(user ? QUIRE_TR_PAGE_FAULT_USER : QUIRE_TR_PAGE_FAULT_KERNEL,
 			    (uint64_t[]){addr, ip, code}, 3);
 }
@@ -30,7 +30,7 @@ static inline void trace_mm_fault(uintptr_t page, unsigned row, unsigned access,
 				  unsigned outcome, uintptr_t vm_start, uintptr_t vm_end,
 				  unsigned long vm_flags, uintptr_t ip)
 {
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_write(QUIRE_TR_MM_FAULT,
 			    (uint64_t[]){page,
 					 row | access << 8 | (uint64_t)major << 16 |
@@ -42,14 +42,14 @@ static inline void trace_mm_fault(uintptr_t page, unsigned row, unsigned access,
 static inline void trace_fault_mismatch(uintptr_t addr, uint32_t derived, uint32_t raw,
 					uint32_t mask)
 {
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_write(QUIRE_TR_FAULT_MISMATCH, (uint64_t[]){addr, derived, raw, mask}, 4);
 }
 
 static inline void trace_mmap(uintptr_t start, size_t len, uint64_t pgoff, unsigned long vm_flags,
 			      uint64_t ino)
 {
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_write(QUIRE_TR_MMAP, (uint64_t[]){start, len, pgoff, vm_flags, ino}, 5);
 }
 
@@ -72,7 +72,7 @@ static inline void trace_page_pcpu_drain(uint64_t pfn, unsigned order, unsigned 
 static inline void trace_page_alloc_fail(unsigned order, unsigned gfp, unsigned reason,
 					 unsigned long free)
 {
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_write(QUIRE_TR_PAGE_ALLOC_FAIL, (uint64_t[]){order, gfp, reason, free}, 4);
 }
 

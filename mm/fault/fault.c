@@ -304,7 +304,7 @@ static void do_page_fault(struct mm_struct *mm, const struct fault_info *fi,
 	if (unlikely(fi->kind == FAULT_CORRUPT || f.kind == PTE_CORRUPT))
 		fault_panic(mm, fi->addr, "corrupt page-table entry");
 	fault_locked(&f);
-	if (unlikely(trace_on))
+	if (unlikely(quire_trace_on))
 		trace_outcome(&f);
 	up_read(&mm->mmap_lock);
 }

@@ -56,42 +56,54 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 	set_pte(dst, v);
 }
 
-static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start, uintptr_t end,
-			  void *ctx)
+/* Copies the next `batch` entries of a table that are not empty; both tables locked. Where the next one
+ * would be; *copied: how many of them were present. */
+static uintptr_t copy_pte_batch(struct fork_copy *c, pte_t *dst, pte_t *src, uintptr_t start, uintptr_t end,
+				unsigned long batch, unsigned long *copied, long rss[])
 {
-	struct page *table = pt_page(src);
-	long rss[NR_MM_COUNTERS] = {0};
-	struct fork_copy *c = ctx;
-	unsigned long left = table->private, copied = 0;
-	pte_t *dst, *const first_src = src, *first_dst;
+	unsigned long n = 0;
 
-	ASSERT_DEBUG(src_mm != c->dst->vm_mm);
-	if (!left)
-		return 0;
-	first_dst = dst = pt_make(c->dst->vm_mm, start);
-	if (!dst)
-		return -ENOMEM;
-	ptl_lock_two(first_dst, first_src);
-	for (; start != end && left; start += PAGE_SIZE, dst++, src++) {
+	if (unlikely(c->exec))
+		sync_code_batch(src, (end - start) >> PAGE_SHIFT, batch);
+	for (; start != end && batch; start += PAGE_SIZE, dst++, src++) {
 		pte_t v = pte_get(src);
 
 		if (pte_none(v))
 			continue;
-		left--;
+		batch--;
 		if (likely(pte_present(v))) {
-			if (unlikely(c->exec))
-				sync_code(v);
 			copy_pte(c, dst, src, v, start, rss);
-			if (unlikely(++copied == PTL_BATCH)) {
-				count_entries(pt_page(first_dst), copied);
-				copied = 0;
-				ptl_unlock_two(first_dst, first_src);
-				ptl_lock_two(first_dst, first_src);
-			}
+			n++;
 		}
 	}
-	count_entries(pt_page(first_dst), copied);
-	ptl_unlock_two(first_dst, first_src);
+	*copied = n;
+	return start;
+}
+
+static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start, uintptr_t end,
+			  void *ctx)
+{
+	unsigned long left = pt_page(src)->private, batch, copied;
+	long rss[NR_MM_COUNTERS] = {0};
+	struct fork_copy *c = ctx;
+	uintptr_t at;
+	pte_t *dst;
+
+	ASSERT_DEBUG(src_mm != c->dst->vm_mm);
+	if (!left)
+		return 0;
+	dst = pt_make(c->dst->vm_mm, start);
+	if (!dst)
+		return -ENOMEM;
+	for (at = start; at != end && left; left -= batch) {
+		unsigned long done = (at - start) >> PAGE_SHIFT;
+
+		batch = min(left, c->exec ? (unsigned long)PTL_BATCH_CODE : PTL_BATCH);
+		ptl_lock_two(dst, src);
+		at = copy_pte_batch(c, dst + done, src + done, at, end, batch, &copied, rss);
+		count_entries(pt_page(dst), copied);
+		ptl_unlock_two(dst, src);
+	}
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
 		if (rss[i])
 			add_mm_counter(c->dst->vm_mm, i, rss[i]);

@@ -60,11 +60,8 @@ static inline pte_t move_pte(pte_t *from, pte_t *to)
 	return v;
 }
 
-/* Entries that are moved under one hold of both tables' locks, and one flush. */
-#define MOVE_BATCH (2 * PTL_BATCH)
-
-/* Moves the entries of one stretch of vma that lies in a single table at either end, or the first
- * MOVE_BATCH of them: how many bytes of the stretch are done. */
+/* Moves the entries of one stretch of vma that lies in a single table at either end, or the first few
+ * of them if they hold code: how many bytes of the stretch are done. One hold of both locks, one flush. */
 static size_t move_batch(struct vm_area_struct *vma, pte_t *from, uintptr_t old, pte_t *to,
 			 uintptr_t new_, size_t len)
 {
@@ -77,14 +74,16 @@ static size_t move_batch(struct vm_area_struct *vma, pte_t *from, uintptr_t old,
 	assert_held_write(&mm->mmap_lock);
 	ASSERT_DEBUG(IS_ALIGNED(old | new_ | len, PAGE_SIZE));
 	ptl_lock_two(first_to, first_from);
-	most = min(old_table->private, (unsigned long)MOVE_BATCH);
+	most = old_table->private;
+	if (vma->vm_flags & VM_EXEC) {
+		most = min(most, (unsigned long)PTL_BATCH_CODE);
+		sync_code_batch(from, len >> PAGE_SHIFT, most);
+	}
 	for (; old != end && moved < most; old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
 		pte_t v = pte_get(from);
 
 		if (pte_none(v))
 			continue;
-		if (vma->vm_flags & VM_EXEC)
-			sync_code(v);
 		v = move_pte(from, to);
 		moved++;
 		if (likely(arch_pte_is_leaf(v))) {

