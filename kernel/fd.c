@@ -16,9 +16,64 @@ struct fd_table *files_new(void)
 
 	if (!t)
 		return NULL;
+	t->slot = t->own;
+	t->size = FEW_FDS;
 	atomic_set(&t->refs, 1);
 	spin_lock_init_rank(&t->lock, "fd_table", RANK_FILES);
 	return t;
+}
+
+/* Makes room for descriptor fd. 0 or -ENOMEM. */
+static int files_grow(struct fd_table *t, unsigned fd)
+{
+	unsigned size = 2 * FEW_FDS;
+	struct fd_slot *slot, *old = NULL;
+
+	while (size <= fd)
+		size *= 2;
+	slot = quire_kmalloc(size * sizeof(*slot), QUIRE_GFP_ZERO);
+	if (!slot)
+		return -ENOMEM;
+	spin_lock(&t->lock);
+	if (size > t->size) {
+		memcpy(slot, t->slot, t->end * sizeof(*slot));
+		old = t->slot;
+		t->slot = slot;
+		WRITE_ONCE(t->size, size);
+	} else {
+		old = slot; /* another thread was first */
+	}
+	spin_unlock(&t->lock);
+	if (old != t->own)
+		quire_kfree(old);
+	return 0;
+}
+
+/* The slot is in use from here on. */
+static void take(struct fd_table *t, unsigned fd, struct open_file *f, bool cloexec)
+{
+	assert_held(&t->lock);
+	t->slot[fd] = (struct fd_slot){f, true, cloexec};
+	WRITE_ONCE(t->end, max(t->end, fd + 1));
+}
+
+static bool copy_slots(struct fd_table *t, struct fd_table *old)
+{
+	bool room;
+
+	spin_lock(&old->lock);
+	room = old->end <= t->size;
+	for (unsigned fd = 0; room && fd < old->end; fd++) {
+		struct open_file *f = old->slot[fd].file;
+
+		if (!f)
+			continue;
+		file_get(f);
+		t->slot[fd] = old->slot[fd];
+		t->end = fd + 1;
+	}
+	spin_unlock(&old->lock);
+	return room;
 }
 
 /* A descriptor that is only reserved is its caller's business, and free in the copy. */
@@ -31,20 +86,11 @@ struct fd_table *files_copy(struct fd_table *old, bool share)
 		return old;
 	}
 	t = files_new();
-	if (!t)
-		return NULL;
-	spin_lock(&old->lock);
-	for (int fd = 0; fd < MAX_FDS; fd++) {
-		struct open_file *f = old->file[fd];
-
-		if (!f)
-			continue;
-		file_get(f);
-		t->file[fd] = f;
-		t->taken[fd] = true;
-		t->cloexec[fd] = old->cloexec[fd];
-	}
-	spin_unlock(&old->lock);
+	while (t && !copy_slots(t, old))
+		if (files_grow(t, READ_ONCE(old->end) - 1)) {
+			files_put(t);
+			t = NULL;
+		}
 	return t;
 }
 
@@ -52,9 +98,11 @@ void files_put(struct fd_table *t)
 {
 	if (!t || !atomic_dec_and_test(&t->refs))
 		return;
-	for (int fd = 0; fd < MAX_FDS; fd++)
-		if (t->file[fd])
-			file_put(t->file[fd]);
+	for (unsigned fd = 0; fd < t->end; fd++)
+		if (t->slot[fd].file)
+			file_put(t->slot[fd].file);
+	if (t->slot != t->own)
+		quire_kfree(t->slot);
 	quire_kfree(t);
 }
 
@@ -75,10 +123,9 @@ struct open_file *files_get_file(struct fd_table *t, unsigned fd)
 {
 	struct open_file *f = NULL;
 
-	if (fd >= MAX_FDS)
-		return NULL;
 	spin_lock(&t->lock);
-	f = t->file[fd];
+	if (fd < t->size)
+		f = t->slot[fd].file;
 	if (f)
 		file_get(f);
 	spin_unlock(&t->lock);
@@ -87,34 +134,33 @@ struct open_file *files_get_file(struct fd_table *t, unsigned fd)
 
 int files_next(struct fd_table *t, unsigned fd)
 {
+	bool found;
+
 	spin_lock(&t->lock);
-	while (fd < MAX_FDS && !t->file[fd])
+	while (fd < t->end && !t->slot[fd].file)
 		fd++;
+	found = fd < t->end;
 	spin_unlock(&t->lock);
-	return fd < MAX_FDS ? (int)fd : -1;
+	return found ? (int)fd : -1;
 }
 
 /* Empties a slot: its file, with the table's reference; NULL: there was none. */
 static struct open_file *take_out(struct fd_table *t, unsigned fd, bool if_cloexec)
 {
-	struct open_file *f;
+	struct open_file *f = NULL;
 
-	if (fd >= MAX_FDS)
-		return NULL;
 	spin_lock(&t->lock);
-	f = if_cloexec && !t->cloexec[fd] ? NULL : t->file[fd];
-	if (f) {
-		t->file[fd] = NULL;
-		t->taken[fd] = false;
-		t->cloexec[fd] = false;
-	}
+	if (fd < t->size && (!if_cloexec || t->slot[fd].cloexec))
+		f = t->slot[fd].file;
+	if (f)
+		t->slot[fd] = (struct fd_slot){0};
 	spin_unlock(&t->lock);
 	return f;
 }
 
 void files_close_on_exec(struct fd_table *t)
 {
-	for (unsigned fd = 0; fd < MAX_FDS; fd++) {
+	for (unsigned fd = 0; fd < READ_ONCE(t->end); fd++) {
 		struct open_file *f = take_out(t, fd, true);
 
 		if (f)
@@ -136,10 +182,8 @@ struct fd fdget(int fd)
 	struct fd_table *t = current->proc->fds;
 	struct open_file *f;
 
-	if ((unsigned)fd >= MAX_FDS)
-		return (struct fd){NULL, false};
 	if (likely(table_is_ours(t)))
-		return (struct fd){t->file[fd], false};
+		return (struct fd){(unsigned)fd < t->size ? t->slot[fd].file : NULL, false};
 	f = files_get_file(t, (unsigned)fd);
 	return (struct fd){f, f};
 }
@@ -158,17 +202,22 @@ static int take_free(struct open_file *f, bool cloexec, int from)
 	struct fd_table *t = current->proc->fds;
 	uint64_t limit = min(rlimit_cur(current->proc, RLIMIT_NOFILE), (uint64_t)MAX_FDS);
 	unsigned fd = (unsigned)from;
+	bool done;
 
-	spin_lock(&t->lock);
-	while (fd < limit && t->taken[fd])
-		fd++;
-	if (fd < limit) {
-		t->taken[fd] = true;
-		t->file[fd] = f;
-		t->cloexec[fd] = cloexec;
-	}
-	spin_unlock(&t->lock);
-	return fd < limit ? (int)fd : -EMFILE;
+	do {
+		spin_lock(&t->lock);
+		while (fd < t->end && t->slot[fd].taken)
+			fd++;
+		done = fd < limit && fd < t->size;
+		if (done)
+			take(t, fd, f, cloexec);
+		spin_unlock(&t->lock);
+		if (fd >= limit)
+			return -EMFILE;
+		if (!done && files_grow(t, fd))
+			return -ENOMEM;
+	} while (!done);
+	return (int)fd;
 }
 
 int fd_reserve(bool cloexec)
@@ -186,8 +235,8 @@ void fd_install(int fd, struct open_file *f)
 	struct fd_table *t = current->proc->fds;
 
 	spin_lock(&t->lock);
-	ASSERT(t->taken[fd] && !t->file[fd]);
-	t->file[fd] = f;
+	ASSERT(t->slot[fd].taken && !t->slot[fd].file);
+	t->slot[fd].file = f;
 	spin_unlock(&t->lock);
 }
 
@@ -196,9 +245,9 @@ void fd_unreserve(int fd)
 	struct fd_table *t = current->proc->fds;
 
 	spin_lock(&t->lock);
-	ASSERT(t->taken[fd] && !t->file[fd]);
-	t->taken[fd] = false;
-	t->cloexec[fd] = false;
+	ASSERT(t->slot[fd].taken && !t->slot[fd].file);
+	t->slot[fd].taken = false;
+	t->slot[fd].cloexec = false;
 	spin_unlock(&t->lock);
 }
 
@@ -223,7 +272,8 @@ SYSCALL3(close_range, unsigned long, first, unsigned long, last, unsigned long, 
 {
 	if (first > last || flags)
 		return -EINVAL;
-	for (unsigned long fd = first; fd <= last && fd < MAX_FDS; fd++)
+	last = min(last, (unsigned long)MAX_FDS - 1);
+	for (unsigned long fd = first; fd <= last; fd++)
 		close_fd((unsigned)fd);
 	return 0;
 }
@@ -233,20 +283,22 @@ SYSCALL3(close_range, unsigned long, first, unsigned long, last, unsigned long, 
 static long dup_to(int old, int new, bool cloexec)
 {
 	struct fd_table *t = current->proc->fds;
-	struct open_file *replaced = NULL;
+	struct open_file *f, *replaced = NULL;
 	long r = -EBADF;
 
-	if ((unsigned)old >= MAX_FDS || (unsigned)new >= MAX_FDS)
+	if ((unsigned)new >= MAX_FDS || (uint64_t)new >= rlimit_cur(current->proc, RLIMIT_NOFILE) ||
+	    !fd_exists(old))
 		return -EBADF;
+	if ((unsigned)new >= READ_ONCE(t->size) && files_grow(t, (unsigned)new))
+		return -ENOMEM;
 	spin_lock(&t->lock);
-	if (t->file[old] && t->taken[new] && !t->file[new]) {
+	f = t->slot[old].file;
+	if (f && t->slot[new].taken && !t->slot[new].file) {
 		r = -EBUSY;
-	} else if (t->file[old]) {
-		replaced = t->file[new];
-		file_get(t->file[old]);
-		t->file[new] = t->file[old];
-		t->taken[new] = true;
-		t->cloexec[new] = cloexec;
+	} else if (f) {
+		replaced = t->slot[new].file;
+		file_get(f);
+		take(t, (unsigned)new, f, cloexec);
 		r = new;
 	}
 	spin_unlock(&t->lock);
@@ -299,7 +351,7 @@ static long get_cloexec(int fd)
 	bool cloexec;
 
 	spin_lock(&t->lock);
-	cloexec = t->cloexec[fd];
+	cloexec = t->slot[fd].cloexec;
 	spin_unlock(&t->lock);
 	return cloexec;
 }
@@ -310,8 +362,8 @@ static long set_cloexec(int fd, bool cloexec)
 	struct fd_table *t = current->proc->fds;
 
 	spin_lock(&t->lock);
-	if (t->file[fd])
-		t->cloexec[fd] = cloexec;
+	if (t->slot[fd].file)
+		t->slot[fd].cloexec = cloexec;
 	spin_unlock(&t->lock);
 	return 0;
 }

@@ -10,6 +10,7 @@
 
 #define STACK_LIMIT   (8ul << 20) /* as Linux's first process has them */
 #define MEMLOCK_LIMIT (64ul << 10)
+#define NOFILE_LIMIT  1024
 
 #define EXIT_NOT_RUN   126 /* of a shell that cannot run a program */
 #define EXIT_NOT_FOUND 127
@@ -203,7 +204,7 @@ static struct process *process_alloc(void)
 	p->rlim[RLIMIT_STACK].cur = STACK_LIMIT;
 	p->rlim[RLIMIT_MEMLOCK] = (struct rlimit){MEMLOCK_LIMIT, MEMLOCK_LIMIT};
 	p->rlim[RLIMIT_CORE] = (struct rlimit){0, RLIM_INFINITY};
-	p->rlim[RLIMIT_NOFILE] = (struct rlimit){MAX_FDS, MAX_FDS};
+	p->rlim[RLIMIT_NOFILE] = (struct rlimit){NOFILE_LIMIT, MAX_FDS};
 	p->cap_effective = ALL_CAPS;
 	p->cap_permitted = ALL_CAPS;
 	p->start_ns = hal_clock_ns();

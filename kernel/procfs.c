@@ -341,6 +341,16 @@ static unsigned umask_of(struct process *p)
 	return mask;
 }
 
+/* Slots of the table of descriptors; 0: the process has none any more. */
+static unsigned fd_slots(struct process *p)
+{
+	struct fd_table *t = process_files(p);
+	unsigned size = t ? READ_ONCE(t->size) : 0;
+
+	files_put(t);
+	return size;
+}
+
 static void view_signals(struct process *p, struct view *v)
 {
 	struct task *first;
@@ -386,8 +396,8 @@ static void show_status(struct text *t, struct process *p)
 	view_of(p, &v);
 	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
 	    v.comm, umask_of(p), v.state, p->pid, p->pid, v.ppid);
-	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%d\nGroups:\t \n",
-	    MAX_FDS);
+	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t \n",
+	    fd_slots(p));
 	if (t->mm)
 		quire_show_status(t->mm, text_emit, t);
 	say(t, "Threads:\t%u\n", v.nr_threads);

@@ -16,7 +16,8 @@
 #define STACK_PAGES 4
 #define NSIG	    64
 #define PATH_LEN    512
-#define MAX_FDS	    256
+#define MAX_FDS	    4096 /* the hard limit of Linux's first process */
+#define FEW_FDS	    64
 
 struct vnode;
 struct open_file;
@@ -29,12 +30,19 @@ struct sighand { /* CLONE_SIGHAND; tasks_lock */
 	struct hal_sigaction action[NSIG + 1];
 };
 
+struct fd_slot {
+	struct open_file *file;
+	bool taken;		   /* has a file, or is reserved for one that is to come */
+	bool cloexec;
+};
+
 struct fd_table { /* CLONE_FILES */
 	atomic_t refs;
 	spinlock_t lock;	   /* all that follows */
-	struct open_file *file[MAX_FDS];
-	bool taken[MAX_FDS];	   /* has a file, or is reserved for one that is to come */
-	bool cloexec[MAX_FDS];
+	unsigned size;		   /* slots there are; it grows */
+	unsigned end;		   /* no slot from here on was ever taken */
+	struct fd_slot *slot;	   /* `own`, until it grows */
+	struct fd_slot own[FEW_FDS];
 };
 
 struct fs_context { /* CLONE_FS */

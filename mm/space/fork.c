@@ -58,7 +58,7 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 
 /* Copies the next `batch` entries of a table that are not empty; both tables locked. Where the next one
  * would be; *copied: how many of them were present. */
-static uintptr_t copy_pte_batch(struct fork_copy *c, pte_t *dst, pte_t *src, uintptr_t start, uintptr_t end,
+static __attribute__((noinline)) uintptr_t copy_pte_batch(struct fork_copy *c, pte_t *dst, pte_t *src, uintptr_t start, uintptr_t end,
 				unsigned long batch, unsigned long *copied, long rss[])
 {
 	unsigned long n = 0;
