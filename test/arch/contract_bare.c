@@ -52,6 +52,9 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 
 #include "test/arch/bare_none.h" /* ends with unexpected() */
 
+/* As the core has it: nothing is recorded. */
+bool quire_trace_on;
+
 /* Machines record raw faults through the core; there is none here. */
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
 {

@@ -528,6 +528,9 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 
 /* ---- what the machine asks for ------------------------------------------------------------------ */
 
+/* As the core has it: faults are recorded. */
+bool quire_trace_on = true;
+
 /* A fault of the kernel's own, fixed up, on the way: stval and scause are no longer the user's. */
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
 {

@@ -382,6 +382,9 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 
 /* ---- what the library asks for --------------------------------------------------------------- */
 
+/* As the core has it: faults are recorded. */
+bool quire_trace_on = true;
+
 void quire_trace_words(unsigned type, const uint64_t *w, unsigned n)
 {
 	static bool nested;

@@ -110,8 +110,9 @@ def test(work, machine, tests):
 
 
 def run_seed(work, m):
-    """(exit status, output) of the mutant's named run; a crash is a failure of the program's."""
-    return run([os.path.join(work, 'build/host', m.run[0])] + m.run[1:], work, LIMIT)
+    """(exit status, output) of the mutant's named run; a signal that ended it is said in the output."""
+    status, out = run([os.path.join(work, 'build/host', m.run[0])] + m.run[1:], work, LIMIT)
+    return status, out + (f'\nended by signal {-status}' if status < 0 else '')
 
 
 def check_runs(work, mutants):
