@@ -237,20 +237,22 @@ static void go(struct trap_frame *tf)
 	tf_init_user(tf, CODE_VA + (uintptr_t)(s->at - riscv_test_user), STACK_TOP - 64);
 }
 
-/* In the kernel: interrupts off, user memory closed. */
-static bool closed(void)
+/* In the kernel: user memory closed. A fault leaves interrupts as they were, all else turns them off. */
+static bool closed(const struct trap_frame *tf, bool fault)
 {
+	bool on = fault && tf->status & SSTATUS_SPIE;
 	unsigned long v;
 
 	__asm__ volatile("csrr %0, sstatus" : "=r"(v));
-	return !(v & (SSTATUS_SIE | SSTATUS_SUM | SSTATUS_MXR));
+	return !(v & (SSTATUS_SUM | SSTATUS_MXR)) && !(v & SSTATUS_SIE) == !on;
 }
 
 static void arrived(struct trap_frame *tf, enum event event, bool good)
 {
 	const struct step *s = &steps[step];
 
-	ok(good && event == s->event && closed() && tf_user(tf), s->what);
+	good = good && closed(tf, event == EV_FAULT || event == EV_BUS);
+	ok(good && event == s->event && tf_user(tf), s->what);
 	step++;
 	go(tf);
 }
@@ -267,11 +269,11 @@ static bool fault_good(const struct trap_frame *tf, const struct fault_info *fi)
 }
 
 /* The copy of step "lazy" waits for these pages; every other fault of the kernel is refused. */
-static bool kernel_fault(const struct fault_info *fi)
+static bool kernel_fault(const struct trap_frame *tf, const struct fault_info *fi)
 {
 	uintptr_t va = fi->addr & -PAGE;
 
-	if (!closed())
+	if (!closed(tf, true))
 		ok(false, "user memory is closed while a fault of a user copy is handled");
 	if (va < LAZY_VA || va > LAZY_VA + PAGE)
 		return false;
@@ -285,7 +287,7 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 	bool good;
 
 	if (!tf_user(tf))
-		return kernel_fault(fi);
+		return kernel_fault(tf, fi);
 	good = fault_good(tf, fi);
 	if (!good)
 		say("# address %#lx code %#x mask %#x access %d kind %d ip %#lx raw %#lx %#lx\n",
@@ -328,8 +330,10 @@ static void push_signal(struct trap_frame *tf)
 	const unsigned long alt[3] = {1, 2, 3};
 
 	pushed = *tf;
+	hal_fpu_save(&fpu);
 	if (hal_sigframe_push(tf, &fpu, &sa, &si, 0x5a5a, tf_sp(tf) - 8, alt, 0))
 		ok(false, "a signal frame is built");
+	hal_fpu_restore(&fpu);
 	if (hal_sigframe_push(&(struct trap_frame){0}, &fpu, &sa, &si, 0, HOLE_VA, alt, 0) != -EFAULT)
 		ok(false, "a frame where there is no stack is refused");
 }
@@ -349,6 +353,7 @@ static void pop_signal(struct trap_frame *tf)
 	       !hal_copy_to_user(reserved, &zero, 4);
 	good = good && !hal_sigframe_pop(tf, &fpu, &mask, alt) && mask == 0x5a5a && alt[0] == 1 &&
 	       alt[1] == 2 && alt[2] == 3 && !memcmp(pushed.x, tf->x, sizeof(pushed.x));
+	hal_fpu_restore(&fpu);
 	ok(good, "registers come back through a signal frame");
 }
 

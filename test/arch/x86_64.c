@@ -179,19 +179,22 @@ static void go(struct trap_frame *tf)
 	tf->rflags |= 1; /* CF: something to give back */
 }
 
-static bool closed(void)
+#define IF (1ul << 9)
+
+/* In the kernel: AC and DF off. A page fault leaves interrupts as they were, all else turns them off. */
+static bool closed(const struct trap_frame *tf, enum event event)
 {
-	unsigned long flags;
+	unsigned long flags, on = event == EV_FAULT ? tf->rflags & IF : 0;
 
 	__asm__ volatile("pushfq; popq %0" : "=r"(flags));
-	return !(flags & (1ul << 18 | 1ul << 10 | 1ul << 9));
+	return !(flags & (1ul << 18 | 1ul << 10)) && (flags & IF) == on;
 }
 
 static void arrived(struct trap_frame *tf, enum event event, bool good)
 {
 	const struct step *s = &steps[step];
 
-	good = good && event == s->event && closed() && tf_user(tf);
+	good = good && event == s->event && closed(tf, event) && tf_user(tf);
 	if (s->closed)
 		good = good && tf->rflags & 1ul << 18 && tf->rflags & 1ul << 10;
 	ok(good, s->what);
@@ -254,8 +257,10 @@ static void push_signal(struct trap_frame *tf)
 	const unsigned long alt[3] = {1, 2, 3};
 
 	pushed = *tf;
+	hal_fpu_save(&fpu);
 	if (hal_sigframe_push(tf, &fpu, &sa, &si, 0x5a5a, tf_sp(tf), alt, 0))
 		ok(false, "a signal frame is built");
+	hal_fpu_restore(&fpu);
 }
 
 static void pop_signal(struct trap_frame *tf)
@@ -264,6 +269,7 @@ static void pop_signal(struct trap_frame *tf)
 	bool good = !hal_sigframe_pop(tf, &fpu, &mask_back, alt) && mask_back == 0x5a5a &&
 		    alt[0] == 1 && alt[1] == 2 && alt[2] == 3;
 
+	hal_fpu_restore(&fpu);
 	pushed.vector = tf->vector;
 	pushed.error = tf->error;
 	good = good && !memcmp(&pushed, tf, sizeof(pushed));
