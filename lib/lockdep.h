@@ -5,7 +5,8 @@
  * The order is checked when a lock is taken, in every build. A lock may carry a rank (0: unchecked);
  * a spinning lock must have a higher rank than every spinning lock its CPU already holds, the same
  * rank only by a *_nested call. No sleeping lock may be taken while a spinning one is held. A broken
- * rule ends in os_panic(). Cost: a few instructions on a per-CPU array.
+ * rule ends in os_panic(). Cost: a few instructions on a per-CPU array. The order of sleeping locks is
+ * learned and checked in builds that assert, and costs nothing in a release.
  */
 #ifndef LIB_LOCKDEP_H
 #define LIB_LOCKDEP_H
@@ -36,7 +37,12 @@ static inline struct lockdep_cpu *lockdep_mine(void)
 
 void lockdep_acquire_nested(const void *lock, const char *name, unsigned rank, bool nested);
 void lockdep_release_nested(const void *lock, const char *name);
-_Noreturn void might_sleep_failed(const char *file, int line);
+/* The answers with pre-emption off: the thread cannot be moved between its CPU's number and what that
+ * CPU holds. */
+unsigned lockdep_held_here(void);
+bool lockdep_holds_here(const void *lock);
+/* Panics if it is still so with pre-emption off. */
+void might_sleep_failed(const char *file, int line);
 
 /* The next record of this CPU. An interrupt handler may come in between any two stores: it uses the
  * records from depth on, so that one is claimed first, and passes over one that names no lock. The
@@ -83,16 +89,23 @@ static inline void lockdep_release(const void *lock, const char *name)
 		lockdep_release_nested(lock, name);
 }
 
-/* Spinning locks that this CPU holds now. */
-static inline unsigned lockdep_held(void)
+/* Spinning locks that the CPU holds which the thread is on, if it is not moved meanwhile: so 0 is true
+ * of the thread. For who cannot be moved. */
+static inline unsigned lockdep_depth(void)
 {
-	return lockdep_mine()->depth;
+	return READ_ONCE(lockdep_mine()->depth);
 }
 
-/* Panics if this CPU holds a spinning lock. */
+/* Spinning locks that this thread, and so its CPU, holds now. */
+static inline unsigned lockdep_held(void)
+{
+	return unlikely(lockdep_depth()) ? lockdep_held_here() : 0;
+}
+
+/* Panics if this thread holds a spinning lock. */
 static inline void might_sleep_at(const char *file, int line)
 {
-	if (unlikely(lockdep_held()))
+	if (unlikely(lockdep_depth()))
 		might_sleep_failed(file, line);
 	latency_might_sleep();
 }
@@ -103,8 +116,9 @@ static inline void might_sleep_at(const char *file, int line)
 /* Panics: "file:line: NAME WHAT", as in "mm/rmap/rmap.c:120: i_mmap_rwsem is not held for writing". */
 _Noreturn void lock_not_held(const char *file, int line, const char *name, const char *what);
 
-/* This CPU holds the spinning lock. */
-static inline bool lockdep_holds(const void *lock)
+/* The CPU holds the spinning lock which the thread is on: no is always true of the thread, yes unless
+ * it may be moved. What asserts that a lock is held needs no more. */
+static inline bool lockdep_finds(const void *lock)
 {
 	const struct lockdep_cpu *c = lockdep_mine();
 
@@ -115,7 +129,7 @@ static inline bool lockdep_holds(const void *lock)
 }
 
 /* It holds one of this rank. */
-static inline bool lockdep_holds_rank(unsigned rank)
+static inline bool lockdep_finds_rank(unsigned rank)
 {
 	const struct lockdep_cpu *c = lockdep_mine();
 
@@ -125,13 +139,35 @@ static inline bool lockdep_holds_rank(unsigned rank)
 	return false;
 }
 
+/* This thread holds the spinning lock; for assertions that it does not. */
+static inline bool lockdep_holds(const void *lock)
+{
+	return lockdep_finds(lock) && lockdep_holds_here(lock);
+}
+
 /*
- * Which thread holds which lock for reading: noted where DEBUG_ASSERTS is on, for the lock itself
- * only counts its readers. Of a thread that no room is left for, every answer is yes.
+ * Sleeping locks: which thread holds which, and how, is noted where DEBUG_ASSERTS is on. Of a thread that
+ * no room is left for, lockdep_reads() says yes. Locks of one name are one class, whose order is learned:
+ * lockdep_sleep_order() is called by who is about to wait, and panics if the opposite order was ever
+ * seen, or if the thread has one of the same class already and does not say by a *_nested call that it
+ * keeps to an order of its own.
  */
-void lockdep_read_acquire(const void *lock);
-void lockdep_read_release(const void *lock, const char *name);
+enum lockdep_how { LOCKDEP_READ, LOCKDEP_WRITE, LOCKDEP_MUTEX };
+void lockdep_sleep_order(const void *lock, const char *name, bool nested);
+void lockdep_sleep_acquire(const void *lock, const char *name, enum lockdep_how how);
+void lockdep_sleep_release(const void *lock, const char *name, enum lockdep_how how);
 bool lockdep_reads(const void *lock);
+/* How many mutexes the running thread holds, of those that are noted; 0 in a release. */
+unsigned lockdep_mutexes_held(void);
+
+/* The running thread holds no mutex, as where user memory is copied: the copy may fault, and sleep for
+ * what only the holder of the same mutex could give. */
+void assert_no_mutex_at(const char *file, int line);
+#define assert_no_mutex()                                                                  \
+	do {                                                                               \
+		if (DEBUG_ASSERTS)                                                         \
+			assert_no_mutex_at(__FILE__, __LINE__);                            \
+	} while (0)
 
 /* What only its own CPU may touch, and only while nothing can come in between. */
 #define assert_irqs_off()                                                                  \

@@ -118,7 +118,7 @@ bool down_read_trylock(struct rw_semaphore *s)
 	while (likely(!rwsem_keeps_readers_out(v)))
 		if (rwsem_change(s, &v, v + RWSEM_READER, __ATOMIC_ACQUIRE)) {
 			if (DEBUG_ASSERTS)
-				lockdep_read_acquire(s);
+				lockdep_sleep_acquire(s, s->name, LOCKDEP_READ);
 			return true;
 		}
 	return false;
@@ -160,6 +160,8 @@ bool down_write_trylock(struct rw_semaphore *s)
 	if (!rwsem_free(v) || !rwsem_change(s, &v, RWSEM_WRITER, __ATOMIC_ACQUIRE))
 		return false;
 	WRITE_ONCE(s->owner, os_thread_id());
+	if (DEBUG_ASSERTS)
+		lockdep_sleep_acquire(s, s->name, LOCKDEP_WRITE);
 	return true;
 }
 
@@ -202,8 +204,10 @@ void downgrade_write(struct rw_semaphore *s)
 	if (unlikely(!rwsem_writes(s)))
 		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing");
 	WRITE_ONCE(s->owner, 0);
-	if (DEBUG_ASSERTS)
-		lockdep_read_acquire(s);
+	if (DEBUG_ASSERTS) {
+		lockdep_sleep_release(s, s->name, LOCKDEP_WRITE);
+		lockdep_sleep_acquire(s, s->name, LOCKDEP_READ);
+	}
 	do {
 		to = let_readers_in((v & ~RWSEM_WRITER) + RWSEM_READER);
 	} while (!rwsem_change(s, &v, to, __ATOMIC_ACQ_REL));

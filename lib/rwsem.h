@@ -67,11 +67,13 @@ static inline bool rwsem_free(uint64_t v)
 static inline void down_read(struct rw_semaphore *s)
 {
 	might_sleep();
+	if (DEBUG_ASSERTS)
+		lockdep_sleep_order(s, s->name, false);
 	if (unlikely(rwsem_keeps_readers_out(
 		    __atomic_fetch_add(&s->state, RWSEM_READER, __ATOMIC_ACQUIRE))))
 		down_read_slow(s);
 	if (DEBUG_ASSERTS)
-		lockdep_read_acquire(s);
+		lockdep_sleep_acquire(s, s->name, LOCKDEP_READ);
 }
 
 bool down_read_trylock(struct rw_semaphore *s);
@@ -81,20 +83,35 @@ static inline void up_read(struct rw_semaphore *s)
 	uint64_t v = __atomic_load_n(&s->state, __ATOMIC_RELAXED), to = v - RWSEM_READER;
 
 	if (DEBUG_ASSERTS)
-		lockdep_read_release(s, s->name);
+		lockdep_sleep_release(s, s->name, LOCKDEP_READ);
 	/* Without a reader this is a large number. */
 	if (unlikely(rwsem_keeps_readers_out(to) || !rwsem_change(s, &v, to, __ATOMIC_RELEASE)))
 		up_read_slow(s);
 }
 
-static inline void down_write(struct rw_semaphore *s)
+static inline void down_write_order(struct rw_semaphore *s, bool nested)
 {
 	uint64_t v = 0;
 
 	might_sleep();
+	if (DEBUG_ASSERTS)
+		lockdep_sleep_order(s, s->name, nested);
 	if (unlikely(!rwsem_change(s, &v, RWSEM_WRITER, __ATOMIC_ACQUIRE)))
 		down_write_slow(s);
 	WRITE_ONCE(s->owner, os_thread_id());
+	if (DEBUG_ASSERTS)
+		lockdep_sleep_acquire(s, s->name, LOCKDEP_WRITE);
+}
+
+static inline void down_write(struct rw_semaphore *s)
+{
+	down_write_order(s, false);
+}
+
+/* A second one of the same name; the caller keeps to an order of its own. */
+static inline void down_write_nested(struct rw_semaphore *s)
+{
+	down_write_order(s, true);
 }
 
 bool down_write_trylock(struct rw_semaphore *s);
@@ -107,6 +124,8 @@ static inline void up_write(struct rw_semaphore *s)
 	 * does is found by the slow path. */
 	if (DEBUG_ASSERTS && unlikely(READ_ONCE(s->owner) != os_thread_id()))
 		lock_not_held(__FILE__, __LINE__, s->name, "is not held for writing, and let go");
+	if (DEBUG_ASSERTS)
+		lockdep_sleep_release(s, s->name, LOCKDEP_WRITE);
 	WRITE_ONCE(s->owner, 0);
 	if (unlikely(!rwsem_change(s, &v, 0, __ATOMIC_RELEASE)))
 		up_write_slow(s);

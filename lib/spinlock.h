@@ -94,7 +94,7 @@ static inline void spin_unlock(spinlock_t *l)
 	do {                                                                               \
 		const spinlock_t *l_ = (l);                                                \
                                                                                            \
-		if (DEBUG_ASSERTS && unlikely(!lockdep_holds(l_)))                         \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_finds(l_)))                         \
 			lock_not_held(__FILE__, __LINE__, l_->name, "is not held");        \
 	} while (0)
 

@@ -609,6 +609,8 @@ static size_t copy_out(uintptr_t buf, const void *src, size_t n, bool user)
 {
 	ASSERT_DEBUG(n);
 	if (user)
+		assert_no_mutex();
+	if (user)
 		return n - (src ? hal_copy_to_user(buf, src, n) : hal_clear_user(buf, n));
 	if (src)
 		memcpy((void *)buf, src, n);
@@ -702,6 +704,7 @@ static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf,
 		const void *src = (const void *)buf;
 
 		if (bounce) {
+			assert_no_mutex();
 			got -= hal_copy_from_user(bounce, buf, part);
 			src = bounce;
 		}

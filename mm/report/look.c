@@ -10,6 +10,7 @@
 #include "mm/base/mmzone.h"
 #include "mm/fault/fault.h"
 #include "mm/fault/memory.h"
+#include "mm/migrate/migrate.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/buddy.h"
 #include "mm/rmap/rmap.h"
@@ -162,23 +163,46 @@ static bool look_at_mapping(struct page *page, struct vm_area_struct *vma, uintp
 	return true;
 }
 
-/* All entries that map the page. A reference keeps it meanwhile; one being freed has no mapping. */
+/* The page is ours to look at: it has an owner, whose reference and lock are taken, so that neither it
+ * nor the file that it is of goes away. Between migrate_begin() and migrate_end(). */
+static bool hold_mapped_page(struct page *page)
+{
+	ASSERT(migrate_running());
+	if (!get_page_unless_zero(page))
+		return false;
+	if (trylock_page(page)) {
+		if (page_mapcount(page))
+			return true;
+		unlock_page(page);
+	}
+	put_page(page);
+	return false;
+}
+
+/*
+ * All entries that map the page. It is looked up by frame number, so nobody may meanwhile drop a last
+ * reference without an atomic, nor free an anon_vma: the page may still name one that only others keep.
+ */
 static void look_at_rmap(struct page *page, quire_emit_fn emit, void *ctx)
 {
 	struct rmap_look l = {emit, ctx, 0};
-	int count = page_count(page);
 
-	do {
-		if (count <= 0 || !page_mapcount(page))
-			return;
-	} while (!__atomic_compare_exchange_n(&page->_refcount, &count, count + 1, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
-	if (page->mapping)
-		rmap_walk(page, look_at_mapping, &l);
-	if ((int)l.found != page_mapcount(page))
-		emitf(emit, ctx, "  the reverse map finds %u of %d entries\n", l.found,
-		      page_mapcount(page));
-	put_page(page);
+	if (!page_mapcount(page))
+		return;
+	if (!migrate_begin()) {
+		emitf(emit, ctx, "  pages are on the move: the reverse map is not asked\n");
+		return;
+	}
+	if (hold_mapped_page(page)) {
+		if (READ_ONCE(page->mapping))
+			rmap_walk(page, look_at_mapping, &l);
+		if ((int)l.found != page_mapcount(page))
+			emitf(emit, ctx, "  the reverse map finds %u of %d entries\n", l.found,
+			      page_mapcount(page));
+		unlock_page(page);
+		put_page(page);
+	}
+	migrate_end();
 }
 
 void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)

@@ -253,8 +253,9 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *old)
 	ASSERT_DEBUG_I("I23", !mm->map_count);
 	ASSERT(!mm->mmap);
 	down_write(&old->mmap_lock);
-	/* Nobody else has the child yet, but its pages may be found by frame number. */
-	down_write(&mm->mmap_lock);
+	/* Nobody else has the child yet, so the two can be taken in no other order; but its pages may be
+	 * found by frame number. */
+	down_write_nested(&mm->mmap_lock);
 	dup_layout(mm, old);
 	for (struct vm_area_struct *vma = old->mmap; vma && !err; vma = vma->vm_next)
 		err = dup_one(mm, vma, &prev);

@@ -63,6 +63,7 @@ long quire_mincore(struct quire_mm *qmm, uintptr_t addr, size_t len, uintptr_t v
 		if (n < 0)
 			return n;
 		/* Not under the lock: the copy may fault. */
+		assert_no_mutex();
 		if (hal_copy_to_user(vec, part, n))
 			return -EFAULT;
 		pages -= n;

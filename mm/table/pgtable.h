@@ -200,14 +200,14 @@ static inline void ptl_breathe(uint32_t *ptl, unsigned long n)
 /* The table that an entry lies in is locked, or the lock itself held, by this CPU. */
 #define assert_ptl_held(ptl)                                                               \
 	do {                                                                               \
-		if (DEBUG_ASSERTS && unlikely(!lockdep_holds(ptl)))                        \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_finds(ptl)))                        \
 			lock_not_held(__FILE__, __LINE__, "ptl", "is not held");           \
 	} while (0)
 #define assert_pte_locked(pte) assert_ptl_held(pte_lockptr(pte))
 /* Some table is, where it is not known which. */
 #define assert_table_locked()                                                              \
 	do {                                                                               \
-		if (DEBUG_ASSERTS && unlikely(!lockdep_holds_rank(RANK_PTL)))              \
+		if (DEBUG_ASSERTS && unlikely(!lockdep_finds_rank(RANK_PTL)))              \
 			lock_not_held(__FILE__, __LINE__, "ptl", "is not held");           \
 	} while (0)
 

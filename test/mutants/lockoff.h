@@ -43,6 +43,7 @@ static const char lockoff_irqs; /* stands for the interrupts of whatever CPU */
 
 #define off_down_read(n, s) (lockoff(n, s, (s)->name) ? (void)0 : down_read(s))
 #define off_down_write(n, s) (lockoff(n, s, (s)->name) ? (void)0 : down_write(s))
+#define off_down_write_nested(n, s) (lockoff(n, s, (s)->name) ? (void)0 : down_write_nested(s))
 #define off_down_read_trylock(n, s) (lockoff(n, s, (s)->name) || down_read_trylock(s))
 #define off_down_write_trylock(n, s) (lockoff(n, s, (s)->name) || down_write_trylock(s))
 #define off_up_read(s) (lockoff_release(s) ? (void)0 : up_read(s))

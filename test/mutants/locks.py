@@ -27,7 +27,7 @@ sys.path.insert(0, HERE)
 import run  # noqa: E402
 
 TAKE = ('spin_lock_irqsave', 'spin_lock_nested', 'spin_lock', 'spin_trylock', 'down_read_trylock',
-        'down_write_trylock', 'down_read', 'down_write', 'mutex_lock', 'mutex_trylock', 'lock_page',
+        'down_write_trylock', 'down_read', 'down_write_nested', 'down_write', 'mutex_lock', 'mutex_trylock', 'lock_page',
         'trylock_page', 'ptl_lock_two', 'ptl_lock', 'fault_lock', 'anon_vma_lock_write',
         'anon_vma_lock_read', 'hal_irq_save')
 DROP = ('spin_unlock_irqrestore', 'spin_unlock', 'downgrade_write', 'up_read', 'up_write', 'mutex_unlock', 'unlock_page',

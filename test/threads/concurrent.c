@@ -614,6 +614,45 @@ static void moving_space_start(void)
 		   MAP_SHARED | MAP_FIXED, file, 0);
 }
 
+/* ---- families of spaces that end on other CPUs than they began ---------------------------------- */
+
+static void leave_space(struct worker *w, struct quire_mm *mm)
+{
+	struct quire_mm *other = swap_slot(&slots[rnd(w, SLOTS)], mm);
+
+	if (other)
+		quire_mm_put(other);
+}
+
+static void families(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / 16; i++) {
+		struct quire_mm_params p = {.owner = NULL};
+		struct quire_mm *first = quire_mm_create(&p), *child, *grandchild;
+
+		quire_mmap(first, ARENA, 16 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0);
+		fault(first, ARENA, true);
+		if (!quire_mm_fork(first, NULL, &child)) {
+			fault(child, ARENA, true);
+			if (!quire_mm_fork(child, NULL, &grandchild))
+				leave_space(w, grandchild);
+			leave_space(w, child);
+		}
+		leave_space(w, first);
+	}
+}
+
+static void families_end(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++) {
+		struct quire_mm *mm = swap_slot(&slots[i], NULL);
+
+		if (mm)
+			quire_mm_put(mm);
+	}
+}
+
 /* ---- a semaphore that is handed over, and freed by whoever got it last ------------------------- */
 
 #define USES_EACH 8 /* what a CPU does with one semaphore */
@@ -743,6 +782,7 @@ static const struct {
 	{"one-file", one_file_start, one_file, one_file_check, one_file_end},
 	{"file-reads", file_reads_start, file_reads, file_reads_check, file_reads_end},
 	{"stack", stack_start, stack_grows, one_space_check, stack_end},
+	{"families", NULL, families, NULL, families_end},
 	{"rwsems", rwsems_start, rwsems, rwsems_check, rwsems_end},
 	{"moving-space", moving_space_start, moving_space, one_space_check, one_space_end},
 };

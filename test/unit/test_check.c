@@ -159,6 +159,13 @@ Test(check, reverse_maps)
 }
 
 /* References and entries of each kind of page: one too many, and one too few. */
+static uintptr_t thread = 1;
+
+uintptr_t os_thread_id(void)
+{
+	return thread;
+}
+
 Test(check, counts_of_pages)
 {
 	static const unsigned pages[] = {0, 30};
@@ -175,7 +182,9 @@ Test(check, counts_of_pages)
 		BROKEN("I26", page->_mapcount++, page->_mapcount--);
 		BROKEN("I27", page->index += 100, page->index -= 100);
 		/* While somebody else is at work he may hold it; nobody may have let go of it. */
+		thread = 2;
 		down_read(&to_mm(other)->mmap_lock);
+		thread = 1;
 		page->_refcount++;
 		cr_expect_eq(check_told(cur), 0, "%s", told);
 		page->_refcount -= 2;
@@ -184,7 +193,9 @@ Test(check, counts_of_pages)
 		mod_node_page_state(NR_COMMITTED, 1);
 		cr_expect_eq(check_told(cur), 0, "%s", told);
 		mod_node_page_state(NR_COMMITTED, -1);
+		thread = 2;
 		up_read(&to_mm(other)->mmap_lock);
+		thread = 1;
 	}
 	/* The kernel's own page has its owner's reference, and others' as they please. */
 	own = quire_alloc_pages(0, QUIRE_GFP_ZERO);

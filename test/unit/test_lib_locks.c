@@ -94,9 +94,15 @@ _Noreturn void os_panic(const char *why)
 	longjmp(panic_jump, 1);
 }
 
+static bool is_moved;
+
 unsigned hal_cpu_id(void)
 {
-	return cpu;
+	unsigned was = cpu;
+
+	if (is_moved)
+		cpu = 0;
+	return was;
 }
 
 void hal_cpu_relax(void)
@@ -583,7 +589,7 @@ Test(lib_locks, many_locks_for_reading)
 
 	for (unsigned i = 0; i < 40; i++) {
 		init_rwsem_named(&many[i], "many");
-		down_read(&many[i]);
+		cr_assert(down_read_trylock(&many[i])); /* which asks for no order */
 	}
 	for (unsigned i = 0; i < 40; i++)
 		EXPECT_QUIET(assert_held_read(&many[i]));
@@ -591,4 +597,118 @@ Test(lib_locks, many_locks_for_reading)
 		up_read(&many[i]);
 	for (unsigned i = 0; i < 40; i++)
 		EXPECT_SAYS(assert_held_read(&many[i]), ": many is not held for reading");
+}
+
+/* ---- moved to another CPU --------------------------------------------------------------------- */
+
+/* It asks for the number of CPU 1, and is on CPU 0 before it looks (is_moved). */
+
+Test(lib_locks, a_thread_that_is_moved_holds_nothing_of_the_cpu_it_was_on)
+{
+	spinlock_t theirs = SPINLOCK_INIT("theirs");
+
+	cpu = 1;
+	spin_lock(&theirs); /* by a thread of that CPU */
+	is_moved = true;
+	EXPECT_QUIET(might_sleep());
+	cpu = 1;
+	cr_expect_eq(lockdep_held(), 0);
+	cpu = 1;
+	cr_expect_not(lockdep_holds(&theirs));
+	is_moved = false;
+	cpu = 1;
+	EXPECT_SAYS(might_sleep(), ": may sleep while holding theirs");
+	cr_expect_eq(lockdep_held(), 1);
+	cr_expect(lockdep_holds(&theirs));
+	spin_unlock(&theirs);
+}
+
+/* ---- sleeping locks --------------------------------------------------------------------------- */
+
+static struct mutex m1 = MUTEX_INIT("first"), m2 = MUTEX_INIT("second"), m3 = MUTEX_INIT("third");
+static struct rw_semaphore twins[2] = {RWSEM_INIT("twin"), RWSEM_INIT("twin")};
+
+static void one_in_the_other(struct mutex *outer, struct mutex *inner)
+{
+	mutex_lock(outer);
+	mutex_lock(inner);
+	mutex_unlock(inner);
+	mutex_unlock(outer);
+}
+
+Test(lib_locks, the_order_of_sleeping_locks_is_learned)
+{
+	one_in_the_other(&m1, &m2);
+	one_in_the_other(&m2, &m3);
+	one_in_the_other(&m1, &m3);
+	one_in_the_other(&m1, &m2);
+	mutex_lock(&m3);
+	cr_expect_str_eq(PANIC_OF(mutex_lock(&m1)), "lock order: taking first while holding third, "
+						    "which comes inside it elsewhere");
+	mutex_unlock(&m3);
+}
+
+/* Three threads could wait for each other in a ring of which each has seen one link. */
+Test(lib_locks, an_order_that_is_broken_by_way_of_others)
+{
+	one_in_the_other(&m1, &m2);
+	one_in_the_other(&m2, &m3);
+	mutex_lock(&m3);
+	cr_expect_neq(strstr(PANIC_OF(mutex_lock(&m1)), "taking first while holding third"), NULL);
+	mutex_unlock(&m3);
+}
+
+Test(lib_locks, semaphores_and_mutexes_have_one_order)
+{
+	down_read(&rwsem);
+	mutex_lock(&mutex);
+	up_read(&rwsem);
+	mutex_unlock(&mutex);
+	mutex_lock(&mutex);
+	cr_expect_neq(strstr(PANIC_OF(down_read(&rwsem)), "taking rwsem while holding mutex"), NULL);
+	cr_expect_neq(strstr(PANIC_OF(down_write(&rwsem)), "taking rwsem while holding mutex"), NULL);
+	cr_expect(down_read_trylock(&rwsem), "who tries does not wait");
+	up_read(&rwsem);
+	cr_expect(down_write_trylock(&rwsem));
+	downgrade_write(&rwsem);
+	mutex_unlock(&mutex);
+	EXPECT_QUIET(mutex_lock(&mutex)); /* inside it, as before */
+	mutex_unlock(&mutex);
+	up_read(&rwsem);
+}
+
+Test(lib_locks, two_locks_of_one_name)
+{
+	down_write(&twins[0]);
+	cr_expect_str_eq(PANIC_OF(down_write(&twins[1])),
+			 "lock order: taking twin while holding twin, of the same name");
+	cr_expect_neq(strstr(PANIC_OF(down_read(&twins[1])), "of the same name"), NULL);
+	EXPECT_QUIET(down_write_nested(&twins[1]));
+	up_write(&twins[0]);
+	up_write(&twins[1]);
+	down_read(&twins[0]);
+	cr_expect_str_eq(PANIC_OF(down_read(&twins[0])),
+			 "lock order: taking twin while holding twin, for reading: the same lock");
+	cpu = 1; /* another thread */
+	EXPECT_QUIET(down_read(&twins[0]));
+	up_read(&twins[0]);
+}
+
+Test(lib_locks, mutexes_are_counted)
+{
+	EXPECT_QUIET(assert_no_mutex());
+	down_read(&rwsem);
+	cr_expect_eq(lockdep_mutexes_held(), 0);
+	EXPECT_QUIET(assert_no_mutex());
+	mutex_lock(&m1);
+	cr_assert(mutex_trylock(&m2));
+	cr_expect_eq(lockdep_mutexes_held(), 2);
+	mutex_unlock(&m1);
+	EXPECT_SAYS(assert_no_mutex(), ": second is held, and must not be");
+	cpu = 1;
+	EXPECT_QUIET(assert_no_mutex());
+	cpu = 0;
+	mutex_unlock(&m2);
+	EXPECT_QUIET(assert_no_mutex());
+	up_read(&rwsem);
 }

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* The monitor's looks: what they say of VMAs, of frames of every kind, and of faults. */
+#define _GNU_SOURCE
 #include "space.h"
 
 #include <inttypes.h>
 
 #include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
+#include "mm/migrate/migrate.h"
 
 static struct text t;
 
@@ -78,6 +80,40 @@ Test(look, chain)
 	cr_expect_eq(count_of(t.s, ", its own\n"), 1, "%s", t.s);
 	run_space(parent);
 	space_put(child);
+	space_down();
+}
+
+/* While the reverse map is walked the page and its anon_vma stay: no last reference is dropped by a plain
+ * store, no anon_vma is freed, and the page is locked. */
+static bool safe_lines;
+static unsigned mapped_lines;
+
+static void emit_while_held(void *ctx, const char *s, size_t n)
+{
+	const struct page *page = ctx;
+
+	if (!memmem(s, n, "mapped at", 9))
+		return;
+	mapped_lines++;
+	safe_lines = migrate_running() && page_test(page, PG_locked) && page_count(page) == 2;
+}
+
+Test(look, nothing_goes_away_meanwhile)
+{
+	struct page *page;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	page = pfn_to_page(PFN(pfn_at(AT(0))));
+	quire_show_page(pfn_at(AT(0)), emit_while_held, page);
+	cr_expect_eq(mapped_lines, 1);
+	cr_expect(safe_lines);
+	cr_expect_eq(page_count(page), 1);
+	cr_expect_not(migrate_running());
+	cr_assert(migrate_begin());
+	cr_expect(strstr(page_look(pfn_at(AT(0))), "the reverse map is not asked\n"), "%s", t.s);
+	migrate_end();
 	space_down();
 }
 

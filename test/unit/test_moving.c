@@ -46,7 +46,7 @@ static struct quire_mm *shared_mm;
 
 static bool at_point(void)
 {
-	return points_left && !hal_cpu_id() && !lockdep_held() && --points_left == 0;
+	return points_left && !hal_cpu_id() && !lockdep_depth() && --points_left == 0;
 }
 
 static void beside(void *arg)

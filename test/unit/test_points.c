@@ -205,7 +205,7 @@ static unsigned handled;
 static void handler(void *ctx)
 {
 	spin_lock(&of_handler);
-	cr_assert(lockdep_holds(&of_handler));
+	cr_assert(lockdep_finds(&of_handler));
 	spin_unlock(&of_handler);
 	handled++;
 }

@@ -14,16 +14,20 @@ static void (*other)(void);    /* what the second thread does, once */
 static bool (*may)(void);      /* false: it would wait for what the first one holds */
 static unsigned points_left;   /* it gets in at this one; 0: it has been */
 
+static uintptr_t thread = 1;   /* who runs */
+
 static bool point_reached(void)
 {
 	static bool asking; /* looking for locks may be such a point itself */
 	bool reached = false;
 
-	if (!points_left || asking || lockdep_held())
+	if (!points_left || asking || lockdep_depth())
 		return false;
 	asking = true;
+	thread = 2;
 	if (!may || may())
 		reached = --points_left == 0;
+	thread = 1;
 	asking = false;
 	return reached;
 }
@@ -35,7 +39,9 @@ static void second_thread(void)
 	bool p = preempts;
 
 	preempts = false;
+	thread = 2;
 	other();
+	thread = 1;
 	preempts = p;
 }
 
@@ -574,7 +580,7 @@ uintptr_t os_thread_id(void)
 		sleeps = true;
 		__atomic_fetch_add(&sleeps_on->state, RWSEM_WRITER_WAITS, __ATOMIC_RELAXED);
 	}
-	return 1;
+	return thread;
 }
 
 void os_wake(const void *key, uint32_t n)
@@ -586,7 +592,7 @@ void os_wake(const void *key, uint32_t n)
 		     RWSEM_WRITER | RWSEM_SERVED);
 	sleeps = false;
 	sleeps_on = NULL;
-	other();
+	second_thread();
 }
 
 static struct quire_mm *second;

@@ -25,6 +25,11 @@ void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 		hal_cpu_relax();
 }
 
+uintptr_t os_thread_id(void)
+{
+	return hal_cpu_id() + 1;
+}
+
 /* ---- compaction locks a page that was allocated a moment ago ---------------------------------- */
 
 static enum { NOT_YET, ARMED, HELD, LET_GO } step;
@@ -55,7 +60,7 @@ static void let_go(void)
 /* ... and then it finds that this is no page to be moved: at the latest when its owner waits. */
 static bool owner_waits(void)
 {
-	return step == HELD && !lockdep_held();
+	return step == HELD && !lockdep_depth();
 }
 
 Test(races_smp, the_lock_of_a_fresh_page, .timeout = 60)
@@ -141,7 +146,7 @@ void os_preempt(int delta)
 
 static bool point_reached(void)
 {
-	return points_left && !lockdep_held() && --points_left == 0;
+	return points_left && !lockdep_depth() && --points_left == 0;
 }
 
 /* CPU 1 gives the page back as well, finds nothing there, and returns to its program. */
