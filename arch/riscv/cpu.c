@@ -98,7 +98,7 @@ void hal_exit(int status)
 
 	if (status && !code)
 		code = 1; /* a failure stays one when the emulator cuts it to a byte */
-	hal_irq_disable();
+	hal_irq_save();
 	if (test_device)
 		*test_device = code ? code << 16 | TEST_FAIL : TEST_PASS;
 	(void)sbi_call(SBI_SRST, 0, SBI_SRST_SHUTDOWN, code ? SBI_SRST_FAILURE : 0, 0);

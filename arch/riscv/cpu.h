@@ -83,8 +83,6 @@ static inline void hal_irq_restore(irqflags_t flags)
 {
 	if (flags & SSTATUS_SIE)
 		hal_irq_enable();
-	else
-		csr_clear(sstatus, SSTATUS_SIE);
 }
 
 static inline bool hal_irqs_off(void)

@@ -68,16 +68,11 @@ static inline void hal_irq_restore(irqflags_t flags)
 {
 	if (flags & X86_RFLAGS_IF)
 		hal_irq_enable();
-	else
-		__asm__ volatile("cli" : : : "memory");
 }
 
 static inline bool hal_irqs_off(void)
 {
-	irqflags_t f;
-
-	__asm__ volatile("pushfq; popq %0" : "=r"(f) : : "memory");
-	return !(f & X86_RFLAGS_IF);
+	return !(__builtin_ia32_readeflags_u64() & X86_RFLAGS_IF);
 }
 
 /*
