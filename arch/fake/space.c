@@ -385,13 +385,16 @@ phys_addr_t fake_user_phys(uintptr_t va)
 
 /* ---- copies with fix-up ---------------------------------------------------------------------- */
 
-/* User copies may fault, so they may sleep: not inside hal_irq_save(), not under a spinlock. */
+/* User copies may fault, so they may sleep: not inside hal_irq_save(), not under a spinlock; nor with
+ * a mutex, which whoever ends the sleep may need. */
 static void check_may_sleep(const char *who)
 {
 	if (self.irq_depth)
 		fake_accuse(FAKE_CONTEXT, "%s inside hal_irq_save()", who);
 	else if (lockdep_held())
 		fake_accuse(FAKE_CONTEXT, "%s under a spinlock", who);
+	else if (lockdep_mutexes_held())
+		fake_accuse(FAKE_CONTEXT, "%s with a mutex", who);
 }
 
 enum copy { COPY_IN, COPY_OUT, COPY_ZERO };

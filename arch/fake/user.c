@@ -118,7 +118,7 @@ static void check_leaves(void)
 		fake_accuse(FAKE_IRQ_ORDER, "into user mode with a state saved at depth %u",
 			    self.irq_depth);
 	self.irq_depth = 0;
-	if (lockdep_held())
+	if (lockdep_held() || lockdep_mutexes_held())
 		fake_accuse(FAKE_CONTEXT, "into user mode with a lock");
 }
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "arch/fake/fake.h"
+#include "lib/mutex.h"
 #include "lib/spinlock.h"
 
 #define PAGE	((uintptr_t)1 << ARCH_PAGE_SHIFT)
@@ -589,6 +590,18 @@ Test(fake, user_copy_under_a_spinlock)
 	spin_lock(&lock);
 	hal_copy_from_user(&v, VA, 8);
 	spin_unlock(&lock);
+	cr_assert(accused_of(FAKE_CONTEXT));
+}
+
+Test(fake, user_copy_with_a_mutex)
+{
+	DEFINE_MUTEX(m);
+	uint64_t v = 1;
+
+	map(VA);
+	mutex_lock(&m);
+	hal_copy_from_user(&v, VA, 8);
+	mutex_unlock(&m);
 	cr_assert(accused_of(FAKE_CONTEXT));
 }
 
