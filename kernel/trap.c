@@ -29,6 +29,16 @@ static __attribute__((noinline)) bool fault_refused(struct trap_frame *tf, const
 	}
 }
 
+/* A copy to or from user memory faults: nothing is held that the fault, or another task, may need. */
+static void check_copy(struct trap_frame *tf, const struct fault_info *fi)
+{
+	if (fi->addr >= hal_mmu_info()->user_end)
+		return;
+	if (preempt_off() || hal_irqs_off())
+		kernel_oops(tf, "user memory is touched where nobody may sleep");
+	assert_no_mutex();
+}
+
 /* fi->user: the frame is the one that signals are delivered to. */
 bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 {
@@ -39,8 +49,8 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 
 	if (fi->user)
 		t->utf = tf;
-	else if (unlikely(preempt_off() || hal_irqs_off()) && fi->addr < hal_mmu_info()->user_end)
-		kernel_oops(tf, "user memory is touched where nobody may sleep");
+	else
+		check_copy(tf, fi);
 	quire_page_fault(mm, fi, &res);
 	latency_leave(before);
 	if (res.counted) {

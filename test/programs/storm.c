@@ -19,8 +19,8 @@
 #define ROOM	0x4000ul /* of user memory for each thread */
 #define THREADS 4
 #define NAMES	4
-#define SLOTS	4 /* descriptors that all of them use and replace: 10 ... */
-#define FIRST	10
+#define SLOTS	4 /* descriptors that all of them use and replace: 40 ..., above any that an open finds */
+#define FIRST	40
 #define SHARED	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
 
 #define CALL(nr, ...) call(nr, (long[6]){__VA_ARGS__})
