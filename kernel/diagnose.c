@@ -8,6 +8,7 @@
 #include "kernel.h"
 
 #define SHOWN_TASKS 64
+#define LOCK_BYTES  sizeof(struct mutex) /* a semaphore has as many */
 
 static const char *state_name(const struct task *t)
 {
@@ -16,6 +17,29 @@ static const char *state_name(const struct task *t)
 	if (t->state == TASK_SLEEPING)
 		return "sleeps";
 	return t->state == TASK_RUNNING ? "waits for the CPU" : "has ended";
+}
+
+/* How a lock is told: its name, and whose it is. */
+struct telling {
+	const struct task *t;
+	const void *awaited; /* the key that it sleeps on, NULL: it does not */
+};
+
+/* A lock that t holds, or waits for while another has it. */
+static void show_lock(uintptr_t thread, const void *lock, const char *name, enum lockdep_how how, void *ctx)
+{
+	static const char *const ways[] = {
+		[LOCKDEP_READ] = " for reading", [LOCKDEP_WRITE] = " for writing", [LOCKDEP_MUTEX] = "",
+	};
+	const struct telling *tell = ctx;
+	const char *at = lock, *key = tell->awaited;
+
+	if (thread == (uintptr_t)tell->t)
+		klog("    holds %s%s", name, ways[how]);
+	/* A lock that readers and writers wait for apart has a key for each, in itself. */
+	else if (key && key >= at && key < at + LOCK_BYTES)
+		klog("    waits for %s, which task %d has%s", name, ((const struct task *)thread)->tid,
+		     ways[how]);
 }
 
 static void show_task(const struct task *t)
@@ -27,6 +51,7 @@ static void show_task(const struct task *t)
 		scnprintf(where, sizeof(where), " at 0x%lx%s", (unsigned long)w->caller,
 			  t->interruptible ? ", until a signal" : "");
 	klog("  task %d (%s) %s%s", t->tid, t->proc ? t->proc->comm : t->name, state_name(t), where);
+	lockdep_each_held(show_lock, &(struct telling){t, w ? w->key : NULL});
 }
 
 /* The spinning locks of this CPU, in the order in which they were taken. */

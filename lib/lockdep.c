@@ -275,6 +275,19 @@ bool lockdep_reads(const void *lock)
 	return (r && r->how == LOCKDEP_READ) || __atomic_load_n(&b->unnoted, __ATOMIC_RELAXED);
 }
 
+void lockdep_each_held(void (*fn)(uintptr_t thread, const void *lock, const char *name,
+				  enum lockdep_how how, void *ctx), void *ctx)
+{
+	for (unsigned i = 0; i < HELD_BUCKETS; i++)
+		for (unsigned j = 0; j < HELD_RECORDS; j++) {
+			const struct held_record *r = &held_buckets[i].record[j];
+			uintptr_t thread = __atomic_load_n(&r->thread, __ATOMIC_ACQUIRE);
+
+			if (thread)
+				fn(thread, r->lock, r->name ? r->name : "?", r->how, ctx);
+		}
+}
+
 static const char *a_mutex(unsigned *n)
 {
 	uintptr_t thread = os_thread_id();

@@ -160,6 +160,11 @@ bool lockdep_reads(const void *lock);
 /* How many mutexes the running thread holds, of those that are noted; 0 in a release. */
 unsigned lockdep_mutexes_held(void);
 
+/* Calls fn for every sleeping lock that any thread holds, of those that are noted: for people, where
+ * nothing goes on any more. Nothing else runs. */
+void lockdep_each_held(void (*fn)(uintptr_t thread, const void *lock, const char *name,
+				  enum lockdep_how how, void *ctx), void *ctx);
+
 /* The running thread holds no mutex, as where user memory is copied: the copy may fault, and sleep for
  * what only the holder of the same mutex could give. */
 void assert_no_mutex_at(const char *file, int line);

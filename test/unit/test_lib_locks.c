@@ -712,3 +712,26 @@ Test(lib_locks, mutexes_are_counted)
 	EXPECT_QUIET(assert_no_mutex());
 	up_read(&rwsem);
 }
+
+static void find_lock(uintptr_t thread, const void *lock, const char *name, enum lockdep_how how, void *ctx)
+{
+	const void **wanted = ctx;
+
+	if (thread == os_thread_id() && lock == *wanted && !strcmp(name, "told") && how == LOCKDEP_MUTEX)
+		*wanted = NULL;
+}
+
+/* What a hang or a panic tells of who holds what. */
+Test(lib_locks, who_holds_what_is_told)
+{
+	struct mutex m;
+	const void *wanted = &m;
+
+	mutex_init_named(&m, "told");
+	lockdep_each_held(find_lock, &wanted);
+	cr_expect(wanted, "nobody holds it");
+	mutex_lock(&m);
+	lockdep_each_held(find_lock, &wanted);
+	cr_expect_not(wanted, "its holder, name and way");
+	mutex_unlock(&m);
+}
