@@ -923,25 +923,29 @@ static void put_leaf(const struct quire_leaf *l, void *ctx)
 	quire_trace_words(QUIRE_TR_TABLE_LEAF, w, 4);
 }
 
-/* The trace is on for as long as the dump takes; a full ring waits for its reader. */
+/* The trace is on for as long as the dump takes; a full ring waits for its reader. Interrupts are off from
+ * the dump until the reader has compared it with the processor's own view: nothing else may run. */
 void dump_tables(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
 	bool was = quire_trace_enabled();
+	irqflags_t flags;
 
 	if (!trace_ring || !mm)
 		return;
+	flags = hal_irq_save();
 	quire_trace_enable(true);
 	quire_dump_tables(mm, put_leaf, &count);
 	end[0] = count;
 	end[1] = id;
 	quire_trace_words(QUIRE_TR_TABLE_END, end, 2);
 	quire_trace_enable(was);
-	if (!__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE))
-		return;
-	__atomic_store_n(&trace_ring->dump_wait, 1, __ATOMIC_RELEASE);
-	while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
-		hal_cpu_relax();
+	if (__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE)) {
+		__atomic_store_n(&trace_ring->dump_wait, 1, __ATOMIC_RELEASE);
+		while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
+			hal_cpu_relax();
+	}
+	hal_irq_restore(flags);
 }
 
 static long write_dump(const char *s, size_t n, struct process *p)

@@ -17,7 +17,8 @@ MEMORY = {'memcpy', 'memset', 'memmove', 'memcmp'}
 def declared(header):
     """Names of the functions that the header declares."""
     text = re.sub(r'/\*.*?\*/', '', open(header, encoding='utf-8').read(), flags=re.S)
-    return set(re.findall(r'\b(quire_\w+)\s*\((?!\*)[^;{}]*\)\s*;', text))
+    return (set(re.findall(r'\b(quire_\w+)\s*\((?!\*)[^;{}]*\)\s*;', text)) |
+            set(re.findall(r'\bextern \w+ (quire_\w+);', text)))
 
 
 def symbols(nm, obj):
