@@ -59,7 +59,7 @@ void check_deadlock(void);
 /* Says so, once for a task, that kernel code of the running one has kept the CPU from others for
  * STUCK_NS. From the tick that interrupted it at tf. */
 void show_stuck(const struct trap_frame *tf);
-#define STUCK_NS (int64_t)(5 * NS_PER_SEC)
+#define STUCK_NS (5 * NS_PER_SEC)
 
 /* ---- procfs.c, with tracefs ------------------------------------------------------------------ */
 

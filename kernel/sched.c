@@ -24,6 +24,7 @@ static uint32_t preempt_word = NOBODY_WAITS;
 static struct list_head run_queue = LIST_HEAD_INIT(run_queue);
 static struct list_head dead_tasks = LIST_HEAD_INIT(dead_tasks);
 static struct quire_mm *active_mm;
+static uint64_t wanted_since; /* need_resched: since when */
 static uint64_t switched_at; /* when the running task got the CPU, or was last charged for it */
 
 /* May be called again after a shutdown, in the same image. */
@@ -98,6 +99,13 @@ static void charge(struct task *t, uint64_t now)
 	switched_at = now;
 }
 
+/* To the nearest tick, which alone takes the CPU away: a slice that ends just after one would else go
+ * on for another. What was used beyond it is taken off the next. */
+static bool slice_over(const struct task *t)
+{
+	return t->slice_left < (int64_t)TICK_NS / 2;
+}
+
 /* Interrupts off. The caller is queued behind all others if it can still run; idle is never queued. */
 static void pick_next(void)
 {
@@ -113,8 +121,8 @@ static void pick_next(void)
 		next = list_first_entry(&run_queue, struct task, run);
 		list_del(&next->run);
 	}
-	if (next->slice_left <= 0)
-		next->slice_left = TICK_NS;
+	if (slice_over(next))
+		next->slice_left = clamp(next->slice_left + (int64_t)TICK_NS, (int64_t)0, (int64_t)TICK_NS);
 	if (next == prev)
 		return;
 	if (prev->state == TASK_RUNNING)
@@ -315,10 +323,12 @@ void kernel_timer_tick(struct trap_frame *tf)
 	if (is_idle(t) || list_empty(&run_queue))
 		return;
 	charge(t, now);
-	if (t->slice_left > 0)
+	if (!slice_over(t))
 		return;
+	if (!need_resched)
+		wanted_since = now;
 	set_need_resched();
-	if (unlikely(t->slice_left < -STUCK_NS) && !user)
+	if (unlikely(now - wanted_since > STUCK_NS) && !user)
 		show_stuck(tf);
 }
 

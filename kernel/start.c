@@ -152,9 +152,6 @@ static void parse_cmdline(const char *s)
 		if (s > start)
 			parse_word(start, (size_t)(s - start));
 	}
-	/* The checker looks at all spaces, which no other task may have left half changed. */
-	if (options.mem_check)
-		options.preempt = false;
 }
 
 static struct quire_counts before; /* when the first program was about to start */
@@ -228,6 +225,9 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	boot = *bi;
 	shutting_down = false;
 	parse_cmdline(boot.cmdline);
+	/* The checker looks at all spaces, which no other task may have left half changed. */
+	if (options.mem_check)
+		options.preempt = false;
 	sched_init();
 	start_core();
 	start_files();
