@@ -929,10 +929,12 @@ void dump_tables(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
 	bool was = quire_trace_enabled();
+	enum latency_path before;
 	irqflags_t flags;
 
 	if (!trace_ring || !mm)
 		return;
+	before = latency_enter(PATH_DUMP);
 	flags = hal_irq_save();
 	quire_trace_enable(true);
 	quire_dump_tables(mm, put_leaf, &count);
@@ -946,6 +948,7 @@ void dump_tables(struct quire_mm *mm, uint64_t id)
 			hal_cpu_relax();
 	}
 	hal_irq_restore(flags);
+	latency_leave(before);
 }
 
 static long write_dump(const char *s, size_t n, struct process *p)
