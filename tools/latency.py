@@ -24,7 +24,7 @@ LINE = re.compile(r'latency: (interrupts|preemption) off for (\d+) instructions 
                   r'from (0x[0-9a-f]+) to (0x[0-9a-f]+)')
 # What is inlined everywhere says nothing of the place.
 COMMON = re.compile(r'^(hal_|spin_|os_preempt|latency_|lockdep_|pte_offset_map_lock|'
-                    r'pte_unmap_unlock|pte_lock|assert)')
+                    r'pte_unmap_unlock|pte_lock|ptl_|assert|\$)')
 
 
 def places(elf, addresses):

@@ -75,7 +75,7 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	z->table = table;
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
 		ptl_lock(&table->ptl);
-		for (n = 0; start != end && table->private && !full && n < PTL_BATCH;
+		for (n = 0; start != end && table->private && !full && n < PTL_BATCH_ZAP;
 		     start += PAGE_SIZE, pte++) {
 			if (pte_none(pte_get(pte)))
 				continue;

@@ -179,7 +179,8 @@ static inline void ptl_unlock(uint32_t *ptl)
  * before may then have changed, as between any two tables.
  */
 #define PTL_BATCH      256u
-#define PTL_BATCH_SLOW 64u /* where each costs more */
+#define PTL_BATCH_ZAP  128u
+#define PTL_BATCH_SLOW 48u /* where each costs more */
 #define PTL_BATCH_CODE 32u /* where the instruction cache is told of each */
 
 /* Which entry of its table it is. */

@@ -57,7 +57,7 @@ class Pair(unittest.TestCase):
         wanted = figures(self.en)
         for n in set(figures(self.zh)):
             self.assertIn(n, wanted)
-        for n in ('1.69', '1.21', '3.58', '24.94', '210', '16.3', '19.2'):
+        for n in ('1.70', '1.23', '3.78', '25.04', '210', '16.3', '19.2'):
             self.assertEqual(n in wanted, n in figures(self.zh), n)
 
 
