@@ -19,7 +19,8 @@ struct ktimer {
 void timers_init(void);
 /* Runs t->fn at the first tick from `at` on; one that was set already is set anew. Any context. */
 void timer_set(struct ktimer *t, uint64_t at);
-/* It will not run any more. Harmless for one that is not set. Any context. */
+/* It will not run any more (with several CPUs it might still be running on another one). Harmless for
+ * one that is not set. Any context. */
 void timer_cancel(struct ktimer *t);
 bool timers_waiting(void);
 /* From the tick. */

@@ -62,7 +62,8 @@ static void dequeue(struct waiter *w, int result)
 	}
 }
 
-/* The caller keeps t from going away. Which list it stands in may change until that is locked. */
+/* The caller keeps t from going away. Which list it stands in may change until that is locked; with
+ * several CPUs w itself could be gone by then. */
 static void wake_if(struct task *t, int result, bool interruptible_only)
 {
 	for (;;) {
