@@ -282,6 +282,11 @@ static long console_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 	}
 }
 
+bool console_wakes(const void *key)
+{
+	return key == &con.typed;
+}
+
 const struct file_ops console_ops = {.read = console_read, .write = console_write,
 				     .poll = console_poll, .ioctl = console_ioctl};
 

@@ -80,12 +80,23 @@ void show_tasks(void)
 		klog("  and %u more", n - SHOWN_TASKS);
 }
 
-/* The idle task found nothing to run, and no timer is set: only a typed byte could wake anybody. */
+/* A typed byte would wake somebody: a shell at its prompt, the monitor. */
+static bool console_awaited(void)
+{
+	struct task *t;
+
+	list_for_each_entry(t, &all_tasks, all)
+		if (t->waiter && (console_wakes(t->waiter->key) || poll_wakes(t->waiter->key)))
+			return true;
+	return false;
+}
+
+/* The idle task found nothing to run, and no timer is set. */
 void check_deadlock(void)
 {
 	static bool told;
 
-	if (told || timers_waiting() || list_empty(&all_tasks))
+	if (told || timers_waiting() || list_empty(&all_tasks) || console_awaited())
 		return;
 	told = true;
 	klog("HANG: every task sleeps, and nothing is left that could wake one");

@@ -227,6 +227,9 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 
 extern const struct file_ops null_ops, zero_ops, console_ops, random_ops;
 void console_tick(void);
+/* Who sleeps on this key waits for a typed byte; for some file to become ready, the console maybe. */
+bool console_wakes(const void *key);
+bool poll_wakes(const void *key);
 /* A typed line without its newline, for the monitor; its length. Sleeps. */
 size_t console_line(char *buf, size_t size);
 

@@ -16,6 +16,11 @@ void poll_wake(void)
 		wake_all(&ready_event);
 }
 
+bool poll_wakes(const void *key)
+{
+	return key == &ready_event;
+}
+
 /* A file without poll is always ready, as a regular one is. */
 static unsigned poll_file(struct open_file *f)
 {

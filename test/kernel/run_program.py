@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Boots a kernel image with one program as its first and checks how both end.
-usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... [-k TEXT] PROGRAM|ARCHIVE
+usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... [-k TEXT [-n TEXT]] PROGRAM|ARCHIVE
 The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
 as many pages must be free after the program as before. -k: it must hang, and is
-ended when its log says TEXT. A file named *.cpio is given as it is."""
+ended when its log says TEXT; -n: what that must not say a second later. A file named *.cpio is given as it is."""
 import argparse
 import os
 import re
@@ -39,6 +39,8 @@ def problems(args, code, log):
     if args.hangs:
         if not re.search(args.hangs, log):
             yield f'the log does not say "{args.hangs}"'
+        if args.never and re.search(args.never, log):
+            yield f'the log says "{args.never}"'
         return
     pages = re.search(r'free pages before=(\d+) after=(\d+), .* (-?\d+) tables', log)
     # Tables of the kernel's own range stay, however many stacks there were; a space's would be named.
@@ -61,6 +63,7 @@ def run(args, argv, log):
         deadline = time.monotonic() + SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             if args.hangs and re.search(args.hangs, read(log)):
+                time.sleep(1 if args.never else 0)
                 process.kill()
                 return args.status, ''
             time.sleep(0.02)
@@ -77,6 +80,7 @@ def main():
     p.add_argument('-s', '--status', type=int, default=0)
     p.add_argument('-l', '--log')
     p.add_argument('-k', '--hangs')
+    p.add_argument('-n', '--never')
     p.add_argument('-w', '--word', action='append', default=[])
     p.add_argument('-a', '--argument', action='append', default=[])
     p.add_argument('program')
