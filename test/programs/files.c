@@ -11,28 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "arch/fake/fake_user.h"
 #include "arch/hal_kernel.h"
 #include <quire/abi.h>
 #include <quire/quire.h>
 
-#define A	 0x100000000ul /* the program's memory */
-#define A_SIZE	 (64ul << 12)
+#include "test/programs/programs.h"
+
 #define NAMES	 (A + 0x1000)  /* paths */
-#define MAIN	 (A + 0x8000)  /* what the first thread reads and writes */
-#define OTHER	 (A + 0x20000) /* what the second does */
-#define THREAD	 (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
-#define TURNS	 30	       /* that the others get: more than any of them needs */
 
 enum { NR_READ, NR_WRITE, NR_OPEN, NR_CLOSE, NR_POLL = 7, NR_LSEEK, NR_MMAP, NR_PREAD = 17,
        NR_YIELD = 24, NR_DUP2 = 33, NR_EXIT = 60, NR_FCNTL = 72, NR_RENAME = 82, NR_MKDIR,
        NR_RMDIR, NR_UNLINK = 87, NR_GETDENTS = 217, NR_PIPE2 = 293 };
-
-#define SC(nr, ...) sc(nr, (long[6]){__VA_ARGS__})
-static long sc(long nr, const long *a)
-{
-	return fake_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
 
 /* ---- the others run here --------------------------------------------------------------------- */
 
@@ -40,8 +29,6 @@ enum point { NOWHERE, BEFORE_COPY_TO_USER, COPY_TO_USER, COPY_FROM_USER, NEW_INO
 
 static enum point armed;
 static unsigned skip; /* times that the point is passed before */
-
-void schedule(void); /* the kernel's */
 
 static void here(enum point p)
 {
@@ -564,10 +551,7 @@ static void two_at_the_console(void)
 
 /* ---- one machine for each ------------------------------------------------------------------------ */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+static const struct program_test tests[] = {
 	{"a file that is closed stays until the read ends", close_while_read},
 	{"a descriptor that is replaced leaves the read alone", dup_while_read},
 	{"a pipe cannot be used before its descriptors are told", pipe_seen_too_early},
@@ -641,15 +625,5 @@ static bool run(unsigned i)
 
 int main(int argc, char **argv)
 {
-	int bad = 0;
-
-	printf("1..%zu\n", sizeof(tests) / sizeof(tests[0]));
-	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		bool good = argc > 1 && atoi(argv[1]) != (int)i + 1 ? true : run(i);
-
-		printf("%sok %u - %s\n", good ? "" : "not ", i + 1, tests[i].name);
-		fflush(stdout);
-		bad += !good;
-	}
-	return bad != 0;
+	return run_tests(argc, argv, tests, sizeof(tests) / sizeof(tests[0]), run);
 }

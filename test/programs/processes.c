@@ -8,27 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "arch/fake/fake_user.h"
 #include "arch/hal_kernel.h"
 #include <quire/abi.h>
 #include <quire/quire.h>
 
-#define A	 0x100000000ul /* the program's memory */
-#define A_SIZE	 (64ul << 12)
-#define MAIN	 (A + 0x8000)  /* what the first thread reads and writes */
-#define OTHER	 (A + 0x20000) /* what the second does */
-#define THREAD	 (CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
-#define TURNS	 30	       /* that the others get: more than any of them needs */
+#include "test/programs/programs.h"
+
 
 enum { NR_READ, NR_OPEN = 2, NR_CLOSE, NR_MMAP = 9, NR_PREAD = 17, NR_YIELD = 24, NR_PAUSE = 34, NR_NANOSLEEP,
        NR_SETITIMER = 38, NR_EXIT = 60, NR_WAIT4, NR_KILL, NR_MLOCK = 149, NR_GETTID = 186, NR_TKILL = 200,
        NR_SET_ROBUST_LIST = 273 };
-
-#define SC(nr, ...) sc(nr, (long[6]){__VA_ARGS__})
-static long sc(long nr, const long *a)
-{
-	return fake_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
 
 /* ---- the others run here --------------------------------------------------------------------- */
 
@@ -37,8 +26,6 @@ enum point { NOWHERE, COPY_TO_USER, ALLOCATION, DELIVERY };
 static enum point armed;
 static unsigned skip; /* times that the point is passed before */
 static bool delivering;
-
-void schedule(void); /* the kernel's */
 
 static void here(enum point p)
 {
@@ -479,10 +466,7 @@ static void memory_of_before_exec(void)
 
 /* ---- all of them ------------------------------------------------------------------------------ */
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-} tests[] = {
+static const struct program_test tests[] = {
 	{"of two who wait for a child one gets it", two_sleep_for_one},
 	{"a child whose status is being told is nobody else's", second_comes_late},
 	{"a child is reaped before its status is told", told_nowhere},
@@ -537,15 +521,5 @@ static bool run(unsigned i)
 
 int main(int argc, char **argv)
 {
-	int bad = 0;
-
-	printf("1..%zu\n", sizeof(tests) / sizeof(tests[0]));
-	for (unsigned i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-		bool good = argc > 1 && atoi(argv[1]) != (int)i + 1 ? true : run(i);
-
-		printf("%sok %u - %s\n", good ? "" : "not ", i + 1, tests[i].name);
-		fflush(stdout);
-		bad += !good;
-	}
-	return bad != 0;
+	return run_tests(argc, argv, tests, sizeof(tests) / sizeof(tests[0]), run);
 }
