@@ -152,12 +152,20 @@ void hal_irq_restore(irqflags_t flags); /* in the reverse order of the saves */
 bool hal_irqs_off(void);
 #endif
 #ifndef HAL_INLINE_cpu
-unsigned hal_cpu_id(void);   /* 0 .. hal_cpu_count()-1 */
-unsigned hal_cpu_count(void);
+unsigned hal_cpu_id(void);   /* 0 .. hal_cpu_count()-1; CPU 0 booted */
+unsigned hal_cpu_count(void); /* CPUs that there may be, at most 64; constant from the start on */
 void hal_cpu_relax(void);    /* in a spin loop */
 #endif
-/* Runs fn(arg) on every CPU of mask but this one, and waits. Interrupts must be on if mask holds
- * another CPU, else two callers could wait for each other. */
+/* Bit n: CPU n is online, that is, it was started and answers calls. Bit 0 is always set. */
+uint64_t hal_cpus_online(void);
+/* Starts a CPU: fn(arg), interrupts on, the kernel's own space, on the stack that ends at stack_top
+ * (kernel memory; the machine may keep a word of its own at its end). When fn returns the CPU idles,
+ * and answers calls. Returns when it is online: 0. -EINVAL: there is no such CPU; -EBUSY: it was
+ * started before; -EIO, -ETIMEDOUT: it did not start, and stays left out. Interrupts on. */
+int hal_cpu_start(unsigned cpu, void *stack_top, void (*fn)(void *arg), void *arg);
+/* Runs fn(arg) on every online CPU of mask but this one, and waits. fn runs with interrupts off and
+ * takes no lock. Interrupts must be on if mask holds another CPU, else two callers could wait for each
+ * other. */
 void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg);
 
 /* Cycles or ticks, monotonic on one CPU; for statistics only. */

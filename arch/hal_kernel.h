@@ -67,6 +67,9 @@ void kernel_user_trap(struct trap_frame *tf, enum trap_kind kind, unsigned long 
 _Noreturn void kernel_oops(struct trap_frame *tf, const char *what);
 /* The periodic timer fired; tf is what it interrupted. */
 void kernel_timer_tick(struct trap_frame *tf);
+/* Somebody called hal_cpu_kick() for this CPU, or a call between CPUs came (then there may be nothing
+ * to do); tf is what it interrupted. Then as after a tick: kernel_irq_exit(), or the way to user mode. */
+void kernel_kick(struct trap_frame *tf);
 /* Last before an interrupt returns to kernel code: another task may run first. */
 void kernel_irq_exit(void);
 /* Called last before every return to user mode, interrupts off: deliver signals, reschedule. */
@@ -105,6 +108,8 @@ struct hal_siginfo {
 	unsigned long addr; /* SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP */
 	int pid, uid;	    /* kill() and SIGCHLD */
 	int status;	    /* SIGCHLD */
+	unsigned long value; /* of a code below 0 but SI_TKILL: what the sender gave; of SI_TIMER the timer's
+			      * number and overruns are in pid and uid */
 };
 
 struct hal_sigaction {
@@ -148,6 +153,8 @@ long hal_arch_syscall(struct trap_frame *tf, const char *name);
 unsigned long hal_elf_hwcap(void);
 const char *hal_elf_platform(void);
 const char *hal_machine_name(void);
+/* A CPU's lines of /proc/cpuinfo after its number, into buf: bytes. */
+size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size);
 /* EM_X86_64 or EM_RISCV. 0: this machine loads no ELF (the fake). */
 unsigned hal_elf_machine(void);
 /* Where mmap's search starts from, as this architecture's Linux places it (bytes). */
@@ -167,6 +174,47 @@ static inline bool hal_local_add(uint32_t *p, uint32_t v)
 	return !__atomic_add_fetch(p, v, __ATOMIC_RELAXED);
 }
 #endif
+
+/* The CPU's task: a word that is the kernel's, NULL until it sets it. It is read by one access, so a
+ * task reads its own whichever CPU it is on. Set with interrupts off. */
+#ifndef HAL_INLINE_task
+void *hal_task(void);
+void hal_set_task(void *task);
+#endif
+/* Interrupts an online CPU: it leaves hal_idle(), comes by kernel_kick(). Kicks that follow each other
+ * closely may be one. Any context. */
+void hal_cpu_kick(unsigned cpu);
+
+/* ---- devices ----------------------------------------------------------------------------------- */
+
+enum hal_device_kind {
+	HAL_VIRTIO_MMIO, /* a bank of virtio registers; its interrupt is irq */
+	HAL_PCI_ECAM,	 /* configuration space of the PCI buses from first_bus on, 1 MiB each */
+};
+
+struct hal_device {
+	enum hal_device_kind kind;
+	phys_addr_t regs;
+	uint64_t size;
+	unsigned irq, first_bus;
+};
+
+/* Calls fn for what the firmware told of, in the order of addresses. */
+void hal_devices(void (*fn)(const struct hal_device *d, void *ctx), void *ctx);
+/* Where the kernel reaches device registers, for good; NULL: there is no room. */
+void *hal_map_device(phys_addr_t pa, uint64_t size);
+/* One access of 1, 2 or 4 bytes to a register. A write comes after all earlier stores to memory, a
+ * read before all later loads. */
+uint32_t hal_reg_read(const void *reg, unsigned width);
+void hal_reg_write(void *reg, unsigned width, uint32_t v);
+/* From now on fn(arg) is called for the line, interrupts off, and quiets the device. 0, -EINVAL
+ * (there is no such line), -EBUSY. */
+int hal_irq_request(unsigned irq, void (*fn)(void *arg), void *arg);
+/* An interrupt of its own that a device causes by writing data to address: its number, or -ENOSPC
+ * (no more, or the machine has none such). */
+int hal_msi_request(void (*fn)(void *arg), void *arg, uint64_t *address, uint32_t *data);
+/* fn is not called any more. The device is quiet. */
+void hal_irq_free(unsigned irq);
 
 /* ---- timer and idling ------------------------------------------------------------------------ */
 

@@ -69,6 +69,33 @@ int abi_put_sigaction(uintptr_t dst, const struct hal_sigaction *sa)
 	return hal_copy_to_user(dst, w, (generic() ? 3 : 4) * sizeof(w[0])) ? -EFAULT : 0;
 }
 
+/* Where data stands: without a gap on x86-64. */
+size_t abi_epoll_event_size(void)
+{
+	return generic() ? 16 : 12;
+}
+
+int abi_get_epoll_event(uintptr_t src, struct epoll_event *e)
+{
+	uint32_t w[4] = {0};
+	size_t n = abi_epoll_event_size();
+
+	if (hal_copy_from_user(w, src, n))
+		return -EFAULT;
+	e->events = w[0];
+	memcpy(&e->data, (char *)w + n - sizeof(e->data), sizeof(e->data));
+	return 0;
+}
+
+int abi_put_epoll_event(uintptr_t dst, const struct epoll_event *e)
+{
+	uint32_t w[4] = {e->events};
+	size_t n = abi_epoll_event_size();
+
+	memcpy((char *)w + n - sizeof(e->data), &e->data, sizeof(e->data));
+	return hal_copy_to_user(dst, w, n) ? -EFAULT : 0;
+}
+
 /* x86-64: ..., child tid, tls; the others: ..., tls, child tid. */
 void abi_clone_args(unsigned long arg3, unsigned long arg4, unsigned long *tls,
 		    unsigned long *ctid)

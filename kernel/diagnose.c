@@ -5,6 +5,7 @@
  * the processor from others for seconds with pre-emption off. The log names addresses; addr2line on
  * the kernel's image names the lines.
  */
+#include "cpus.h"
 #include "kernel.h"
 
 #define SHOWN_TASKS 64
@@ -12,7 +13,7 @@
 
 static const char *state_name(const struct task *t)
 {
-	if (t == current)
+	if (t->cpu < MAX_CPUS && cpus[t->cpu].curr == t)
 		return "runs";
 	if (t->state == TASK_SLEEPING)
 		return "sleeps";
@@ -54,24 +55,45 @@ static void show_task(const struct task *t)
 	lockdep_each_held(show_lock, &(struct telling){t, w ? w->key : NULL});
 }
 
-/* The spinning locks of this CPU, in the order in which they were taken. */
-static void show_spinning(void)
+/* The spinning locks of a CPU, in the order in which they were taken. */
+static void show_spinning(unsigned cpu)
 {
-	const struct lockdep_cpu *c = lockdep_mine();
+	const struct lockdep_cpu *c = &lockdep_cpus[cpu % LOCKDEP_MAX_CPUS];
 
 	for (unsigned i = 0; i < c->depth; i++)
 		klog("  holds %s (rank %u)", c->h[i].name ? c->h[i].name : "?", c->h[i].rank);
 }
 
-/* Without tasks_lock: whoever calls has interrupts off and is the only CPU, and the lock may be what
- * is wrong. */
+/* Which task each CPU runs, and where it stood when it was told to stop. */
+static void show_cpus(void)
+{
+	struct cpu *c;
+
+	for_each_online_cpu(c) {
+		const struct task *t = c->curr;
+		char where[32] = "";
+
+		if (c->stopped_ip)
+			scnprintf(where, sizeof(where), " at ip 0x%lx", (unsigned long)c->stopped_ip & ~1ul);
+		klog("CPU %u%s: task %d (%s)%s, %u wait for it", c->id, c->id == hal_cpu_id() ? " (this one)" : "",
+		     t->tid, t->proc ? t->proc->comm : t->name, where,
+		     c->nr_running - (c->nr_running && c->curr != c->idle));
+		show_spinning(c->id);
+	}
+}
+
+/* Without tasks_lock: whoever calls has interrupts off, and the lock may be what is wrong. In a panic the
+ * other CPUs stand still. */
 void show_tasks(void)
 {
 	unsigned n = 0;
 	struct task *t;
 
 	ASSERT(hal_irqs_off());
-	show_spinning();
+	if (one_cpu())
+		show_spinning(hal_cpu_id());
+	else
+		show_cpus();
 	klog("tasks:");
 	list_for_each_entry(t, &all_tasks, all)
 		if (n++ < SHOWN_TASKS)
@@ -85,8 +107,11 @@ static bool console_awaited(void)
 {
 	struct task *t;
 
+	if (epoll_awaited())
+		return true;
 	list_for_each_entry(t, &all_tasks, all)
-		if (t->waiter && (console_wakes(t->waiter->key) || poll_wakes(t->waiter->key)))
+		if (t->waiter && (console_wakes(t->waiter->key) || hostio_wakes(t->waiter->key) ||
+				  poll_wakes(t->waiter->key)))
 			return true;
 	return false;
 }
@@ -96,7 +121,7 @@ void check_deadlock(void)
 {
 	static bool told;
 
-	if (told || timers_waiting() || list_empty(&all_tasks) || console_awaited())
+	if (told || !all_cpus_idle() || timers_waiting() || list_empty(&all_tasks) || console_awaited() || blkdevs_busy())
 		return;
 	told = true;
 	klog("HANG: every task sleeps, and nothing is left that could wake one");
@@ -113,4 +138,109 @@ void show_stuck(const struct trap_frame *tf)
 	klog("HANG: task %d (%s) keeps the CPU, pre-emption is %s, at ip 0x%lx", current->tid,
 	     os_current_comm(), preempt_off() ? "off" : "on", tf_ip(tf));
 	show_tasks();
+}
+
+/* ---- the end of a process -------------------------------------------------------------------- */
+
+static const char *const signal_names[NSIG + 1] = {
+	[SIGHUP] = "SIGHUP", [SIGINT] = "SIGINT", [SIGQUIT] = "SIGQUIT", [SIGILL] = "SIGILL",
+	[SIGTRAP] = "SIGTRAP", [SIGABRT] = "SIGABRT", [SIGBUS] = "SIGBUS", [SIGFPE] = "SIGFPE",
+	[SIGKILL] = "SIGKILL", [10] = "SIGUSR1", [SIGSEGV] = "SIGSEGV", [12] = "SIGUSR2",
+	[SIGPIPE] = "SIGPIPE", [SIGALRM] = "SIGALRM", [15] = "SIGTERM", [16] = "SIGSTKFLT",
+	[24] = "SIGXCPU", [25] = "SIGXFSZ", [26] = "SIGVTALRM", [27] = "SIGPROF", [29] = "SIGIO",
+	[30] = "SIGPWR", [SIGSYS] = "SIGSYS",
+};
+
+bool is_trap(const struct hal_siginfo *si)
+{
+	return si->code > SI_USER && si->code != SI_KERNEL &&
+	       (si->signo == SIGSEGV || si->signo == SIGBUS || si->signo == SIGILL ||
+		si->signo == SIGFPE || si->signo == SIGTRAP);
+}
+
+static const char *code_name(const struct hal_siginfo *si)
+{
+	if (si->signo == SIGSEGV)
+		return si->code == SEGV_MAPERR ? " SEGV_MAPERR" : si->code == 2 ? " SEGV_ACCERR" : "";
+	if (si->signo == SIGBUS)
+		return si->code == BUS_ADRALN ? " BUS_ADRALN" : si->code == BUS_ADRERR ? " BUS_ADRERR" : "";
+	return "";
+}
+
+/* Looks for the line of maps that an address lies in, as the lines come by. */
+struct line_search {
+	uintptr_t addr;
+	char line[160], found[160];
+	size_t n;
+};
+
+/* The number that *s begins with, in maps' form; *s is behind it afterwards. */
+static uintptr_t hex_number(const char **s)
+{
+	uintptr_t v = 0;
+
+	for (; (**s >= '0' && **s <= '9') || (**s >= 'a' && **s <= 'f'); (*s)++)
+		v = v << 4 | (uintptr_t)(**s <= '9' ? **s - '0' : **s - 'a' + 10);
+	return v;
+}
+
+static void search_line(struct line_search *l)
+{
+	const char *s = l->line;
+	uintptr_t start = hex_number(&s);
+
+	if (*s++ == '-' && l->addr >= start && l->addr < hex_number(&s))
+		strscpy(l->found, l->line, sizeof(l->found));
+}
+
+static void search_piece(void *ctx, const char *text, size_t n)
+{
+	struct line_search *s = ctx;
+
+	for (; n; n--, text++) {
+		if (*text != '\n') {
+			if (s->n < sizeof(s->line) - 1)
+				s->line[s->n++] = *text;
+			continue;
+		}
+		s->line[s->n] = '\0';
+		search_line(s);
+		s->n = 0;
+	}
+}
+
+/* "r-xp /program" of the line "400000-401000 r-xp 00001000 00:01 3   /program". */
+static const char *short_line(char *line)
+{
+	char *rights = strchr(line, ' ');
+	const char *name = strrchr(line, ' ');
+
+	if (!rights || name < rights + 5)
+		return line;
+	if (!name[1])
+		name = " without a name";
+	rights[5] = ' ';
+	memmove(rights + 6, name + 1, strlen(name)); /* line has room for the longer of the two */
+	return line;
+}
+
+void show_death(const struct hal_siginfo *si, const struct trap_frame *tf)
+{
+	struct line_search *s = quire_kmalloc(sizeof(*s), QUIRE_GFP_ZERO);
+	const char *name = si->signo <= NSIG ? signal_names[si->signo] : NULL, *where = "is not mapped";
+
+	if (s && is_trap(si)) {
+		s->addr = si->addr;
+		quire_show_maps(current->proc->mm, search_piece, s);
+		if (s->found[0])
+			where = short_line(s->found);
+	}
+	if (is_trap(si))
+		klog("%s[%d]: killed by signal %d (%s), code %d%s, address 0x%lx (%s), instruction 0x%lx, stack 0x%lx",
+		     current->proc->comm, current->proc->pid, si->signo, name ? name : "?", si->code,
+		     code_name(si), si->addr, where, tf_ip(tf), tf_sp(tf));
+	else
+		klog("%s[%d]: killed by signal %d (%s)", current->proc->comm, current->proc->pid, si->signo,
+		     name ? name : "real-time");
+	quire_kfree(s);
 }

@@ -222,7 +222,7 @@ static int kill_other_threads(struct process *p)
 	}
 	list_for_each_entry(t, &p->threads, thread)
 		if (t != current) {
-			t->leave = true;
+			WRITE_ONCE(t->leave, true); /* it looks on its way to user mode */
 			post_signal_task(t, &si);
 		}
 	spin_unlock_irqrestore(&tasks_lock, flags);
@@ -355,6 +355,7 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 		return err;
 	}
 	exit_robust_list(current);
+	posix_timers_end(p);
 	become_leader(p);
 	set_names(p, f ? f->path : path);
 	take_space(p, mm);

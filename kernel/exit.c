@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * exit, exit_group, wait4, waitid: the end of a process, and waiting for it. A process stays as a
- * zombie, without space and files, until its parent has asked for its status; orphans go to the
- * first process, whose own end is the machine's.
+ * zombie, without space and files, until its parent has asked for its status; orphans go to process 1,
+ * which ends with the first program, and its end is the machine's.
  *
  * The end comes in steps, and between any two of them other tasks run: the thread takes no more
  * signals; it is no thread of the process any more; the last one gives back space, files and
@@ -13,7 +13,7 @@
 
 #include <quire/trace.h>
 
-#define WAIT_FLAGS (0xfu | __WALL | __WNOTHREAD | __WCLONE) /* what wait4 takes */
+#define WAIT_FLAGS (WNOHANG | WSTOPPED | WCONTINUED | __WALL | __WNOTHREAD | __WCLONE) /* what wait4 takes */
 
 #define BY_SIGNAL 128 /* plus its number: the machine's end, as a shell would tell it */
 
@@ -150,7 +150,8 @@ static void leave_family(struct process *p)
  * Linux: space, files, then the family. */
 static void exit_process(struct process *p)
 {
-	timer_cancel(&p->alarm);
+	alarm_end(p);
+	posix_timers_end(p);
 	exit_mm(p);
 	process_exec_done(p);
 	exit_files(p);
@@ -212,6 +213,7 @@ static void begin_exit(struct task *t, int status)
 		p->exit_status = status;
 	status = p->exit_status;
 	spin_unlock_irqrestore(&tasks_lock, flags);
+	signals_free(&t->pending);
 	quire_trace_words(QUIRE_TR_EXIT, &(uint64_t){(uint64_t)(unsigned)status}, 1);
 }
 
@@ -223,9 +225,11 @@ static bool leave_threads(struct task *t)
 	bool last;
 
 	spin_lock_irqsave(&tasks_lock, flags);
+	t->no_space = true; /* the last one may give it back from now on */
 	list_del(&t->thread);
 	WRITE_ONCE(p->nr_threads, p->nr_threads - 1);
 	last = !p->nr_threads;
+	stop_look(p);
 	add_usage(&p->usage, &t->usage);
 	wake_all(&p->thread_ended);
 	spin_unlock_irqrestore(&tasks_lock, flags);
@@ -233,9 +237,8 @@ static bool leave_threads(struct task *t)
 }
 
 /*
- * The task is of no process any more. Interrupts stay off from where the parent hears of the end to
- * where the stack is left, unless there is something to free: so who has waited for a process finds
- * its last stack among the dead.
+ * The task is of no process any more. It says that it ends before the parent hears of it, so that who has
+ * waited for a process finds its last stack among the dead.
  */
 _Noreturn static void leave_process(struct task *t, bool last)
 {
@@ -244,6 +247,7 @@ _Noreturn static void leave_process(struct task *t, bool last)
 	irqflags_t flags;
 
 	spin_lock_irqsave(&tasks_lock, flags);
+	task_ends();
 	if (last)
 		become_zombie(p, &unlinked);
 	t->proc = NULL;
@@ -334,76 +338,117 @@ void get_usage(struct process *p, struct usage *own, struct usage *children)
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
-/* What a waiter is told of a child that has ended. */
-struct ended {
-	int pid, status;
-	struct usage usage; /* with that of its own children */
+/* What a waiter is told of a child. */
+struct news {
+	int pid, status, code; /* code: CLD_EXITED and the like, without the signal's own */
+	struct usage usage;    /* of one that has ended, with that of its own children */
 };
 
-/* A zombie child that fits, NULL: none has ended; -ECHILD in *err if there is no child that could. */
-static struct process *find_zombie(int pid, int *err)
-{
-	struct process *c;
+#define STATUS_STOPPED	 0x7f
+#define STATUS_CONTINUED 0xffff
 
-	assert_held(&tasks_lock);
-	*err = -ECHILD;
-	list_for_each_entry(c, &current->proc->children, sibling) {
-		if (!wanted(c, pid))
-			continue;
-		*err = 0;
-		if (c->zombie)
-			return c;
+/* One that has stopped, or goes on, is told once, unless it is to be told again. */
+static bool stop_news(struct process *c, unsigned flags, struct news *e)
+{
+	if (flags & WSTOPPED && c->stop_waits && c->stopped) {
+		e->status = c->stop_signal << 8 | STATUS_STOPPED;
+		e->code = CLD_STOPPED;
+		c->stop_waits = flags & WNOWAIT;
+	} else if (flags & WCONTINUED && c->cont_waits) {
+		e->status = STATUS_CONTINUED;
+		e->code = CLD_CONTINUED;
+		c->cont_waits = flags & WNOWAIT;
+	} else {
+		return false;
 	}
-	return NULL;
+	e->pid = c->pid;
+	usage_of(c, &e->usage);
+	return true;
+}
+
+static void end_news(struct process *z, struct news *e)
+{
+	e->pid = z->pid;
+	e->status = z->exit_status;
+	e->code = status_signal(e->status) ? CLD_KILLED : CLD_EXITED;
+	usage_of(z, &e->usage);
+	add_usage(&e->usage, &z->child_usage);
 }
 
 /* The child's usage becomes ours only here, as Linux has it. */
-static void reap(struct process *z, const struct ended *e, struct list_head *unlinked)
+static void reap(struct process *z, const struct news *e, struct list_head *unlinked)
 {
 	add_usage(&current->proc->child_usage, &e->usage);
 	unlink_process(z, unlinked);
 }
 
+/* A child that has something to tell: 1, *e, and *z if it has ended; 0: not yet; -ECHILD: there is none that
+ * could. */
+static int find_news(int pid, unsigned flags, struct news *e, struct process **z)
+{
+	struct process *c;
+	int r = -ECHILD;
+
+	assert_held(&tasks_lock);
+	*z = NULL;
+	list_for_each_entry(c, &current->proc->children, sibling) {
+		if (!wanted(c, pid))
+			continue;
+		r = 0;
+		if (c->zombie && flags & WEXITED) {
+			end_news(c, e);
+			*z = c;
+			return 1;
+		}
+		if (!c->zombie && stop_news(c, flags, e))
+			return 1;
+	}
+	return r;
+}
+
 /*
- * Looks for a child that has ended, and unless it is to stay takes it off the tree: of several
- * threads that wait for one, one gets it. 1 and *e; 0: none has ended yet; -ECHILD.
+ * Looks for a child with news, and one that has ended is taken off the tree unless it is to stay: of several
+ * threads that wait for one, one gets it. 1 and *e; 0: there is none yet; -ECHILD.
  */
-static int claim_zombie(int pid, bool stays, struct ended *e)
+static int claim_news(int pid, unsigned flags, struct news *e)
 {
 	LIST_HEAD(unlinked);
 	struct process *z;
-	irqflags_t flags;
+	irqflags_t irq;
 	int r;
 
-	spin_lock_irqsave(&tasks_lock, flags);
-	z = find_zombie(pid, &r);
-	if (z) {
-		e->pid = z->pid;
-		e->status = z->exit_status;
-		usage_of(z, &e->usage);
-		add_usage(&e->usage, &z->child_usage);
-		if (!stays)
-			reap(z, e, &unlinked);
-		r = 1;
-	}
-	spin_unlock_irqrestore(&tasks_lock, flags);
+	spin_lock_irqsave(&tasks_lock, irq);
+	r = find_news(pid, flags, e, &z);
+	if (z && !(flags & WNOWAIT))
+		reap(z, e, &unlinked);
+	spin_unlock_irqrestore(&tasks_lock, irq);
 	free_unlinked(&unlinked);
 	return r;
 }
 
 /* 1 and *e, 0 with WNOHANG, or a negative errno. The child is reaped whatever becomes of what its
  * waiter is told, as on Linux, unless WNOWAIT leaves it. */
-static int wait_zombie(int pid, unsigned flags, struct ended *e)
+static int wait_child(int pid, unsigned flags, struct news *e)
 {
-	bool stays = flags & WNOWAIT;
 	int r;
 
 	if (wait_event(&current->proc->child_ended,
-		       (r = claim_zombie(pid, stays, e)) || flags & WNOHANG, true, 0))
+		       (r = claim_news(pid, flags, e)) || flags & WNOHANG, true, 0))
 		return -ERESTARTSYS;
-	if (r > 0 && !stays)
-		reap_tasks();
+	if (r > 0 && !(flags & WNOWAIT))
+		reap_ended_tasks();
 	return r;
+}
+
+int wait_for_program(void)
+{
+	struct news e;
+
+	do {
+		if (wait_child(-1, WEXITED, &e) <= 0)
+			return SIGKILL;
+	} while (e.pid != FIRST_PROGRAM);
+	return e.status;
 }
 
 /* Linux's struct rusage: two timevals, fourteen longs. */
@@ -421,12 +466,12 @@ static int put_rusage(uintptr_t dst, const struct usage *u)
 
 SYSCALL4(wait4, int, pid, uintptr_t, status_dst, unsigned, flags, uintptr_t, rusage_dst)
 {
-	struct ended e;
+	struct news e;
 	int r;
 
 	if (flags & ~WAIT_FLAGS)
 		return -EINVAL;
-	r = wait_zombie(pid, flags, &e);
+	r = wait_child(pid, (flags & ~WNOWAIT) | WEXITED, &e);
 	if (r <= 0)
 		return r;
 	if (status_dst && COPY_OUT(status_dst, e.status))
@@ -439,19 +484,20 @@ SYSCALL4(wait4, int, pid, uintptr_t, status_dst, unsigned, flags, uintptr_t, rus
 SYSCALL4(waitid, unsigned long, which, int, id, uintptr_t, info_dst, unsigned, flags)
 {
 	struct user_siginfo info = {0};
-	struct ended e;
+	struct news e;
 	int r;
 
-	if (which > P_PGID || !(flags & WEXITED) || (which == P_PID && id <= 0))
+	if (which > P_PGID || !(flags & (WEXITED | WSTOPPED | WCONTINUED)) || (which == P_PID && id <= 0))
 		return -EINVAL;
-	r = wait_zombie(which == P_ALL ? -1 : which == P_PID ? id : -id, flags, &e);
+	r = wait_child(which == P_ALL ? -1 : which == P_PID ? id : -id, flags, &e);
 	if (r < 0)
 		return r;
 	if (r) {
 		info.signo = SIGCHLD;
-		info.code = status_signal(e.status) ? CLD_KILLED : CLD_EXITED;
+		info.code = e.code;
 		info.pid = e.pid;
-		info.status = status_value(e.status);
+		info.status = e.code == CLD_STOPPED ? e.status >> 8 : e.code == CLD_CONTINUED ? SIGCONT
+					: status_value(e.status);
 	}
 	return info_dst && COPY_OUT(info_dst, info) ? -EFAULT : 0;
 }

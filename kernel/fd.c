@@ -94,13 +94,20 @@ struct fd_table *files_copy(struct fd_table *old, bool share)
 	return t;
 }
 
+/* A descriptor of t is gone; its reference to f is given back. */
+static void close_file(struct fd_table *t, struct open_file *f)
+{
+	locks_close(f->v, t);
+	file_put(f);
+}
+
 void files_put(struct fd_table *t)
 {
 	if (!t || !atomic_dec_and_test(&t->refs))
 		return;
 	for (unsigned fd = 0; fd < t->end; fd++)
 		if (t->slot[fd].file)
-			file_put(t->slot[fd].file);
+			close_file(t, t->slot[fd].file);
 	if (t->slot != t->own)
 		quire_kfree(t->slot);
 	quire_kfree(t);
@@ -164,7 +171,7 @@ void files_close_on_exec(struct fd_table *t)
 		struct open_file *f = take_out(t, fd, true);
 
 		if (f)
-			file_put(f);
+			close_file(t, f);
 	}
 }
 
@@ -220,7 +227,8 @@ static int take_free(struct open_file *f, bool cloexec, int from)
 	return (int)fd;
 }
 
-int fd_reserve(bool cloexec)
+/* The lowest free descriptor: nobody else gets it, and it leads to no file yet. -EMFILE. */
+static int fd_reserve(bool cloexec)
 {
 	return take_free(NULL, cloexec, 0);
 }
@@ -240,7 +248,7 @@ void fd_install(int fd, struct open_file *f)
 	spin_unlock(&t->lock);
 }
 
-void fd_unreserve(int fd)
+static void fd_unreserve(int fd)
 {
 	struct fd_table *t = current->proc->fds;
 
@@ -251,15 +259,36 @@ void fd_unreserve(int fd)
 	spin_unlock(&t->lock);
 }
 
+int fd_reserve_pair(int fd[2], uintptr_t dst, bool cloexec)
+{
+	int err;
+
+	fd[0] = fd_reserve(cloexec);
+	if (fd[0] < 0)
+		return fd[0];
+	fd[1] = fd_reserve(cloexec);
+	if (fd[1] < 0) {
+		fd_unreserve(fd[0]);
+		return fd[1];
+	}
+	err = hal_copy_to_user(dst, fd, 2 * sizeof(int)) ? -EFAULT : 0;
+	if (err) {
+		fd_unreserve(fd[0]);
+		fd_unreserve(fd[1]);
+	}
+	return err;
+}
+
 /* ---- closing and doubling -------------------------------------------------------------------- */
 
 static long close_fd(unsigned fd)
 {
-	struct open_file *f = take_out(current->proc->fds, fd, false);
+	struct fd_table *t = current->proc->fds;
+	struct open_file *f = take_out(t, fd, false);
 
 	if (!f)
 		return -EBADF;
-	file_put(f);
+	close_file(t, f);
 	return 0;
 }
 
@@ -303,7 +332,7 @@ static long dup_to(int old, int new, bool cloexec)
 	}
 	spin_unlock(&t->lock);
 	if (replaced)
-		file_put(replaced);
+		close_file(t, replaced);
 	return r;
 }
 
@@ -400,10 +429,13 @@ static long do_fcntl(int fd, struct open_file *f, unsigned cmd, unsigned long ar
 	case F_GETPIPE_SZ:
 	case F_SETPIPE_SZ:
 		return vnode_type(f->v) == S_IFIFO ? 65536 : -EBADF;
-	case F_GETLK: /* no lock is ever held */
+	case F_GETLK:
 	case F_SETLK:
 	case F_SETLKW:
-		return 0;
+	case F_OFD_GETLK:
+	case F_OFD_SETLK:
+	case F_OFD_SETLKW:
+		return file_flags(f) & O_PATH ? -EBADF : fcntl_lock(fd, f, cmd, arg);
 	default:
 		return -EINVAL;
 	}
@@ -418,17 +450,44 @@ SYSCALL3(fcntl, int, fd, unsigned, cmd, unsigned long, arg)
 	return r;
 }
 
-static long do_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
+/* FIONBIO */
+static long set_nonblock(struct open_file *f, uintptr_t src)
+{
+	unsigned on, flags = file_flags(f) & ~O_NONBLOCK;
+
+	if (COPY_IN(on, src))
+		return -EFAULT;
+	return set_flags(f, on ? flags | O_NONBLOCK : flags);
+}
+
+/* FIONREAD of a regular file: from the position to the end. */
+static long left_to_read(struct open_file *f, uintptr_t dst)
+{
+	int n = (int)(quire_inode_size(f->v->contents) - pos_get(f, &f->pos));
+
+	return COPY_OUT(dst, n);
+}
+
+static long do_ioctl(int fd, struct open_file *f, unsigned cmd, unsigned long arg)
 {
 	if (!f || file_flags(f) & O_PATH)
 		return -EBADF;
+	switch (cmd) {
+	case FIOCLEX:
+	case FIONCLEX:
+		return set_cloexec(fd, cmd == FIOCLEX);
+	case FIONBIO:
+		return set_nonblock(f, arg);
+	}
+	if (cmd == FIONREAD && f->ops == &regular_ops && vnode_type(f->v) == S_IFREG)
+		return left_to_read(f, arg);
 	return f->ops && f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOTTY;
 }
 
 SYSCALL3(ioctl, int, fd, unsigned, cmd, unsigned long, arg)
 {
 	struct fd f = fdget(fd);
-	long r = do_ioctl(f.file, cmd, arg);
+	long r = do_ioctl(fd, f.file, cmd, arg);
 
 	fdput(f);
 	return r;
@@ -436,9 +495,14 @@ SYSCALL3(ioctl, int, fd, unsigned, cmd, unsigned long, arg)
 
 /* ---- the calls that only want the descriptor to be there -------------------------------------- */
 
+/* What is no block device's is in memory, where it stays. */
 static long sync_fd(int fd)
 {
-	return fd_exists(fd) ? 0 : -EBADF; /* memory is all there is */
+	struct fd f = fdget(fd);
+	long r = f.file ? blkdev_file_sync(f.file->v) : -EBADF;
+
+	fdput(f);
+	return r;
 }
 
 SYSCALL1(fsync, int, fd)
@@ -447,11 +511,6 @@ SYSCALL1(fsync, int, fd)
 }
 
 SYSCALL1(fdatasync, int, fd)
-{
-	return sync_fd(fd);
-}
-
-SYSCALL1(flock, int, fd)
 {
 	return sync_fd(fd);
 }

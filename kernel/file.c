@@ -18,6 +18,7 @@ struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 	atomic_set(&f->refs, 1);
 	spin_lock_init_rank(&f->pos_lock, "pos", RANK_FILES);
 	mutex_init_named(&f->lock, "open_file");
+	INIT_LIST_HEAD(&f->watched);
 	f->flags = flags;
 	f->v = v;
 	f->ops = v->fops;
@@ -31,11 +32,45 @@ void file_get(struct open_file *f)
 	atomic_inc(&f->refs);
 }
 
+bool file_get_alive(struct open_file *f)
+{
+	return atomic_inc_not_zero(&f->refs);
+}
+
+struct open_file *anon_file(const char *path, const struct file_ops *ops, void *priv, unsigned flags)
+{
+	struct vnode *v = vnode_new(0600);
+	struct open_file *f;
+
+	if (!v)
+		return NULL;
+	v->nlink = 1;
+	f = file_alloc(v, path, flags);
+	vnode_put(v);
+	if (!f)
+		return NULL;
+	f->ops = ops;
+	f->priv = priv;
+	return f;
+}
+
+int file_install(struct open_file *f, unsigned flags)
+{
+	int fd = fd_add(f, flags & O_CLOEXEC);
+
+	if (fd < 0)
+		file_put(f);
+	return fd;
+}
+
 /* The last reference closes: the file's own state, then the mapping's hold, then the vnode. */
 void file_put(struct open_file *f)
 {
 	if (!atomic_dec_and_test(&f->refs))
 		return;
+	if (unlikely(!list_empty(&f->watched)))
+		epoll_file_gone(f);
+	locks_file_gone(f);
 	if (f->ops && f->ops->release)
 		f->ops->release(f);
 	if (f->mm)

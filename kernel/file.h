@@ -20,6 +20,8 @@ struct file_ops {
 	long (*write)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
 	long (*ioctl)(struct open_file *f, unsigned cmd, unsigned long arg);
 	unsigned (*poll)(struct open_file *f); /* POLLIN, POLLOUT ... */
+	/* Where its changes are told, as long as the file is there. Every ops with poll has it. */
+	struct poll_head *(*poll_head)(struct open_file *f);
 	int (*open)(struct open_file *f);
 	void (*release)(struct open_file *f);
 };
@@ -48,6 +50,7 @@ struct vnode {
 	void *priv;
 	uint64_t arg;
 	uint64_t mtime_ns;
+	struct lock_set *locks; /* NULL: it never had any; atomic */
 };
 
 struct dirent {
@@ -66,6 +69,7 @@ struct open_file {
 	const struct file_ops *ops;
 	struct quire_file *qf; /* for mappings; made when first asked for, atomic */
 	void *priv;
+	struct list_head watched; /* struct epoll_item.of_file: instances of epoll that watch it; pos_lock */
 	struct quire_mm *mm; /* of /proc/PID: the space when it was opened, grabbed, not used; or NULL */
 	bool memfd;
 	char path[];
@@ -130,7 +134,14 @@ int unpack_initramfs(const void *archive, size_t size);
 /* ---- file.c ---------------------------------------------------------------------------------- */
 
 struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags);
+/* One that has no name in the tree, read and written by way of ops. NULL: no memory, and priv is still the
+ * caller's; otherwise ops->release() gives it back. flags: O_RDWR and the like, O_NONBLOCK. */
+struct open_file *anon_file(const char *path, const struct file_ops *ops, void *priv, unsigned flags);
+/* A descriptor for a file that nobody else has, taken over: without one it is closed. flags: O_CLOEXEC. */
+int file_install(struct open_file *f, unsigned flags);
 void file_get(struct open_file *f);
+/* A reference, unless the last one was given back. */
+bool file_get_alive(struct open_file *f);
 void file_put(struct open_file *f);
 /* What a mapping of f holds on to. NULL: no memory. */
 struct quire_file *file_mapping(struct open_file *f);
@@ -155,14 +166,84 @@ bool file_writable(const struct open_file *f);
 unsigned file_seals(struct open_file *f);
 extern const struct file_ops regular_ops;
 
+/* ---- blkdev.c -------------------------------------------------------------------------------- */
+
+/* Bytes of the device behind a node; 0: it is no block device's. */
+uint64_t blkdev_file_size(const struct vnode *v);
+/* What was written there is durable; 0 for anything else. 0 or -errno. Sleeps. */
+int blkdev_file_sync(const struct vnode *v);
+
 /* ---- poll.c ---------------------------------------------------------------------------------- */
 
-/* A file may have become ready: its new state is stored. Any context. */
-void poll_wake(void);
+/* What of a file's state its changes are told to. The tellers' order: the state is stored, then they tell;
+ * the watchers': they enter themselves, then they look at the state. */
+struct poll_head {
+	spinlock_t lock; /* RANK_POLL */
+	struct list_head watches;
+};
+
+/* One whose own state may change with that of what it watches: it is told once, later, by whoever told it,
+ * without the lock of the head that it was told under. */
+struct poll_relay {
+	struct poll_head head;	/* its own watchers */
+	struct list_head link;	/* while queued */
+	uint32_t queued;	/* somebody is about to tell; atomic */
+	unsigned users;		/* tellers; atomic */
+};
+
+struct poll_watch {
+	struct list_head link;	/* head->lock */
+	struct poll_head *head;
+	bool exclusive;		/* one of such is enough */
+	/* head->lock is held. events: what has come, 0: not known. Says whether somebody was woken. What
+	 * it made ready in turn goes into relays, by poll_relay(). */
+	bool (*told)(struct poll_watch *w, unsigned events, struct list_head *relays);
+};
+
+#define POLL_HEAD_INIT(h) { SPINLOCK_INIT_RANK("poll_head", RANK_POLL), LIST_HEAD_INIT((h).watches) }
+
+void poll_head_init(struct poll_head *h);
+/* A file may have become ready: its new state is stored. Any context, nothing held of RANK_POLL or after. */
+void poll_tell(struct poll_head *h, unsigned events);
+void poll_watch_add(struct poll_watch *w, struct poll_head *h);
+void poll_watch_remove(struct poll_watch *w);
+/* To be called from told(). */
+void poll_relay(struct poll_relay *r, struct list_head *relays);
+/* Nobody tells r any more, once nothing that it watched knows it. Context: sleep. */
+void poll_relay_end(struct poll_relay *r);
+/* What a file is ready for: one without poll always is, as a regular one. */
+unsigned poll_file(struct open_file *f);
+
+/* ---- files/locks.c --------------------------------------------------------------------------- */
+
+/* F_GETLK and its relatives: what fcntl() answers. */
+long fcntl_lock(int fd, struct open_file *f, unsigned cmd, uintptr_t arg);
+/* A descriptor of table t is closed: t's record locks on the file end. */
+void locks_close(struct vnode *v, const struct fd_table *t);
+/* The last reference to f is gone: its own locks end. */
+void locks_file_gone(struct open_file *f);
+/* NULL allowed. Nobody holds a lock any more. */
+void locks_free(struct lock_set *s);
+
+/* ---- events/ --------------------------------------------------------------------------------- */
+
+/* The last reference is gone: those who watch it forget it. */
+void epoll_file_gone(struct open_file *f);
+/* Somebody sleeps in epoll_wait. */
+bool epoll_awaited(void);
+/* A signal was sent that is not delivered yet. tasks_lock. */
+void signalfd_tell(void);
 
 /* ---- memfd.c --------------------------------------------------------------------------------- */
 
 long memfd_add_seals(struct open_file *f, unsigned seals);
+
+/* ---- read_write.c ---------------------------------------------------------------------------- */
+
+/* Calls pieces() with a buffer to write by way of, since nothing is held over a copy from the user: a
+ * small one on the stack if that does for n bytes, else a page. What it gives, or -ENOMEM. Context: sleep. */
+long write_by_pieces(struct open_file *f, uintptr_t buf, size_t n,
+		     long (*pieces)(struct open_file *f, uintptr_t buf, size_t n, char *piece, size_t size));
 
 /* ---- fd.c ------------------------------------------------------------------------------------ */
 
@@ -181,12 +262,12 @@ static inline void fdput(struct fd f)
 		file_put(f.file);
 }
 bool fd_exists(int fd);
-/* Reserves the lowest free descriptor: nobody else gets it, and it leads to no file yet. -EMFILE. */
-int fd_reserve(bool cloexec);
-/* A reserved descriptor leads to f from now on (takes f over), or is free again. */
+/* Reserves the two lowest free descriptors, which lead to no file yet and nobody else gets, and tells the user
+ * at dst their numbers. 0 or an errno: then none is reserved. */
+int fd_reserve_pair(int fd[2], uintptr_t dst, bool cloexec);
+/* A reserved descriptor leads to f from now on (takes f over). */
 void fd_install(int fd, struct open_file *f);
-void fd_unreserve(int fd);
-/* fd_reserve() and fd_install() in one. -EMFILE: f is still the caller's. */
+/* The lowest free descriptor leads to f. -EMFILE: f is still the caller's. */
 int fd_add(struct open_file *f, bool cloexec);
 /* The file of a descriptor of any table, with a reference; NULL: none. */
 struct open_file *files_get_file(struct fd_table *t, unsigned fd);
@@ -219,14 +300,25 @@ unsigned fs_umask(struct fs_context *fs);
 
 /* Resolves a user's path below dirfd (AT_FDCWD); path_put() afterwards if it answered 0. */
 int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out);
+/* The same of a path that is copied already. */
+int kernel_path(const char *path, unsigned flags, struct path *out);
 /* 0, or why the path leads nowhere. */
 int path_exists(int dirfd, uintptr_t path);
 int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file **out);
 
 /* ---- dev.c ----------------------------------------------------------------------------------- */
 
-extern const struct file_ops null_ops, zero_ops, console_ops, random_ops;
+extern const struct file_ops null_ops, zero_ops, full_ops, random_ops;
+
+/* ---- tty.c ----------------------------------------------------------------------------------- */
+
+extern const struct file_ops console_ops;
+/* Its settings as they are at the start. Before any task runs. */
+void tty_init(void);
 void console_tick(void);
+/* Sends a signal to the processes in the foreground. Any context, no lock
+ * held. */
+void signal_foreground(int sig);
 /* Who sleeps on this key waits for a typed byte; for some file to become ready, the console maybe. */
 bool console_wakes(const void *key);
 bool poll_wakes(const void *key);

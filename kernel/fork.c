@@ -55,6 +55,7 @@ static void task_copy(struct task *t, const struct clone_args *c)
 		tf_set_sp(&t->start_tf, c->stack);
 	copy_fpu(t);
 	t->user = true;
+	t->allowed = READ_ONCE(me->allowed);
 	t->sigmask = me->sigmask;
 	if (!(c->flags & CLONE_VM) || c->flags & CLONE_VFORK)
 		memcpy(t->altstack, me->altstack, sizeof(t->altstack));

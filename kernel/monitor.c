@@ -123,6 +123,20 @@ static void cmd_walk(char **arg)
 	show_address(arg, quire_show_walk);
 }
 
+static void cmd_tables(char **arg)
+{
+	struct quire_mm *mm = mm_of(arg[1]);
+	uint64_t start = 0, end = 0;
+
+	if (!mm)
+		return;
+	if (arg[2] && (parse_u64(arg[2], &start) || !arg[3] || parse_u64(arg[3], &end) || end <= start))
+		print("tables PID [START END]\n");
+	else
+		quire_show_tables(mm, start, end, to_console, NULL);
+	quire_mm_put(mm);
+}
+
 static void cmd_vma(char **arg)
 {
 	show_address(arg, quire_show_vma);
@@ -223,8 +237,44 @@ static void cmd_trace(char **arg)
 		quire_trace_enable(true);
 	else if (arg[1] && !strcmp(arg[1], "off"))
 		quire_trace_enable(false);
-	else
+	else if (trace_ring)
 		show_last_trace();
+	else
+		print("there is no trace: boot with the word trace=4M (./quire boot MACHINE -- trace=4M)\n");
+}
+
+/* Of the lines of vmstat those that begin with one of these. */
+static const char *const lru_lines[] = {
+	"nr_inactive_", "nr_active_", "nr_unevictable", "nr_isolated_", "pgactivate", "pgdeactivate", "pglazyfree",
+	"pgscan_", "pgsteal_", "pgrefill", "workingset_", "kswapd_", "pageoutrun", "allocstall",
+};
+
+struct lru_filter {
+	char line[80];
+	size_t n;
+};
+
+static void lru_piece(void *ctx, const char *s, size_t n)
+{
+	struct lru_filter *f = ctx;
+
+	for (; n; n--, s++) {
+		if (f->n < sizeof(f->line) - 1)
+			f->line[f->n++] = *s;
+		if (*s != '\n')
+			continue;
+		for (unsigned i = 0; i < ARRAY_SIZE(lru_lines); i++)
+			if (!strncmp(f->line, lru_lines[i], strlen(lru_lines[i])))
+				to_console(NULL, f->line, f->n);
+		f->n = 0;
+	}
+}
+
+static void cmd_lru(char **arg)
+{
+	struct lru_filter f = {.n = 0};
+
+	quire_show_vmstat(lru_piece, &f);
 }
 
 static void cmd_check(char **arg)
@@ -278,13 +328,22 @@ static void cmd_run(char **arg)
 		print("cannot start it\n");
 }
 
+/* As if the first program had ended: what is running is killed, and nothing may be left. */
 static void cmd_exit(char **arg)
 {
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct process *program;
 	uint64_t status = 0;
+	irqflags_t flags;
 
 	if (arg[1])
 		parse_u64(arg[1], &status);
-	hal_exit((int)status);
+	request_shutdown((int)status);
+	spin_lock_irqsave(&tasks_lock, flags);
+	program = find_process(FIRST_PROGRAM);
+	if (program)
+		post_signal_process(program, &si);
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 static void cmd_help(char **arg);
@@ -298,9 +357,12 @@ static const struct {
 	{"maps", "PID: the mappings of a process", cmd_maps},
 	{"smaps", "PID: the same with what is resident", cmd_smaps},
 	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk},
+	{"tables", "PID [START END]: every entry of its page tables", cmd_tables},
 	{"vma", "PID ADDR: the mapping round an address", cmd_vma},
 	{"tree", "PID: the mappings as nodes of their tree, with the gaps", cmd_tree},
 	{"page", "PFN, or PID ADDR: what a frame is used for, and who maps it", cmd_page},
+	{"rmap", "the same as page: who maps a frame, by the reverse map", cmd_page},
+	{"lru", "pages on each list, and what reclaim did with them", cmd_lru},
 	{"frames", "PFN COUNT: what these frames are, free blocks by order", cmd_frames},
 	{"fault", "how often each way of a fault was taken", cmd_fault},
 	{"buddy", "free blocks by zone and order", cmd_buddy},
@@ -347,12 +409,12 @@ void monitor_command(char *line)
 	print("%s? (help lists what there is)\n", arg[0]);
 }
 
-_Noreturn void monitor(void)
+void monitor(void)
 {
 	char line[256];
 
 	print("quire monitor on %s; help lists what there is\n", hal_machine_name());
-	for (;;) {
+	while (!kthread_should_stop()) {
 		print("quire> ");
 		console_line(line, sizeof(line));
 		monitor_command(line);

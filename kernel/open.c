@@ -24,6 +24,12 @@ int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out)
 	return err;
 }
 
+int kernel_path(const char *path, unsigned flags, struct path *out)
+{
+	*out = (struct path){0};
+	return path_lookup(NULL, NULL, path, flags, out);
+}
+
 /* For calls that find their file and do nothing with it. */
 int path_exists(int dirfd, uintptr_t path)
 {
@@ -64,6 +70,8 @@ static int check_open(const struct path *p, unsigned flags)
 
 	if (type == S_IFLNK && !(flags & O_PATH))
 		return -ELOOP;
+	if (type == S_IFSOCK && !(flags & O_PATH))
+		return -ENXIO;
 	if (flags & O_DIRECTORY && type != S_IFDIR)
 		return -ENOTDIR;
 	if (type == S_IFDIR && (flags & (O_ACCMODE | O_CREAT)) && !(flags & O_PATH))

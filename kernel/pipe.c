@@ -16,7 +16,6 @@
 #define PIPE_ORDER 4
 #define PIPE_SIZE  (PAGE_SIZE << PIPE_ORDER)
 #define PIPE_BUF   4096u
-#define SMALL	   256u /* bytes of a write that go over the stack */
 
 struct pipe {
 	struct mutex lock; /* all but refs; used, readers and writers may be looked at without */
@@ -26,6 +25,7 @@ struct pipe {
 	unsigned readers, writers;
 	atomic_t refs;	   /* both ends */
 	struct wait_head readable, writable;
+	struct poll_head read_polls, write_polls;
 };
 
 static void pipe_put(struct pipe *p)
@@ -36,11 +36,18 @@ static void pipe_put(struct pipe *p)
 	quire_kfree(p);
 }
 
-/* Something went into the pipe, out of it, or a side is gone. The mutex is not held. */
-static void changed(struct wait_head *h)
+/* Something went into the pipe, or no writer is left; something went out of it, or no reader is left. The
+ * mutex is not held. */
+static void tell_readers(struct pipe *p, unsigned events)
 {
-	wake_all(h);
-	poll_wake();
+	wake_all(&p->readable);
+	poll_tell(&p->read_polls, events);
+}
+
+static void tell_writers(struct pipe *p, unsigned events)
+{
+	wake_all(&p->writable);
+	poll_tell(&p->write_polls, events);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -76,7 +83,7 @@ static size_t copy_pieces(struct pipe *p, size_t at, uintptr_t buf, size_t n)
 }
 
 /* Takes out n bytes that were copied when `taken` bytes had been. false: others have since. */
-static bool take_out(struct pipe *p, uint64_t taken, size_t n)
+static bool take_out(struct pipe *p, uint64_t taken, size_t n, bool *was_full)
 {
 	bool ours;
 
@@ -84,6 +91,7 @@ static bool take_out(struct pipe *p, uint64_t taken, size_t n)
 	ours = p->taken == taken;
 	if (ours) {
 		ASSERT(n <= p->used);
+		*was_full = p->used == PIPE_SIZE;
 		p->head = (p->head + n) % PIPE_SIZE;
 		WRITE_ONCE(p->used, p->used - n);
 		p->taken += n;
@@ -94,7 +102,7 @@ static bool take_out(struct pipe *p, uint64_t taken, size_t n)
 
 /* What there is, at most n bytes: *got, or -EFAULT there. false: there is nothing. After a race lost
  * it is at most a page: that copy is short, so that others do not keep winning. */
-static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got)
+static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got, bool *was_full)
 {
 	uint64_t taken;
 	size_t at, there;
@@ -110,7 +118,7 @@ static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got)
 		*got = (long)copy_pieces(p, at, buf, there);
 		if (!*got)
 			*got = -EFAULT;
-		if (take_out(p, taken, *got > 0 ? (size_t)*got : 0))
+		if (take_out(p, taken, *got > 0 ? (size_t)*got : 0, was_full))
 			return true;
 		n = min(n, (size_t)PAGE_SIZE);
 	}
@@ -126,7 +134,7 @@ static bool read_settled(struct pipe *p)
 static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct pipe *p = f->priv;
-	bool no_writer;
+	bool no_writer, was_full = false;
 	long got;
 
 	if (!n)
@@ -134,7 +142,7 @@ static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 	for (;;) {
 		/* Looked at first: what the last writer left is there by then. */
 		no_writer = !atomic_load_of(&p->writers);
-		if (read_once(p, buf, n, &got))
+		if (read_once(p, buf, n, &got, &was_full))
 			break;
 		if (no_writer)
 			return 0;
@@ -144,7 +152,9 @@ static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 			return -ERESTARTSYS;
 	}
 	if (got > 0)
-		changed(&p->writable);
+		wake_all(&p->writable);
+	if (got > 0 && was_full)
+		poll_tell(&p->write_polls, POLLOUT | POLLWRNORM);
 	return got;
 }
 
@@ -230,24 +240,14 @@ static long write_pieces(struct open_file *f, uintptr_t buf, size_t n, char *pie
 		part = put_in(p, piece, have, n - done);
 		done += part;
 		if (part)
-			changed(&p->readable);
+			tell_readers(p, POLLIN | POLLRDNORM);
 	}
 	return (long)done;
 }
 
 static long pipe_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	char small[SMALL], *page;
-	long r;
-
-	if (n <= sizeof(small))
-		return write_pieces(f, buf, n, small, sizeof(small));
-	page = quire_alloc_pages(0, 0);
-	if (!page)
-		return -ENOMEM;
-	r = write_pieces(f, buf, n, page, PAGE_SIZE);
-	quire_free_pages(page, 0);
-	return r;
+	return write_by_pieces(f, buf, n, write_pieces);
 }
 
 /* ---- the ends -------------------------------------------------------------------------------- */
@@ -258,8 +258,24 @@ static unsigned pipe_poll(struct open_file *f)
 	size_t used = READ_ONCE(p->used);
 
 	if ((file_flags(f) & O_ACCMODE) == O_WRONLY)
-		return (used < PIPE_SIZE ? POLLOUT : 0) | (READ_ONCE(p->readers) ? 0 : POLLERR);
-	return (used ? POLLIN : 0) | (READ_ONCE(p->writers) ? 0 : POLLHUP);
+		return (used < PIPE_SIZE ? POLLOUT | POLLWRNORM : 0) |
+		       (READ_ONCE(p->readers) ? 0 : POLLERR);
+	return (used ? POLLIN | POLLRDNORM : 0) | (READ_ONCE(p->writers) ? 0 : POLLHUP);
+}
+
+static struct poll_head *pipe_poll_head(struct open_file *f)
+{
+	struct pipe *p = f->priv;
+
+	return (file_flags(f) & O_ACCMODE) == O_WRONLY ? &p->write_polls : &p->read_polls;
+}
+
+static long pipe_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
+{
+	struct pipe *p = f->priv;
+	int n = (int)READ_ONCE(p->used);
+
+	return cmd == FIONREAD ? COPY_OUT(arg, n) : -ENOTTY;
 }
 
 /* The other side must find out. */
@@ -274,12 +290,16 @@ static void pipe_release(struct open_file *f)
 	else
 		atomic_store_of(&p->readers, p->readers - 1);
 	mutex_unlock(&p->lock);
-	changed(writes ? &p->readable : &p->writable);
+	if (writes)
+		tell_readers(p, POLLHUP);
+	else
+		tell_writers(p, POLLERR);
 	pipe_put(p);
 }
 
 static const struct file_ops pipe_ops = {.read = pipe_read, .write = pipe_write,
-					 .poll = pipe_poll, .release = pipe_release};
+					 .poll = pipe_poll, .poll_head = pipe_poll_head,
+					 .ioctl = pipe_ioctl, .release = pipe_release};
 
 static struct pipe *pipe_new(void)
 {
@@ -293,6 +313,8 @@ static struct pipe *pipe_new(void)
 		return NULL;
 	}
 	mutex_init_named(&p->lock, "pipe");
+	poll_head_init(&p->read_polls);
+	poll_head_init(&p->write_polls);
 	p->readers = p->writers = 1;
 	atomic_set(&p->refs, 2);
 	return p;
@@ -326,27 +348,6 @@ static int open_ends(struct open_file **end, unsigned flags)
 	return -ENOMEM;
 }
 
-/* Two reserved descriptors, their numbers told to the user. 0 or an errno. */
-static int reserve_pair(int fd[2], uintptr_t dst, bool cloexec)
-{
-	int err;
-
-	fd[0] = fd_reserve(cloexec);
-	if (fd[0] < 0)
-		return fd[0];
-	fd[1] = fd_reserve(cloexec);
-	if (fd[1] < 0) {
-		fd_unreserve(fd[0]);
-		return fd[1];
-	}
-	err = hal_copy_to_user(dst, fd, 2 * sizeof(int)) ? -EFAULT : 0;
-	if (err) {
-		fd_unreserve(fd[0]);
-		fd_unreserve(fd[1]);
-	}
-	return err;
-}
-
 /* The descriptors lead nowhere until nothing can fail any more: another thread may guess them. */
 static int do_pipe(uintptr_t fds, unsigned flags)
 {
@@ -358,7 +359,7 @@ static int do_pipe(uintptr_t fds, unsigned flags)
 	err = open_ends(end, flags);
 	if (err)
 		return err;
-	err = reserve_pair(fd, fds, flags & O_CLOEXEC);
+	err = fd_reserve_pair(fd, fds, flags & O_CLOEXEC);
 	for (int i = 0; i < 2; i++) {
 		if (err)
 			file_put(end[i]);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Processes: the list of them, what each has or shares (handlers, descriptors, working directory),
- * and the first one. Children are made in fork.c and end in exit.c.
+ * and the first two: number 1, which is made of kernel code and only waits, and the first program, its
+ * child. Other children are made in fork.c and end in exit.c.
  *
  * A process is found by number under tasks_lock and used by a reference. The tree holds one from the
  * moment the process can be seen until its parent has waited for it, and each of its tasks holds one.
@@ -105,11 +106,17 @@ static uint64_t pids_in_use(int from)
 	return used;
 }
 
+static int last_pid = FIRST_PROGRAM; /* tasks_lock */
+
+void pids_init(void)
+{
+	last_pid = FIRST_PROGRAM;
+}
+
 /* The number of a task that is not entered yet is safe all the same: the others come first. */
 static int find_pid(void)
 {
-	static int last_pid;
-
+	assert_held(&tasks_lock);
 	for (;;) {
 		int from = last_pid + 1;
 		uint64_t used;
@@ -121,6 +128,11 @@ static int find_pid(void)
 		if (~used)
 			return last_pid;
 	}
+}
+
+int last_pid_given(void)
+{
+	return READ_ONCE(last_pid);
 }
 
 int new_pid(void)
@@ -219,6 +231,7 @@ static void process_free(struct process *p)
 	put_sighand(p->sighand);
 	files_put(p->fds);
 	fs_put(p->fs);
+	signals_free(&p->pending);
 	quire_kfree(p);
 }
 
@@ -251,6 +264,8 @@ static void copy_properties(struct process *p, const struct process *old)
 	p->cap_permitted = old->cap_permitted;
 	p->cap_inheritable = old->cap_inheritable;
 	p->nice = old->nice;
+	p->oom_score_adj = old->oom_score_adj;
+	p->oom_score_adj_min = old->oom_score_adj_min;
 	p->vdso = old->vdso;
 	memcpy(p->comm, old->comm, sizeof(p->comm));
 	memcpy(p->exe, old->exe, sizeof(p->exe));
@@ -297,7 +312,7 @@ void process_add_thread(struct process *p, struct task *t)
 	WRITE_ONCE(p->nr_threads, p->nr_threads + 1);
 }
 
-/* ---- the first process ----------------------------------------------------------------------- */
+/* ---- the first processes --------------------------------------------------------------------- */
 
 /* The words after "--" are init's arguments, after its name. */
 static int init_arguments(struct exec_args *args)
@@ -312,6 +327,51 @@ static int init_arguments(struct exec_args *args)
 	if (!err)
 		err = exec_args_add(args, "HOME=/", true);
 	return err ? err : exec_args_add(args, "TERM=linux", true);
+}
+
+/* What tools/qemu.py wrote: the path, the number of arguments, the arguments, the environment, each ended
+ * by a NUL. s to end is the whole file, and ends so. */
+static int parse_arguments(const char *s, const char *end, struct exec_args *args)
+{
+	uint64_t argc = 0;
+
+	if (s == end || end[-1])
+		return -EINVAL;
+	strscpy(options.init, s, sizeof(options.init));
+	s += strlen(s) + 1;
+	if (s == end || parse_u64(s, &argc))
+		return -EINVAL;
+	for (s += strlen(s) + 1; s < end; s += strlen(s) + 1) {
+		int err = exec_args_add(args, s, !argc);
+
+		if (err)
+			return err;
+		argc -= argc != 0;
+	}
+	return argc ? -EINVAL : 0;
+}
+
+/* The file goes away: the program finds only what it was given. */
+static int arguments_from_file(struct exec_args *args)
+{
+	struct path p;
+	int err = path_lookup(root_vnode, "/", options.args, 0, &p);
+	uint64_t n;
+	char *text;
+
+	if (err)
+		return err;
+	n = p.v->contents ? quire_inode_size(p.v->contents) : 0;
+	text = quire_kmalloc(n + 1, 0);
+	err = text ? 0 : -ENOMEM;
+	if (!err && quire_inode_read(p.v->contents, 0, (uintptr_t)text, n, false) != (long)n)
+		err = -EIO;
+	if (!err)
+		err = parse_arguments(text, text + n, args);
+	quire_kfree(text);
+	dir_unlink(p.parent, p.last);
+	path_put(&p);
+	return err;
 }
 
 /* Descriptors 0, 1 and 2 are one file, as a shell would find them. */
@@ -335,17 +395,21 @@ static int open_console(void)
 	return 0;
 }
 
-/* Runs as the first task, in kernel mode until its program is there. */
-static void init_entry(void *arg)
+/* The first program, in kernel mode until it is there. */
+static void program_entry(void *arg)
 {
 	struct exec_args args = {0};
+	irqflags_t flags;
 	int err;
 
+	swap_on_at_boot();
+	flags = hal_irq_save(); /* a switch looks at it */
 	current->user = true;
 	current->utf = &current->start_tf;
-	err = open_console();
+	hal_irq_restore(flags);
+	err = options.stdio_pipe ? hostio_open() : open_console();
 	if (!err)
-		err = init_arguments(&args);
+		err = options.args[0] ? arguments_from_file(&args) : init_arguments(&args);
 	if (!err)
 		err = do_exec(options.init, &args);
 	exec_args_free(&args);
@@ -356,41 +420,73 @@ static void init_entry(void *arg)
 	hal_user_enter(&current->start_tf);
 }
 
+/* Process 1 has no space and takes no signals: whoever runs out of memory or kills everybody leaves it
+ * alone. Orphans become its children. It ends with the first program, and all others with it. */
+static void init_entry(void *arg)
+{
+	int status = wait_for_program();
+
+	swap_off_at_end();
+	exit_group(status);
+}
+
 /* From here on it can be found. */
-static void enter_init(struct process *p, struct task *t)
+static void enter_first(struct process *p, struct task *t, struct process *parent)
 {
 	irqflags_t flags;
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	p->pid = p->pgid = p->sid = p->leader_tid = t->tid;
 	list_add_tail(&p->all, &all_processes);
-	init_process = p;
+	if (parent)
+		process_adopt(p, parent);
+	else
+		init_process = p;
 	process_add_thread(p, t);
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
-int start_init(void)
+/* Its task does not run yet. NULL: no memory, and then the machine does not start: nothing is given
+ * back. */
+static struct process *make_first(const char *name, int pid, void (*entry)(void *), struct process *parent)
 {
 	struct process *p = process_alloc();
-	struct task *t = task_alloc("init", init_entry, NULL);
+	struct task *t = task_alloc(name, entry, NULL);
 	irqflags_t flags;
 
 	if (!p || !t)
-		return -ENOMEM;
+		return NULL;
 	p->sighand = get_sighand(NULL, false);
 	p->fds = files_new();
 	p->fs = fs_new();
 	if (!p->sighand || !p->fds || !p->fs)
-		return -ENOMEM;
+		return NULL;
 	flags = hal_irq_save();
 	hal_fpu_init(&t->fpu);
 	hal_irq_restore(flags);
 	t->altstack[1] = SS_DISABLE;
-	t->tid = new_pid();
-	p->is_init = true;
-	strscpy(p->comm, "init", sizeof(p->comm));
-	enter_init(p, t);
-	task_start(t);
+	t->tid = pid;
+	p->is_init = !parent;
+	p->exit_signal = parent ? SIGCHLD : 0;
+	strscpy(p->comm, name, sizeof(p->comm));
+	enter_first(p, t, parent);
+	return p;
+}
+
+static void start_first(struct process *p)
+{
+	task_start(list_first_entry(&p->threads, struct task, thread));
+}
+
+int start_init(void)
+{
+	struct process *init = make_first("init", 1, init_entry, NULL);
+	struct process *program = init ? make_first("init", FIRST_PROGRAM, program_entry, init) : NULL;
+
+	if (!program)
+		return -ENOMEM;
+	start_first(init);
+	start_first(program);
 	return 0;
 }
 

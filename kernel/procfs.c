@@ -5,6 +5,8 @@
  * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
  */
 #include "kernel.h"
+#include "cpus.h"
+#include "psi.h"
 
 #include <quire/trace.h>
 
@@ -311,6 +313,7 @@ static void show_mask(struct text *t, const char *name, uint64_t v)
 
 /* What /proc tells of a process, of one moment. */
 struct view {
+	uint64_t cpus; /* that its first thread may run on */
 	int ppid, pgid, sid, nice;
 	unsigned nr_threads;
 	const char *state;
@@ -326,6 +329,8 @@ static const char *state_of(struct process *p)
 
 	if (p->zombie)
 		return "Z (zombie)";
+	if (p->stopped && p->nr_stopped == p->nr_threads)
+		return "T (stopped)";
 	list_for_each_entry(t, &p->threads, thread)
 		if (t->state == TASK_RUNNING)
 			return "R (running)";
@@ -360,6 +365,7 @@ static void view_signals(struct process *p, struct view *v)
 		first = list_first_entry(&p->threads, struct task, thread);
 		v->thread_pending = first->pending.set;
 		v->blocked = first->sigmask;
+		v->cpus = task_cpus(first);
 	}
 	for (int i = 1; p->sighand && i <= NSIG; i++) {
 		v->ignored |= p->sighand->action[i].handler == SIG_IGN ? sigbit(i) : 0;
@@ -392,6 +398,7 @@ static void view_of(struct process *p, struct view *v)
 static void show_status(struct text *t, struct process *p)
 {
 	struct view v;
+	char list[128];
 
 	view_of(p, &v);
 	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
@@ -409,6 +416,9 @@ static void show_status(struct text *t, struct process *p)
 	show_mask(t, "CapInh", v.inheritable);
 	show_mask(t, "CapPrm", v.permitted);
 	show_mask(t, "CapEff", v.effective);
+	say_cpu_list(list, sizeof(list), v.cpus);
+	say(t, "Cpus_allowed:\t%0*llx\nCpus_allowed_list:\t%s\n", (int)(hal_cpu_count() + 3) / 4,
+	    (unsigned long long)v.cpus, list);
 	say(t, "voluntary_ctxt_switches:\t%llu\nnonvoluntary_ctxt_switches:\t%llu\n",
 	    (unsigned long long)v.own.nvcsw, (unsigned long long)v.own.nivcsw);
 }
@@ -531,6 +541,64 @@ static long write_clear_refs(const char *s, size_t n, struct process *p)
 	r = quire_clear_refs(mm, (int)v);
 	put_space(mm);
 	return r;
+}
+
+/* ---- whom to kill when memory is out ---------------------------------------------------------- */
+
+#define OOM_DISABLE (-17) /* oom_adj, the older scale: -17 .. 15 */
+#define OOM_ADJUST_MAX 15
+#define OOM_SCORE_ADJ_MAX 1000
+
+static void show_oom_score(struct text *t, struct process *p)
+{
+	say(t, "%lu\n", quire_oom_score(process_owner(p->pid)));
+}
+
+static void show_oom_score_adj(struct text *t, struct process *p)
+{
+	say(t, "%d\n", READ_ONCE(p->oom_score_adj));
+}
+
+static void show_oom_adj(struct text *t, struct process *p)
+{
+	int adj = READ_ONCE(p->oom_score_adj);
+
+	say(t, "%d\n", adj == OOM_SCORE_ADJ_MAX ? OOM_ADJUST_MAX : adj * -OOM_DISABLE / OOM_SCORE_ADJ_MAX);
+}
+
+/* Decimal or as C has it, with a sign. */
+static int parse_adj(const char *s, int *v)
+{
+	bool negative;
+	uint64_t n;
+
+	while (*s == ' ')
+		s++;
+	negative = *s == '-';
+	s += negative || *s == '+';
+	if (parse_number(s, &n) || n > INT32_MAX)
+		return -EINVAL;
+	*v = negative ? -(int)n : (int)n;
+	return 0;
+}
+
+static long write_oom_score_adj(const char *s, size_t n, struct process *p)
+{
+	int adj;
+
+	if (parse_adj(s, &adj) || adj < -OOM_SCORE_ADJ_MAX || adj > OOM_SCORE_ADJ_MAX)
+		return -EINVAL;
+	return oom_adj_set(p, adj, false);
+}
+
+static long write_oom_adj(const char *s, size_t n, struct process *p)
+{
+	int adj;
+
+	if (parse_adj(s, &adj) || adj < OOM_DISABLE || adj > OOM_ADJUST_MAX)
+		return -EINVAL;
+	return oom_adj_set(p, adj == OOM_ADJUST_MAX ? OOM_SCORE_ADJ_MAX :
+						       adj * OOM_SCORE_ADJ_MAX / -OOM_DISABLE, true);
 }
 
 /* ---- pagemap and mem: of the space that was there when they were opened ------------------------- */
@@ -657,6 +725,9 @@ static const struct proc_file pid_files[] = {
 	{"comm", show_comm, NULL, NULL},
 	{"limits", show_limits, NULL, NULL},
 	{"clear_refs", NULL, write_clear_refs, NULL},
+	{"oom_score", show_oom_score, NULL, NULL},
+	{"oom_score_adj", show_oom_score_adj, write_oom_score_adj, NULL},
+	{"oom_adj", show_oom_adj, write_oom_adj, NULL},
 	{"pagemap", NULL, NULL, &pagemap_ops},
 	{"mem", NULL, NULL, &mem_ops},
 };
@@ -881,12 +952,28 @@ static const struct vnode_ops proc_dir_ops = {.lookup = proc_lookup, .readdir = 
 	}
 
 CORE_TEXT(meminfo)
+CORE_TEXT(swaps)
 CORE_TEXT(vmstat)
 CORE_TEXT(buddyinfo)
 CORE_TEXT(pagetypeinfo)
 CORE_TEXT(zoneinfo)
 CORE_TEXT(slabinfo)
 CORE_TEXT(vmallocinfo)
+
+static void show_disks(struct text *t, struct process *p)
+{
+	show_partitions(text_emit, t);
+}
+
+static void show_block(struct text *t, struct process *p)
+{
+	show_block_counters(text_emit, t);
+}
+
+static void show_pressure(struct text *t, struct process *p)
+{
+	psi_show(text_emit, t);
+}
 
 static void show_version(struct text *t, struct process *p)
 {
@@ -911,6 +998,75 @@ static void show_filesystems(struct text *t, struct process *p)
 	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n");
 }
 
+/* ---- compressed swap, where Linux has it: a module's parameters, and debugfs ------------------ */
+
+static void show_zswap_enabled(struct text *t, struct process *p)
+{
+	struct quire_zswap_info z;
+
+	quire_zswap_info(&z);
+	say(t, "%c\n", z.enabled ? 'Y' : 'N');
+}
+
+static long write_zswap_enabled(const char *s, size_t n, struct process *p)
+{
+	if (!strchr("YyNn10", s[0]) || !s[0])
+		return -EINVAL;
+	return quire_zswap_enable(strchr("Yy1", s[0]) != NULL);
+}
+
+static void show_zswap_percent(struct text *t, struct process *p)
+{
+	struct quire_zswap_info z;
+
+	quire_zswap_info(&z);
+	say(t, "%u\n", z.max_pool_percent);
+}
+
+static long write_zswap_percent(const char *s, size_t n, struct process *p)
+{
+	uint64_t percent;
+
+	if (parse_number(s, &percent) || percent > 100)
+		return -EINVAL;
+	return quire_zswap_set_max_pool_percent((unsigned)percent);
+}
+
+static void show_zswap_compressor(struct text *t, struct process *p)
+{
+	struct quire_zswap_info z;
+
+	quire_zswap_info(&z);
+	say(t, "%s\n", z.compressor ? z.compressor : "(none)");
+}
+
+#define ZSWAP_COUNTERS(X)                                                                               \
+	X(pool_total_size, z.pool_pages * PAGE_SIZE)                                                    \
+	X(stored_pages, z.stored_pages)                                                                 \
+	X(same_filled_pages, z.same_filled_pages)                                                       \
+	X(pool_limit_hit, z.pool_limit_hit)                                                             \
+	X(reject_reclaim_fail, z.reject_reclaim_fail)                                                   \
+	X(reject_alloc_fail, z.reject_alloc_fail)                                                       \
+	X(reject_kmemcache_fail, z.reject_kmemcache_fail)                                               \
+	X(reject_compress_poor, z.reject_compress_poor)                                                 \
+	X(written_back_pages, z.written_back_pages)                                                     \
+	X(duplicate_entry, z.duplicate_entry)                                                           \
+	/* Linux 5.10 has no such: */                                                                   \
+	X(stored_bytes, z.stored_bytes)                                                                 \
+	X(loaded_pages, z.loaded_pages)                                                                 \
+	X(dropped_pages, z.dropped_pages)                                                               \
+	X(decompress_fail, z.decompress_fail)
+
+#define ZSWAP_TEXT(name, value)                                                                         \
+	static void show_zswap_##name(struct text *t, struct process *p)                                \
+	{                                                                                               \
+		struct quire_zswap_info z;                                                              \
+                                                                                                        \
+		quire_zswap_info(&z);                                                                   \
+		say(t, "%llu\n", (unsigned long long)(value));                                          \
+	}
+ZSWAP_COUNTERS(ZSWAP_TEXT)
+
 /* ---- /proc/quire ----------------------------------------------------------------------------- */
 
 static void put_leaf(const struct quire_leaf *l, void *ctx)
@@ -924,7 +1080,7 @@ static void put_leaf(const struct quire_leaf *l, void *ctx)
 }
 
 /* The trace is on for as long as the dump takes; a full ring waits for its reader. Interrupts are off from
- * the dump until the reader has compared it with the processor's own view: nothing else may run. */
+ * the dump until the reader has compared it with this processor's own view: nothing else may run here. */
 void dump_tables(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
@@ -943,7 +1099,7 @@ void dump_tables(struct quire_mm *mm, uint64_t id)
 	quire_trace_words(QUIRE_TR_TABLE_END, end, 2);
 	quire_trace_enable(was);
 	if (__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE)) {
-		__atomic_store_n(&trace_ring->dump_wait, 1, __ATOMIC_RELEASE);
+		__atomic_store_n(&trace_ring->dump_wait, 1 + hal_cpu_id(), __ATOMIC_RELEASE);
 		while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
 			hal_cpu_relax();
 	}
@@ -980,7 +1136,9 @@ static void show_counts(struct text *t, struct process *p)
 	COUNT(minor_faults);
 	COUNT(major_faults);
 	COUNT(code_disagreements);
-	say(t, "preemptions %llu\n", (unsigned long long)READ_ONCE(preemptions));
+	COUNT(unmapped_entries);
+	COUNT(unmap_flushes);
+	say(t, "preemptions %llu\n", (unsigned long long)preemptions());
 #undef COUNT
 }
 
@@ -988,6 +1146,17 @@ static long write_drain(const char *s, size_t n, struct process *p)
 {
 	reap_tasks();
 	quire_drain();
+	return 0;
+}
+
+/* "N": about N pages are reclaimed. */
+static long write_reclaim(const char *s, size_t n, struct process *p)
+{
+	uint64_t pages;
+
+	if (parse_number(s, &pages))
+		return -EINVAL;
+	quire_reclaim((unsigned long)pages);
 	return 0;
 }
 
@@ -1082,27 +1251,70 @@ static void show_nop(struct text *t, struct process *p)
 	say(t, "nop\n");
 }
 
+static void show_cpus_online(struct text *t, struct process *p)
+{
+	char list[128];
+
+	say_cpu_list(list, sizeof(list), cpus_online);
+	say(t, "%s\n", list);
+}
+
+static void show_cpus_possible(struct text *t, struct process *p)
+{
+	char list[128];
+
+	say_cpu_list(list, sizeof(list), (2ull << (hal_cpu_count() - 1)) - 1);
+	say(t, "%s\n", list);
+}
+
+static void show_machine_stat(struct text *t, struct process *p)
+{
+	show_cpu_times(text_emit, t);
+}
+
+static void show_cpuinfo(struct text *t, struct process *p)
+{
+	show_cpu_info(text_emit, t);
+}
+
+#define CPUS "/sys/devices/system/cpu/"
 #define TRACE "/sys/kernel/tracing/"
+#define ZSWAP "/sys/module/zswap/parameters/"
+#define ZSWAP_FILE(name, value) {"/sys/kernel/debug/zswap/" #name, show_zswap_##name, NULL, NULL},
 
 static const struct proc_file files[] = {
 	{"/proc/meminfo", show_meminfo, NULL, NULL},
+	{"/proc/swaps", show_swaps, NULL, NULL},
 	{"/proc/vmstat", show_vmstat, NULL, NULL},
 	{"/proc/buddyinfo", show_buddyinfo, NULL, NULL},
 	{"/proc/pagetypeinfo", show_pagetypeinfo, NULL, NULL},
 	{"/proc/zoneinfo", show_zoneinfo, NULL, NULL},
 	{"/proc/slabinfo", show_slabinfo, NULL, NULL},
 	{"/proc/vmallocinfo", show_vmallocinfo, NULL, NULL},
+	{"/proc/partitions", show_disks, NULL, NULL},
+	{"/proc/pressure/memory", show_pressure, NULL, NULL},
 	{"/proc/version", show_version, NULL, NULL},
 	{"/proc/uptime", show_uptime, NULL, NULL},
+	{"/proc/stat", show_machine_stat, NULL, NULL},
+	{"/proc/cpuinfo", show_cpuinfo, NULL, NULL},
+	{CPUS "online", show_cpus_online, NULL, NULL},
+	{CPUS "possible", show_cpus_possible, NULL, NULL},
+	{CPUS "present", show_cpus_possible, NULL, NULL},
 	{"/proc/mounts", show_mounts, NULL, NULL},
 	{"/proc/filesystems", show_filesystems, NULL, NULL},
 	{"/proc/quire/dump_tables", NULL, write_dump, NULL},
+	{"/proc/quire/block", show_block, NULL, NULL},
 	{"/proc/quire/check", show_check, NULL, NULL},
 	{"/proc/quire/counts", show_counts, NULL, NULL},
 	{"/proc/quire/drain", NULL, write_drain, NULL},
 	{"/proc/quire/inject", NULL, write_inject, NULL},
+	{"/proc/quire/reclaim", NULL, write_reclaim, NULL},
 	{"/proc/quire/monitor", NULL, write_monitor, NULL},
 	{"/proc/quire/walk", NULL, write_walk, NULL},
+	{ZSWAP "enabled", show_zswap_enabled, write_zswap_enabled, NULL},
+	{ZSWAP "max_pool_percent", show_zswap_percent, write_zswap_percent, NULL},
+	{ZSWAP "compressor", show_zswap_compressor, NULL, NULL},
+	ZSWAP_COUNTERS(ZSWAP_FILE)
 	{TRACE "tracing_on", show_tracing_on, write_tracing_on, NULL},
 	{TRACE "trace_marker", NULL, write_marker, NULL},
 	{TRACE "trace", show_trace, write_anything, NULL},
@@ -1238,6 +1450,7 @@ static int add_devices(void)
 	} devices[] = {
 		{"/dev/null", &null_ops, 1 << 8 | 3},
 		{"/dev/zero", &zero_ops, 1 << 8 | 5},
+		{"/dev/full", &full_ops, 1 << 8 | 7},
 		{"/dev/random", &random_ops, 1 << 8 | 8},
 		{"/dev/urandom", &random_ops, 1 << 8 | 9},
 		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},

@@ -51,7 +51,8 @@ static bool seekable(const struct open_file *f)
 {
 	unsigned type = vnode_type(f->v);
 
-	return type == S_IFREG || type == S_IFDIR || (type == S_IFCHR && f->ops != &console_ops);
+	return type == S_IFREG || type == S_IFDIR || type == S_IFBLK ||
+	       (type == S_IFCHR && f->ops != &console_ops);
 }
 
 static long check_positional(const struct open_file *f, uint64_t pos)
@@ -172,7 +173,7 @@ static long do_seek(struct open_file *f, int64_t off, unsigned long whence)
 		return -ESPIPE;
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
-	size = f->v->contents ? quire_inode_size(f->v->contents) : 0;
+	size = f->v->contents ? quire_inode_size(f->v->contents) : blkdev_file_size(f->v);
 	spin_lock(&f->pos_lock);
 	to = sought(f->pos, size, off, whence);
 	if (to >= 0)
@@ -198,4 +199,24 @@ SYSCALL2(sendfile, int, out_fd, int, in_fd)
 	fdput(out);
 	fdput(in);
 	return bad ? -EBADF : -EINVAL; /* programs fall back to read and write */
+}
+
+/* ---- what writes without a lock over the copy use ---------------------------------------------- */
+
+#define SMALL 256u /* bytes that go over the stack */
+
+long write_by_pieces(struct open_file *f, uintptr_t buf, size_t n,
+		     long (*pieces)(struct open_file *f, uintptr_t buf, size_t n, char *piece, size_t size))
+{
+	char small[SMALL], *page;
+	long r;
+
+	if (n <= sizeof(small))
+		return pieces(f, buf, n, small, sizeof(small));
+	page = quire_alloc_pages(0, 0);
+	if (!page)
+		return -ENOMEM;
+	r = pieces(f, buf, n, page, PAGE_SIZE);
+	quire_free_pages(page, 0);
+	return r;
 }

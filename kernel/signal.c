@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Signals: sending, blocking, default actions, handlers. One of each number waits at a time, with
- * the siginfo of the first. There is no terminal and no job control: signals that would stop a
- * process are taken and do nothing. Frames on the user's stack are the machine's business.
+ * the siginfo of the first; of real-time signals that programs and their timers send, each. Frames on the
+ * user's stack are the machine's business; what stops a process, signals/stop.c's.
  *
  * tasks_lock covers what waits, the masks and the handlers. A signal is taken under it together with
  * a copy of its action; the frame is built after, for that may fault and sleep.
  */
+#include "cpus.h"
 #include "kernel.h"
 
 #define UNBLOCKABLE (sigbit(SIGKILL) | sigbit(SIGSTOP))
 
 static bool default_ignores(int sig)
 {
-	return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH ||
-	       sig == SIGSTOP || sig == SIGTSTP || sig == SIGTTIN || sig == SIGTTOU;
+	return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
 }
 
 /* Would its delivery do nothing at all? */
@@ -31,25 +31,146 @@ static void enqueue(struct sigpending *q, const struct hal_siginfo *si)
 {
 	if (q->set & sigbit(si->signo))
 		return;
-	WRITE_ONCE(q->set, q->set | sigbit(si->signo));
+	q->kept |= sigbit(si->signo);
 	q->info[si->signo] = *si;
+	/* then the senders look whether the task sleeps, and who is about to sleep looks here: wait.c */
+	__atomic_store_n(&q->set, q->set | sigbit(si->signo), __ATOMIC_SEQ_CST);
+}
+
+static void enqueue_another(struct sigpending *p, struct sigqueue *q)
+{
+	assert_held(&tasks_lock);
+	q->next = NULL;
+	q->queued = true;
+	if (p->queue)
+		*p->end = q;
+	else
+		p->queue = q;
+	p->end = &q->next;
+	__atomic_store_n(&p->set, p->set | sigbit(q->info.signo), __ATOMIC_SEQ_CST);
+}
+
+/* Takes the first of that number out of the queue; NULL: there is none. */
+static struct sigqueue *unqueue(struct sigpending *p, int sig)
+{
+	struct sigqueue **at = &p->queue, *q;
+
+	while (*at && (*at)->info.signo != sig)
+		at = &(*at)->next;
+	q = *at;
+	if (!q)
+		return NULL;
+	*at = q->next;
+	if (!q->next)
+		p->end = at;
+	q->queued = false;
+	return q;
+}
+
+/* Taken or discarded, in any context: freed by the next task that may. tasks_lock. */
+static struct sigqueue *done;
+
+/* The timer keeps its own. */
+static void queue_done(struct sigqueue *q)
+{
+	assert_held(&tasks_lock);
+	if (q->timer)
+		return;
+	q->next = done;
+	WRITE_ONCE(done, q);
+}
+
+static void free_done(void)
+{
+	struct sigqueue *q, *list;
+	irqflags_t flags;
+
+	if (likely(!READ_ONCE(done)))
+		return;
+	spin_lock_irqsave(&tasks_lock, flags);
+	list = done;
+	WRITE_ONCE(done, NULL);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	while ((q = list)) {
+		list = q->next;
+		sigqueue_free(q);
+	}
+}
+
+/* All of the set that wait there are forgotten. */
+static void discard(struct sigpending *p, uint64_t set)
+{
+	struct sigqueue *q;
+
+	assert_held(&tasks_lock);
+	for (uint64_t s = p->queue ? p->set & set : 0; s; s &= s - 1)
+		while ((q = unqueue(p, __builtin_ctzll(s) + 1)))
+			queue_done(q);
+	WRITE_ONCE(p->set, p->set & ~set);
+	p->kept &= ~set;
+}
+
+static bool forget(struct sigpending *p, struct sigqueue *q)
+{
+	struct sigqueue **at = &p->queue, *o;
+
+	while (*at && *at != q)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = q->next;
+	if (!q->next)
+		p->end = at;
+	q->queued = false;
+	for (o = p->queue; o && o->info.signo != q->info.signo; o = o->next)
+		;
+	if (!o && !(p->kept & sigbit(q->info.signo)))
+		WRITE_ONCE(p->set, p->set & ~sigbit(q->info.signo));
+	return true;
+}
+
+void signal_forget(struct process *p, struct sigqueue *q)
+{
+	struct task *t;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (q->queued && !forget(&p->pending, q))
+		list_for_each_entry(t, &p->threads, thread)
+			if (forget(&t->pending, q))
+				break;
+	ASSERT(!q->queued);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+void signals_free(struct sigpending *p)
+{
+	irqflags_t flags;
+
+	if (p->queue) {
+		spin_lock_irqsave(&tasks_lock, flags);
+		discard(p, ~0ull);
+		spin_unlock_irqrestore(&tasks_lock, flags);
+	}
+	free_done();
 }
 
 /* Looked at without the lock too: each word by itself is a moment's truth, and who sends a signal
  * wakes whoever decided too early. */
 static uint64_t pending(const struct task *t)
 {
-	return READ_ONCE(t->pending.set) | READ_ONCE(t->proc->pending.set);
+	return __atomic_load_n(&t->pending.set, __ATOMIC_SEQ_CST) |
+	       __atomic_load_n(&t->proc->pending.set, __ATOMIC_SEQ_CST);
 }
 
-static uint64_t deliverable(const struct task *t)
+uint64_t signals_deliverable(const struct task *t)
 {
 	return pending(t) & ~(READ_ONCE(t->sigmask) & ~READ_ONCE(t->sigwait));
 }
 
 bool signal_pending(const struct task *t)
 {
-	return t->proc && !t->dying && deliverable(t);
+	return t->proc && !t->dying && (signals_deliverable(t) || __atomic_load_n(&t->proc->stopped, __ATOMIC_SEQ_CST));
 }
 
 /* SIGKILL alone: other deadly signals may have been caught by the time they are taken. */
@@ -58,7 +179,7 @@ bool fatal_signal_pending(const struct task *t)
 	return t->proc && !t->dying && pending(t) & sigbit(SIGKILL);
 }
 
-/* Ends an interruptible sleep, so that the signal is seen on the way out; and the wait for a child of
+/* Ends an interruptible sleep, so that the signal is seen on the way out, and user mode on another CPU; and the wait for a child of
  * vfork, which only the end interrupts. */
 static void poke(struct task *t)
 {
@@ -66,37 +187,104 @@ static void poke(struct task *t)
 	if (!signal_pending(t))
 		return;
 	interrupt_task(t);
+	kick_task(t);
 	if (t->vfork_child && fatal_signal_pending(t))
 		wake_all(&t->vfork_child->vfork_wait);
 }
 
-void post_signal_task(struct task *t, const struct hal_siginfo *si)
+/* What the coming of a signal does at once, whoever it was sent to. */
+static void effects(struct process *p, int sig)
 {
-	assert_held(&tasks_lock);
-	if (!t->proc || t->dying || !t->proc->sighand)
-		return;
-	if (ignored(t->proc, si->signo) && !(t->sigmask & sigbit(si->signo)))
-		return;
-	enqueue(&t->pending, si);
-	poke(t);
+	struct task *t;
+	uint64_t undone = sig == SIGCONT ? STOP_SIGNALS : sigbit(sig) & STOP_SIGNALS ? sigbit(SIGCONT) : 0;
+
+	if (undone) {
+		discard(&p->pending, undone);
+		list_for_each_entry(t, &p->threads, thread)
+			discard(&t->pending, undone);
+	}
+	if (sig == SIGCONT || sig == SIGKILL)
+		stop_ends(p, sig == SIGCONT);
 }
 
-void post_signal_process(struct process *p, const struct hal_siginfo *si)
+/* A blocked signal waits even if it is ignored: its action may change before. */
+static bool task_wants(struct task *t, int sig)
+{
+	assert_held(&tasks_lock);
+	if (!t->proc || t->dying || !t->proc->sighand || t->proc->is_init)
+		return false;
+	effects(t->proc, sig);
+	return !ignored(t->proc, sig) || t->sigmask & sigbit(sig);
+}
+
+static bool process_wants(struct process *p, int sig)
 {
 	struct task *t;
 
 	assert_held(&tasks_lock);
-	if (p->zombie || !p->sighand)
-		return;
-	/* A blocked signal waits even if it is ignored: its action may change before. */
+	if (p->zombie || !p->sighand || p->is_init)
+		return false;
+	effects(p, sig);
 	list_for_each_entry(t, &p->threads, thread)
-		if (!ignored(p, si->signo) || t->sigmask & sigbit(si->signo))
-			goto send;
-	return;
-send:
-	enqueue(&p->pending, si);
+		if (!ignored(p, sig) || t->sigmask & sigbit(sig))
+			return true;
+	return false;
+}
+
+static void poke_all(struct process *p)
+{
+	struct task *t;
+
 	list_for_each_entry(t, &p->threads, thread)
 		poke(t);
+	signalfd_tell();
+}
+
+void post_signal_task(struct task *t, const struct hal_siginfo *si)
+{
+	if (!task_wants(t, si->signo))
+		return;
+	enqueue(&t->pending, si);
+	poke(t);
+	signalfd_tell();
+}
+
+void post_signal_process(struct process *p, const struct hal_siginfo *si)
+{
+	if (!process_wants(p, si->signo))
+		return;
+	enqueue(&p->pending, si);
+	poke_all(p);
+}
+
+/* Of those below the real-time ones only the first waits. */
+static bool has_it(const struct sigpending *p, int sig)
+{
+	return sig < FIRST_RT && p->set & sigbit(sig);
+}
+
+bool post_queued_task(struct task *t, struct sigqueue *q)
+{
+	if (!task_wants(t, q->info.signo) || has_it(&t->pending, q->info.signo))
+		return false;
+	enqueue_another(&t->pending, q);
+	poke(t);
+	signalfd_tell();
+	return true;
+}
+
+bool post_queued_process(struct process *p, struct sigqueue *q)
+{
+	if (!process_wants(p, q->info.signo) || has_it(&p->pending, q->info.signo))
+		return false;
+	enqueue_another(&p->pending, q);
+	poke_all(p);
+	return true;
+}
+
+void signals_poke(struct process *p)
+{
+	poke_all(p);
 }
 
 void send_signal_task(struct task *t, const struct hal_siginfo *si)
@@ -131,7 +319,7 @@ void force_signal(const struct hal_siginfo *si)
 		t->sigmask &= ~sigbit(si->signo);
 	}
 	/* what the processor says now is newer */
-	WRITE_ONCE(t->pending.set, t->pending.set & ~sigbit(si->signo));
+	discard(&t->pending, sigbit(si->signo));
 	enqueue(&t->pending, si);
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
@@ -155,6 +343,27 @@ int wait_for_signal(uint64_t deadline)
 
 /* ---- delivery -------------------------------------------------------------------------------- */
 
+/* The one that has waited longest: that without a queue before the queue. */
+static void take_out(struct sigpending *p, int sig, struct hal_siginfo *si)
+{
+	struct sigqueue *q, *more;
+
+	if (p->kept & sigbit(sig)) {
+		*si = p->info[sig];
+		p->kept &= ~sigbit(sig);
+	} else {
+		q = unqueue(p, sig);
+		*si = q->info;
+		if (q->timer)
+			posix_timer_taken(q->timer, si);
+		queue_done(q);
+	}
+	for (more = p->queue; more && more->info.signo != sig; more = more->next)
+		;
+	if (!more)
+		WRITE_ONCE(p->set, p->set & ~sigbit(sig));
+}
+
 /* Takes the next signal: those that the program itself caused first, then by number. */
 static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 {
@@ -162,7 +371,6 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 				     sigbit(SIGTRAP) | sigbit(SIGFPE) | sigbit(SIGSYS);
 	struct sigpending *q = &t->pending;
 	uint64_t set = q->set & ~mask;
-	int sig;
 
 	assert_held(&tasks_lock);
 	if (!set) {
@@ -177,9 +385,7 @@ static bool dequeue(struct task *t, uint64_t mask, struct hal_siginfo *si)
 		return false;
 	if (set & synchronous)
 		set &= synchronous;
-	sig = __builtin_ctzll(set) + 1;
-	*si = q->info[sig];
-	WRITE_ONCE(q->set, q->set & ~sigbit(sig));
+	take_out(q, __builtin_ctzll(set) + 1, si);
 	return true;
 }
 
@@ -199,7 +405,7 @@ static bool take_signal(struct taken *k)
 	bool taken;
 
 	spin_lock_irqsave(&tasks_lock, flags);
-	taken = signal_pending(t) && dequeue(t, t->sigmask, &k->si);
+	taken = !t->dying && signals_deliverable(t) && dequeue(t, t->sigmask, &k->si);
 	if (taken) {
 		sa = &t->proc->sighand->action[k->si.signo];
 		k->sa = *sa;
@@ -208,6 +414,7 @@ static bool take_signal(struct taken *k)
 			sa->handler = SIG_DFL;
 	}
 	spin_unlock_irqrestore(&tasks_lock, flags);
+	free_done();
 	return taken;
 }
 
@@ -229,12 +436,18 @@ static unsigned long frame_sp(const struct task *t, const struct trap_frame *tf,
 	return sp;
 }
 
+/* Told: what a trap did to any process, and what ended the first one, unless it is told already. */
+static bool death_is_told(const struct hal_siginfo *si)
+{
+	if (si->signo == SIGKILL && READ_ONCE(current->proc->oom_victim))
+		return false;
+	return options.verbose || current->proc->pid == FIRST_PROGRAM || is_trap(si);
+}
+
 _Noreturn static void die_of(const struct hal_siginfo *si, const struct trap_frame *tf)
 {
-	if (si->signo != SIGKILL && (options.verbose || current->proc->is_init))
-		klog("%s[%d]: killed by signal %d, code %d, address 0x%lx, ip 0x%lx sp 0x%lx",
-		     current->proc->comm, current->proc->pid, si->signo, si->code, si->addr,
-		     tf_ip(tf), tf_sp(tf));
+	if (death_is_told(si))
+		show_death(si, tf);
 	exit_group(si->signo);
 }
 
@@ -309,9 +522,12 @@ void deliver_signals(struct trap_frame *tf)
 	struct task *t = current;
 	struct taken k;
 
+	stop_while_told();
 	while (take_signal(&k)) {
 		if (k.sa.handler > SIG_IGN && k.si.signo != SIGKILL)
 			run_handler(tf, &k);
+		else if (k.sa.handler == SIG_DFL && sigbit(k.si.signo) & STOP_SIGNALS)
+			stop_by(k.si.signo);
 		else if (!k.ignored && READ_ONCE(t->leave))
 			exit_task(SIGKILL); /* and only this one: the signal was exec's */
 		else if (!k.ignored)
@@ -373,9 +589,9 @@ static void set_action(struct process *p, int sig, const struct hal_sigaction *s
 	p->sighand->action[sig] = *sa;
 	if (!ignored(p, sig))
 		return;
-	WRITE_ONCE(p->pending.set, p->pending.set & ~sigbit(sig));
+	discard(&p->pending, sigbit(sig));
 	list_for_each_entry(t, &p->threads, thread)
-		WRITE_ONCE(t->pending.set, t->pending.set & ~sigbit(sig));
+		discard(&t->pending, sigbit(sig));
 }
 
 SYSCALL4(rt_sigaction, int, sig, uintptr_t, new_src, uintptr_t, old_dst, size_t, set_size)
@@ -397,6 +613,7 @@ SYSCALL4(rt_sigaction, int, sig, uintptr_t, new_src, uintptr_t, old_dst, size_t,
 		set_action(p, sig, &new);
 	}
 	spin_unlock_irqrestore(&tasks_lock, flags);
+	free_done();
 	return old_dst ? abi_put_sigaction(old_dst, &old) : 0;
 }
 
@@ -486,14 +703,67 @@ static bool take_of_set(uint64_t set, bool waits, struct hal_siginfo *si)
 	taken = pending(t) & set && dequeue(t, ~set, si);
 	t->sigwait = waits && !taken ? set : 0;
 	spin_unlock_irqrestore(&tasks_lock, flags);
+	free_done();
 	return taken;
+}
+
+bool signal_take(uint64_t set, struct hal_siginfo *si)
+{
+	return take_of_set(set, false, si);
+}
+
+uint64_t signals_waiting(void)
+{
+	return pending(current);
+}
+
+/* ---- calls that wait with a mask of their own -------------------------------------------------- */
+
+int call_mask_begin(uintptr_t src, size_t size)
+{
+	struct task *t = current;
+	uint64_t set;
+
+	if (!src)
+		return 0;
+	if (size != sizeof(set))
+		return -EINVAL;
+	if (COPY_IN(set, src))
+		return -EFAULT;
+	t->saved_mask = t->sigmask;
+	t->restore_mask = true;
+	set_sigmask(set);
+	return 0;
+}
+
+/* Interrupted, it leaves the mask to the way out: the handler runs with the call's. */
+long call_mask_end(long r)
+{
+	struct task *t = current;
+
+	if (t->restore_mask && r != -EINTR) {
+		t->restore_mask = false;
+		set_sigmask(t->saved_mask);
+	}
+	return r;
+}
+
+static int put_siginfo(uintptr_t dst, const struct hal_siginfo *si)
+{
+	struct user_siginfo u = {.signo = si->signo, .errno_ = si->errno_, .code = si->code,
+				 .pid = si->pid, .uid = si->uid};
+
+	if (si->code < 0 && si->code != SI_TKILL)
+		u.value = si->value;
+	else
+		u.status = si->status;
+	return COPY_OUT(dst, u);
 }
 
 SYSCALL3(rt_sigtimedwait, uintptr_t, set_src, uintptr_t, info_dst, uintptr_t, timeout)
 {
 	uint64_t set, deadline = 0, ts[2];
 	struct hal_siginfo si;
-	struct user_siginfo info = {0};
 	int err;
 
 	if (COPY_IN(set, set_src) || (timeout && COPY_IN(ts, timeout)))
@@ -505,13 +775,7 @@ SYSCALL3(rt_sigtimedwait, uintptr_t, set_src, uintptr_t, info_dst, uintptr_t, ti
 		if (!take_of_set(set, false, &si))
 			return err == -ETIMEDOUT ? -EAGAIN : -EINTR;
 	}
-	info.signo = si.signo;
-	info.errno_ = si.errno_;
-	info.code = si.code;
-	info.pid = si.pid;
-	info.uid = si.uid;
-	info.status = si.status;
-	return info_dst && COPY_OUT(info_dst, info) ? -EFAULT : si.signo;
+	return info_dst && put_siginfo(info_dst, &si) ? -EFAULT : si.signo;
 }
 
 SYSCALL2(sigaltstack, uintptr_t, new_src, uintptr_t, old_dst)
@@ -541,63 +805,4 @@ SYSCALL2(sigaltstack, uintptr_t, new_src, uintptr_t, old_dst)
 		t->altstack[2] = ss.size;
 	}
 	return old_dst ? COPY_OUT(old_dst, old) : 0;
-}
-
-/* kill's meaning of pid: one, my group, all others, that group. */
-static bool meant(const struct process *p, int pid)
-{
-	if (pid > 0)
-		return p->pid == pid;
-	if (pid == -1)
-		return p != current->proc && !p->is_init;
-	return p->pgid == (pid ? -pid : current->proc->pgid);
-}
-
-SYSCALL2(kill, int, pid, int, sig)
-{
-	int sent = 0;
-	struct hal_siginfo si = {.signo = sig, .code = SI_USER, .pid = current->proc->pid};
-	struct process *p;
-	irqflags_t flags;
-
-	if (sig < 0 || sig > NSIG)
-		return -EINVAL;
-	spin_lock_irqsave(&tasks_lock, flags);
-	list_for_each_entry(p, &all_processes, all) {
-		if (!meant(p, pid))
-			continue;
-		sent++;
-		if (sig)
-			post_signal_process(p, &si);
-	}
-	spin_unlock_irqrestore(&tasks_lock, flags);
-	return sent ? 0 : -ESRCH;
-}
-
-static long signal_thread(int tgid, int tid, int sig)
-{
-	struct hal_siginfo si = {.signo = sig, .code = SI_TKILL, .pid = current->proc->pid};
-	irqflags_t flags;
-	struct task *t;
-
-	if (sig < 0 || sig > NSIG || tid <= 0)
-		return -EINVAL;
-	spin_lock_irqsave(&tasks_lock, flags);
-	t = find_task(tid);
-	if (t && tgid && t->proc->pid != tgid)
-		t = NULL;
-	if (t && sig)
-		post_signal_task(t, &si);
-	spin_unlock_irqrestore(&tasks_lock, flags);
-	return t ? 0 : -ESRCH;
-}
-
-SYSCALL2(tkill, int, tid, int, sig)
-{
-	return signal_thread(0, tid, sig);
-}
-
-SYSCALL3(tgkill, int, tgid, int, tid, int, sig)
-{
-	return tgid <= 0 ? -EINVAL : signal_thread(tgid, tid, sig);
 }

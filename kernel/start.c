@@ -3,8 +3,10 @@
  * kernel_main(): boot, from the machine's first C call to the first program, and shutdown: the
  * command line, the core's start, the initramfs, the log, panics.
  */
+#include "cpus.h"
 #include "kernel.h"
 
+#include "lib/lz4_compressor.h"
 #include <quire/os.h>
 #include <quire/trace.h>
 
@@ -16,22 +18,41 @@
 struct kernel_options options;
 struct quire_trace_ring *trace_ring;
 bool shutting_down;
-bool console_midline;
 
 static struct boot_info boot;
 static int shutdown_status;
 
 /* ---- log ------------------------------------------------------------------------------------- */
 
+static struct rawlock log_lock;
+static bool midline; /* the lock: a program's last byte on the channel was no line end */
+
+/* The CPU that panics does not wait for one that may never let go. */
+void log_put(const char *s, size_t n, bool kernels)
+{
+	irqflags_t flags = hal_irq_save();
+	bool locked = raw_trylock(&log_lock);
+
+	while (!locked && cpu_of_panic() != (int)hal_cpu_id()) {
+		hal_cpu_relax();
+		locked = raw_trylock(&log_lock);
+	}
+	/* A line end that no program wrote is marked, so that a reader can take it out again. */
+	if (kernels && midline)
+		hal_log("\x1e\n", 2);
+	hal_log(s, n);
+	if (n)
+		midline = s[n - 1] != '\n';
+	if (locked)
+		raw_unlock(&log_lock);
+	hal_irq_restore(flags);
+}
+
 void os_log(const char *line)
 {
 	char buf[320];
 
-	/* A line end that no program wrote is marked, so that a reader can take it out again. */
-	if (console_midline)
-		hal_log("\x1e\n", 2);
-	console_midline = false;
-	hal_log(buf, scnprintf(buf, sizeof(buf), "quire: %s\n", line));
+	log_put(buf, scnprintf(buf, sizeof(buf), "quire: %s\n", line), true);
 }
 
 /* Cut at 300 bytes. */
@@ -80,19 +101,18 @@ void show_last_trace(void)
 		show_record(&records[(head - n) % trace_ring->capacity]);
 }
 
-/* A panic inside the printing of a panic must still end the machine. */
-static void end_if_again(int status)
+/* A panic inside the printing of a panic must still end the machine. The other CPUs stand still, and one
+ * that has a panic of its own meanwhile leaves the end to this one. */
+static void begin_panic(int status)
 {
-	static int depth;
-
-	if (depth++)
+	hal_irq_save();
+	if (!cpus_halt())
 		hal_exit(status);
 }
 
 _Noreturn void os_panic(const char *why)
 {
-	hal_irq_save();
-	end_if_again(PANIC_STATUS);
+	begin_panic(PANIC_STATUS);
 	klog("PANIC: %s", why);
 	if (current && current->tid)
 		klog("in task %d (%s)", current->tid, os_current_comm());
@@ -103,8 +123,7 @@ _Noreturn void os_panic(const char *why)
 
 _Noreturn void kernel_oops(struct trap_frame *tf, const char *what)
 {
-	hal_irq_save();
-	end_if_again(OOPS_STATUS);
+	begin_panic(OOPS_STATUS);
 	klog("OOPS: %s at ip 0x%lx sp 0x%lx", what, tf ? tf_ip(tf) : 0, tf ? tf_sp(tf) : 0);
 	if (current && current->tid)
 		klog("in task %d (%s)", current->tid, os_current_comm());
@@ -129,8 +148,24 @@ static void parse_word(const char *w, size_t n)
 		options.dump_tables = word[12] == '1';
 	else if (!strcmp(word, "preempt=none"))
 		options.preempt = false;
+	else if (!strncmp(word, "swap=", 5))
+		strscpy(options.swap, word + 5, sizeof(options.swap));
+	else if (!strncmp(word, "smp=", 4) && parse_u64(word + 4, &options.cpus))
+		klog("%s: not a number of CPUs", word);
+	else if (!strncmp(word, "ramdisk=", 8) && parse_u64(word + 8, &options.ramdisk))
+		klog("%s: not a size", word);
+	else if (!strncmp(word, "zram=", 5) && parse_u64(word + 5, &options.zram))
+		klog("%s: not a size", word);
+	else if (!strncmp(word, "args=", 5))
+		strscpy(options.args, word + 5, sizeof(options.args));
+	else if (!strcmp(word, "stdio=pipe"))
+		options.stdio_pipe = true;
+	else if (!strcmp(word, "stdio=tty"))
+		options.stdio_tty = true;
 	else if (!strcmp(word, "aslr"))
 		options.aslr = true;
+	else if (!strcmp(word, "monitor"))
+		options.monitor = true;
 	else if (!strcmp(word, "verbose"))
 		options.verbose = true;
 }
@@ -154,6 +189,13 @@ static void parse_cmdline(const char *s)
 	}
 }
 
+/* Built in, if the source was there: docs/zswap.md. */
+#ifdef QUIRE_LZ4
+#define COMPRESSOR &lz4_compressor
+#else
+#define COMPRESSOR NULL
+#endif
+
 static struct quire_counts before; /* when the first program was about to start */
 
 /* ---- start ----------------------------------------------------------------------------------- */
@@ -166,6 +208,7 @@ static void start_core(void)
 		.trace_ring_size = boot.trace_ring_size,
 		.aslr = options.aslr,
 		.params = boot.cmdline,
+		.compressor = COMPRESSOR,
 	};
 	int err = quire_init(&cfg);
 
@@ -185,6 +228,8 @@ static void start_files(void)
 		err = unpack_initramfs(boot.initrd, boot.initrd_size);
 	if (!err)
 		err = procfs_init();
+	if (!err)
+		err = blkdevs_init();
 	if (err) {
 		klog("cannot set up the file system: error %d", -err);
 		hal_exit(PANIC_STATUS);
@@ -193,8 +238,11 @@ static void start_files(void)
 		quire_free_boot_data(boot.initrd, boot.initrd_size);
 }
 
+static struct os_thread *monitor_task; /* NULL: none */
+
 static void monitor_thread(void *arg)
 {
+	swap_on_at_boot();
 	monitor();
 }
 
@@ -222,15 +270,20 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	struct quire_counts c;
 	int err = 0;
 
+	sched_init();
 	boot = *bi;
 	shutting_down = false;
+	monitor_task = NULL;
 	parse_cmdline(boot.cmdline);
 	/* The checker looks at all spaces, which no other task may have left half changed. */
 	if (options.mem_check)
 		options.preempt = false;
-	sched_init();
+	tty_init();
 	start_core();
+	cpus_start();
 	start_files();
+	if (hostio_init())
+		klog("no memory for the first program's standard input and output");
 	quire_get_counts(&c);
 	klog("%s, %llu of %llu pages free", hal_machine_name(), (unsigned long long)c.free_pages,
 	     (unsigned long long)c.managed_pages);
@@ -240,14 +293,17 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	if (boot.trace_ring)
 		quire_trace_enable(true);
 	hal_timer_start(TICK_NS);
-	if (options.init[0] || !hal_elf_machine())
+	if (!options.monitor && (options.init[0] || options.args[0] || !hal_elf_machine()))
 		err = start_init();
 	else
-		err = os_thread_start("monitor", monitor_thread, NULL);
+		err = os_thread_start("monitor", monitor_thread, NULL, &monitor_task);
+	if (!err)
+		err = quire_threads_start();
 	if (err) {
 		klog("cannot start the first program: error %d", -err);
 		hal_exit(PANIC_STATUS);
 	}
+	cpus_release();
 	latency_start();
 	idle_loop();
 }
@@ -287,26 +343,33 @@ static void show_path(const char *path, bool irqs_off, bool preempt_off, uint64_
 	     irqs_off ? "off" : "on", preempt_off ? "off" : "on", (unsigned long long)n);
 }
 
-/* What the core still holds after everything has ended is a leak, unless kernel threads run. */
+/* What the core still holds after everything has ended is a leak. */
 _Noreturn void finish_shutdown(void)
 {
+	unsigned long kept;
 	long leaked;
 
 	latency_show(LATENCY_SHOWN, show_stretch);
 	latency_show_paths(show_path);
 	latency_enter(PATH_BOOT);
 	use_mm(NULL);
+	if (!one_cpu())
+		hal_irq_enable(); /* who flushes what the others may have answers their calls */
+	quire_threads_stop();
+	if (monitor_task)
+		os_thread_stop(monitor_task);
 	reap_tasks();
 	/* In words too: a machine's exit may be too narrow for the number. */
 	klog("the first program ended with status %d", shutdown_status);
 	show_balance();
 	vfs_exit();
 	abi_exit();
-	if (list_empty(&all_tasks)) {
-		leaked = quire_exit();
-		if (leaked || options.verbose)
-			klog("%ld pages were not given back", leaked);
-	}
+	blkdevs_exit();
+	kept = hostio_pages() + cpus_pages();
+	hostio_exit(shutdown_status);
+	leaked = quire_exit() - (long)kept;
+	if (leaked || options.verbose)
+		klog("%ld pages were not given back", leaked);
 	hal_exit(shutdown_status);
 }
 
@@ -356,28 +419,10 @@ bool os_fatal_signal_pending(void)
 	return current->proc && fatal_signal_pending(current);
 }
 
-void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
+void os_count_fault(bool major)
 {
-	struct process *p;
-
-	for (int pid = 0; (p = process_get_next(pid)) != NULL; process_put(p)) {
-		pid = p->pid;
-		if (READ_ONCE(p->mm))
-			fn(process_owner(pid), ctx);
-	}
-}
-
-void os_kill(void *owner)
-{
-	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
-	struct process *p;
-	irqflags_t flags;
-
-	spin_lock_irqsave(&tasks_lock, flags);
-	p = find_process((int)(uintptr_t)owner);
-	if (p)
-		post_signal_process(p, &si);
-	spin_unlock_irqrestore(&tasks_lock, flags);
+	if (current)
+		task_count_fault(current, major);
 }
 
 uint32_t os_current_pid(void)

@@ -42,6 +42,15 @@
 /* A user string into buf. Length, -EFAULT or -ENAMETOOLONG. */
 long copy_string(char *buf, uintptr_t src, size_t size);
 
+/* ---- time.c ---------------------------------------------------------------------------------- */
+
+/* The user's struct timespec, in ns; a very long one is cut to what cannot overflow. 0, -EFAULT, -EINVAL. */
+int get_timespec(uintptr_t src, uint64_t *ns);
+/* 0 or -EFAULT. */
+int put_timespec(uintptr_t dst, uint64_t ns);
+/* What CLOCK_REALTIME is ahead of the time since boot, ns. */
+uint64_t realtime_offset(void);
+
 #define MAX_IOV 1024 /* of them in one call, as Linux has it */
 
 struct iovec {
@@ -50,9 +59,14 @@ struct iovec {
 
 /* siginfo as a call returns it: the members of a signal that a process sent. */
 struct user_siginfo {
-	int32_t signo, errno_, code, pad, pid, uid, status;
-	int32_t rest[25];
+	int32_t signo, errno_, code, pad, pid, uid;
+	union {
+		int32_t status;
+		uint64_t value;
+	};
+	int32_t rest[24];
 };
+_Static_assert(sizeof(struct user_siginfo) == 128, "siginfo_t");
 
 /* ---- abi.c ----------------------------------------------------------------------------------- */
 
@@ -64,6 +78,13 @@ struct stat_info {
 int abi_put_stat(uintptr_t dst, const struct stat_info *s);
 int abi_get_sigaction(uintptr_t src, struct hal_sigaction *sa);
 int abi_put_sigaction(uintptr_t dst, const struct hal_sigaction *sa);
+struct epoll_event {
+	uint32_t events;
+	uint64_t data;
+};
+size_t abi_epoll_event_size(void);
+int abi_get_epoll_event(uintptr_t src, struct epoll_event *e);
+int abi_put_epoll_event(uintptr_t dst, const struct epoll_event *e);
 /* clone()'s thread pointer and child-tid arguments, which one of them swaps. */
 void abi_clone_args(unsigned long arg3, unsigned long arg4, unsigned long *tls,
 		    unsigned long *ctid);

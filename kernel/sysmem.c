@@ -2,62 +2,36 @@
 /*
  * mmap, munmap, mprotect, mremap, brk, madvise and the other memory system calls: arguments to the
  * core, descriptors to files. No policy.
- *
- * Populating is counted as faults of the caller, as on Linux, but the core only tells it of the
- * space: what the space has got more than the task during such a call is the task's too.
  */
 #include "kernel.h"
 
 #define PIECE_MAX 256 /* bytes that process_vm_readv moves at a time */
 
-enum { MEMBARRIER_QUERY = 0, MEMBARRIER_GLOBAL = 1 }; /* commands, a bit each */
 
 static struct quire_mm *mm(void)
 {
 	return current->proc->mm;
 }
 
-static struct usage count_start(void)
-{
-	struct usage *u = &current->usage, c = {0};
-
-	quire_mm_faults(mm(), &c.min_flt, &c.maj_flt);
-	c.min_flt -= u->min_flt;
-	c.maj_flt -= u->maj_flt;
-	return c;
-}
-
-static long count_end(const struct usage *start, long ret)
-{
-	struct usage *u = &current->usage, c;
-
-	quire_mm_faults(mm(), &c.min_flt, &c.maj_flt);
-	WRITE_ONCE(u->min_flt, c.min_flt - start->min_flt); /* others may look meanwhile */
-	WRITE_ONCE(u->maj_flt, c.maj_flt - start->maj_flt);
-	return ret;
-}
-
 SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long, flags, int, fd,
 	 uint64_t, off)
 {
 	struct quire_file *qf;
-	struct usage c;
 	struct fd f;
 	long ret;
 
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;
-	c = count_start();
 	if (flags & MAP_ANONYMOUS)
-		return count_end(&c, quire_mmap(mm(), addr, len, prot, flags, NULL, off));
+		return quire_mmap(mm(), addr, len, prot, flags, NULL, off);
 	f = fdget(fd);
 	if (!f.file)
 		return -EBADF;
 	qf = file_mapping(f.file);
 	ret = qf ? quire_mmap(mm(), addr, len, prot, flags, qf, off) : -ENOMEM;
 	fdput(f);
-	return count_end(&c, ret);
+	return ret;
 }
 
 SYSCALL2(munmap, uintptr_t, addr, size_t, len)
@@ -67,42 +41,30 @@ SYSCALL2(munmap, uintptr_t, addr, size_t, len)
 
 SYSCALL3(mprotect, uintptr_t, addr, size_t, len, unsigned long, prot)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_mprotect(mm(), addr, len, prot));
+	return quire_mprotect(mm(), addr, len, prot);
 }
 SYSCALL5(mremap, uintptr_t, addr, size_t, old_len, size_t, new_len, unsigned long, flags,
 	 uintptr_t, new_addr)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_mremap(mm(), addr, old_len, new_len, flags, new_addr));
+	return quire_mremap(mm(), addr, old_len, new_len, flags, new_addr);
 }
 SYSCALL1(brk, uintptr_t, end)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, (long)quire_brk(mm(), end));
+	return (long)quire_brk(mm(), end);
 }
 SYSCALL3(madvise, uintptr_t, addr, size_t, len, int, advice)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_madvise(mm(), addr, len, advice));
+	return quire_madvise(mm(), addr, len, advice);
 }
 SYSCALL2(mlock, uintptr_t, addr, size_t, len)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_mlock(mm(), addr, len, 0));
+	return quire_mlock(mm(), addr, len, 0);
 }
 
 SYSCALL3(mlock2, uintptr_t, addr, size_t, len, unsigned long, flags)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, flags & ~(unsigned long)MLOCK_ONFAULT ? -EINVAL
-				 : quire_mlock(mm(), addr, len, (unsigned)flags));
+	return flags & ~(unsigned long)MLOCK_ONFAULT ? -EINVAL
+				 : quire_mlock(mm(), addr, len, (unsigned)flags);
 }
 
 SYSCALL2(munlock, uintptr_t, addr, size_t, len)
@@ -112,9 +74,7 @@ SYSCALL2(munlock, uintptr_t, addr, size_t, len)
 
 SYSCALL1(mlockall, unsigned, flags)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_mlockall(mm(), flags));
+	return quire_mlockall(mm(), flags);
 }
 
 SYSCALL0(munlockall)
@@ -135,17 +95,7 @@ SYSCALL3(mincore, uintptr_t, addr, size_t, len, uintptr_t, vec)
 SYSCALL5(remap_file_pages, uintptr_t, addr, size_t, len, unsigned long, prot, size_t, pgoff,
 	 unsigned long, flags)
 {
-	struct usage c = count_start();
-
-	return count_end(&c, quire_remap_file_pages(mm(), addr, len, prot, pgoff, flags));
-}
-
-SYSCALL1(membarrier, unsigned long, cmd)
-{
-	/* One CPU runs tasks: every switch is a barrier. A query answers which there are. */
-	if (cmd == MEMBARRIER_QUERY)
-		return MEMBARRIER_GLOBAL;
-	return cmd == MEMBARRIER_GLOBAL ? 0 : -EINVAL;
+	return quire_remap_file_pages(mm(), addr, len, prot, pgoff, flags);
 }
 
 /* ---- another process's memory ---------------------------------------------------------------- */

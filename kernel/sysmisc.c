@@ -11,31 +11,96 @@ SYSCALL0(sched_yield)
 	return 0;
 }
 
-SYSCALL3(sched_getaffinity, int, pid, size_t, size, uintptr_t, dst)
-{
-	unsigned long mask = 1;
+/* ---- the one policy -------------------------------------------------------------------------- */
 
-	if (size < sizeof(mask) || size % sizeof(mask))
+#define SCHED_OTHER   0
+#define SCHED_FIFO    1
+#define SCHED_RR      2
+#define SCHED_BATCH   3
+#define SCHED_IDLE    5
+#define RT_PRIORITY_MAX 99
+
+/* 0: the caller, or there is a task of that number; else -EINVAL, -ESRCH. */
+static int check_task(int tid)
+{
+	irqflags_t flags;
+	bool found;
+
+	if (tid < 0)
 		return -EINVAL;
-	return COPY_OUT(dst, mask) ? -EFAULT : (long)sizeof(mask);
+	spin_lock_irqsave(&tasks_lock, flags);
+	found = !tid || find_task(tid);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return found ? 0 : -ESRCH;
 }
 
-SYSCALL3(sched_setaffinity, int, pid, size_t, size, uintptr_t, src)
+SYSCALL1(sched_getscheduler, int, tid)
 {
-	unsigned long mask = 0;
+	int err = check_task(tid);
 
-	if (hal_copy_from_user(&mask, src, min(size, sizeof(mask))))
-		return -EFAULT;
-	return mask & 1 ? 0 : -EINVAL;
+	return err ? err : SCHED_OTHER;
 }
 
-SYSCALL2(getcpu, uintptr_t, cpu_dst, uintptr_t, node_dst)
+SYSCALL2(sched_getparam, int, tid, uintptr_t, dst)
 {
-	unsigned zero = 0;
+	int err = dst ? check_task(tid) : -EINVAL, priority = 0;
 
-	if ((cpu_dst && COPY_OUT(cpu_dst, zero)) || (node_dst && COPY_OUT(node_dst, zero)))
+	return err ? err : COPY_OUT(dst, priority);
+}
+
+/* The others of Linux are not built: who asks for one learns that it may not. */
+static long set_policy(int tid, int policy, uintptr_t src)
+{
+	int err, priority;
+
+	if (!src || tid < 0)
+		return -EINVAL;
+	if (COPY_IN(priority, src))
 		return -EFAULT;
-	return 0;
+	err = check_task(tid);
+	if (err)
+		return err;
+	if (policy < 0 || policy > SCHED_IDLE || policy == SCHED_IDLE - 1)
+		return -EINVAL;
+	if ((policy == SCHED_FIFO || policy == SCHED_RR) != (priority != 0) || priority < 0 ||
+	    priority > RT_PRIORITY_MAX)
+		return -EINVAL;
+	return policy == SCHED_OTHER ? 0 : -EPERM;
+}
+
+SYSCALL3(sched_setscheduler, int, tid, int, policy, uintptr_t, src)
+{
+	return set_policy(tid, policy, src);
+}
+
+SYSCALL2(sched_setparam, int, tid, uintptr_t, src)
+{
+	return set_policy(tid, SCHED_OTHER, src);
+}
+
+/* Of any policy that Linux has. */
+static long priority_limit(int policy, long of_real_time)
+{
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		return of_real_time;
+	return policy >= SCHED_OTHER && policy <= 6 && policy != 4 ? 0 : -EINVAL;
+}
+
+SYSCALL1(sched_get_priority_max, int, policy)
+{
+	return priority_limit(policy, RT_PRIORITY_MAX);
+}
+
+SYSCALL1(sched_get_priority_min, int, policy)
+{
+	return priority_limit(policy, 1);
+}
+
+SYSCALL2(sched_rr_get_interval, int, tid, uintptr_t, dst)
+{
+	int err = check_task(tid);
+
+	return err ? err : put_timespec(dst, TICK_NS);
 }
 
 /* Linux's clamp of the name lengths is 65 bytes each. */
@@ -67,6 +132,9 @@ SYSCALL1(sysinfo, uintptr_t, dst)
 	quire_get_counts(&c);
 	s.totalram = c.managed_pages * PAGE_SIZE;
 	s.freeram = c.free_pages * PAGE_SIZE;
+	s.sharedram = c.shmem_pages * PAGE_SIZE;
+	s.totalswap = c.swap_pages * PAGE_SIZE;
+	s.freeswap = c.free_swap_pages * PAGE_SIZE;
 	spin_lock_irqsave(&tasks_lock, flags);
 	list_for_each_entry(p, &all_processes, all)
 		s.procs++;

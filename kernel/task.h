@@ -53,9 +53,19 @@ struct fs_context { /* CLONE_FS */
 	char cwd_path[PATH_LEN];
 };
 
+/* One of several signals of a number that wait. */
+struct sigqueue {
+	struct sigqueue *next;
+	struct hal_siginfo info;
+	struct posix_timer *timer; /* it is that timer's, which sends no other meanwhile; NULL: allocated */
+	bool queued;
+};
+
 struct sigpending {
-	uint64_t set; /* bit n - 1: signal n */
+	uint64_t set;  /* bit n - 1: signal n */
+	uint64_t kept; /* those of which info[n] waits: the first one's, or the only one's */
 	struct hal_siginfo info[NSIG + 1];
+	struct sigqueue *queue, **end; /* real-time signals, in their order; end: if there are any */
 };
 
 struct rlimit {
@@ -80,6 +90,7 @@ struct process {
 	struct list_head children;
 	struct list_head threads;  /* task.thread */
 	unsigned nr_threads;
+	unsigned nr_asleep;	   /* of them, those that wait for something but memory; atomic */
 	int pid, pgid, sid;
 	struct process *parent;	   /* by process_set_parent() */
 	int ppid;		   /* its number; 0: there is none. Read without the lock */
@@ -94,10 +105,25 @@ struct process {
 	struct usage usage;	   /* of threads that ended */
 	struct usage child_usage;  /* of children that were waited for */
 	bool zombie, group_exit, is_init;
+	uint32_t kill_round;	   /* the last broadcast of kill() that met it; tasks_lock */
+	bool membarrier;	   /* it asked for barriers of its own; atomic */
+	bool oom_victim;	   /* os_kill() ended it; its tasks read it without the lock */
+	int oom_score_adj;	   /* -1000 .. 1000 */
+	int oom_score_adj_min;	   /* no lower without CAP_SYS_RESOURCE */
 	int exit_status;	   /* as wait4 tells it */
 	int exit_signal;
 	int leader_tid;
 	uint64_t start_ns;
+	bool stopped;		   /* by a signal, until SIGCONT; its tasks look without the lock */
+	unsigned nr_stopped;	   /* tasks that wait for that */
+	int stop_signal;
+	bool stop_waits, cont_waits; /* its parent may wait for it: it stopped, goes on */
+	struct wait_head continued; /* by its tasks: stopped */
+	struct cpu_timer {
+		uint64_t left, period; /* ns of its own time; left 0: not set */
+	} virtual, prof;	   /* ITIMER_VIRTUAL, ITIMER_PROF */
+	struct posix_timer *timers; /* timer_create() */
+	int next_timer;
 	uint64_t alarm_at, alarm_period; /* ITIMER_REAL, ns since boot; 0: not set */
 	struct ktimer alarm;	   /* set while alarm_at is; by tasks of the process alone */
 	bool vfork_done;	   /* runs a new program, or has ended */
@@ -113,10 +139,22 @@ struct process {
 enum task_state { TASK_RUNNING, TASK_SLEEPING, TASK_DEAD };
 
 struct task {
-	/* the CPU's, interrupts off */
-	struct list_head run;	   /* in the run queue, or among the dead */
+	/* its own CPU's: the depth of pre-emption (sched.c), and that another task is to run soon */
+	uint32_t preempt_word;
+	bool need_resched;	   /* interrupts off */
+	bool idle;		   /* it is a CPU's idle task */
+	/* the lock of its CPU (cpus.h) */
+	unsigned cpu;		   /* whose queue it is in, or was last; who took it out may change it */
+	struct list_head run;	   /* in that queue, or among the dead */
 	enum task_state state;
-	int64_t slice_left;	   /* ns that it may still run before others */
+	bool queued;
+	bool on_cpu;		   /* its stack is in use; cleared by the CPU that leaves it, with release */
+	uint64_t allowed;	   /* bit n: it may run on CPU n */
+	int64_t slice_left;	   /* ns that it may still run before others; its CPU's */
+	bool memstall;		   /* it waits for memory (psi.c) */
+	bool asleep;		   /* counts in process.nr_asleep */
+	bool ending;		   /* task_ends() was called; its own */
+	bool no_space;		   /* it is of its process no more; its own */
 	bool fpu_in_memory;	   /* fpu is newer than the registers: a switch neither saves nor loads */
 	/* tasks_lock */
 	struct list_head thread;   /* in process.threads */
@@ -130,6 +168,7 @@ struct task {
 	bool user;		   /* has FP state and a thread pointer to keep */
 	struct trap_frame *utf;	   /* the frame that left user mode */
 	/* sleeping: its bucket's lock (wait.c) */
+	struct sleep_bucket *sleeps_in; /* NULL: it does not; looked at without the lock */
 	struct waiter *waiter;	   /* it sleeps here; NULL: it does not */
 	bool interruptible;
 	struct ktimer timer;
@@ -141,6 +180,8 @@ struct task {
 	struct sigpending pending;
 	unsigned long altstack[3]; /* sp, flags, size */
 	uint32_t fault_code;
+	uintptr_t oom_fault_addr;  /* of the last fault that found no memory, and how many in a row */
+	unsigned oom_faults;
 	bool dying;
 	bool leave;		   /* another thread runs exec: this one ends, and only this */
 	struct process *vfork_child; /* it waits for this one, referenced */
@@ -150,14 +191,17 @@ struct task {
 	struct usage usage;
 	void (*kthread_fn)(void *);
 	void *kthread_arg;
+	bool urgent;		   /* it runs before others when it is woken; its own */
+	struct os_thread *kthread; /* of one that the core made and will stop, else NULL; its own */
+	unsigned long core_word;   /* os_thread_word() */
 	bool set_tls;
 	unsigned long new_tls, set_child_tid;
 	struct trap_frame start_tf;
 	struct hal_fpu fpu;
 };
 
-extern struct task *current_task;
-#define current current_task
+/* Never NULL once the kernel runs. */
+#define current ((struct task *)hal_task())
 
 /* ---- sched.c --------------------------------------------------------------------------------- */
 
@@ -165,24 +209,40 @@ void sched_init(void);
 /* Gives the CPU to the next task; the caller goes on when its turn comes again. May sleep. */
 void schedule(void);
 _Noreturn void idle_loop(void);
-bool is_idle(const struct task *t);
+static inline bool is_idle(const struct task *t)
+{
+	return t->idle;
+}
 /* A sleeper that no list knows any more may run again. Any context. */
 void make_runnable(struct task *t);
 /* Pre-emption is off: a spinning lock is held, or the caller asked for it by os_preempt(). */
 bool preempt_off(void);
 /* How often kernel code was pre-empted since the start. */
-extern uint64_t preemptions;
+uint64_t preemptions(void);
+/* Pages of a struct task, as a power of two. */
+unsigned task_order(void);
 /* A task with a stack and nothing else, not yet running. NULL: no memory. */
 struct task *task_alloc(const char *name, void (*fn)(void *), void *arg);
 void task_start(struct task *t);
 /* Gives back a task that was never started. */
 void task_discard(struct task *t);
+/* From the idle task, which cannot sleep: runs the others until *word is not `seen` any more. */
+void idle_while(const uint32_t *word, uint32_t seen);
 /* Frees the stacks of tasks that ended. */
 void reap_tasks(void);
+/* The same, those too that have said they end (task_ends()) and still stand on theirs. */
+void reap_ended_tasks(void);
+/* The running task will end without sleeping any more: who learns of its end after this finds its stack
+ * by reap_ended_tasks(). Interrupts off. */
+void task_ends(void);
 _Noreturn void task_end(void);
-extern bool need_resched;
 /* Makes the process's space the CPU's own, or none. */
 void use_mm(struct quire_mm *mm);
+
+/* ---- kthread.c ------------------------------------------------------------------------------- */
+
+/* The running kernel thread was asked to end: it does not sleep with a deadline any more. */
+bool kthread_should_stop(void);
 
 /* ---- process.c, fork.c, exit.c, ids.c -------------------------------------------------------- */
 
@@ -212,6 +272,8 @@ void task_unpublish(struct task *t);
 struct quire_mm *get_task_mm(struct process *p);
 /* Gives p another space, or none. Returns the old one with p's reference. */
 struct quire_mm *set_task_mm(struct process *p, struct quire_mm *mm);
+/* The last one that was given. */
+int last_pid_given(void);
 /* A number that no task, process, group or session has. */
 int new_pid(void);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
@@ -222,7 +284,13 @@ struct process *process_copy(struct process *old, unsigned long flags);
 void process_set_parent(struct process *p, struct process *parent);
 void process_adopt(struct process *p, struct process *parent);
 void process_add_thread(struct process *p, struct task *t);
+/* Starts process 1 and the first program. 0, or -ENOMEM: it cannot be tried again. */
 int start_init(void);
+#define FIRST_PROGRAM 2
+/* Numbers of tasks begin anew. */
+void pids_init(void);
+/* Process 1 waits, and takes in orphans that end, until the first program has ended: its status. */
+int wait_for_program(void);
 _Noreturn void exit_task(int status);
 _Noreturn void exit_group(int status);
 /* What its threads, past and present, have used. tasks_lock is held. */
@@ -253,6 +321,14 @@ static inline uint64_t rlimit_max(const struct process *p, int which)
 bool capable(int cap);
 #define ALL_CAPS ((2ull << CAP_LAST_CAP) - 1)
 
+/* A fault of this task; others may look meanwhile. */
+static inline void task_count_fault(struct task *t, bool major)
+{
+	uint64_t *n = major ? &t->usage.maj_flt : &t->usage.min_flt;
+
+	WRITE_ONCE(*n, *n + 1);
+}
+
 /* An exit status as wait4 tells it: the signal that killed, or what exit() was given, above it. */
 static inline int status_exited(int value)
 {
@@ -269,6 +345,12 @@ static inline int status_value(int status)
 {
 	return status_signal(status) ? status_signal(status) : status >> 8 & 0xff;
 }
+
+/* ---- oom.c ----------------------------------------------------------------------------------- */
+
+/* p's oom_score_adj, -1000 .. 1000, and that of those that die with it. legacy: written on the older
+ * scale, which does not move the lower bound. -EACCES: lower than the running process may. */
+int oom_adj_set(struct process *p, int adj, bool legacy);
 
 /* ---- exec.c, elf.c --------------------------------------------------------------------------- */
 
@@ -313,8 +395,36 @@ void send_signal_task(struct task *t, const struct hal_siginfo *si);
 /* tasks_lock is held: any process, any task. */
 void post_signal_process(struct process *p, const struct hal_siginfo *si);
 void post_signal_task(struct task *t, const struct hal_siginfo *si);
+/* The same for one that waits in a queue, which takes q over: of real-time signals each one is delivered. false:
+ * nobody wants it, and q is still the caller's. tasks_lock. */
+bool post_queued_process(struct process *p, struct sigqueue *q);
+bool post_queued_task(struct task *t, struct sigqueue *q);
+#define FIRST_RT     32 /* the first real-time signal */
+#define STOP_SIGNALS (sigbit(SIGSTOP) | sigbit(SIGTSTP) | sigbit(SIGTTIN) | sigbit(SIGTTOU))
+/* Not blocked, whatever its action; a moment's truth without tasks_lock. */
+uint64_t signals_deliverable(const struct task *t);
+/* The tasks of p look whether there is something for them. tasks_lock. */
+void signals_poke(struct process *p);
+/* q waits nowhere in p any more: its owner frees it. */
+void signal_forget(struct process *p, struct sigqueue *q);
+/* One that was allocated. */
+void sigqueue_free(struct sigqueue *q);
+/* The running task's process stops by that signal; while it is stopped, the task waits here. Nothing is held. */
+void stop_by(int sig);
+void stop_while_told(void);
+/* p goes on, and its parent is told. tasks_lock. */
+void stop_ends(struct process *p, bool tell);
+/* What waits goes, with its task or process. */
+void signals_free(struct sigpending *q);
+/* The signal that makes the running task stop, if nothing else waits for it, is taken here: returns when the
+ * process goes on; false: there is none, or another signal waits. May sleep; nothing is held. */
+bool stop_in_call(void);
+/* A task of p has ended: those that are left may be all stopped. tasks_lock. */
+void stop_look(struct process *p);
 /* Sends SIGALRM to the process whose timer this is. */
 void alarm_rings(struct ktimer *timer);
+/* The process's alarm clock does not ring any more. From its last task; no lock is held. */
+void alarm_end(struct process *p);
 /* A signal that the running task caused itself: neither blocked nor ignored. */
 void force_signal(const struct hal_siginfo *si);
 /* Something waits that t would take, or that would end it. t is current, or tasks_lock is held. */
@@ -322,10 +432,27 @@ bool signal_pending(const struct task *t);
 bool fatal_signal_pending(const struct task *t);
 /* Sleeps until a signal is there (-EINTR) or it is time (-ETIMEDOUT). deadline: ns since boot, 0: none. */
 int wait_for_signal(uint64_t deadline);
+/* Takes one that waits for the caller, blocked or not. */
+bool signal_take(uint64_t set, struct hal_siginfo *si);
+/* Those that wait for the caller. */
+uint64_t signals_waiting(void);
+/* A call that waits with the user's mask at src, 0: with its own: 0 or an errno, and what it answers then goes
+ * through call_mask_end(). */
+int call_mask_begin(uintptr_t src, size_t size);
+long call_mask_end(long r);
 /* Delivers what waits; tf is about to return to user mode. */
 void deliver_signals(struct trap_frame *tf);
 /* A new program: caught signals go back to their defaults. 0 or -ENOMEM, then nothing happened. */
 int signals_exec(struct process *p);
+
+/* ---- time.c, signals/timers.c ------------------------------------------------------------------ */
+
+/* The tick found t running, in user mode or not: its process's clocks go on by TICK_NS. */
+void cpu_timers_tick(struct task *t, bool user);
+/* A signal of the timer was taken: what is told of it, and the next may be sent. tasks_lock. */
+void posix_timer_taken(struct posix_timer *timer, struct hal_siginfo *si);
+/* Those of a process that ends or runs another program. Sleeps. */
+void posix_timers_end(struct process *p);
 
 /* ---- futex.c --------------------------------------------------------------------------------- */
 

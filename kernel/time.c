@@ -9,8 +9,7 @@ struct timespec64 {
 	int64_t sec, nsec;
 };
 
-/* In nanoseconds; very long ones are cut to something that cannot overflow. */
-static int get_timespec(uintptr_t src, uint64_t *ns)
+int get_timespec(uintptr_t src, uint64_t *ns)
 {
 	struct timespec64 t;
 
@@ -22,11 +21,17 @@ static int get_timespec(uintptr_t src, uint64_t *ns)
 	return 0;
 }
 
-static int put_timespec(uintptr_t dst, uint64_t ns)
+int put_timespec(uintptr_t dst, uint64_t ns)
 {
 	struct timespec64 t = {(int64_t)(ns / NS_PER_SEC), (int64_t)(ns % NS_PER_SEC)};
 
 	return COPY_OUT(dst, t);
+}
+
+/* There is no clock of the day. */
+uint64_t realtime_offset(void)
+{
+	return 0;
 }
 
 static int clock_now(unsigned long id, uint64_t *ns)
@@ -150,6 +155,17 @@ void alarm_rings(struct ktimer *timer)
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
+/* One that is ringing just now does not set it again. */
+void alarm_end(struct process *p)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	set_alarm(p, 0);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	timer_cancel_wait(&p->alarm);
+}
+
 /* What getitimer tells. */
 struct alarm_state {
 	uint64_t period, left;
@@ -190,35 +206,91 @@ static int put_timer(uintptr_t dst, const struct alarm_state *s)
 	return dst ? COPY_OUT(dst, t) : 0;
 }
 
+/* ---- timers of a process's own time ----------------------------------------------------------- */
+
+static struct cpu_timer *cpu_timer(struct process *p, unsigned long which)
+{
+	return which == ITIMER_VIRTUAL ? &p->virtual : &p->prof;
+}
+
+/* tasks_lock. */
+static void cpu_timer_runs(struct process *p, struct cpu_timer *c, int sig)
+{
+	struct hal_siginfo si = {.signo = sig, .code = SI_KERNEL};
+
+	if (!c->left)
+		return;
+	c->left -= min(c->left, (uint64_t)TICK_NS);
+	if (c->left)
+		return;
+	c->left = c->period;
+	post_signal_process(p, &si);
+}
+
+/* Whoever sets one from nothing is the process itself, so a tick of its own that looks without the lock does
+ * not miss it. */
+void cpu_timers_tick(struct task *t, bool user)
+{
+	struct process *p = t->proc;
+	irqflags_t flags;
+
+	if (!p || likely(!(READ_ONCE(p->virtual.left) | READ_ONCE(p->prof.left))))
+		return;
+	spin_lock_irqsave(&tasks_lock, flags);
+	if (user)
+		cpu_timer_runs(p, &p->virtual, SIGVTALRM);
+	cpu_timer_runs(p, &p->prof, SIGPROF);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+static struct alarm_state timer_state(struct process *p, unsigned long which)
+{
+	struct cpu_timer *c = cpu_timer(p, which);
+
+	assert_held(&tasks_lock);
+	return which == ITIMER_REAL ? alarm_state(p) : (struct alarm_state){c->period, c->left};
+}
+
+static struct alarm_state exchange_timer(unsigned long which, uint64_t after, uint64_t period)
+{
+	struct process *p = current->proc;
+	struct alarm_state old;
+	irqflags_t flags;
+
+	if (which == ITIMER_REAL)
+		return exchange_alarm(after, period);
+	spin_lock_irqsave(&tasks_lock, flags);
+	old = timer_state(p, which);
+	*cpu_timer(p, which) = (struct cpu_timer){after, period};
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return old;
+}
+
 SYSCALL2(getitimer, unsigned long, which, uintptr_t, dst)
 {
-	struct alarm_state s = {0};
+	struct alarm_state s;
 	irqflags_t flags;
 
 	if (which > ITIMER_PROF)
 		return -EINVAL;
-	if (which == ITIMER_REAL) {
-		spin_lock_irqsave(&tasks_lock, flags);
-		s = alarm_state(current->proc);
-		spin_unlock_irqrestore(&tasks_lock, flags);
-	}
+	spin_lock_irqsave(&tasks_lock, flags);
+	s = timer_state(current->proc, which);
+	spin_unlock_irqrestore(&tasks_lock, flags);
 	return put_timer(dst, &s);
 }
 
-/* ITIMER_REAL only: there is no clock of a process's own time that could ring. */
 SYSCALL3(setitimer, unsigned long, which, uintptr_t, new_src, uintptr_t, old_dst)
 {
 	struct alarm_state old;
 	uint64_t t[4] = {0};
 
-	if (which != ITIMER_REAL)
+	if (which > ITIMER_PROF)
 		return -EINVAL;
 	if (new_src && COPY_IN(t, new_src))
 		return -EFAULT;
 	if (t[1] >= US_PER_SEC || t[3] >= US_PER_SEC || t[0] >> 32 || t[2] >> 32)
 		return -EINVAL;
-	old = exchange_alarm(t[2] * NS_PER_SEC + t[3] * NS_PER_US,
-			     t[0] * NS_PER_SEC + t[1] * NS_PER_US);
+	old = exchange_timer(which, t[2] * NS_PER_SEC + t[3] * NS_PER_US, t[0] * NS_PER_SEC + t[1] * NS_PER_US);
 	return put_timer(old_dst, &old);
 }
 

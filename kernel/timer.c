@@ -10,11 +10,12 @@
 static spinlock_t timer_lock = SPINLOCK_INIT_RANK("timers", RANK_TIMER);
 static struct rb_root timers = RB_ROOT;
 static struct ktimer *first; /* NULL: none */
+static struct ktimer *running; /* its function runs now, or is about to; cleared with release */
 
 void timers_init(void)
 {
 	timers = RB_ROOT;
-	first = NULL;
+	first = running = NULL;
 }
 
 static struct ktimer *entry(struct rb_node *n)
@@ -69,6 +70,15 @@ void timer_cancel(struct ktimer *t)
 	spin_unlock_irqrestore(&timer_lock, flags);
 }
 
+void timer_cancel_wait(struct ktimer *t)
+{
+	do {
+		timer_cancel(t);
+		while (__atomic_load_n(&running, __ATOMIC_ACQUIRE) == t)
+			hal_cpu_relax();
+	} while (READ_ONCE(t->armed)); /* it has set itself again */
+}
+
 bool timers_waiting(void)
 {
 	return READ_ONCE(first);
@@ -84,9 +94,11 @@ void timers_expire(uint64_t now)
 		t = first && first->at <= now ? first : NULL;
 		if (t)
 			remove(t);
+		WRITE_ONCE(running, t);
 		spin_unlock(&timer_lock);
 		if (!t)
 			return;
 		t->fn(t);
+		__atomic_store_n(&running, NULL, __ATOMIC_RELEASE);
 	}
 }

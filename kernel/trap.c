@@ -5,11 +5,32 @@
  */
 #include "kernel.h"
 
+#define MAX_OOM_FAULTS 16
+
+/* There was no memory, although somebody was killed for it if that could be: as on Linux the access is
+ * tried again, unless the program is dying. One that fails again and again, as every allocation may
+ * when failures are injected, ends the program. */
+static void fault_without_memory(struct task *t, const struct fault_info *fi)
+{
+	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+
+	if (fatal_signal_pending(t))
+		return;
+	if (t->oom_fault_addr != fi->addr)
+		t->oom_faults = 0;
+	t->oom_fault_addr = fi->addr;
+	if (++t->oom_faults < MAX_OOM_FAULTS)
+		return;
+	klog("task %d (%s): no memory for 0x%lx, time after time", t->tid, t->proc->comm,
+	     (unsigned long)fi->addr);
+	send_signal_process(t->proc, &si);
+}
+
 /* A fault that could not be resolved: a signal, the fix-up, or the kernel's own bug. */
 static __attribute__((noinline)) bool fault_refused(struct trap_frame *tf, const struct fault_info *fi,
 			  const struct quire_fault_result *res)
 {
-	struct hal_siginfo si = {.signo = SIGKILL, .code = SI_KERNEL};
+	struct hal_siginfo si;
 	struct task *t = current;
 
 	switch (res->outcome) {
@@ -21,7 +42,7 @@ static __attribute__((noinline)) bool fault_refused(struct trap_frame *tf, const
 		force_signal(&si);
 		return true;
 	case QUIRE_FAULT_KILL:
-		send_signal_process(t->proc, &si);
+		fault_without_memory(t, fi);
 		return fi->user;
 	default:
 		klog("page fault at 0x%lx, access %d", (unsigned long)fi->addr, (int)fi->access);
@@ -53,10 +74,8 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 		check_copy(tf, fi);
 	quire_page_fault(mm, fi, &res);
 	latency_leave(before);
-	if (res.counted) {
-		WRITE_ONCE(t->usage.min_flt, t->usage.min_flt + !res.major);
-		WRITE_ONCE(t->usage.maj_flt, t->usage.maj_flt + res.major);
-	}
+	if (res.counted)
+		task_count_fault(t, res.major);
 	if (likely(res.outcome == QUIRE_FAULT_DONE))
 		return true;
 	return fault_refused(tf, fi, &res);
@@ -102,7 +121,7 @@ static inline bool work_waits(const struct task *t)
 {
 	const struct process *p = t->proc;
 
-	return (need_resched | p->group_exit | t->leave | t->restart | t->restore_mask) ||
+	return (t->need_resched | p->group_exit | p->stopped | t->leave | t->restart | t->restore_mask) ||
 	       ((t->pending.set | p->pending.set) & ~t->sigmask);
 }
 
@@ -118,9 +137,9 @@ void kernel_return_to_user(struct trap_frame *tf)
 		enum latency_path before = latency_enter(PATH_RETURN);
 
 		hal_irq_enable();
-		if (READ_ONCE(need_resched))
+		if (READ_ONCE(t->need_resched))
 			schedule();
-		if (READ_ONCE(t->proc->group_exit) || t->leave)
+		if (READ_ONCE(t->proc->group_exit) || READ_ONCE(t->leave))
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
 		hal_irq_disable();

@@ -64,6 +64,7 @@ void vnode_put(struct vnode *v)
 		dirent_free(d);
 	if (v->contents)
 		quire_inode_put(v->contents);
+	locks_free(v->locks);
 	quire_kfree(v->target);
 	quire_kfree(v);
 }

@@ -46,39 +46,51 @@ static void enqueue(struct sleep_bucket *b, struct waiter *w, const void *key, u
 	list_add_tail(&w->link, waiters_of(b));
 }
 
-/* A waiter that sleeps becomes runnable; one that only stands in the list finds out when it looks.
- * The lock is held; afterwards w may be gone, for it lies on the stack of its task. */
-static void dequeue(struct waiter *w, int result)
+/* The task sleeps here, or is about to; NULL: it does not. Only the lock of the list that it sleeps in
+ * lets this change, so who holds a list's lock and finds it there can rely on t->waiter. */
+static void set_sleeping(struct task *t, struct sleep_bucket *b, struct waiter *w)
 {
-	struct task *t = w->task;
-	bool sleeps = t->waiter == w;
+	t->waiter = w;
+	/* as who sends a signal or asks to stop: each stores one word, and then loads the other's */
+	__atomic_store_n(&t->sleeps_in, b, __ATOMIC_SEQ_CST);
+}
 
+static void leave_list(struct waiter *w, int result)
+{
 	list_del(&w->link);
 	w->queued = false;
 	w->result = result;
+}
+
+/* A waiter that sleeps becomes runnable; one that only stands in the list finds out when it looks.
+ * The lock is held; afterwards w may be gone, for it lies on the stack of its task. */
+static void dequeue(struct sleep_bucket *b, struct waiter *w, int result)
+{
+	struct task *t = w->task;
+	bool sleeps = READ_ONCE(t->sleeps_in) == b && t->waiter == w;
+
+	leave_list(w, result);
 	if (sleeps) {
 		t->waiter = NULL;
+		__atomic_store_n(&t->sleeps_in, NULL, __ATOMIC_RELEASE);
 		make_runnable(t);
 	}
 }
 
-/* The caller keeps t from going away. Which list it stands in may change until that is locked; with
- * several CPUs w itself could be gone by then. */
+/* The caller keeps t from going away. Which list it sleeps in may change until that is locked. */
 static void wake_if(struct task *t, int result, bool interruptible_only)
 {
 	for (;;) {
-		struct waiter *w = READ_ONCE(t->waiter);
-		struct sleep_bucket *b;
+		struct sleep_bucket *b = __atomic_load_n(&t->sleeps_in, __ATOMIC_SEQ_CST);
 		irqflags_t flags;
 		bool found;
 
-		if (!w)
+		if (!b)
 			return;
-		b = bucket_of(w->key, w->key2);
 		spin_lock_irqsave(&b->lock, flags);
-		found = t->waiter == w;
+		found = READ_ONCE(t->sleeps_in) == b;
 		if (found && (t->interruptible || !interruptible_only))
-			dequeue(w, result);
+			dequeue(b, t->waiter, result);
 		spin_unlock_irqrestore(&b->lock, flags);
 		if (found)
 			return;
@@ -91,17 +103,33 @@ static void sleeper_timeout(struct ktimer *timer)
 	wake_if(container_of(timer, struct task, timer), -ETIMEDOUT, false);
 }
 
-/* The bucket's lock is held and let go, interrupts stay off: nobody comes between this and the
- * switch. */
+/* Why not to sleep at all: 0, -EINTR, -ETIMEDOUT. */
+static int may_not_sleep(bool interruptible, uint64_t deadline)
+{
+	if (interruptible && (signal_pending(current) || kthread_should_stop()))
+		return -EINTR;
+	return deadline && hal_clock_ns() >= deadline ? -ETIMEDOUT : 0;
+}
+
+/* w stands in the list. The bucket's lock is held and let go, interrupts stay off. Whoever wakes us from
+ * there on finds a task that sleeps, or one that is just about to give up its CPU. */
 static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible, uint64_t deadline,
 		    uintptr_t caller)
 {
 	struct task *t = current;
+	int err;
 
 	ASSERT(!is_idle(t) && hal_irqs_off());
 	w->caller = caller;
 	t->interruptible = interruptible;
-	t->waiter = w;
+	set_sleeping(t, b, w);
+	err = may_not_sleep(interruptible, deadline);
+	if (err) {
+		set_sleeping(t, NULL, NULL);
+		leave_list(w, err);
+		spin_unlock(&b->lock);
+		return err;
+	}
 	t->state = TASK_SLEEPING;
 	spin_unlock(&b->lock);
 	if (deadline) {
@@ -110,16 +138,8 @@ static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible
 	}
 	schedule();
 	if (deadline)
-		timer_cancel(&t->timer);
+		timer_cancel_wait(&t->timer);
 	return w->result;
-}
-
-/* Why not to sleep at all: 0, -EINTR, -ETIMEDOUT. */
-static int may_not_sleep(bool interruptible, uint64_t deadline)
-{
-	if (interruptible && signal_pending(current))
-		return -EINTR;
-	return deadline && hal_clock_ns() >= deadline ? -ETIMEDOUT : 0;
 }
 
 void waiter_add(struct waiter *w, const void *key, uintptr_t key2)
@@ -141,7 +161,7 @@ bool waiter_remove(struct waiter *w)
 	spin_lock_irqsave(&b->lock, flags);
 	waits = w->queued;
 	if (waits)
-		dequeue(w, 0);
+		leave_list(w, 0);
 	spin_unlock_irqrestore(&b->lock, flags);
 	return waits;
 }
@@ -150,13 +170,10 @@ int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 {
 	struct sleep_bucket *b = bucket_of(w->key, w->key2);
 	irqflags_t flags;
-	int err;
+	int err = 0;
 
 	might_sleep();
 	spin_lock_irqsave(&b->lock, flags);
-	err = w->queued ? may_not_sleep(interruptible, deadline) : 0;
-	if (err)
-		dequeue(w, err);
 	if (w->queued)
 		err = sleep_in(b, w, interruptible, deadline, CALLER);
 	else
@@ -175,17 +192,18 @@ static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool
 	int err = 0;
 
 	might_sleep();
+	if (unlikely(is_idle(current))) { /* at the end, for a thread of the core on another CPU */
+		idle_while(word, seen);
+		return 0;
+	}
 	spin_lock_irqsave(&b->lock, flags);
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
-		err = may_not_sleep(interruptible, deadline);
-		if (!err) {
-			enqueue(b, &w, key, 0);
-			err = sleep_in(b, &w, interruptible, deadline, caller);
-			hal_irq_restore(flags);
-			return err;
-		}
+		enqueue(b, &w, key, 0);
+		err = sleep_in(b, &w, interruptible, deadline, caller);
+	} else {
+		spin_unlock(&b->lock);
 	}
-	spin_unlock_irqrestore(&b->lock, flags);
+	hal_irq_restore(flags);
 	return err;
 }
 
@@ -204,7 +222,7 @@ unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
 			break;
 		if (w->key != key || w->key2 != key2)
 			continue;
-		dequeue(w, 0);
+		dequeue(b, w, 0);
 		woken++;
 	}
 	spin_unlock_irqrestore(&b->lock, flags);
@@ -220,7 +238,10 @@ void interrupt_task(struct task *t)
 
 int wait_sleep(struct wait_head *h, uint32_t seen, bool interruptible, uint64_t deadline)
 {
-	return wait_while(h, &h->events, seen, interruptible, deadline, CALLER);
+	int err = wait_while(h, &h->events, seen, interruptible, deadline, CALLER);
+
+	/* A stop ends the sleep and not the wait. */
+	return unlikely(err == -EINTR) && stop_in_call() ? 0 : err;
 }
 
 void wake_all(struct wait_head *h)
@@ -234,6 +255,14 @@ void wake_all(struct wait_head *h)
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
 	(void)wait_while(key, word, seen, false, 0, CALLER);
+}
+
+/* Only being stopped ends it early: a signal to a process does not. */
+void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+	uint64_t deadline = deadline_ns == UINT64_MAX ? 0 : max(deadline_ns, (uint64_t)1);
+
+	(void)wait_while(key, word, seen, current->kthread, deadline, CALLER);
 }
 
 void os_wake(const void *key, unsigned n)

@@ -8,6 +8,8 @@
  * holds. It is never told no wrongly, for who holds a lock is not moved; a yes is made sure of with
  * pre-emption off.
  *
+ * How spinning locks and waits for other CPUs go together is noted by class, as seen anywhere.
+ *
  * Sleeping locks, in builds that assert: for each thread those held, in a table of buckets by the
  * thread's number, each a few records of thread and lock. A record is claimed by a compare-and-exchange
  * of its thread; after that only this thread looks at it. A bucket that is full counts what it could not
@@ -110,6 +112,83 @@ void might_sleep_failed(const char *file, int line)
 		return;
 	scnprintf(buf, sizeof(buf), "%s:%d: may sleep while holding %s", file, line, name);
 	os_panic(buf);
+}
+
+/* ---- spinning locks and waits for other CPUs --------------------------------------------------- */
+
+#define SPIN_CLASSES 64
+
+enum { OVER_WAIT = 1, IRQS_OFF = 2, IN_CALL = 4, INTERRUPTED = 8 };
+
+/* In the order in which they were met; one that finds no room is not watched. */
+static const char *spin_name[SPIN_CLASSES]; /* atomic; NULL: from here on none */
+static uint32_t spin_seen[SPIN_CLASSES];    /* how one of them was met; atomic */
+
+static unsigned spin_class(const char *name)
+{
+	for (unsigned i = 0; i < SPIN_CLASSES && READ_ONCE(spin_name[i]); i++)
+		if (READ_ONCE(spin_name[i]) == name)
+			return i;
+	for (unsigned i = 0; i < SPIN_CLASSES; i++) {
+		const char *known = READ_ONCE(spin_name[i]);
+
+		if (!known && __atomic_compare_exchange_n(&spin_name[i], &known, name, false,
+							  __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			return i;
+		if (known == name || !strcmp(known, name))
+			return i;
+	}
+	return SPIN_CLASSES;
+}
+
+/* Noted, then asked: of two CPUs that note the opposite at once one sees the other's. */
+static void note_spin(const char *name, uint32_t how, uint32_t opposite, const char *why)
+{
+	unsigned class = name ? spin_class(name) : SPIN_CLASSES;
+	char buf[160];
+
+	if (class == SPIN_CLASSES || __atomic_load_n(&spin_seen[class], __ATOMIC_RELAXED) & how)
+		return;
+	if (!(__atomic_fetch_or(&spin_seen[class], how, __ATOMIC_SEQ_CST) & opposite))
+		return;
+	scnprintf(buf, sizeof(buf), "lock order: %s is %s", name, why);
+	os_panic(buf);
+}
+
+static const char over_and_off[] = "held over a wait for other CPUs, and taken with interrupts off";
+static const char in_and_on[] = "taken in a call from another CPU, and held with interrupts on";
+
+void lockdep_spins_irqs_off(const char *name)
+{
+	note_spin(name, IRQS_OFF, OVER_WAIT, over_and_off);
+	if (lockdep_mine()->in_call)
+		note_spin(name, IN_CALL, INTERRUPTED, in_and_on);
+}
+
+void lockdep_waits_for_cpus(void)
+{
+	const struct lockdep_cpu *c;
+
+	if (!DEBUG_ASSERTS || !lockdep_depth())
+		return;
+	os_preempt(1);
+	c = lockdep_mine();
+	for (unsigned i = 0; i < c->depth; i++)
+		if (c->h[i].lock)
+			note_spin(c->h[i].name, OVER_WAIT, IRQS_OFF, over_and_off);
+	os_preempt(-1);
+}
+
+void lockdep_call(bool begins)
+{
+	struct lockdep_cpu *c = lockdep_mine();
+
+	if (!DEBUG_ASSERTS)
+		return;
+	c->in_call = begins;
+	for (unsigned i = 0; begins && i < c->depth; i++)
+		if (c->h[i].lock)
+			note_spin(c->h[i].name, INTERRUPTED, IN_CALL, in_and_on);
 }
 
 /* ---- classes of sleeping locks ----------------------------------------------------------------- */

@@ -18,15 +18,17 @@
 #define LOCKDEP_MAX_CPUS 64
 #define LOCKDEP_DEPTH	 12
 
-/* What one CPU holds, in the order in which it was taken. Its own CPU's alone. */
+/* What one CPU holds, in the order in which it was taken. Its own CPU's alone. A power of two in size: it
+ * is looked up with each lock. */
 struct lockdep_cpu {
 	unsigned depth;
+	bool in_call; /* from another CPU */
 	struct lockdep_held_lock {
 		const void *lock; /* NULL: not yet, or no longer, held */
 		const char *name;
 		unsigned rank;
 	} h[LOCKDEP_DEPTH];
-};
+} __attribute__((aligned(512)));
 
 extern struct lockdep_cpu lockdep_cpus[LOCKDEP_MAX_CPUS];
 
@@ -87,6 +89,26 @@ static inline void lockdep_release(const void *lock, const char *name)
 		lockdep_forget_last(c);
 	else
 		lockdep_release_nested(lock, name);
+}
+
+/*
+ * Spinning locks and waits for other CPUs, where DEBUG_ASSERTS is on. Locks of one name are one class.
+ * Of a class that is ever held over such a wait (a flush, a call) none is waited for with interrupts off,
+ * and so in no interrupt: the CPU that waits for the lock could not answer its holder. Of a class that a
+ * call from another CPU takes none is held with interrupts on: the call would wait for whom it
+ * interrupted. Whichever of the two is seen second panics, on one CPU too.
+ */
+void lockdep_spins_irqs_off(const char *name);
+/* This CPU is about to wait for others, whether or not there are any now. Any context. */
+void lockdep_waits_for_cpus(void);
+/* A call from another CPU begins, or ends, on this one. Interrupts off. */
+void lockdep_call(bool begins);
+
+/* A spinning lock of that name is about to be waited for. */
+static inline void lockdep_spins(const char *name)
+{
+	if (DEBUG_ASSERTS && unlikely(hal_irqs_off()))
+		lockdep_spins_irqs_off(name);
 }
 
 /* Spinning locks that the CPU holds which the thread is on, if it is not moved meanwhile: so 0 is true

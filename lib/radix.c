@@ -39,6 +39,25 @@ static struct radix_node *new_node(struct radix_tree *t, unsigned shift)
 	return n;
 }
 
+static bool all_values(const struct radix_node *n)
+{
+	return n->count && n->values == n->count;
+}
+
+/* A slot of a lowest node gets another item (NULL: none). */
+static void set_item(struct radix_tree *t, struct radix_node *n, unsigned slot, void *item)
+{
+	void *old = n->slots[slot];
+	bool was = all_values(n);
+
+	ASSERT(!n->shift);
+	n->slots[slot] = item;
+	n->count = (uint8_t)(n->count + (item != NULL) - (old != NULL));
+	n->values = (uint8_t)(n->values + radix_is_value(item) - radix_is_value(old));
+	t->nr_entries += (uint64_t)(item != NULL) - (old != NULL);
+	t->nr_value_nodes += (uint64_t)all_values(n) - was;
+}
+
 /* Takes empty nodes away from n upwards, then a root that only hands on to its slot 0. */
 static void shrink(struct radix_tree *t, struct radix_node *n)
 {
@@ -119,9 +138,7 @@ int radix_insert(struct radix_tree *t, uint64_t index, void *item)
 	}
 	if (n->slots[slot_of(n, index)])
 		return -EEXIST;
-	n->slots[slot_of(n, index)] = item;
-	n->count++;
-	t->nr_entries++;
+	set_item(t, n, slot_of(n, index), item);
 	return 0;
 }
 
@@ -137,28 +154,20 @@ static struct radix_node *leaf_of(const struct radix_tree *t, uint64_t index)
 	return n;
 }
 
-static void **lookup_slot(const struct radix_tree *t, uint64_t index)
-{
-	struct radix_node *n = leaf_of(t, index);
-	void **slot = n ? &n->slots[slot_of(n, index)] : NULL;
-
-	return slot && *slot ? slot : NULL;
-}
-
 void *radix_lookup(const struct radix_tree *t, uint64_t index)
 {
-	void **slot = lookup_slot(t, index);
+	const struct radix_node *n = leaf_of(t, index);
 
-	return slot ? *slot : NULL;
+	return n ? n->slots[slot_of(n, index)] : NULL;
 }
 
 void *radix_replace(struct radix_tree *t, uint64_t index, void *item)
 {
-	void **slot = lookup_slot(t, index), *old;
+	struct radix_node *n = leaf_of(t, index);
+	void *old = n ? n->slots[slot_of(n, index)] : NULL;
 
-	ASSERT(slot && item);
-	old = *slot;
-	*slot = item;
+	ASSERT(old && item);
+	set_item(t, n, slot_of(n, index), item);
 	return old;
 }
 
@@ -185,9 +194,7 @@ void *radix_delete(struct radix_tree *t, uint64_t index)
 	for (unsigned tag = 0; tag < RADIX_TAGS; tag++)
 		clear_upwards(n, s, tag);
 	item = n->slots[s];
-	n->slots[s] = NULL;
-	n->count--;
-	t->nr_entries--;
+	set_item(t, n, s, NULL);
 	shrink(t, n);
 	return item;
 }
@@ -265,6 +272,22 @@ static void *next_from(const struct radix_tree *t, uint64_t *index, int tag)
 void *radix_next(const struct radix_tree *t, uint64_t *index)
 {
 	return next_from(t, index, -1);
+}
+
+bool radix_next_value_node(const struct radix_tree *t, uint64_t *index)
+{
+	uint64_t at = *index;
+
+	while (t->nr_value_nodes && radix_next(t, &at)) {
+		if (all_values(leaf_of(t, at))) {
+			*index = at & ~(uint64_t)(RADIX_SLOTS - 1);
+			return true;
+		}
+		at |= RADIX_SLOTS - 1;
+		if (at++ == UINT64_MAX)
+			break;
+	}
+	return false;
 }
 
 void *radix_next_tagged(const struct radix_tree *t, uint64_t *index, unsigned tag)

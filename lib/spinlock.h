@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spinlocks (ticket locks): first come, first served. Each has a name and a rank in the lock order
+ * Spinlocks: one word, taken by an exchange. Each has a name and a rank in the lock order
  * (lib/lockdep.h). A lock that an interrupt handler takes is taken with *_irqsave everywhere.
+ *
+ * Nobody queues: whoever runs when the lock is let go gets it. A fair lock (tickets) would hand over to the
+ * one that waits longest, and where there are more virtual CPUs than processors that one may not be
+ * running: then each hand-over costs a time slice of the host (docs/smp.md has the figures).
  */
 #ifndef LIB_SPINLOCK_H
 #define LIB_SPINLOCK_H
@@ -11,22 +15,13 @@
 #include "lib/lockdep.h"
 #include <quire/os.h>
 
-/*
- * Both tickets are one word: some machines have no atomic arithmetic on less. The next one to give
- * out is the upper half, so that it overflows into nothing.
- */
 typedef struct spinlock {
-	union {
-		uint32_t tickets; /* atomic */
-		struct {
-			uint16_t owner, next; /* little-endian */
-		};
-	};
+	uint32_t taken; /* atomic */
 	uint32_t rank;
 	const char *name;
 } spinlock_t;
 
-#define SPINLOCK_INIT_RANK(n, r)  { { 0 }, (r), (n) }
+#define SPINLOCK_INIT_RANK(n, r)  { 0, (r), (n) }
 #define SPINLOCK_INIT(n)	  SPINLOCK_INIT_RANK(n, 0)
 #define DEFINE_SPINLOCK(var)	  spinlock_t var = SPINLOCK_INIT(#var)
 
@@ -38,20 +33,18 @@ static inline void spin_lock_init_rank(spinlock_t *l, const char *name, unsigned
 
 static inline bool spin_is_locked(const spinlock_t *l)
 {
-	uint32_t t = __atomic_load_n(&l->tickets, __ATOMIC_RELAXED);
-
-	return t >> 16 != (t & 0xffff);
+	return __atomic_load_n(&l->taken, __ATOMIC_RELAXED);
 }
 
+/* Waiters read, and so keep a copy of the line, until there is something to take. */
 static inline void spin_lock_order(spinlock_t *l, bool nested)
 {
-	uint16_t t;
-
 	os_preempt(1);
+	lockdep_spins(l->name);
 	lockdep_acquire(l, l->name, l->rank, nested);
-	t = (uint16_t)(__atomic_fetch_add(&l->tickets, 1u << 16, __ATOMIC_RELAXED) >> 16);
-	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t)
-		hal_cpu_relax();
+	while (unlikely(__atomic_exchange_n(&l->taken, 1, __ATOMIC_ACQUIRE)))
+		while (spin_is_locked(l))
+			hal_cpu_relax();
 }
 
 static inline void spin_lock(spinlock_t *l)
@@ -67,12 +60,8 @@ static inline void spin_lock_nested(spinlock_t *l)
 
 static inline bool spin_trylock(spinlock_t *l)
 {
-	uint32_t t = __atomic_load_n(&l->tickets, __ATOMIC_RELAXED);
-
 	os_preempt(1);
-	if (t >> 16 != (t & 0xffff) ||
-	    !__atomic_compare_exchange_n(&l->tickets, &t, t + (1u << 16), false, __ATOMIC_ACQUIRE,
-					 __ATOMIC_RELAXED)) {
+	if (spin_is_locked(l) || __atomic_exchange_n(&l->taken, 1, __ATOMIC_ACQUIRE)) {
 		os_preempt(-1);
 		return false;
 	}
@@ -84,8 +73,8 @@ static inline bool spin_trylock(spinlock_t *l)
 static inline void spin_unlock(spinlock_t *l)
 {
 	lockdep_release(l, l->name);
-	/* Pairs with the acquire above. */
-	__atomic_store_n(&l->owner, (uint16_t)(READ_ONCE(l->tickets) + 1), __ATOMIC_RELEASE);
+	/* Pairs with the acquires above. */
+	__atomic_store_n(&l->taken, 0, __ATOMIC_RELEASE);
 	os_preempt(-1);
 }
 

@@ -21,11 +21,15 @@ class Arch:
     peer: str                   # Linux beside us in the benchmark (oracle.KERNELS)
     peer_words: tuple           # what that one is told besides
     compilers: tuple            # of programs with a C library, tried in this order
-    build_packages: dict        # Debian's, beside the host's own: package -> what shows it
+    build_packages: dict        # Debian's, beside the host's own: package -> what shows it (packages.py)
     run_packages: dict
+    cross_prefixes: tuple = ()  # of the compiler and its tools, the one of cross/NAME.ini first
     cpu: str = None             # -cpu; None: the board's own
     counted_cpu: str = None     # the same where instructions are counted
     devices: tuple = ()         # beside the board's: what ends the machine with a status
+    disk_device: str = ''       # -device of a disk, {n} its number
+    disk_options: tuple = ()    # and what the board wants once for all
+    task_size: int = 1 << 47    # the first address that a program cannot have
     even_code: bool = False     # instructions lie at even addresses only
     own_seeds: bool = False     # random scenarios hold calls and rights of this one alone
     exit_shift: int = 0         # the exit device's status: 0, or what it adds before 2n + 1
@@ -67,6 +71,7 @@ class Arch:
                 '-chardev', f'file,id={name},path={log},logfile={kept}']
 
 
+RISCV_PREFIXES = ('riscv64-linux-gnu-', 'riscv64-unknown-linux-gnu-')
 _X86_CPU = 'max,la57=off,pku=off'
 
 ARCHES = {a.name: a for a in (
@@ -75,6 +80,8 @@ ARCHES = {a.name: a for a in (
          # The string instructions' fast forms off: the emulator counts a byte as one instruction.
          counted_cpu=_X86_CPU + ',-erms,-fsrm', log='-debugcon',
          devices=('-device', 'isa-debug-exit,iobase=0xf4,iosize=4'), exit_shift=0x10,
+         disk_device='virtio-blk-pci,disable-legacy=on',
+         task_size=(1 << 47) - 4096,     # a page less: SYSRET behind its last instruction would fault
          ram_split=(0xb0000000, 0x80000000), boot_magic=(0x202, b'HdrS'),
          peer='linux-5.10', peer_words=(), compilers=('musl-gcc', 'gcc'), build_packages={},
          run_packages={'qemu-system-x86': 'qemu-system-x86_64'}, own_seeds=True),
@@ -83,12 +90,15 @@ ARCHES = {a.name: a for a in (
          boot_magic=(0x30, b'RISCV'), peer='linux-6.12-riscv64', peer_words=('no5lvl',),
          compilers=('riscv64-linux-gnu-gcc',),
          build_packages={
-             'gcc-riscv64-linux-gnu': 'riscv64-linux-gnu-gcc',
-             'libc6-dev-riscv64-cross': '/usr/riscv64-linux-gnu/include/stdio.h'},
+             'gcc-riscv64-linux-gnu': '|'.join(p + 'gcc' for p in RISCV_PREFIXES),
+             'libc6-dev-riscv64-cross': '|'.join(f'header:{p}gcc stdio.h' for p in RISCV_PREFIXES)},
+         cross_prefixes=RISCV_PREFIXES,
+         disk_device='virtio-blk-device,bus=virtio-mmio-bus.{n}',
+         disk_options=('-global', 'virtio-mmio.force-legacy=false'),
          even_code=True,
          run_packages={
              'qemu-system-misc': 'qemu-system-riscv64',
-             'opensbi': '/usr/lib/riscv64-linux-gnu/opensbi/generic/fw_dynamic.bin'}),
+             'opensbi': 'boots:qemu-system-riscv64 virt'}),
 )}
 NAMES = tuple(ARCHES)
 

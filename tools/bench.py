@@ -2,7 +2,8 @@
 """Side-by-side benchmarks: which rows there are, who measures them, how they are shown.
 
 A *suite* has a letter for its rows: H (here), allocators of one host process; Q (bench_q.py),
-system calls and faults in QEMU. To add one, name it in SUITES. However a suite shows its table, a
+system calls and faults in QEMU; of its rows Q12 (bench_reclaim.py), memory that is too small, takes
+hours and is measured only where it is named. To add one, name it in SUITES. However a suite shows its table, a
 line of its JSON is: row, workload, machine, unit, ours, peer, peer_name, ratio (peer/ours; above 1
 we are faster or smaller); a missing peer has peer and ratio null and peer_name 'no peer'. More keys
 are allowed.
@@ -14,8 +15,10 @@ import re
 import subprocess
 
 import bench_q
+import bench_reclaim
 import build
 import packages
+from columns import Columns
 from common import CANNOT, OK, CannotRun, build_folder, run, say
 
 KEYS = ('row', 'workload', 'machine', 'unit', 'ours', 'peer', 'peer_name', 'ratio')
@@ -25,7 +28,7 @@ ROWS = [f'H{n}' for n in range(1, 11)]
 @dataclasses.dataclass
 class Options:
     as_json: bool = False
-    rounds: int = 0         # H: rounds of a workload; 0: as the program wants
+    rounds: int = 0         # H: rounds of a workload, Q12: runs of a row; 0: as these want
     quick: bool = False     # H: only that everything runs; the figures mean nothing
     peer_libs: tuple = ()   # H: page allocators, NAME=FILE.so
     machines: tuple = bench_q.MACHINES  # Q
@@ -88,20 +91,22 @@ def _number(value):
     return '-' if value is None else f'{value:,.0f}' if value >= 1000 else f'{value:.1f}'
 
 
+TABLE = Columns(4, 28, 5, -9, -9, -5, 9)     # mimalloc, jemalloc, no peer
+
+
 def table_line(line):
     ratio = '-' if line['ratio'] is None else f'{line["ratio"]:.2f}'
-    return (f'  {line["row"]:5} {line["workload"]:44} {line["unit"]:6} {_number(line["ours"]):>9} '
-            f'{_number(line["peer"]):>9} {ratio:>6}  {line["peer_name"]}')
+    return TABLE.text(line['row'], line['workload'], line['unit'], _number(line['ours']), _number(line['peer']),
+                      ratio, line['peer_name'])
 
 
 def run_h(words, options):
     """Rows H. Returns an exit code: a missing peer is shown, and no failure."""
-    packages.ensure('bench')
+    packages.ensure('bench', ['host'])
     rows, count = chosen(words), 0
     if not options.as_json:
-        print('\nhost: nanoseconds an operation, the least of all rounds; peers in the same process')
-        print(f'  {"row":5} {"workload":44} {"unit":6} {"ours":>9} {"peer":>9} {"ratio":>6}  peer',
-              flush=True)
+        print('\nhost: the least of all rounds; peers in the same process')
+        print(TABLE.text('row', 'workload', 'unit', 'ours', 'peer', 'ratio', 'peer'), flush=True)
     for line in measure(rows, options):
         missing = [k for k in KEYS if k not in line]
         if missing:
@@ -115,7 +120,14 @@ def run_h(words, options):
 
 def run_q(words, options):
     emit = (lambda line: print(json.dumps(line), flush=True)) if options.as_json else None
-    return bench_q.run(words, options.peers, options.machines, options.no_peer, emit)
+    slow = [w for w in words if bench_reclaim.is_row(w)]
+    quick = [w for w in words if w not in slow]
+    code = OK
+    if quick or not slow:
+        code = bench_q.run(quick, options.peers, options.machines, options.no_peer, emit)
+    if slow:
+        code = max(code, bench_reclaim.main(slow, options.rounds, options.peers, options.no_peer, emit))
+    return code
 
 
 SUITES = {'H': run_h, 'Q': run_q}

@@ -18,7 +18,8 @@ import oracle
 import profile_q
 import qemu
 from arches import ARCHES, NAMES, image_machine
-from common import CANNOT, CannotRun, OK, build_folder, say, scratch
+from columns import Columns
+from common import CANNOT, CannotRun, OK, bound_to_us, build_folder, say, scratch
 
 MACHINES = NAMES
 UNIT = 'instructions'
@@ -140,7 +141,7 @@ def _run(command_for, what, seconds=SECONDS):
         command = command_for(folder)
         try:
             subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                           stderr=subprocess.PIPE, timeout=seconds)
+                           stderr=subprocess.PIPE, timeout=seconds, preexec_fn=bound_to_us())
         except FileNotFoundError:
             raise CannotRun(f'{what}: {command[0]} is missing (./quire setup installs it)') from None
         except subprocess.TimeoutExpired:
@@ -229,14 +230,21 @@ def _number(v):
     return '-' if v is None else f'{v:,.0f}' if v >= 100 else f'{v:.1f}'
 
 
+TABLE = Columns(5, 38, -9, -9, -5, -7)
+TABLE_OF_PEERS = Columns(5, 26, -9, -9, -5, -7, 11)     # where not every row has the same one
+
+
 def show(machine, lines):
-    print(f'\n{machine}, release image {build_id(machine)}: instructions an operation, the lowest of '
-          'nine rounds')
-    print(f'  {"row":5} {"workload":58} {"ours":>11} {"peer":>11} {"ratio":>6} {"floor":>7}  peer')
+    """Prints the table of one machine, in 80 columns."""
+    names = sorted({r['peer_name'] for r in lines if r['peer'] is not None})
+    table, beside = (TABLE_OF_PEERS, '') if len(names) > 1 else (TABLE, f', beside {names[0]}' if names else '')
+    print(f'\n{machine}, release image {build_id(machine)}{beside}:\n'
+          'instructions an operation, the lowest of nine rounds')
+    print(table.text('row', 'workload', 'ours', 'peer', 'ratio', 'floor', 'peer'))
     for r in lines:
         ratio = '-' if r['ratio'] is None else f'{r["ratio"]:.2f}'
-        print(f'  {r["row"]:5} {r["workload"]:58} {_number(r["ours"]):>11} '
-              f'{_number(r["peer"]):>11} {ratio:>6} {_number(r["floor"]):>7}  {r["peer_name"]}')
+        print(table.text(r['row'], r['workload'], _number(r['ours']), _number(r['peer']), ratio,
+                         _number(r['floor']), r['peer_name']))
 
 
 def run(words, named_peers=(), on=MACHINES, no_peer=False, emit=None):

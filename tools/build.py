@@ -10,9 +10,10 @@ import os
 import subprocess
 import sys
 
+import lz4
 import packages
-from arches import NAMES
-from common import CannotRun, TOP, build_folder as folder, say
+from arches import ARCHES, NAMES
+from common import CannotRun, TOP, build_folder as folder, have, say, wait_for_lock
 
 OPTIONS = {
     'host': [],
@@ -54,19 +55,52 @@ def _loud(argv, what):
 
 
 def build(name, targets=()):
-    """Brings one build up to date."""
+    """Brings one build up to date. One ./quire at a time: the others wait."""
     where = folder(name)
+    try:
+        os.makedirs(os.path.dirname(where), exist_ok=True)
+        lock = open(where + '.lock', 'w')
+    except OSError as e:
+        raise CannotRun(f'{e.filename}: cannot be written: {e.strerror.lower()}') from None
+    with lock:
+        wait_for_lock(lock, f'the build of {name}')
+        _build(name, where, targets)
+
+
+def _cross_file(name, where):
+    """More of a cross file, where the compiler has another name than in cross/: as --cross-file FILE."""
+    arch = next((ARCHES[m] for m in NAMES if name.endswith(m)), None)
+    prefixes = arch.cross_prefixes if arch else ()
+    prefix = next((p for p in prefixes if have(p + 'gcc')), None)
+    if not prefix or prefix == prefixes[0]:
+        return []
+    with open(where + '.cross.ini', 'w') as f:
+        f.write('[binaries]\n' + ''.join(f"{k} = '{prefix}{v}'\n" for k, v in (
+            ('c', 'gcc'), *((t, t) for t in ('ar', 'ld', 'objcopy', 'nm', 'strip')))))
+    return ['--cross-file', where + '.cross.ini']
+
+
+def _build(name, where, targets):
     if not os.path.exists(os.path.join(where, 'build.ninja')):
         say(f'quire: building {name} (the first time takes a while)')
-        _loud(['meson', 'setup', where, TOP, *OPTIONS[name]], f'meson setup of {name}')
+        _loud(['meson', 'setup', where, TOP, *OPTIONS[name], *_cross_file(name, where)], f'meson setup of {name}')
+    elif lz4.where() and not os.path.exists(os.path.join(where, 'lib', 'lz4.c')):
+        # It was set up without, and the source has come since.
+        _loud(['meson', 'setup', '--reconfigure', where, TOP], f'meson setup of {name}')
     _loud(['ninja', '-C', where, '-j', jobs(), *targets], f'the build of {name}')
 
 
 def build_for(machines):
     """Installs and builds what these machines need; Linux's programs are the host build's."""
-    packages.ensure('build')
+    packages.ensure('build', machines)
     for name in sorted({m if m in NAMES else 'host' for m in machines}):
         build(name, TARGETS[name])
+
+
+def build_kernel(machine):
+    """What other people's programs run on; nothing of ours to run there."""
+    packages.ensure('build', [machine])
+    build(machine, ['kernel/quire.elf'])
 
 
 def meson_test(name, suites, extra=()):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Finds names of mm/, lib/, kernel/ and arch/ that are global for nothing: no other file of these
+"""Finds names of mm/, lib/, drivers/, kernel/ and arch/ that are global for nothing: no other file of these
 folders refers to them. Either nobody needs them, or their own file alone, which should say static.
 
 usage: check_dead.py [--nm NM] [--exceptions FILE] BUILD_FOLDER
@@ -20,7 +20,7 @@ import subprocess
 import sys
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-PRODUCT = ('arch', 'kernel', 'lib', 'mm')
+PRODUCT = ('arch', 'drivers', 'kernel', 'lib', 'mm')
 USERS = PRODUCT + ('bench', 'examples', 'test', 'user')
 FOR_TESTS = re.compile(r'arch/(fake|host)/')
 

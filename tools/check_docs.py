@@ -37,10 +37,8 @@ FOREIGN = {
     'balloon_inflate': 'differences.md: not here',
     'balloon_migrate': 'differences.md: not here',
     'extfrag_threshold': 'a tunable of Linux that differences.md misses here',
-    'oom_kill_process': 'reclaim to come, named by the documents',
     'pkey_alloc': 'a system call that is not there',
     'remap_vmalloc_range': 'differences.md: not here',
-    'select_bad_process': 'reclaim to come, named by the documents',
     'shrink_inactive_list': 'reclaim to come, named by the documents',
     'shrink_zones': 'reclaim to come, named by the documents',
     'vm_map_ram': 'differences.md: not here',
@@ -86,7 +84,7 @@ COUNTS = {
     'facts-shown': lambda r: fact_list(r, True),
     'rooms': lambda r: len(rooms(r)),
     'core-files': lambda r: files(r, 'mm/*/*.c'),
-    'kernel-files': lambda r: files(r, 'kernel/*.c'),
+    'kernel-files': lambda r: files(r, 'kernel/**/*.c'),
     'hooks': lambda r: words_of(r, 'tools/check_rooms.py', 'HOOKS = {', '\n}', r"^    \('"),
     'calls': lambda r: len(re.findall(r'^SYS_ROW\(', read(r, 'arch/common/syscall_table.h'), re.M)),
     'tunables': lambda r: len(tunables(r)),
@@ -192,7 +190,7 @@ def value(word):
 
 def tunables(root):
     text = read(root, 'mm/base/sysctl.c')
-    return re.findall(r'\{ \{ "(\w+)",\s*"([^"]*)",\s*(0\d+), (\w+), (\w+), (\w+), (\w+), '
+    return re.findall(r'\{ \{ "([\w-]+)",\s*"([^"]*)",\s*(0\d+), (\w+), (\w+), (\w+), (\w+), '
                       r'\{ ([^}]*) \} \},', text)
 
 
@@ -250,9 +248,11 @@ def rooms(root):
 
 def names_all(root, page, folder, errors):
     text = read(root, page)
-    for name in sorted(os.listdir(os.path.join(root, folder))):
-        if name.endswith(('.c', '.h')) and f'`{name}`' not in text:
-            errors.append(f'{page}: does not name {name}')
+    top = os.path.join(root, folder)
+    for d, _, names in sorted(os.walk(top)):
+        for name in sorted(os.path.relpath(os.path.join(d, n), top) for n in names):
+            if name.endswith(('.c', '.h')) and f'`{name}`' not in text:
+                errors.append(f'{page}: does not name {name}')
 
 
 def check_rooms(root, errors):

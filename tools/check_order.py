@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Finds memory order that neither a reader nor the thread sanitizer can follow, in mm/, lib/ and kernel/:
+"""Finds memory order that neither a reader nor the thread sanitizer can follow, in mm/, lib/, drivers/ and kernel/:
 
     fence       a bare fence, which orders no word in particular
     barrier     an empty asm that is one for the compiler
@@ -16,7 +16,7 @@ import os
 import re
 import sys
 
-FOLDERS = ('include', 'kernel', 'lib', 'mm')
+FOLDERS = ('drivers', 'include', 'kernel', 'lib', 'mm')
 KINDS = {
     'fence': re.compile(r'\b(?:__atomic_(?:thread|signal)_fence|atomic_(?:thread|signal)_fence|'
                         r'__sync_synchronize|smp_[rw]?mb|hal_[rw]?mb)\b'),

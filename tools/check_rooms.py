@@ -14,9 +14,11 @@ import sys
 
 HOOKS = {
     # (room that calls, name): why the call goes upward
+    ('lru', 'anon_page_space'): 'whose a page is, for lists by space: the reverse map knows',
     ('phys', 'try_to_compact_pages'): 'a request for a block waits for pages to be moved',
     ('phys', 'compaction_defer_reset'): 'only the allocator knows that the block was there',
     ('phys', 'try_to_free_pages'): 'direct reclaim: who holds pages is known above',
+    ('phys', 'zone_reclaimable_pages'): 'whether another round of reclaim could bring the page',
     ('phys', 'out_of_memory'): 'the last resort of a request',
     ('phys', 'wakeup_kswapd'): 'background reclaim starts where the low mark is seen to be missed',
     ('phys', 'kswapd_is_running'): 'marks are boosted only where somebody lowers them again',
@@ -30,6 +32,7 @@ MOST_HOOKS = 12     # a hook more wants a reason as good as the others'
 # What else may be included, by prefix: contracts and lib/ below, never a machine, kernel/ or a test.
 BELOW = ('lib/', 'arch/hal.h', 'arch/hal_types.h', 'quire/', 'pte.h', 'cpu.h', 'std')
 LIB_BELOW = ('lib/', 'arch/hal.h', 'arch/hal_types.h', 'quire/', 'std')
+DRIVERS_BELOW = ('drivers/', 'lib/', 'arch/hal.h', 'arch/hal_kernel.h', 'quire/', 'std')
 
 
 def room_order(root):
@@ -69,10 +72,11 @@ def check_includes(root, order, errors):
                                   f'includes {what}')
             elif not what.startswith(BELOW):
                 errors.append(f'{path}:{n}: the core does not know {what}')
-    for path in sources(root, 'lib'):
-        for n, what in includes(root, path):
-            if not what.startswith(LIB_BELOW):
-                errors.append(f'{path}:{n}: lib/ does not know {what}')
+    for folder, below in ('lib', LIB_BELOW), ('drivers', DRIVERS_BELOW):
+        for path in sources(root, folder):
+            for n, what in includes(root, path):
+                if not what.startswith(below):
+                    errors.append(f'{path}:{n}: {folder}/ does not know {what}')
     return seen
 
 

@@ -1,39 +1,67 @@
 # SPDX-License-Identifier: MIT
 """The command line: what each command of ./quire does, in terms of the other tools.
 
-Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run.
+Exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run, 124 out of time
+(exec, boot).
 """
 import argparse
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 
 import bench
 import bench_q
+import boot
 import build
 import compare
 import compile_replay
-import cpio
 import demo
+import disks
 import explain
 import kmem
+import lz4
 import machines
 import oracle
 import packages
-import qemu
+import program
 import record
+import repl
+import story
 import trace
-from arches import ARCHES, NAMES, elf_machine
-from common import (CANNOT, CannotRun, DIFFERENT, OK, build_folder, is_elf,
-                    parse_size, say, scratch)
+import webpage
+from arches import NAMES
+from common import (CANNOT, CannotRun, DIFFERENT, OK, Stopped, TIMED_OUT, TimedOut, parse_size, say,
+                    stop_on_signals)
 
-EPILOG = """exit codes: 0 as expected, 1 a difference or a failed expectation, 2 could not run
-machines:   host (the checking machine in software), x86_64, riscv64 (Quire in QEMU),
+EPILOG = """exit codes: 0 as expected, 1 a difference or a failed expectation,
+            2 could not run, 124 out of time (exec, boot)
+machines:   host (the checking machine in software),
+            x86_64, riscv64 (Quire in QEMU),
             linux (this kernel), linux-5.10 (a real 5.10 in QEMU)"""
+
+
+# What --help shows of each command; test/tools/test_afternoon.py runs them.
+EXAMPLES = {
+    'run': ['./quire run test/scenario/fork-shared.scn',
+            './quire run --explain --on x86_64 test/scenario/write-after-fork.scn',
+            './quire run --html page.html --on host,riscv64 test/scenario/tour-tables.scn',
+            "./quire run --look '5:tree %' --look '6:buddy' test/scenario/merge.scn",
+            './quire run --swap 32M test/recording/gcc-O2.rec.xz'],
+    'repl': ["echo 'load(@3)' | ./quire repl", './quire repl --on riscv64 < test/scenario/zero-page.scn'],
+    'diff': ['./quire diff test/scenario/msync.scn test/scenario/mlock.scn',
+             './quire diff --on x86_64,linux-5.10 test/scenario/brk.scn'],
+    'ask': ['./quire ask --check test/scenario/brk.scn'],
+    'fuzz': ['./quire fuzz --seeds 0:100 --on host,x86_64', './quire fuzz --show --seeds 7 --on host'],
+    'record': ['./quire record -o ls.rec -- ls -l /'],
+    'exec': ['./quire exec riscv64 ./hello', 'echo hello | ./quire exec --env NAME=x --mem 64M riscv64 ./hello'],
+    'boot': ["printf 'help\\nexit\\n' | ./quire boot host", "printf 'buddy\\nexit\\n' | ./quire boot x86_64 -- trace=4M"],
+    'bench': ['./quire bench --quick H7', './quire bench --no-peer --on x86_64 Q0'],
+    'simulate': ['./quire simulate --list', './quire simulate --policy 5.10,belady --frames 200 test/recording/gcc-O2.rec.xz'],
+    'trace': ['./quire run --trace traces test/scenario/brk.scn', './quire trace traces/brk.host.trace'],
+    'compile': ['./quire compile -o gcc.table test/recording/gcc-O2.rec.xz'],
+}
 
 
 # ---- run, diff -------------------------------------------------------------------------------
@@ -42,9 +70,43 @@ def _subjects(paths):
     return [machines.Subject(p) for p in paths]
 
 
+def _disks(args):
+    """(disks, bytes of swap) of the options, or CannotRun."""
+    found = [disks.parse(text) for text in args.disk or []]
+    swap = parse_size(args.swap) if args.swap else 0
+    if args.swap:
+        disks.check_swap(swap)
+    disks.check_count(found, swap)
+    return found, swap
+
+
+def _words(args, machine=''):
+    """Words of the kernel's command line, for compressed swap; CannotRun: not on this machine."""
+    words = []
+    if args.zswap:
+        if not args.swap:
+            raise CannotRun('--zswap: wants --swap SIZE, in front of which it stands (without a disk: --zram)')
+        words.append('zswap.enabled=1')
+    if args.zram:
+        if args.swap:
+            raise CannotRun('--zram and --swap: one or the other')
+        if machine.startswith('linux'):
+            raise CannotRun(f'--zram: {machine} has none built in')
+        words += [f'zram={parse_size(args.zram)}', 'swap=/dev/zram0']
+    if words and not machine.startswith('linux') and not lz4.where():
+        raise CannotRun('compressed swap: this build has no LZ4 (./quire setup fetches it)')
+    return words
+
+
 def _options(args):
-    return machines.Options(mem=parse_size(args.mem) if args.mem else 0, smp=args.smp, seconds=args.seconds,
-                            trace_dir=args.trace or '', looks=getattr(args, 'look', None) or [])
+    if args.smp < 1:
+        raise CannotRun(f'{args.name}: --smp {args.smp}: wants at least 1')
+    if args.seconds < 0:
+        raise CannotRun(f'{args.name}: --seconds {args.seconds}: wants 0 (no limit) or more')
+    found, swap = _disks(args)
+    return machines.Options(disks=found, swap=swap, mem=parse_size(args.mem) if args.mem else 0,
+                            smp=args.smp, seconds=args.seconds,
+                            words=_words(args), trace_dir=args.trace or '', looks=getattr(args, 'look', None) or [])
 
 
 def _show_problems(subject, result):
@@ -98,15 +160,27 @@ def _run_kmem(files, names):
 
 def cmd_run(args):
     names = machines.check(args.on)
+    if '-' in args.file:
+        if len(args.file) > 1 or args.html or args.trace or args.look:
+            raise CannotRun('run -: takes actions from standard input, and no other file, --html, --trace or --look')
+        return cmd_repl(args)
     events = [f for f in args.file if kmem.is_kmem(f)]
     worst = _run_kmem(events, names) if events else OK
     args.file = [f for f in args.file if f not in events]
     return max(worst, _run_subjects(args, names)) if args.file else worst
 
 
+def cmd_repl(args):
+    """A scenario that is typed, one action at a time."""
+    names = machines.check(args.on)
+    if len(names) > 1:
+        raise CannotRun(f'{args.name}: one action at a time is for one machine')
+    return repl.run(names[0], _options(args))
+
+
 def _check_looks(looks, subjects):
     for look in looks or []:
-        if not re.match(r'\d+:.', look):
+        if not re.match(r'(\d+|\*):.', look):
             raise CannotRun(f'run: --look {look}: wants LINE:COMMAND, as in 3:buddy')
     if looks and any(s.is_recording for s in subjects):
         raise CannotRun('run: --look names a line of a scenario; a recording has none')
@@ -115,29 +189,76 @@ def _check_looks(looks, subjects):
 
 
 def _run_subjects(args, names):
+    options = _options(args)
     subjects = _subjects(args.file)
     _check_looks(args.look, subjects)
+    if args.html:
+        _check_html(args, names, subjects)
     machines.prepare(names, subjects)
-    worst = OK
+    worst, shown = OK, []
     for name in names:
-        for subject, result in machines.execute(subjects, name, _options(args),
-                                                traced=name != 'linux' or os.geteuid() == 0):
+        for subject, result in _execute(args, subjects, name, options):
             if isinstance(result, CannotRun):
                 say(f'{subject.path}: {name}: {result}')
                 worst = CANNOT
                 continue
-            print(f'== {subject.path} on {name}: {_verdict(result)}')
-            sys.stdout.write(result.output)
-            if args.explain and result.trace_path:
-                explain.show(result)
-            elif args.trace:
-                print(f'trace: {result.trace_path}')
-            else:
-                _print_trace(subject, result, args.all)
-            if _show_problems(subject, result):
-                worst = max(worst, DIFFERENT)
-            worst = max(worst, min(result.status, CANNOT))
+            worst = max(worst, _show_run(args, subject, result))
+            shown.append(result)
+    if args.html and shown:
+        webpage.write(args.html, subjects[0], [r for r in shown if r.status != CANNOT])
+        print(f'page: {args.html}')
     return worst
+
+
+def _check_html(args, names, subjects):
+    """Before anything is run: a page is of one run, and has to be written."""
+    if len(subjects) > 1:
+        raise CannotRun('run: --html makes the page of one file')
+    for name in names:
+        if name not in machines.QUIRES:
+            raise CannotRun(f'run: --html: {name}: only Quire\'s own machines show what is inside')
+    with open(args.html, 'a', encoding='utf-8'):
+        pass
+
+
+def _execute(args, subjects, name, options):
+    """Pairs of subject and result. A scenario that is to be explained is looked at after every action, in a
+    machine of its own."""
+    traced = name != 'linux' or os.geteuid() == 0
+    looks = _story_looks(args)
+    if not looks or name not in machines.QUIRES:
+        yield from machines.execute(subjects, name, options, traced=traced)
+        return
+    for s in subjects:
+        opt = options if s.is_recording else story.options(options, looks)
+        yield from machines.execute([s], name, opt, traced=traced)
+
+
+def _story_looks(args):
+    return story.WHOLE if args.html else story.LOOKS if args.explain else []
+
+
+def _show_run(args, subject, result):
+    """Prints a run and what it says against itself; the exit code."""
+    print(f'== {subject.path} on {result.machine}: {_verdict(result)}')
+    explained = args.explain and not subject.is_recording and result.machine in machines.QUIRES
+    if explained and result.status != CANNOT:
+        explain.show(subject, result, _story_looks(args))
+    elif args.html and result.status != CANNOT:
+        for line in result.output.splitlines():
+            if ': expected ' in line:
+                print(line)
+    else:
+        sys.stdout.write(story.output_without_looks(result.output, _story_looks(args)))
+        if args.explain:
+            print(f'{result.machine}: ' + ('a recording is not explained (--html shows it)' if subject.is_recording
+                                           else 'only Quire\'s own machines explain what they do'))
+        elif args.trace:
+            print(f'trace: {result.trace_path}')
+        else:
+            _print_trace(subject, result, args.all)
+    code = DIFFERENT if _show_problems(subject, result) else OK
+    return max(code, min(result.status, CANNOT))
 
 
 def _verdict(result):
@@ -176,11 +297,12 @@ def cmd_diff(args):
     names = machines.check(args.on)
     if len(names) < 2:
         raise CannotRun('diff wants at least two machines: --on host,x86_64')
+    options = _options(args)
     subjects = _subjects(args.file)
     machines.prepare(names, subjects)
     collected, worst, cannot = {s.path: [] for s in subjects}, OK, {}
     for name in names:
-        for subject, result in machines.execute(subjects, name, _options(args)):
+        for subject, result in machines.execute(subjects, name, options):
             if isinstance(result, CannotRun):
                 say(f'{subject.path}: {name}: {result}')
                 cannot[subject.path] = name
@@ -219,110 +341,22 @@ def cmd_record(args):
     return OK
 
 
-def _guest_files(pairs):
-    files = {}
-    for pair in pairs or []:
-        host, sep, guest = pair.partition(':')
-        if not sep or not guest.startswith('/'):
-            raise CannotRun(f'--file {pair}: wants HOST:/GUEST')
-        if not os.path.isfile(host):
-            raise CannotRun(f'--file {pair}: there is no file {host}')
-        files[guest] = (host, os.stat(host).st_mode & 0o777)
-    return files
-
-
-def _check_program(program, machine):
-    if not os.path.isfile(program):
-        raise CannotRun(f'{program}: no such file')
-    if not is_elf(program):
-        raise CannotRun(f'{program}: not an ELF program')
-    arch = elf_machine(program)
-    if arch != machine:
-        raise CannotRun(f'{program}: is for {arch or "another machine"}, not for {machine}')
-
-
-def _exec_on_oracle(args, guest, files):
-    """A program on a real kernel, which a machine of the same options runs."""
-    mem = parse_size(args.mem) >> 20 if args.mem else oracle.MEM
-    oracle.check_machine(args.machine, mem, args.smp)
-    machines.prepare([args.machine])
-    job = oracle.Job('exec', [guest, *args.args], bool(args.trace), args.seconds)
-    r = oracle.run_jobs([job], files, args.machine, mem, smp=args.smp)[0]
-    if r.status is None:
-        raise CannotRun(f'{args.machine}: {guest} did not end in {args.seconds} s')
-    sys.stdout.buffer.write(r.output)
-    if args.trace:
-        os.makedirs(args.trace, exist_ok=True)
-        path = os.path.join(args.trace, f'{os.path.basename(guest)}.{args.machine}.trace.txt')
-        with open(path, 'w') as f:
-            f.write(r.trace)
-        say(f'trace: {path}')
-    return r.status
-
-
 def cmd_exec(args):
-    if args.machine not in (*NAMES, 'linux-5.10'):
-        raise CannotRun(f'exec: {args.machine}: wants {", ".join(NAMES)} or linux-5.10')
-    if args.smp < 1:
-        raise CannotRun(f'exec: --smp {args.smp}: wants at least 1')
-    arch = args.machine if args.machine in NAMES else oracle.KERNELS[args.machine]['machine']
-    _check_program(args.program, arch)
-    guest = '/' + os.path.basename(args.program)
-    files = {**_guest_files(args.file), guest: (args.program, 0o755)}
-    if args.machine == 'linux-5.10':
-        return _exec_on_oracle(args, guest, files)
-    machines.prepare([args.machine])
-    folder = args.trace or ''
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, f'{os.path.basename(guest)}.{arch}.trace') if folder else ''
-    output = machines.Output(sys.stdout)
-    out = qemu.run(qemu.Config(arch, guest, args.args, files, ['norandmaps'],
-                               parse_size(args.mem or '128M'), args.smp, seconds=args.seconds,
-                               trace_path=path, watch=output.show))
-    output.show(out.log, ended=True)
-    if path:
-        say(f'trace: {path}')
-    return out.status
-
-
-def _boot_command(args, folder):
-    initrd = os.path.join(folder, 'initrd')
-    with open(initrd, 'wb') as f:
-        f.write(cpio.build(_guest_files(args.file)))
-    command = qemu.base_command(args.machine, parse_size(args.mem), args.smp)
-    command += ['-chardev', 'stdio,id=c,mux=on,signal=off', '-mon', 'chardev=c',
-                '-serial', 'chardev:c', '-initrd', initrd,
-                '-kernel', qemu.kernel_image(args.machine)]
-    if args.gdb:
-        command += ['-gdb', 'tcp::1234', '-S']
-        say(f'quire: waiting for gdb: gdb-multiarch {qemu.kernel_image(args.machine)} '
-            "-ex 'target remote :1234'")
-    words = args.args[1:] if args.args[:1] == ['--'] else args.args
-    return command + (['-append', ' '.join(words)] if words else [])
+    return program.execute(args, *_disks(args), _words(args, args.machine))
 
 
 def cmd_boot(args):
-    machines.prepare([args.machine])
-    if args.machine == 'host':
-        program = os.path.join(build_folder('host'), 'user', 'quire-host-x86_64')
-        return subprocess.run([program, '--monitor', '--mem', args.mem]).returncode
-    folder = scratch('boot')
-    try:
-        say('quire: end with Ctrl-A X')
-        code = subprocess.run(_boot_command(args, folder)).returncode
-    except FileNotFoundError as e:
-        raise CannotRun(f'{e.filename} is missing (./quire setup installs it)') from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    status = ARCHES[args.machine].ended(code)
-    return CANNOT if status is None and code else status or OK
+    return boot.execute(args, [*_words(args, args.machine), *args.words], *_disks(args))
 
 
 # ---- setup, test, trace ----------------------------------------------------------------------
 
 def cmd_setup(args):
     packages.ensure('all')
+    try:
+        lz4.fetch()
+    except CannotRun as e:
+        say(f'quire: {e}\nquire: compressed swap will be off')
     for name in ('host', *NAMES):
         build.build(name)
     say('quire: everything is there')
@@ -338,7 +372,7 @@ SUITES = {
     'oracle': [('host', ['oracle'])],
     'mutants': [('host', ['mutants'])],
     'sweep': [('host', ['sweep'])],
-    'campaign': [('host', ['campaign'])],
+    'campaign': [(b, ['campaign']) for b in ('host', *NAMES)],
     'latency': [],
 }
 CAMPAIGNS = ['sweep', 'campaign', 'latency']  # long: only when they are named
@@ -349,9 +383,11 @@ def cmd_test(args):
     for n in names:
         if n not in SUITES:
             raise CannotRun(f'{n}: no such suite (there are {", ".join(SUITES)})')
-    packages.ensure('test')
+    builds = {'host'} | {b for n in names for b, _ in SUITES[n]} | (set(NAMES) if 'latency' in names else set())
+    packages.ensure('test', [*(m for m in NAMES if any(b.endswith(m) for b in builds)),
+                             *(['linux-5.10'] if 'oracle' in names else [])])
     total = [0, 0]
-    for b in {'host', *NAMES} | {b for n in names for b, _ in SUITES[n]}:
+    for b in builds:
         build.build(b)
     for n in names:
         if n == 'latency':
@@ -373,7 +409,7 @@ def cmd_test(args):
 def cmd_coverage(args):
     """Branch coverage of mm/ by the host tests, held against docs/coverage.md."""
     import coverage
-    packages.ensure('test')
+    packages.ensure('test', ['host'])
     return OK if coverage.run(args.missing, args.no_run, args.test) else DIFFERENT
 
 
@@ -412,8 +448,13 @@ def cmd_ask(args):
 
 def cmd_fuzz(args):
     import fuzz
-    packages.ensure('build')
     return fuzz.command(args)
+
+
+def cmd_simulate(args):
+    import simulate
+    packages.ensure('build', ['host'])
+    return simulate.command(args)
 
 
 def cmd_demo(args):
@@ -425,12 +466,12 @@ def cmd_demo(args):
 
 def cmd_bench(args):
     """Rows are named as in docs/bench.md (H) and docs/performance.md (Q)."""
-    packages.ensure('build')
     on = args.on.split(',')
     for name in on:
         if name not in bench_q.MACHINES:
             raise CannotRun(f'bench: {name}: wants {" or ".join(bench_q.MACHINES)}')
     libs = tuple(bench.check_peer_lib(word) for word in args.peer_lib or ())
+    packages.ensure('build', on if args.profile or 'Q' in bench.split(args.row) else ['host'])
     if args.profile:
         return bench_q.profile(args.profile, on, args.others)
     return bench.main(args.row, bench.Options(args.json, args.rounds, args.quick, libs, on,
@@ -442,14 +483,37 @@ def cmd_bench(args):
 def _machine_options(p, on):
     p.add_argument('--on', metavar='M,M…', default=on, help=f'machines (default: {on})')
     p.add_argument('--trace', metavar='DIR', help='keep the traces in this folder')
+    _kernel_option(p)
     _guest_options(p, None, 'as much as is needed, at least 128M')
+
+
+def _kernel_option(p):
+    p.add_argument('--kernel', action='append', metavar='NAME=FILE',
+                   help='a kernel image to take for linux-5.10, instead of fetching it; NAME may be another '
+                        'kernel of `bench`')
 
 
 def _guest_options(p, mem='128M', text='128M'):
     p.add_argument('--mem', default=mem, help=f'memory of the machine (default: {text})')
+    p.add_argument('--disk', action='append', metavar='FILE[,ro]',
+                   help='a disk with this image, /dev/vda and on; may be given several times; ro: it '
+                        'cannot be written')
+    p.add_argument('--swap', metavar='SIZE', help='a temporary disk behind those, to which the machine '
+                   'swaps from the start, as in --swap 256M (default: none)')
+    p.add_argument('--zswap', action='store_true', help='what goes to that disk is compressed and stays in '
+                   'memory first, as much as a fifth of memory holds')
+    p.add_argument('--zram', metavar='SIZE', help='so much may be swapped, with no disk: compressed, it stays '
+                   'in memory, as much as half of it holds (not on linux-5.10)')
     p.add_argument('--smp', type=int, default=1, help='processors (default: 1)')
     p.add_argument('--seconds', type=int, default=180,
-                   help='time after which a run counts as hung (default: 180)')
+                   help='time after which a run counts as hung (default: 180, and none for boot and exec --tty; '
+                        '0: none)')
+
+
+def _guest_file_options(p):
+    p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
+    p.add_argument('--dir', action='append', metavar='HOST:GUEST',
+                   help='put a folder with all that is in it into the guest')
 
 
 def parser():
@@ -459,13 +523,15 @@ def parser():
     sub = ap.add_subparsers(dest='name', metavar='COMMAND', required=True)
 
     def add(name, function, text):
+        shown = ''.join(f'  {e}\n' for e in EXAMPLES.get(name, ()))
         p = sub.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.',
-                           epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+                           epilog=(f'examples:\n{shown}\n' if shown else '') + EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
         p.set_defaults(function=function)
         return p
 
     add('setup', cmd_setup, 'install what is missing (Debian packages) and build everything')
     p = add('demo', cmd_demo, 'replay a recorded program on every machine and compare the traces')
+    _kernel_option(p)
     p.add_argument('--mem', help='memory of the machines (default: as much as is needed)')
     p.add_argument('file', nargs='?', help='a recording (default: the python3 one)')
     p = add('test', cmd_test, 'run the tests')
@@ -477,25 +543,38 @@ def parser():
     p = add('run', cmd_run, 'run scenarios or recordings and show their traces')
     _machine_options(p, 'host')
     p.add_argument('--explain', action='store_true',
-                   help='for each fault its way: trap, area, table levels, row')
+                   help='tell the scenario line by line: each fault with its way (trap, area, table levels, row), '
+                        'each page-table entry before and after')
+    p.add_argument('--html', metavar='FILE',
+                   help='one page that needs nothing but a browser: a scenario line by line with areas, tables, '
+                        'frames, free blocks and counters, a recording as density over time; several machines: '
+                        'where they differ')
     p.add_argument('--all', action='store_true', help='show the program\'s own faults too')
     p.add_argument('--look', action='append', metavar='LINE:COMMAND',
-                   help='after the action of this line of a scenario (0: before the first), what the '
-                        'monitor says to COMMAND: buddy, slab, "tree %%", "vma %%child @0" …; may be given '
-                        'several times (%%TASK: a process, %% the first one; @N: page N of the arena)')
-    p.add_argument('file', nargs='+')
+                   help='after the action of this line of a scenario (0: before the first, *: after each), what '
+                        'the monitor says to COMMAND: buddy, slab, "tree %%", "vma %%child @0" …; may be given '
+                        'several times (%%TASK: a process, %% the first one, %%* each; @N: page N of the arena)')
+    p.add_argument('file', nargs='+', help='scenarios and recordings; -: actions from standard input, one at a time')
+    p = add('repl', cmd_repl, 'do the actions of a scenario as they are typed, one at a time')
+    _machine_options(p, 'host')
     p = add('diff', cmd_diff, 'run scenarios or recordings on several machines and compare')
     _machine_options(p, ','.join(machines.QUIRES))
     p.add_argument('file', nargs='+')
     p = add('ask', cmd_ask, 'fill in what scenarios expect with what a real kernel answers')
+    _kernel_option(p)
     p.add_argument('--on', metavar='M', default='linux-5.10',
                    help='the machine that is asked (default: linux-5.10)')
     p.add_argument('--check', action='store_true', help='only tell which files would change')
     p.add_argument('file', nargs='+')
     p = add('fuzz', cmd_fuzz, 'compare machines over random scenarios, in bulk')
+    _kernel_option(p)
     p.add_argument('--seeds', metavar='FIRST:END', default='0:300', help='default: 0:300')
     p.add_argument('--on', metavar='M,M…', default='host,linux-5.10',
                    help='machines (default: host,linux-5.10)')
+    p.add_argument('--hog', action='store_true',
+                   help='compare each machine with itself: memory enough, and another process that holds '
+                        'free memory at the low mark; of what is seen, faults, residency and frames are '
+                        'left out')
     p.add_argument('--ops', type=int, default=40, help='operations a scenario (default: 40)')
     p.add_argument('--shards', type=int, default=2, help='slices at a time (default: 2)')
     p.add_argument('--slice', type=int, default=500, help='seeds a boot (default: 500)')
@@ -514,8 +593,16 @@ def parser():
                         'shell command CMD (gcc, cat, a shell and /w.c, /s.c are there)')
     p.add_argument('command', nargs=argparse.REMAINDER, metavar='-- CMD ARG…')
     p = add('exec', cmd_exec, 'run a static Linux ELF as the first program on a machine')
+    _kernel_option(p)
     _guest_options(p, None, '128M; 1500M on linux-5.10, which wants at least 64M')
-    p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
+    p.set_defaults(seconds=None)
+    _guest_file_options(p)
+    p.add_argument('--env', action='append', metavar='NAME[=VALUE]',
+                   help='a variable of the program\'s environment; without a value, the one it has here')
+    p.add_argument('--tty', action='store_true',
+                   help='give the program a terminal instead of pipes (Ctrl-C goes to what runs in its '
+                        'foreground)')
+    p.add_argument('--kernel-log', metavar='FILE', help='all that the kernel says, into FILE')
     p.add_argument('--trace', metavar='DIR', help='keep the trace in this folder')
     p.add_argument('machine', help=', '.join(NAMES) + ' or linux-5.10')
     p.add_argument('program')
@@ -523,10 +610,12 @@ def parser():
     p = add('boot', cmd_boot, 'boot a machine with the monitor on its console')
     _guest_options(p)
     p.add_argument('--gdb', action='store_true', help='wait for a gdb on port 1234')
-    p.add_argument('--file', action='append', metavar='HOST:GUEST', help='put a file into the guest')
+    _guest_file_options(p)
+    p.set_defaults(seconds=0)
     p.add_argument('machine', choices=[*NAMES, 'host'])
-    p.add_argument('args', nargs=argparse.REMAINDER, metavar='-- WORDS of the kernel command line')
+    p.usage = p.format_usage().rstrip()[len('usage: '):] + ' [-- WORDS of the kernel command line]'
     p = add('bench', cmd_bench, 'measure beside other memory managers: real Linux, allocators')
+    _kernel_option(p)
     p.add_argument('--json', action='store_true', help='a line of JSON a figure instead of tables')
     p.add_argument('--on', metavar='M,M…', default=','.join(NAMES),
                    help='Q: machines (default: %(default)s)')
@@ -537,13 +626,39 @@ def parser():
     p.add_argument('--profile', metavar='ROW', help='Q: where the instructions of a row go, by function')
     p.add_argument('--others', type=int, default=0,
                    help='Q: other areas in the process while profiling (default: 0)')
-    p.add_argument('--rounds', type=int, default=0, help='H: rounds of each workload')
+    p.add_argument('--rounds', type=int, default=0,
+                   help='H: rounds of each workload; Q12: runs of each row (default: 2)')
     p.add_argument('--quick', action='store_true',
                    help='H: only that everything runs; the figures mean nothing')
     p.add_argument('--peer-lib', action='append', metavar='NAME=FILE.so',
                    help='H: a page allocator to stand beside us, may be given several times: a shared '
                         'object with the functions of bench/peer.h (docs/bench.md)')
-    p.add_argument('row', nargs='*', help='rows, or a letter for all of its rows: H7 Q0 … H Q (default: all)')
+    p.epilog = ('rows:\n  H (on the host, docs/bench.md): ' + ' '.join(bench.ROWS) + '\n' +
+                ''.join(f'  {r.name:5} {r.workload}\n' for r in bench_q.ROWS) +
+                '  Q12   processes that do not fit into memory\n\n' + p.epilog)
+    p.add_argument('row', nargs='*', help='rows, or a letter for all of its rows: H7 Q0 … H Q (default: all but '
+                        'Q12); Q12, or Q12:NAME (rows, uneven, zipf, cost …), is hours of memory that is '
+                        'too small: what was measured is kept in build/bench-q12')
+    p = add('simulate', cmd_simulate, 'run page-replacement policies over patterns or recordings')
+    p.add_argument('--policy', metavar='P,P…', help='default: all; --list shows them')
+    p.add_argument('--frames', type=int, default=0,
+                   help='page frames (default: 16333; half of the pages of a recording)')
+    p.add_argument('--seed', type=int, default=1, help='of patterns and policies (default: 1)')
+    p.add_argument('--batch', type=int, default=1,
+                   help='pages reclaimed at a time, where the policy does not say (default: 1)')
+    p.add_argument('--quantum', type=int, default=500,
+                   help='accesses until the next process runs (default: 500)')
+    p.add_argument('--fill', type=int, default=0, metavar='N',
+                   help='the same while a process fills its memory (default: as then)')
+    p.add_argument('--tlb', type=int, default=0, metavar='N',
+                   help='entries of a TLB: a translated page\'s accessed bit is not set again '
+                        '(default: none)')
+    p.add_argument('--processes', action='store_true', help='show each process of several patterns, too')
+    p.add_argument('--check', action='store_true', help='test the policies\' invariants on the way')
+    p.add_argument('--json', action='store_true', help='a line of JSON for each policy and pattern')
+    p.add_argument('--list', action='store_true', help='show policies and patterns, and end')
+    p.add_argument('what', nargs='*', help='patterns or groups of them by name, patterns in the '
+                   'words of docs/policy.md, recordings (default: rows)')
     p = add('trace', cmd_trace, 'print a binary trace as ftrace text, or convert it to CTF')
     p.add_argument('--ctf', metavar='DIR', help='write CTF 1.8 there instead')
     p.add_argument('file')
@@ -554,16 +669,40 @@ def parser():
 
 
 def main(argv):
-    ap = parser()
-    args = ap.parse_args(argv)
+    words = []
+    if argv[:1] == ['boot'] and '--' in argv:   # the rest is the kernel's
+        at = argv.index('--')
+        argv, words = argv[:at], argv[at + 1:]
+    args = parser().parse_args(argv)
+    args.words = words
+    stop_on_signals()
     try:
-        return args.function(args)
+        oracle.name_kernels(getattr(args, 'kernel', None))
+        status = args.function(args)
+        sys.stdout.flush()
+        return status
+    except TimedOut as e:
+        say(f'quire: {e}')
+        return TIMED_OUT
     except CannotRun as e:
         say(f'quire: {e}')
         return CANNOT
     except KeyboardInterrupt:
         say('quire: stopped')
         return 128 + signal.SIGINT
+    except Stopped as e:
+        say(f'quire: ended by {signal.Signals(e.number).name}')
+        return 128 + e.number
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _no_more_output()
         return OK
+    except OSError as e:
+        say(f'quire: {e.filename + ": " if e.filename else ""}{(e.strerror or str(e)).lower()}')
+        if not e.filename:
+            _no_more_output()
+        return CANNOT
+
+
+def _no_more_output():
+    """What is still in a buffer goes nowhere: nobody takes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -5,6 +5,9 @@ A seed is a scenario (user/fuzz_gen.c). Every machine runs the seeds of a slice 
 prints a digest for each; where two machines' digests differ, the seed is run again with everything
 that was seen, the first operation that differs is named, and the scenario is shrunk to the fewest
 operations that still differ and written as an ordinary scenario file.
+
+With --hog each machine is compared with itself: once with memory enough, once while another process
+holds free memory at the low mark, so that the scenario's pages are evicted again and again.
 """
 import collections
 import os
@@ -20,8 +23,14 @@ import machines
 import oracle
 import qemu
 from arches import ARCHES
-from common import (CANNOT, CannotRun, DIFFERENT, OK, TOP, Progress, build_folder, say)
+from common import (CANNOT, CannotRun, DIFFERENT, OK, TOP, Progress, bound_to_us,
+                    build_folder, say)
 
+# MACHINE:plenty and MACHINE:hog: the same small machine, with a disk to swap to.
+PRESSURE = {'plenty': '--answers', 'hog': '--hog'}
+PRESSURE_MEM = PRESSURE_SWAP = 64       # MiB
+EVICTED = re.compile(r'^E \d+ (\d+)\r?$', re.M)
+HOGS = re.compile(r'^H (\d+) (\d+)\r?$', re.M)
 DIGEST = re.compile(r'^([DF]) (\d+) ([0-9a-f]+)\r?$', re.M)
 ACTION = re.compile(r'(t\d: )?\w+\(.*\) = ')
 ALL = (1 << 58) - 1
@@ -37,8 +46,10 @@ def generation():
 
 # ---- one run on one machine ------------------------------------------------------------------
 
-def _on_host(args, cases, seconds, folder):
+def _on_host(args, cases, seconds, folder, pressure, chance):
     program = os.path.join(build_folder('host'), 'user', 'quire-fuzz-x86_64')
+    if pressure:
+        args = ['--machine', f'{PRESSURE_MEM},{PRESSURE_SWAP},{chance}', *args]
     if cases is not None:
         path = os.path.join(folder, f'cases-{threading.get_ident()}')
         with open(path, 'w') as f:
@@ -46,7 +57,7 @@ def _on_host(args, cases, seconds, folder):
         args = args + ['--cases', path]
     try:
         r = subprocess.run([program, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, timeout=seconds)
+                           stderr=subprocess.STDOUT, timeout=seconds, preexec_fn=bound_to_us())
     except FileNotFoundError:
         raise CannotRun(f'host: {program} was not built') from None
     except subprocess.TimeoutExpired as e:
@@ -64,50 +75,78 @@ def _guest(machine, args, cases):
     return files, args
 
 
-def _on_oracle(machine, args, cases, seconds):
+def _on_oracle(machine, args, cases, seconds, pressure):
     files, args = _guest(machine, args, cases)
-    job = oracle.Job('fuzz', ['/fuzz', *args], False, seconds)
+    job = oracle.Job('fuzz', ['/fuzz', *args], False, int(seconds))
     # No huge pages: what a run of calls gets of them is left to chance there.
-    r = oracle.run_jobs([job], files, machine, words=['transparent_hugepage=never'])[0]
+    r = oracle.run_jobs([job], files, machine, PRESSURE_MEM if pressure else oracle.MEM,
+                        words=['transparent_hugepage=never'],
+                        swap=PRESSURE_SWAP << 20 if pressure else 0)[0]
     text = r.output.decode(errors='replace')
     return text if r.status is not None else text + f'\nno end after {seconds} s\n'
 
 
-def _on_qemu(machine, args, cases, seconds):
+def _on_qemu(machine, args, cases, seconds, pressure):
     files, args = _guest(machine, args, cases)
     out = qemu.run(qemu.Config(machine, '/fuzz', args, files, ['norandmaps'], seconds=seconds,
-                               mem=oracle.MEM << 20))
+                               mem=(PRESSURE_MEM if pressure else oracle.MEM) << 20,
+                               swap=PRESSURE_SWAP << 20 if pressure else 0))
     return machines.program_output(out.log)
 
 
-def run_on(machine, args, cases=None, seconds=600, folder='/tmp'):
-    """What the program printed there. cases: lines `SEED MASK` instead of seeds."""
+def run_on(machine, args, cases=None, seconds=600, folder='/tmp', chance=1):
+    """What the program printed there. cases: lines `SEED MASK` instead of seeds. chance: when tasks
+    are pre-empted on the host, under pressure."""
+    machine, _, pressure = machine.partition(':')
+    if pressure:
+        args = [PRESSURE[pressure], *args]
     if machine == 'host':
-        return _on_host(args, cases, seconds, folder)
+        return _on_host(args, cases, seconds, folder, pressure, chance)
     if machine.startswith('linux-'):
-        return _on_oracle(machine, args, cases, seconds)
-    return _on_qemu(machine, args, cases, seconds)
+        return _on_oracle(machine, args, cases, seconds, pressure)
+    return _on_qemu(machine, args, cases, seconds, pressure)
 
 
-def _patiently(machine, args, cases, seconds, folder):
+def _patiently(machine, args, cases, seconds, folder, chance):
     """A real kernel that does not come up on a busy host is tried again."""
     for tries in range(3 if machine.startswith('linux') else 1, 0, -1):
         try:
-            return run_on(machine, args, cases, seconds, folder)
+            return run_on(machine, args, cases, seconds, folder, chance)
         except CannotRun:
             if tries == 1:
                 raise
 
 
-def digests(machine, first, end, ops, folder='/tmp'):
-    """Seed -> digest. A machine that dies on a seed goes on behind it; that seed's digest says so."""
+class Evictions:
+    """What memory pressure did: pages written to swap in all, those of the scenarios that were seen
+    to be there and later seen to be in swap, hogs that the OOM killer took."""
+
+    def __init__(self, written=0, seen=0, killed=0):
+        self.written, self.seen, self.killed = written, seen, killed
+
+    def add(self, text):
+        self.seen += sum(map(int, EVICTED.findall(text)))
+        for killed, written in HOGS.findall(text):
+            self.killed += int(killed)
+            self.written += int(written)
+
+    def say(self, seeds):
+        return (f'{self.written} pages evicted, {self.written / max(seeds, 1):.1f} a scenario; of its own '
+                f'{self.seen / max(seeds, 1):.1f} seen to go; {self.killed} hogs killed')
+
+
+def digests(machine, first, end, ops, folder='/tmp', evictions=None):
+    """Seed -> digest. A machine that dies on a seed goes on behind it; that seed's digest says so.
+    evictions: where they are added up."""
     found = {}
+    neutral = machine.partition(':')[0] in NEUTRAL
     while first < end:
         args = ['--ops', str(ops), '--seeds', f'{first}:{end}']
-        if machine in NEUTRAL:
+        if neutral:
             args.append('--neutral')
         try:
-            text = _patiently(machine, args, None, 120 + (end - first) // 2, folder)
+            text = _patiently(machine, args, None, 120 + (end - first) * (60 if ':' in machine else 0.5),
+                              folder, first + 1)
         except CannotRun as e:
             if machine.startswith('linux'):
                 raise
@@ -115,8 +154,10 @@ def digests(machine, first, end, ops, folder='/tmp'):
         got = {int(m.group(2)): m.group(3) if m.group(1) == 'D' else f'ended with {m.group(3)}'
                for m in DIGEST.finditer(text)}
         found.update(got)
+        if evictions:
+            evictions.add(text)
         last = max(got, default=first - 1)
-        wanted = [s for s in range(last + 1, end) if machine not in NEUTRAL or s % 4 != 3]
+        wanted = [s for s in range(last + 1, end) if not neutral or s % 4 != 3]
         if not wanted:
             break
         found[wanted[0]] = 'died: ' + ' '.join(text.strip().splitlines()[-1:])[:200]
@@ -307,6 +348,51 @@ def as_scenario(lines, difference, seed):
     return '\n'.join([f'# Name: random scenario {seed}', *setup, *body]) + '\n'
 
 
+def answers(on, what):
+    """[(machine, answer)] of a campaign's line about a seed, `MACHINE=ANSWER MACHINE=ANSWER …`."""
+    names = '|'.join(re.escape(m) for m in on)
+    return re.findall(rf'(?:^| )({names})=(.*?)(?= (?:{names})=|$)', what)
+
+
+def pair_of(on, what):
+    """Two machines that answered a seed differently, a real Linux one of them if it is among those."""
+    got = answers(on, what)
+    got.sort(key=lambda a: not a[0].startswith('linux-'))
+    first = got[0]
+    other = next((a for a in got if a[1] != first[1]), None)
+    pair = [first[0], other[0]] if other else [got[0][0], got[-1][0]]
+    return tuple(sorted(pair, key=on.index))
+
+
+def _task_size(machine):
+    arch = ARCHES.get(machine.partition(':')[0])
+    return arch.task_size if arch else ARCHES['x86_64'].task_size
+
+
+def by_task_size(pair, op):
+    """Whether an operation means another thing to the two machines because user space ends elsewhere: a
+    number in it lies between both ends."""
+    low, high = sorted(map(_task_size, pair))
+    return low != high and any(low <= int(n, 16) <= high for n in re.findall(r'0x[0-9a-f]+', op.rpartition(' = ')[0]))
+
+
+def explained(on, different, ops, folder='/tmp'):
+    """Seeds whose first difference is that of the architectures' own ends of user space, with the operation."""
+    out, pairs = {}, collections.defaultdict(list)
+    for seed, what in different.items():
+        pair = pair_of(on, what)
+        if len(set(map(_task_size, pair))) > 1 and 'died' not in what:
+            pairs[pair].append(seed)
+    for pair, seeds in pairs.items():
+        cases = ''.join(f'{s} {(1 << ops) - 1:x}\n' for s in seeds)
+        left, right = (_texts(run_on(m, ['--ops', str(ops), '--verbose'], cases, 300, folder)) for m in pair)
+        for i, seed in enumerate(seeds):
+            d = first_difference(left.get(i, []), right.get(i, []))
+            if d and by_task_size(pair, d.op):
+                out[seed] = d.op
+    return out
+
+
 def examine(pair, seed, ops, folder, found=''):
     """Prints the first operation that differs, the shrunk scenario, and what each machine says."""
     mask = shrink(pair, seed, ops, folder)
@@ -315,7 +401,7 @@ def examine(pair, seed, ops, folder, found=''):
     left, right = (t.get(0, []) for t in texts)
     d = first_difference(left, right)
     if not d:
-        print(f'seed {seed}: differs only now and then')
+        print(f'seed {seed}: {pair[0]} and {pair[1]} differ only now and then')
         return
     print(f'seed {seed}, operations {mask:x}: {d.op}\n    {pair[0]}: {d.left}\n    {pair[1]}: '
           f'{d.right}')
@@ -341,6 +427,7 @@ class Campaign:
         self.head = f'quire-fuzz 1 generation={generation()} ops={ops} on={",".join(on)}'
         self.lock = threading.Lock()
         self.done, self.different, self.errors = [], {}, []
+        self.evictions = Evictions()
         self._read()
         self.todo = queue.Queue()
         self.count = end - first
@@ -361,6 +448,8 @@ class Campaign:
             w = line.split(None, 2)
             if w[0] == 'done':
                 self.done.append((int(w[1]), int(w[2])))
+            elif w[0] == 'evicted':
+                self.evictions = Evictions(*map(int, ' '.join(w[1:]).split()))
             elif w[0] == 'differs':
                 self.different[int(w[1])] = w[2]
 
@@ -372,7 +461,9 @@ class Campaign:
             f.write(('' if not new else self.head + '\n') + ''.join(s + '\n' for s in lines))
 
     def _slice(self, a, b):
-        got = [digests(m, a, b, self.ops) for m in self.on]
+        evictions = Evictions()
+        got = [digests(m, a, b, self.ops, **({'evictions': evictions} if m.endswith(':hog') else {}))
+               for m in self.on]
         lines = []
         for seed in range(a, b):
             values = [g[seed] for g in got if seed in g]
@@ -382,9 +473,16 @@ class Campaign:
         with self.lock:
             self.done.append((a, b))
             self.different.update(lines)
-            self._note([f'differs {s} {w}' for s, w in lines] + [f'done {a} {b}'])
-            self.line.update(f'{sum(y - x for x, y in self.done)} seeds, '
-                             f'{len(self.different)} differ')
+            e = self.evictions
+            e.written, e.seen = e.written + evictions.written, e.seen + evictions.seen
+            e.killed += evictions.killed
+            self._note([f'differs {s} {w}' for s, w in lines] + [f'done {a} {b}'] +
+                       ([f'evicted {e.written} {e.seen} {e.killed}'] if e.written else []))
+            self.line.update(f'{self.seeds()} seeds, {len(self.different)} differ'
+                             + (f', {e.written} evictions' if e.written else ''))
+
+    def seeds(self):
+        return sum(y - x for x, y in self.done)
 
     def _work(self, deadline):
         while not self.errors and (not deadline or time.monotonic() < deadline):
@@ -457,6 +555,8 @@ def command(args):
         raise CannotRun('--ops: 1 to 58')
     first, end = _parse_seeds(args.seeds)
     build.build_for(on)
+    if args.hog:
+        on = [f'{m}:{p}' for m in on for p in PRESSURE]
     if args.record:
         return record_digests(args.record, first, end, args.ops)
     if args.show:
@@ -469,12 +569,18 @@ def command(args):
         raise CannotRun('fuzz wants at least two machines: --on host,linux-5.10')
     c = Campaign(on, first, end, args.ops, args.progress or '', args.slice)
     whole = c.run(args.shards, args.minutes)
-    total = sum(y - x for x, y in c.done)
-    for seed in sorted(c.different)[:args.examine]:
-        pair = (on[0], 'linux-5.10' if 'linux-5.10' in on else on[1])
-        examine(pair, seed, args.ops, '/tmp', args.found or '')
-    for seed in sorted(c.different)[args.examine:][:20]:
+    total = c.seeds()
+    known = {} if args.hog else explained(on, c.different, args.ops)
+    for seed, op in sorted(known.items())[:20]:
+        print(f'seed {seed}: user space ends elsewhere: {op}')
+    different = sorted(set(c.different) - set(known))
+    for seed in different[:args.examine]:
+        examine(pair_of(on, c.different[seed]), seed, args.ops, '/tmp', args.found or '')
+    for seed in different[args.examine:][:20]:
         print(f'seed {seed}: {c.different[seed]}')
     print(f'{total} scenarios of {args.ops} operations on {",".join(on)}: '
-          f'{len(c.different)} differ' + ('' if whole else '; not all done yet'))
-    return DIFFERENT if c.different else OK if whole else CANNOT
+          f'{len(different)} differ' + (f', {len(known)} more by TASK_SIZE' if known else '')
+          + ('' if whole else '; not all done yet'))
+    if args.hog:
+        print(c.evictions.say(total * len(on) // 2))
+    return DIFFERENT if different else OK if whole else CANNOT

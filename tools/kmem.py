@@ -13,7 +13,7 @@ import subprocess
 
 import oracle
 from arches import ARCHES, NAMES
-from common import CannotRun, Malformed, build_folder, run, say, scratch
+from common import CannotRun, Malformed, bound_to_us, build_folder, run, say, scratch
 
 HEAD = 'quire-kmem 1'
 EVENT = re.compile(r'^.{16,}?\[\d+\] \S{4,5} +[\d.]+: (\w+): (.*)$')
@@ -273,12 +273,12 @@ def replay(path, machine):
             with open(plain, 'wb') as f:
                 f.write(text)
             r = subprocess.run([image, plain, str(mib)], stdin=subprocess.DEVNULL,
-                               capture_output=True, timeout=SECONDS)
+                               capture_output=True, timeout=SECONDS, preexec_fn=bound_to_us())
             said, code = r.stdout + r.stderr, r.returncode
         else:
             command, log = _command(machine, image, text, mib, folder)
             r = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True,
-                               timeout=SECONDS)
+                               timeout=SECONDS, preexec_fn=bound_to_us())
             with open(log, 'rb') as f:
                 said = f.read()
             code = ARCHES[machine].ended(r.returncode)

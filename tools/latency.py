@@ -8,6 +8,7 @@ folder; arches.py then lets every machine count instructions and keep its log th
 say on which paths and in which states might_sleep() was passed; docs/kernel.md's table of contexts is
 held against that.
 """
+import bisect
 import glob
 import os
 import re
@@ -27,6 +28,21 @@ COMMON = re.compile(r'^(hal_|spin_|os_preempt|latency_|lockdep_|pte_offset_map_l
                     r'pte_unmap_unlock|pte_lock|ptl_|assert|\$)')
 
 
+def symbols(elf):
+    """(addresses, names) of all functions, in order; a RISC-V mapping symbol ($x) is none."""
+    r = subprocess.run(['nm', '-n', elf], capture_output=True, text=True)
+    if r.returncode:
+        raise CannotRun(f'nm: {r.stderr.strip()}')
+    found = [line.split() for line in r.stdout.splitlines()]
+    found = [f for f in found if len(f) == 3 and f[1] in 'tTwW' and not f[2].startswith('$')]
+    return [int(f[0], 16) for f in found], [f[2] for f in found]
+
+
+def symbol_of(at, starts, names):
+    i = bisect.bisect_right(starts, at) - 1
+    return names[i] if i >= 0 else hex(at)
+
+
 def places(elf, addresses):
     """address -> the innermost function that is not a lock's or an interrupt switch's own."""
     addresses = sorted(set(addresses))
@@ -37,6 +53,7 @@ def places(elf, addresses):
     if r.returncode:
         raise CannotRun(f'addr2line: {r.stderr.strip()}')
     out, at, lines = {}, None, r.stdout.splitlines()
+    starts, names = symbols(elf)
     i = 0
     while i < len(lines):
         if lines[i].startswith('0x'):
@@ -44,6 +61,8 @@ def places(elf, addresses):
             i += 1
             continue
         name = lines[i]
+        if name.startswith(('$', '?')):    # no line of the source is known for it
+            name = symbol_of(at, starts, names)
         if at not in out or COMMON.match(out[at]):
             out[at] = name
         i += 2

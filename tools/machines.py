@@ -5,20 +5,23 @@ host is the fake machine, x86_64 and riscv64 are Quire's kernels in QEMU, linux 
 linux-5.10 a real 5.10 in QEMU. Every one gives the same Result: how the program ended, what it
 printed, the neutral events of its trace.
 """
+import atexit
 import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import build
 import compile_replay
+import disks
 import oracle
 import qemu
 import recording
 import trace
 from arches import NAMES
-from common import BUILD, CannotRun, Malformed, build_folder, scratch
+from common import (CannotRun, Malformed, bound_to_us, build_folder, lock_folder, parse_size,
+                    scratch)
 
 QUIRES = ['host', *NAMES]
 MACHINES = [*QUIRES, 'linux', 'linux-5.10']
@@ -33,6 +36,8 @@ class Options:
     seconds: int = 180
     trace_dir: str = ''
     full: bool = False              # replays print maps and present pages in full
+    disks: list = field(default_factory=list)   # disks.Disk
+    swap: int = 0                   # bytes; 0: no swap
     words: list = field(default_factory=list)
     looks: list = field(default_factory=list)   # LINE:COMMAND, of scenarios
 
@@ -54,6 +59,18 @@ class Result:
     log: str = ''
 
 
+def _disk_of(path):
+    """`# Disk: SIZE` in a scenario's head: /dev/vda is a disk with mkswap's header, not swapped to yet."""
+    with open(path, errors='replace') as f:
+        for line in f:
+            m = re.match(r'# Disk: (\S+)\s*$', line)
+            if m:
+                return parse_size(m.group(1))
+            if not line.startswith('#') and line.strip():
+                break
+    return 0
+
+
 class Subject:
     """What is to run: a scenario or a recording. Opening it checks it."""
     count = 0
@@ -63,12 +80,14 @@ class Subject:
         self.name = re.sub(r'\.(scn|rec|rec\.xz)$', '', os.path.basename(path))
         self.is_recording = recording.is_recording(path)
         self.rec = self.table = None
+        self.disk = 0                   # bytes of the disk that a scenario wants, 0: none
         if self.is_recording:
             self.rec = recording.read(path)
             self.table = compile_replay.compile_recording(self.rec)
             self.ranges = [REPLAY_RANGE]
         else:
             self.ranges = [trace.ARENA]
+            self.disk = _disk_of(path)
             Subject.count += 1          # short and unique: a marker in the trace holds 40 bytes
             self.guest_path = f'/s/{Subject.count}.scn'
 
@@ -104,10 +123,28 @@ class Subject:
         return output if self.is_recording else output.replace(self.guest_path, self.path)
 
 
+_traces = {}         # of this process: a folder that was asked for -> its lock; '': our own, and its path
+
+
+@atexit.register
+def _drop_traces():
+    if '' in _traces:
+        shutil.rmtree(_traces.pop(''), ignore_errors=True)
+
+
 def _trace_path(subject, machine, opt, suffix='trace'):
-    folder = opt.trace_dir or os.path.join(BUILD, 'traces')
-    os.makedirs(folder, exist_ok=True)
-    return os.path.join(folder, f'{subject.name}.{machine}.{suffix}')
+    """Where this run's trace goes. A folder that was asked for is ours alone until we end; nothing of
+    an earlier run stays under the name."""
+    folder = opt.trace_dir
+    if not folder:
+        folder = _traces.setdefault('', '') or scratch('traces')
+        _traces[''] = folder
+    elif folder not in _traces:
+        _traces[folder] = lock_folder(folder)
+    path = os.path.join(folder, f'{subject.name}.{machine}.{suffix}')
+    if os.path.exists(path):
+        os.remove(path)
+    return path
 
 
 def _from_binary(subject, result):
@@ -122,25 +159,6 @@ def program_output(log):
     log = re.sub('\x1e\n(quire: [^\n]*(\n|$))+', '', log)
     first = re.search(r'^quire: ', log, re.M)
     return re.sub(r'^quire: [^\n]*(\n|$)', '', log[first.start() if first else 0:], flags=re.M)
-
-
-class Output:
-    """A program's output while it comes: whole lines, each once."""
-
-    def __init__(self, out):
-        self.out, self.written = out, 0
-
-    def show(self, log, ended=False):
-        if not ended:
-            log = log[:log.rfind('\n') + 1]
-            if log.endswith('\x1e\n'):      # the kernel's line that made this end is to come
-                log = log[:-2]
-            if not re.search(r'^quire: ', log, re.M):
-                return                      # still the firmware's
-        text = program_output(log)
-        self.out.write(text[self.written:])
-        self.out.flush()
-        self.written = max(self.written, len(text))
 
 
 def _check_status(machine, status, words):
@@ -160,6 +178,9 @@ def _on_host(subject, opt):
     argv = [program, '--trace', result.trace_path, '--mem', f'{subject.memory(opt) >> 20}M']
     folder = scratch('host')
     try:
+        found, words = disks.with_swap(opt.disks, opt.swap, folder)
+        argv += [a for d in found for a in ('--disk', d.path + (',ro' if d.read_only else ''))]
+        argv += [a for w in (*words, *opt.words) for a in ('--word', w)]
         if subject.is_recording:
             table = os.path.join(folder, 'table')
             with open(table, 'wb') as f:
@@ -169,7 +190,8 @@ def _on_host(subject, opt):
             argv += [*opt.runner(), subject.path]
         try:
             r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, timeout=opt.seconds)
+                               stderr=subprocess.STDOUT, timeout=opt.seconds or None,
+                               preexec_fn=bound_to_us())
         except subprocess.TimeoutExpired:
             raise CannotRun(f'host: no end after {opt.seconds} s') from None
     finally:
@@ -189,7 +211,7 @@ def _on_qemu(subject, machine, opt):
     out = qemu.run(qemu.Config(machine, argv[0], argv[1:], files,
                                ['dump_tables=1', 'norandmaps', *opt.words],
                                subject.memory(opt), opt.smp, seconds=opt.seconds,
-                               trace_path=result.trace_path))
+                               trace_path=result.trace_path, disks=opt.disks, swap=opt.swap))
     result.log, result.status = out.log, out.status
     result.output = subject.shown(program_output(out.log))
     result.dumps, result.table_differences = out.dumps, out.table_differences
@@ -212,7 +234,8 @@ def _on_qemu_together(subjects, machine, opt):
         out = qemu.run(qemu.Config(machine, argv[0], [*argv[1:-1], *paths], files,
                                    ['dump_tables=1', 'norandmaps', *opt.words],
                                    subjects[0].memory(opt), opt.smp,
-                                   seconds=opt.seconds + 10 * len(paths), trace_path=path))
+                                   seconds=opt.seconds and opt.seconds + 10 * len(paths), trace_path=path,
+                                   disks=opt.disks, swap=opt.swap))
         if out.status or out.table_differences:
             return None
         records, results = list(trace.read_records(path)), []
@@ -246,6 +269,8 @@ def _split_output(text, paths):
 def _on_oracle(subjects, machine, opt):
     """All subjects in one boot: a real kernel takes seconds to start."""
     files, jobs = {}, []
+    if any(w.startswith('zram=') for w in opt.words):
+        raise CannotRun(f'{machine}: has no zram built in')
     for i, s in enumerate(subjects):
         f, argv = s.programs(machine, opt.full)
         if s.is_recording:              # each replay's images in a folder of its own
@@ -255,7 +280,8 @@ def _on_oracle(subjects, machine, opt):
         jobs.append(oracle.Job(f'{i}', argv, True, opt.seconds))
     out = []
     mem = max(oracle.MEM, *((s.memory(opt) >> 20) + 512 for s in subjects))
-    for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine, mem)):
+    for s, r in zip(subjects, oracle.run_jobs(jobs, files, machine, mem, words=opt.words,
+                                              disks=opt.disks, swap=opt.swap)):
         if r.status is None:
             raise CannotRun(f'{machine}: {s.path} did not end; it printed:\n' +
                             r.output.decode(errors='replace')[-2000:])
@@ -300,7 +326,10 @@ class NativeTracer:
             self.keep('events/exceptions/enable', '1')
             self.set('trace', '')
 
+            bound = bound_to_us()
+
             def enter():
+                bound()
                 self.set('set_event_pid', str(os.getpid()))
             r = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, timeout=seconds, preexec_fn=enter)
@@ -316,6 +345,8 @@ class NativeTracer:
 
 
 def _on_linux(subject, opt, traced):
+    if opt.disks or opt.swap or opt.words:
+        raise CannotRun('linux: this kernel gets no disks and no swap (linux-5.10 does)')
     files, argv = subject.programs('linux', opt.full)
     folder, data = scratch('linux'), scratch('data', big=True)
     try:
@@ -331,11 +362,11 @@ def _on_linux(subject, opt, traced):
             argv = [files['/runner'], *argv[1:-1], os.path.abspath(subject.path)]
         argv = ['setarch', '-R', *argv]
         if traced:
-            r, text = NativeTracer().run(argv, folder, opt.seconds)
+            r, text = NativeTracer().run(argv, folder, opt.seconds or None)
         else:
             r, text = subprocess.run(argv, cwd=folder, stdin=subprocess.DEVNULL,
                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                     timeout=opt.seconds), ''
+                                     timeout=opt.seconds or None, preexec_fn=bound_to_us()), ''
     except subprocess.TimeoutExpired:
         raise CannotRun(f'linux: no end after {opt.seconds} s') from None
     finally:
@@ -366,7 +397,22 @@ def check(names):
 
 
 def execute(subjects, machine, opt, traced=True):
-    """Runs the subjects on one machine and yields (subject, Result or CannotRun)."""
+    """Runs the subjects on one machine and yields (subject, Result or CannotRun). Those that want a disk
+    come last and share one, unless the options name disks."""
+    size = 0 if opt.disks else max((s.disk for s in subjects), default=0)
+    yield from _execute([s for s in subjects if not size or not s.disk], machine, opt, traced)
+    if size:
+        folder = scratch('disk')
+        try:
+            yield from _execute([s for s in subjects if s.disk], machine,
+                                replace(opt, disks=[disks.swap_image(folder, size)]), traced)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _execute(subjects, machine, opt, traced):
+    if not subjects:
+        return
     if machine == 'linux-5.10':
         try:
             yield from zip(subjects, _on_oracle(subjects, machine, opt))
@@ -400,8 +446,14 @@ def prepare(machines, subjects=()):
     scenarios = [s.path for s in subjects if not s.is_recording]
     if not scenarios:
         return
+    wrong = malformed(scenarios)
+    if wrong:
+        raise Malformed('nothing was run:\n' + wrong)
+
+
+def malformed(paths):
+    """What is wrong with scenarios, as FILE:LINE:COLUMN: reason; '': nothing."""
     runner = os.path.join(build_folder('host'), 'user', 'runner-native')
-    r = subprocess.run([runner, '--check', '--machine', 'check', *scenarios],
+    r = subprocess.run([runner, '--check', '--machine', 'check', *paths],
                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    if r.returncode:
-        raise Malformed('nothing was run:\n' + r.stdout.decode(errors='replace').rstrip())
+    return r.stdout.decode(errors='replace').rstrip() if r.returncode else ''

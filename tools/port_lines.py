@@ -4,8 +4,8 @@
 
 A function counts once, where it is first reached: from the names of hal.h and pte.h ("hal.h"), from
 what fills in their answers at start, the memory map and the kernel's own tables ("its start"), from
-hal_kernel.h, the traps included ("hal_kernel.h"), or from the processor's first steps and devices
-("boot"). "common" is arch/common, once for all. Lines are those from a function's first to its last
+hal_kernel.h, the traps included ("hal_kernel.h"), from the start of other CPUs, which a port for one
+has not ("more CPUs"), or from the processor's first steps and devices ("boot"). "common" is arch/common, once for all. Lines are those from a function's first to its last
 that are not blank; data, declarations and comments outside functions are not counted. Assembly
 counts from one global label to the next.
 
@@ -18,7 +18,7 @@ import re
 
 TOP = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 PORTS = ('x86_64', 'riscv')
-PARTS = ('hal.h', 'its start', 'hal_kernel.h', 'boot')
+PARTS = ('hal.h', 'its start', 'hal_kernel.h', 'more CPUs', 'boot')
 # What fills in the answers of hal.h, by what its functions are called here.
 START = re.compile(r'(x86|rv)_(start_info|mmu_init|platform_init|clip_ram)$')
 COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"', re.S)
@@ -101,12 +101,13 @@ def reach(found, roots):
 def parts(root, port):
     """{part: {function: lines}} of one port."""
     found = read_port(root, port)
-    hal = contract_names(root, 'hal.h', r'\b((?:hal|arch_pte)_\w+)')
-    kernel = contract_names(root, 'hal_kernel.h', r'\b((?:hal|tf)_\w+)') - hal
+    more = {'hal_cpu_start'}
+    hal = contract_names(root, 'hal.h', r'\b((?:hal|arch_pte)_\w+)') - more
+    kernel = contract_names(root, 'hal_kernel.h', r'\b((?:hal|tf)_\w+)') - hal - more
     traps = {n for n in found if re.search(r'trap|syscall', n)}
     out, left = {}, set(found)
     for part, roots in zip(PARTS, (hal, {n for n in found if START.search(n)}, kernel | traps,
-                                   set(found))):
+                                   more, set(found))):
         out[part] = {n: found[n][0] for n in reach(found, roots) & left}
         left -= set(out[part])
     return out

@@ -15,7 +15,7 @@ import threading
 import time
 
 import qemu
-from common import CannotRun, run, say
+from common import CannotRun, bound_to_us, run, say
 
 ADDRESS = re.compile(rb'\[[0-9a-f]+/([0-9a-f]+)/')
 ROUNDS = 3
@@ -86,7 +86,7 @@ def _watch(command, folder, symbols):
     process = subprocess.Popen([*command, '-D', fifo, '-d', 'nochain',
                                 '-qmp', f'unix:{qmp},server=on,wait=off'],
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
+                               stderr=subprocess.DEVNULL, preexec_fn=bound_to_us())
     pipe = open(fifo, 'rb')
     try:
         monitor = qemu.Monitor(qmp)

@@ -18,12 +18,19 @@ import time
 from dataclasses import dataclass, field
 
 import cpio
+import disks
 from arches import ARCHES
-from common import CannotRun, Progress, build_folder, scratch
+from common import CannotRun, Progress, TimedOut, bound_to_us, build_folder, say, scratch
 from trace import FILE_MAGIC, RECORD, RING_MAGIC, TABLE_END, TABLE_LEAF, TraceWriter
 
+STDIO_LINE = re.compile(rb'^quire: stdio phys=(0x[0-9a-f]+) size=(0x[0-9a-f]+)$', re.M)
 RING_LINE = re.compile(rb'trace ring phys=(0x[0-9a-f]+) size=(0x[0-9a-f]+)')
 PANIC = re.compile(r'^.*\b(panic|oops)\b.*$', re.M | re.I)
+ARGUMENTS = '/.quire-arguments'
+# Of the kernel's own lines those that tell why a program ended, or what it was refused.
+NOTICE = re.compile(r': killed by signal |: Killed process |: not run: |cannot run |cannot be loaded|is not built'
+                    r'|no memory for |no killable|PANIC: |OOPS: |HANG: |WARN|were not given back|^quire: initramfs: '
+                    r'|cannot swap')
 # Words of struct quire_trace_ring, in 8-byte steps (include/quire/trace.h).
 W_MAGIC, W_VERSION, W_CAPACITY, W_HEAD, W_TAIL, W_ENABLED, W_READER, W_STALLED, W_DUMP = range(9)
 PAGE = 4096
@@ -42,8 +49,13 @@ class Config:
     ring: int = 16 << 20
     seconds: int = 120
     trace_path: str = ''
-    env: dict = field(default_factory=dict)
-    watch: object = None    # called with the log as far as it is there, each time it grew
+    disks: list = field(default_factory=list)   # disks.Disk
+    swap: int = 0           # bytes of a temporary disk to swap to, behind the others
+    links: dict = field(default_factory=dict)
+    argv: list = None       # exec: arguments and environment in a file of the guest's, instead of args
+    environment: list = field(default_factory=list)
+    kept_log: str = ''      # where the kernel's log is kept; '': nowhere
+    streams: object = None  # hostio.Streams: the program's standard input and output
 
 
 @dataclass
@@ -63,6 +75,8 @@ def kernel_image(machine):
 
 class Monitor:
     """QEMU's own view of the guest, over QMP."""
+
+    cpu = 0  # whose view it is
 
     def __init__(self, path, seconds=10):
         self.sock = socket.socket(socket.AF_UNIX)
@@ -94,7 +108,7 @@ class Monitor:
                 raise CannotRun(f'QEMU\'s monitor: {answer["error"]["desc"]}')
 
     def human(self, line):
-        return self.command('human-monitor-command', **{'command-line': line})
+        return self.command('human-monitor-command', **{'command-line': line, 'cpu-index': self.cpu})
 
 
 # ---- page tables, as QEMU sees them ----------------------------------------------------------
@@ -212,11 +226,13 @@ class Run:
 
     def __init__(self, cfg):
         self.cfg = cfg
-        self.folder = scratch('qemu', big=True)
+        self.folder = scratch('qemu')
         self.path = lambda name: os.path.join(self.folder, name)
-        self.ram = self.words = None
+        # Guest memory has no name in any file system: nothing can be left of it.
+        self.memory = os.memfd_create('quire-ram')
+        self.ram = self.words = self.block = None
         self.ring_at = self.capacity = self.tail = 0
-        self.log_seen = self.log_looked = 0
+        self.log_told = 0
         self.monitor = None
         self.dump, self.dump_over = {}, False
         self.outcome = Outcome(0, '')
@@ -225,13 +241,18 @@ class Run:
     # -- start and end
     def command(self):
         cfg = self.cfg
-        words = list(cfg.words) + ['init=' + cfg.init]
+        found, words = disks.with_swap(cfg.disks, cfg.swap, self.folder)
+        words += [*cfg.words, 'init=' + cfg.init if cfg.argv is None else 'args=' + ARGUMENTS]
+        if cfg.streams:
+            words.append('stdio=' + ('tty' if cfg.streams.terminal else 'pipe'))
         if self.writer:
             ring = max(1 << 20, min(cfg.ring, cfg.mem >> 4))    # little of a small machine
             words.append(f'trace={ring >> 20}M')
         if cfg.args:
             words += ['--', *map(quoted, cfg.args)]
-        return [*base_command(cfg.machine, cfg.mem, cfg.smp, self.path('ram'), self.path('log')),
+        return [*base_command(cfg.machine, cfg.mem, cfg.smp, f'/proc/self/fd/{self.memory}',
+                              self.path('log')),
+                *disks.options(ARCHES[cfg.machine], found),
                 '-qmp', f'unix:{self.path("qmp")},server=on,wait=off',
                 '-kernel', kernel_image(cfg.machine), '-initrd', self.path('initrd'),
                 '-append', ' '.join(words)]
@@ -240,14 +261,23 @@ class Run:
         if not os.path.exists(kernel_image(self.cfg.machine)):
             raise CannotRun(f'{self.cfg.machine}: no kernel at {kernel_image(self.cfg.machine)}')
         with open(self.path('initrd'), 'wb') as f:
-            f.write(cpio.build(self.cfg.files))
+            f.write(cpio.build({**self.cfg.files, **self.arguments()}, self.cfg.links))
         command = self.command()
         try:
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                    stderr=subprocess.PIPE)
+            return subprocess.Popen(command, preexec_fn=bound_to_us(),
+                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                    stderr=subprocess.PIPE, pass_fds=[self.memory],
+                                    start_new_session=True)
         except FileNotFoundError:
             raise CannotRun(f'{self.cfg.machine}: {command[0]} is missing '
                             '(./quire setup installs it)') from None
+
+    def arguments(self):
+        """What kernel/process.c reads: path, number of arguments, those, the environment."""
+        if self.cfg.argv is None:
+            return {}
+        words = [self.cfg.init, str(len(self.cfg.argv)), *self.cfg.argv, *self.cfg.environment]
+        return {ARGUMENTS: (b''.join(os.fsencode(w) + b'\0' for w in words), 0o600)}
 
     def run(self):
         progress = Progress(self.cfg.machine)
@@ -256,21 +286,37 @@ class Run:
         try:
             while process.poll() is None:
                 if not self.step():
-                    time.sleep(0.002)
+                    self.wait()
                 spent = time.monotonic() - begin
-                self.show_log(spent)
-                progress.update(f'{spent:.1f} s, {self.outcome.records} events')
-                if spent > self.cfg.seconds:
-                    raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s'
-                                    f'{self.where()}; the end of its log:\n{self.tail_of_log()}')
+                if self.cfg.streams:
+                    self.tell()
+                else:
+                    progress.update(f'{spent:.1f} s, {self.outcome.records} events')
+                if 0 < self.cfg.seconds < spent:
+                    self.hung()
             self.outcome.seconds = time.monotonic() - begin
             self.step()
+            if self.cfg.streams:
+                self.cfg.streams.drain()
+                self.tell()
         finally:
             progress.done()
             if process.poll() is None:
                 process.kill()
                 process.wait()
         return self.finish(process)
+
+    def wait(self):
+        if self.cfg.streams:
+            self.cfg.streams.wait(0.002)
+        else:
+            time.sleep(0.002)
+
+    def hung(self):
+        if self.cfg.streams:
+            raise TimedOut(f'{self.cfg.machine}: the program did not end in {self.cfg.seconds} s')
+        raise CannotRun(f'{self.cfg.machine}: hung: no end after {self.cfg.seconds} s'
+                        f'{self.where()}; the end of its log:\n{self.tail_of_log()}')
 
     def finish(self, process):
         self.outcome.log = self.read_log()
@@ -284,6 +330,8 @@ class Run:
                             f'{process.returncode}) {error}\n{self.tail_of_log()}')
         panic = PANIC.search('\n'.join(s for s in self.outcome.log.splitlines()
                                        if s.startswith('quire: ')))
+        if panic and self.cfg.streams:
+            raise CannotRun(f'{self.cfg.machine}: the kernel\'s end, not the program\'s')
         if panic:
             raise CannotRun(f'{self.cfg.machine}: {panic.group(0)} (status {status}); the end of '
                             f'its log:\n{self.tail_of_log(40)}')
@@ -291,12 +339,22 @@ class Run:
         said = re.findall(r'^quire: the first program ended with status (\d+)$',
                           self.outcome.log, re.M)
         self.outcome.status = int(said[-1]) if said and status else status
+        if self.cfg.streams and self.cfg.streams.status() is not None:
+            self.outcome.status = self.cfg.streams.status()
         return self.outcome
 
     def close(self):
         if self.writer:
             self.writer.close()
-        self.words = None
+        if self.cfg.kept_log:
+            with open(self.cfg.kept_log, 'w') as f:
+                f.write(self.read_log())
+        if self.cfg.streams:
+            self.cfg.streams.detach()
+        self.words = self.block = None
+        if self.memory >= 0:
+            os.close(self.memory)
+        self.memory = -1
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def where(self):
@@ -309,18 +367,20 @@ class Run:
         return with_names(self.cfg.machine, f', at 0x{m[1]}') if m else ''
 
     # -- the log
-    def show_log(self, now):
-        """Lets the caller see what is new, ten times a second."""
-        if not self.cfg.watch or now - self.log_looked < 0.1:
+    def tell(self):
+        """The kernel's lines that are for whoever started the program, each once. Behind what the
+        program wrote before them: the rings are emptied first."""
+        text = self.read_log()
+        end = text.rfind('\n') + 1
+        if end <= self.log_told:
             return
-        self.log_looked = now
-        try:
-            size = os.path.getsize(self.path('log'))
-        except OSError:
-            return
-        if size > self.log_seen:
-            self.log_seen = size
-            self.cfg.watch(self.read_log())
+        lines, self.log_told = text[self.log_told:end].splitlines(), end
+        for line in lines:
+            if line.startswith('quire: ') and NOTICE.search(line):
+                self.cfg.streams.drain()
+                if '(SIGPIPE)' in line and self.cfg.streams.unread():
+                    continue            # whoever stopped reading knows
+                say(with_names(self.cfg.machine, line))
 
     def read_log(self):
         try:
@@ -333,22 +393,35 @@ class Run:
         text = with_names(self.cfg.machine, self.read_log()).splitlines()[-lines:]
         return '\n'.join('    ' + s for s in text) or '    (nothing)'
 
-    # -- the ring
-    def find_ring(self):
+    # -- memory that the guest shares
+    def where_in_log(self, line):
+        """(address, size) by a line of the kernel's log; None: it has not said so."""
         try:
             with open(self.path('log'), 'rb') as f:
-                m = RING_LINE.search(f.read(1 << 20))
+                m = line.search(f.read(1 << 20))
         except OSError:
+            return None
+        return m and (int(m.group(1), 16), int(m.group(2), 16))
+
+    def shared(self, line):
+        """That piece of guest memory; None: the guest has not named it yet."""
+        found = self.where_in_log(line)
+        if not found:
+            return None
+        at = ARCHES[self.cfg.machine].ram_offset(self.cfg.mem, found[0])
+        return mmap.mmap(self.memory, found[1], offset=at)
+
+    def find_stdio(self):
+        self.block = self.block or self.shared(STDIO_LINE)
+        if self.block:
+            self.cfg.streams.attach(memoryview(self.block))
+
+    # -- the ring
+    def find_ring(self):
+        self.ram = self.shared(RING_LINE)
+        if not self.ram:
             return
-        if not m:
-            return
-        phys, size = int(m.group(1), 16), int(m.group(2), 16)
-        at = ARCHES[self.cfg.machine].ram_offset(self.cfg.mem, phys)
-        fd = os.open(self.path('ram'), os.O_RDWR)
-        try:
-            self.ram = mmap.mmap(fd, size, offset=at)
-        finally:
-            os.close(fd)
+        phys, size = self.where_in_log(RING_LINE)
         self.words = memoryview(self.ram)[:128].cast('Q')
         if self.words[W_MAGIC] != RING_MAGIC:
             if self.words[W_MAGIC]:
@@ -364,9 +437,15 @@ class Run:
         self.words[W_READER] = 1
 
     def step(self):
-        """Takes what is in the ring; True if there was something to do."""
-        if not self.writer:
-            return False
+        """Takes what is in the rings; True if there was something to do."""
+        moved = False
+        if self.cfg.streams:
+            if not self.cfg.streams.rings:
+                self.find_stdio()
+            moved = self.cfg.streams.step()
+        return self.step_trace() or moved if self.writer else moved
+
+    def step_trace(self):
         if not self.words:
             self.find_ring()
         if not self.words:
@@ -417,6 +496,7 @@ class Run:
         """The guest waits, its space live: the monitor must see the tables as the dump has them."""
         if not self.monitor:
             self.monitor = Monitor(self.path('qmp'))
+        self.monitor.cpu = self.words[W_DUMP] - 1
         self.monitor.command('stop')
         read_leaves, read_ranges = MONITOR[self.cfg.machine]
         seen, ranges = read_leaves(self.monitor), read_ranges and read_ranges(self.monitor)

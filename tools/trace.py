@@ -25,8 +25,19 @@ KMALLOC, KMEM_CACHE_ALLOC, KFREE, KMEM_CACHE_FREE = range(32, 36)
 KMEM = {KMALLOC: 'kmalloc', KMEM_CACHE_ALLOC: 'kmem_cache_alloc', KFREE: 'kfree',
         KMEM_CACHE_FREE: 'kmem_cache_free'}
 PAGE_ALLOC_EXTFRAG, PAGE_PCPU_DRAIN, PAGE_ALLOC_FAIL = 24, 25, 26
+(OOM_SCORE_ADJ_UPDATE, RECLAIM_RETRY_ZONE, MARK_VICTIM, WAKE_REAPER, START_TASK_REAPING,
+ FINISH_TASK_REAPING, SKIP_TASK_REAPING, COMPACT_RETRY) = range(40, 48)
+(KSWAPD_SLEEP, KSWAPD_WAKE, WAKEUP_KSWAPD, DIRECT_RECLAIM_BEGIN, DIRECT_RECLAIM_END,
+ SHRINK_SLAB_START, SHRINK_SLAB_END, LRU_ISOLATE, LRU_SHRINK_INACTIVE,
+ LRU_SHRINK_ACTIVE) = range(48, 58)
+LRU_NAMES = ['inactive_anon', 'active_anon', 'inactive_file', 'active_file', 'unevictable']
+# The events of oom:* that tell only of a process.
+OOM_PID = {MARK_VICTIM: 'mark_victim', WAKE_REAPER: 'wake_reaper',
+           START_TASK_REAPING: 'start_task_reaping', FINISH_TASK_REAPING: 'finish_task_reaping',
+           SKIP_TASK_REAPING: 'skip_task_reaping'}
+ZONES = ['DMA', 'DMA32', 'Normal', 'Movable']
 PAGEBLOCK_ORDER = 9
-FAIL_REASONS = ['?', 'order', 'zone', 'injected', 'no-wait', 'no-retry', 'costly', 'no-memory']
+FAIL_REASONS = ['?', 'order', 'zone', 'injected', 'no-wait', 'no-retry', 'costly', 'no-memory', 'victim']
 # Linux 5.10's names of allocation flags, the longest combinations first, as its events print them.
 GFP_NAMES = [
     ('GFP_TRANSHUGE', 0x1c24ca), ('GFP_TRANSHUGE_LIGHT', 0x1c20ca),
@@ -172,6 +183,21 @@ def event_text(r):
         reason = FAIL_REASONS[w[2]] if w[2] < len(FAIL_REASONS) else w[2]
         return (f'page_alloc_fail: order={w[0]} gfp_flags={gfp_text(w[1])} reason={reason} '
                 f'free={w[3]}')
+    if r.type in OOM_PID:
+        return f'{OOM_PID[r.type]}: pid={w[0]}'
+    if r.type == OOM_SCORE_ADJ_UPDATE:
+        comm = struct.pack('<2Q', w[2], w[3]).split(b'\0')[0].decode(errors='replace')
+        return (f'oom_score_adj_update: pid={w[0]} comm={comm} '
+                f'oom_score_adj={w[1] - (1 << 64) if w[1] >> 63 else w[1]}')
+    if r.type == RECLAIM_RETRY_ZONE:
+        return (f'reclaim_retry_zone: node=0 zone={ZONES[w[0] & 3]:<8} order={w[1] & 255} '
+                f'reclaimable={w[2]} available={w[3]} min_wmark={w[4]} '
+                f'no_progress_loops={w[1] >> 8 & 0xffffff} wmark_check={w[1] >> 32}')
+    if r.type == COMPACT_RETRY:
+        return (f'compact_retry: order={w[0]} result={"progress" if w[1] else "none"} '
+                f'retries={w[2]} max_retries={w[3]} should_retry={w[4]}')
+    if KSWAPD_SLEEP <= r.type <= LRU_SHRINK_ACTIVE:
+        return vmscan_text(r.type, w)
     if r.type in KMEM:
         if r.type in (KMALLOC, KMEM_CACHE_ALLOC):
             return (f'{KMEM[r.type]}: call_site=0x{w[0]:x} ptr=0x{w[1]:x} bytes_req={w[2]} '
@@ -183,6 +209,46 @@ def event_text(r):
     if r.type == TABLE_END:
         return f'table_end: leaves={w[0]}'
     return f'event_{r.type}: ' + ' '.join(f'{x:x}' for x in w)
+
+
+def vmscan_text(kind, w):
+    """The events of vmscan:*, in 5.10's words."""
+    def flags(x):
+        return f'RECLAIM_WB_{"FILE" if x >> 8 & 1 else "ANON"}|RECLAIM_WB_ASYNC'
+
+    def four(x):
+        return [x >> i & 0xffff for i in (0, 16, 32, 48)]
+    if kind == KSWAPD_SLEEP:
+        return 'mm_vmscan_kswapd_sleep: nid=0'
+    if kind == KSWAPD_WAKE:
+        return f'mm_vmscan_kswapd_wake: nid=0 order={w[0]}'
+    if kind == WAKEUP_KSWAPD:
+        return f'mm_vmscan_wakeup_kswapd: nid=0 order={w[0]}'
+    if kind == DIRECT_RECLAIM_BEGIN:
+        return f'mm_vmscan_direct_reclaim_begin: order={w[0]} gfp_flags={gfp_text(w[1])}'
+    if kind == DIRECT_RECLAIM_END:
+        return f'mm_vmscan_direct_reclaim_end: nr_reclaimed={w[0]}'
+    if kind == SHRINK_SLAB_START:
+        return (f'mm_shrink_slab_start: 0x{w[0]:x}: nid: 0 objects to shrink {w[1]} '
+                f'gfp_flags {gfp_text(w[2])} cache items {w[3]} total_scan {w[4]} priority {w[5]}')
+    if kind == SHRINK_SLAB_END:
+        return (f'mm_shrink_slab_end: 0x{w[0]:x}: nid: 0 unused scan count {w[2]} '
+                f'new scan count {w[3]} last shrinker return val {w[1]}')
+    if kind == LRU_ISOLATE:
+        return (f'mm_vmscan_lru_isolate: isolate_mode=0 classzone={w[0] & 255} '
+                f'order={w[0] >> 8 & 255} nr_requested={w[1]} nr_scanned={w[2]} nr_skipped={w[3]} '
+                f'nr_taken={w[4]} lru={LRU_NAMES[w[0] >> 16 & 7]}')
+    if kind == LRU_SHRINK_ACTIVE:
+        return (f'mm_vmscan_lru_shrink_active: nid=0 nr_taken={w[0]} nr_active={w[1]} '
+                f'nr_deactivated={w[2]} nr_referenced={w[3]} priority={w[4] & 255} '
+                f'flags={flags(w[4])}')
+    dirty, writeback, congested, immediate = four(w[1])
+    anon, file, keep, unmap = four(w[2])
+    return (f'mm_vmscan_lru_shrink_inactive: nid=0 nr_scanned={w[0] & 0xffffffff} '
+            f'nr_reclaimed={w[0] >> 32} nr_dirty={dirty} nr_writeback={writeback} '
+            f'nr_congested={congested} nr_immediate={immediate} nr_activate_anon={anon} '
+            f'nr_activate_file={file} nr_ref_keep={keep} nr_unmap_fail={unmap} '
+            f'priority={w[3] & 255} flags={flags(w[3])}')
 
 
 def record_line(r, comm='task'):

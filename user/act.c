@@ -43,7 +43,7 @@ static void seen_access(struct seen *s, const struct u_seen *x, long faults)
 	s->show_faults = true;
 }
 
-static void act_access(struct u *u, const struct scn_action *a, const struct args *x,
+static void act_access(struct u *u, struct run *r, const struct scn_action *a, const struct args *x,
 		       struct seen *s)
 {
 	enum u_kind kind = a->op == OP_LOAD ? U_LOAD : a->op == OP_STORE ? U_STORE : U_FETCH;
@@ -61,14 +61,8 @@ static void act_access(struct u *u, const struct scn_action *a, const struct arg
 	if (a->op == OP_LOAD && !seen.sig) {
 		s->kind = SEEN_VALUE;
 		s->value = seen.value;
+		s->known = known_load(r, (uint64_t)x->v[0], width, &s->stored);
 	}
-}
-
-/* What fill() puts into the word at addr, and check() looks for. It depends on the place in the
- * page but not on the page, so that it can be checked after the page was moved. */
-static uint64_t pattern(uintptr_t addr, uint64_t seed)
-{
-	return seed * 0x9e3779b97f4a7c15ull ^ (addr & (U_PAGE - 1));
 }
 
 static void act_pattern(struct u *u, const struct scn_action *a, const struct args *x,
@@ -82,7 +76,7 @@ static void act_pattern(struct u *u, const struct scn_action *a, const struct ar
 	run_faults(u);
 	before = run_faults(u);
 	for (; p < end && !seen.sig; p += 8) {
-		uint64_t want = pattern(p, (uint64_t)x->v[2]);
+		uint64_t want = run_pattern(p, (uint64_t)x->v[2]);
 
 		seen = u_access(u, kind, p, 8, want);
 		if (kind == U_LOAD && !seen.sig && seen.value != want)
@@ -284,6 +278,22 @@ static long do_fail(struct u *u, const char *kind, long n)
 	return ret == -2 ? -U_ENOSYS : ret; /* ENOENT: another kernel */
 }
 
+#define RECLAIM_ALL    (1l << 30)
+#define RECLAIM_ROUNDS 4 /* used and active: the first finds that, the next makes it inactive, then it goes */
+
+/* So many pages leave memory, as if somebody had asked for as many; or all that can. */
+static long do_reclaim(struct u *u, long pages)
+{
+	char text[24];
+	struct text t = TEXT(text);
+	long ret = 0;
+
+	text_dec(&t, pages);
+	for (unsigned i = 0; !ret && i < (pages == RECLAIM_ALL ? RECLAIM_ROUNDS : 1); i++)
+		ret = put_file(u, "/proc/quire/reclaim", text);
+	return ret == -2 ? -U_ENOSYS : ret; /* ENOENT: another kernel */
+}
+
 static void act_limit(struct u *u, struct run *r, const struct scn_action *a,
 		      const struct args *x, struct seen *s)
 {
@@ -309,6 +319,9 @@ static void act_limit(struct u *u, struct run *r, const struct scn_action *a,
 		return;
 	case OP_FAIL:
 		seen_result(s, do_fail(u, word, x->v[1]));
+		break;
+	case OP_RECLAIM:
+		seen_result(s, do_reclaim(u, a->nargs ? (long)x->v[0] : RECLAIM_ALL));
 		break;
 	default:
 		seen_result(s, -U_ENOSYS); /* no kernel offers it to programs */
@@ -389,7 +402,7 @@ void act(struct u *u, struct run *r, const struct scn_action *a, struct seen *s)
 	if (a->op <= OP_REMAP_FILE_PAGES)
 		act_memory(u, a, &x, s);
 	else if (a->op <= OP_EXEC)
-		act_access(u, a, &x, s);
+		act_access(u, r, a, &x, s);
 	else if (a->op <= OP_CHECK)
 		act_pattern(u, a, &x, s);
 	else if (a->op <= OP_COPYOUT)
@@ -404,4 +417,5 @@ void act(struct u *u, struct run *r, const struct scn_action *a, struct seen *s)
 		seen_result(s, act_file(u, r, a, &x));
 	else
 		act_limit(u, r, a, &x, s);
+	known_note(r, a, x.v, s);
 }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fuzz [--ops N] [--keep MASK] [--verbose] [--neutral] --seeds FIRST:END | --cases FILE
+ * fuzz [--ops N] [--keep MASK] [--verbose] [--neutral] [--answers | --hog]
+ *      --seeds FIRST:END | --cases FILE
  *
  * Carries out the random scenarios of the seeds [FIRST, END), each in processes of its own, and
  * prints for each `D SEED DIGEST`, or `F SEED STATUS` if it did not come to its end. --verbose
  * prints everything that was seen. --neutral leaves out the seeds that mean something on x86-64
- * only. FILE: lines `SEED MASK`, the operations to keep; each is answered under its line's number.
+ * only. --answers leaves faults, residency and frames out of the digest, and prints as well
+ * `E SEED PAGES`, how many pages of the scenario were found in swap that had been in memory; --hog does
+ * so while another process holds free memory at the low mark (fuzz_hog.c). FILE: lines `SEED MASK`, the operations to keep; each is answered under its line's number.
  * Exit status: 0, 1 if any did not come to its end, 2 could not run.
  */
 #include "fuzz.h"
@@ -13,10 +16,11 @@
 struct options {
 	unsigned ops;
 	uint64_t first, end, keep;
-	bool verbose, neutral;
+	bool verbose, neutral, answers, hog;
 	const char *cases;
 };
 
+/* a, n; behind them b, m, unless b is empty. */
 static void say(struct u *u, const char *a, uint64_t n, const char *b, uint64_t m)
 {
 	char buf[256];
@@ -25,7 +29,8 @@ static void say(struct u *u, const char *a, uint64_t n, const char *b, uint64_t 
 	text_str(&t, a);
 	text_udec(&t, n);
 	text_str(&t, b);
-	text_udec(&t, m);
+	if (*b)
+		text_udec(&t, m);
 	text_chr(&t, '\n');
 	u_write(u, buf, t.n);
 }
@@ -38,19 +43,27 @@ static int one(struct u *u, struct fz *f, const struct options *o, uint64_t seed
 	int32_t status = -1;
 	long pid, got;
 
+	if (o->hog && !f->hog && fz_hog_start(u, f))
+		return 1;
 	fz_generate(f, seed, o->ops, keep);
 	f->seed = name;
 	f->b = (struct fz_baton){ .reap = FZ_NOBODY };
 	f->verbose = o->verbose;
+	f->answers = o->answers || o->hog;
+	__builtin_memset(f->there, 0, sizeof(f->there));
 	if (o->verbose)
 		say(u, "S ", name, " seed ", seed);
 	pid = u_fork(u, 0, fz_first_task, f, sizeof(*f));
 	if (pid < 0)
 		return 1;
-	/* Whoever else turns up lost its parent. */
-	do
+	/* Whoever else turns up lost its parent; but the hog was killed, for want of memory. */
+	do {
 		got = u_syscall(u, NR_wait4, -1, (long)sc, 0, 0, 0, 0);
-	while (got != pid && (got > 0 || got == -U_EINTR));
+		if (got > 0 && got == f->hog) {
+			f->hog = 0;
+			f->hogs_killed++;
+		}
+	} while (got != pid && (got > 0 || got == -U_EINTR));
 	if (got == pid)
 		u_peek(u, &status, sc, sizeof(status));
 	if (!status)
@@ -112,6 +125,10 @@ static bool parse(int argc, char **argv, struct options *o)
 			o->verbose = true;
 		} else if (str_eq(argv[i], "--neutral")) {
 			o->neutral = true;
+		} else if (str_eq(argv[i], "--answers")) {
+			o->answers = true;
+		} else if (str_eq(argv[i], "--hog")) {
+			o->hog = true;
 		} else if (!v) {
 			return false;
 		} else if (str_eq(argv[i], "--ops")) {
@@ -138,11 +155,13 @@ static int fuzz_main(struct u *u, void *state, int argc, char **argv)
 {
 	struct options o = { .ops = 40, .keep = ~0ull };
 	struct fz *f = state;
+	int worst;
 	long err;
 
 	if (!parse(argc, argv, &o)) {
 		static const char usage[] = "usage: fuzz [--ops N] [--keep MASK] [--verbose] "
-					    "[--neutral] --seeds FIRST:END | --cases FILE\n";
+					    "[--neutral] [--answers | --hog] --seeds FIRST:END | "
+					    "--cases FILE\n";
 
 		u_write(u, usage, sizeof(usage) - 1);
 		return 2;
@@ -152,7 +171,12 @@ static int fuzz_main(struct u *u, void *state, int argc, char **argv)
 		say(u, "cannot be set up: error ", (uint64_t)-err, "", 0);
 		return 2;
 	}
-	return o.cases ? from_file(u, f, &o) : from_seeds(u, f, &o);
+	worst = o.cases ? from_file(u, f, &o) : from_seeds(u, f, &o);
+	if (o.hog) {
+		fz_hog_end(u, f);
+		say(u, "H ", f->hogs_killed, " ", (uint64_t)fz_swapped_out(u));
+	}
+	return worst;
 }
 
 const struct u_program fuzz_program = { fuzz_main, sizeof(struct fz), 0x200000000 };

@@ -26,6 +26,7 @@
 #define FZ_ARGS	    6
 #define FZ_LOW	    16 /* the arena's first page, counted from SCN_ARENA: stacks grow below it */
 #define FZ_PAGES    64
+#define FZ_WINDOWS  3  /* of 64 or 128 pages, whose state is looked at */
 #define FZ_TEXT	    12288
 #define FZ_CODE	    1024 /* where in a page return instructions are stored and called */
 
@@ -64,6 +65,7 @@ struct fz_op {
 struct fz_baton {
 	uint64_t hash;
 	uint32_t next;
+	uint32_t evicted;	/* pages of the windows that were there at one look and in swap at the next */
 	int32_t pid[FZ_TASKS]; /* 0: not running */
 	uint8_t parent[FZ_TASKS];
 	uint8_t reap; /* the task that just ended; its parent waits for it, or FZ_NOBODY */
@@ -78,6 +80,11 @@ struct fz {
 	struct fz_baton b;
 	uint8_t me, newborn;
 	bool turn, verbose;
+	bool answers; /* faults, residency and frames are left out, so that memory's size does not show */
+	int32_t hog;  /* the process that holds free memory, or 0 */
+	uint32_t hogs_killed;
+	int32_t hog_ready; /* the pipe by which it says that it holds what it can */
+	uint64_t there[FZ_WINDOWS][2]; /* pages that were there at this process's last look */
 	int rd[FZ_TASKS], wr[FZ_TASKS], copy_rd, copy_wr;
 	int fd[FZ_FDS];
 	uint64_t guard, heap, end; /* FZ_TOP, FZ_HEAP, FZ_END */
@@ -100,6 +107,16 @@ void fz_see(struct u *u, struct fz *f, enum fz_level level, struct text *t);
 long fz_open_proc(struct u *u, struct fz *f);
 /* A field of /proc/self/status in kB. */
 long fz_status(struct u *u, struct fz *f, const char *field);
+
+/* Calls fn for each line of a file of /proc. False: it could not be read. */
+typedef void (*fz_line_fn)(const char *line, void *ctx);
+bool fz_read_path(struct u *u, const char *path, fz_line_fn fn, void *ctx);
+
+/* fuzz_hog.c: a process that holds free memory at the low mark. 0 once it does, or a negative errno. */
+long fz_hog_start(struct u *u, struct fz *f);
+void fz_hog_end(struct u *u, struct fz *f);
+/* Pages written to swap since the machine started. */
+long fz_swapped_out(struct u *u);
 
 /* fuzz_task.c: the processes and their turns. */
 long fz_setup(struct u *u, struct fz *f);

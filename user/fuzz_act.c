@@ -167,8 +167,10 @@ static uint64_t faults(struct u *u)
 	return usage[8] + usage[9]; /* ru_minflt, ru_majflt */
 }
 
-static void show_faults(struct text *t, uint64_t n)
+static void show_faults(const struct fz *f, struct text *t, uint64_t n)
 {
+	if (f->answers)
+		return;
 	text_str(t, " faults=");
 	text_udec(t, n);
 }
@@ -204,7 +206,7 @@ static struct u_seen one_access(struct u *u, struct fz *f, enum u_kind kind, uin
 		text_str(t, s.value == u_return_code(u) ? "RET" : "any");
 	else
 		text_udec(t, s.value);
-	show_faults(t, n);
+	show_faults(f, t, n);
 	return s;
 }
 
@@ -290,7 +292,7 @@ static void act_copy(struct u *u, struct fz *f, const struct fz_op *op, struct t
 	before = faults(u) - before;
 	show_result(f, t, ret, false);
 	if (ret >= 0)
-		show_faults(t, before);
+		show_faults(f, t, before);
 	drain(u, f, out ? len - (ret > 0 ? ret : 0) : ret);
 }
 
@@ -309,7 +311,7 @@ static void act_mincore(struct u *u, struct fz *f, const struct fz_op *op, struc
 		return;
 	}
 	text_chr(t, '[');
-	for (size_t i = 0; i < (len + U_PAGE - 1) / U_PAGE && i < 256; i++) {
+	for (size_t i = 0; !f->answers && i < (len + U_PAGE - 1) / U_PAGE && i < 256; i++) {
 		u_peek(u, &in, sc + i, 1);
 		text_chr(t, in & 1 ? '1' : '0');
 	}
@@ -327,13 +329,16 @@ static void act_call(struct u *u, struct fz *f, const struct fz_op *op, struct t
 	before = faults(u);
 	ret = u_syscall(u, calls[op->kind], a[0], a[1], a[2], a[3], a[4], a[5]);
 	before = faults(u) - before;
+	/* What is only offered may go at once, later, or never: here it goes now. */
+	if (f->answers && op->kind == FZ_MADVISE && a[2] == U_MADV_FREE)
+		u_syscall(u, NR_madvise, a[0], a[1], U_MADV_DONTNEED, 0, 0, 0);
 	if (op->kind == FZ_BIG && !failed(ret)) {
 		text_str(t, "any");
 		u_syscall(u, NR_munmap, ret, a[1], 0, 0, 0, 0);
 	} else {
 		show_result(f, t, ret, is_addr);
 	}
-	show_faults(t, before);
+	show_faults(f, t, before);
 }
 
 /* ---- limits, /proc -------------------------------------------------------------------------- */

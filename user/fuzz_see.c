@@ -9,12 +9,10 @@
 #define LINE_MAX 320
 #define KB	 (U_PAGE >> 10)
 
-typedef void (*line_fn)(const char *line, void *ctx);
-
 #define CHUNK 4096
 
 /* Calls fn for each whole line in buf[0, n) and moves what is left to the front: its length. */
-static size_t take_lines(char *buf, size_t n, line_fn fn, void *ctx)
+static size_t take_lines(char *buf, size_t n, fz_line_fn fn, void *ctx)
 {
 	size_t from = 0;
 
@@ -29,7 +27,7 @@ static size_t take_lines(char *buf, size_t n, line_fn fn, void *ctx)
 	return n - from;
 }
 
-static bool read_lines(struct u *u, int fd, line_fn fn, void *ctx)
+static bool read_lines(struct u *u, int fd, fz_line_fn fn, void *ctx)
 {
 	uintptr_t sc = u_scratch(u) + FZ_SC_IO;
 	char buf[CHUNK + LINE_MAX];
@@ -46,6 +44,21 @@ static bool read_lines(struct u *u, int fd, line_fn fn, void *ctx)
 	return got == 0;
 }
 
+bool fz_read_path(struct u *u, const char *path, fz_line_fn fn, void *ctx)
+{
+	uintptr_t sc = u_scratch(u) + FZ_SC_SMALL;
+	bool good;
+	long fd;
+
+	u_poke(u, sc, path, str_len(path) + 1);
+	fd = u_syscall(u, NR_openat, U_AT_FDCWD, (long)sc, U_O_RDONLY, 0, 0, 0);
+	if (fd < 0)
+		return false;
+	good = read_lines(u, (int)fd, fn, ctx);
+	u_syscall(u, NR_close, fd, 0, 0, 0, 0, 0);
+	return good;
+}
+
 /* ---- areas ---------------------------------------------------------------------------------- */
 
 struct area {
@@ -53,7 +66,9 @@ struct area {
 	struct text *t;
 	bool ours;	   /* the area that is read lies in a window */
 	bool locked_other; /* it does not, and is locked: VmFlags come last */
+	bool private;	   /* pages of its own, all of them anonymous */
 	uint64_t pages, other_locked;
+	uint64_t held; /* kB of it that are in memory or in swap */
 };
 
 static bool in_window(const struct fz *f, uint64_t a)
@@ -91,6 +106,8 @@ static bool area_line(struct area *a, const char *p)
 	if (start < a->f->heap && end > a->f->heap)
 		start = a->f->heap;
 	a->pages = (end - start) / U_PAGE;
+	a->private = perms[3] == 'p';
+	a->held = 0;
 	/* The program's own stack may have grown into the window below the guard. */
 	a->ours = in_window(a->f, start) && !(start < a->f->guard && end > a->f->guard + (1ull << 23));
 	if (!a->ours)
@@ -128,11 +145,24 @@ static void copy_flags(struct area *a, const char *p)
 		a->other_locked += a->pages;
 }
 
+static const char *const fields[] = { "Rss", "Pss", "Shared_Clean", "Shared_Dirty", "Private_Clean",
+				      "Private_Dirty", "Anonymous", "Swap", "Locked" };
+#define FIELD_RSS  0
+#define FIELD_SWAP 7
+
+/* Where answers alone count, only how much there is in all: Rss and Swap together. */
+static void counter(struct area *a, unsigned field, uint64_t value)
+{
+	if (a->f->answers) {
+		a->held += field == FIELD_RSS || field == FIELD_SWAP ? value : 0;
+		return;
+	}
+	text_udec(a->t, value);
+	text_chr(a->t, ',');
+}
+
 static void smaps_line(const char *line, void *ctx)
 {
-	static const char *const fields[] = { "Rss", "Pss", "Shared_Clean", "Shared_Dirty",
-					      "Private_Clean", "Private_Dirty",
-					      "Anonymous", "Swap", "Locked" };
 	struct area *a = ctx;
 	const char *p = line;
 
@@ -141,6 +171,8 @@ static void smaps_line(const char *line, void *ctx)
 	if (str_starts(line, "VmFlags:")) {
 		copy_flags(a, line + 8);
 		if (a->ours) {
+			if (a->f->answers && a->private)
+				text_udec(a->t, a->held);
 			text_str(a->t, line + 8);
 			text_chr(a->t, '\n');
 		}
@@ -152,8 +184,8 @@ static void smaps_line(const char *line, void *ctx)
 		if (mem_is(line, (size_t)(p - line), fields[i])) {
 			for (p++; *p == ' '; p++)
 				;
-			text_udec(a->t, str_num(&p, 10));
-			text_chr(a->t, ',');
+			counter(a, i, str_num(&p, 10));
+			return;
 		}
 }
 
@@ -266,8 +298,39 @@ static void see_statm(struct u *u, struct fz *f, struct text *t)
 
 /* ---- pages ---------------------------------------------------------------------------------- */
 
-/* A digit a page: 8 present, 4 of a file or shared memory, 2 mapped once, 1 soft-dirty. */
-static void see_pages(struct u *u, struct fz *f, uint64_t from, unsigned n, struct text *t)
+#define PM_PRESENT    (1ull << 63)
+#define PM_SWAP	      (1ull << 62)
+#define PM_FILE	      (1ull << 61)
+#define PM_ONCE	      (1ull << 56)
+#define PM_SOFT_DIRTY (1ull << 55)
+
+/* A digit: 8 present, 4 of a file or shared memory, 2 mapped once, 1 soft-dirty. */
+static char page_state(uint64_t w)
+{
+	unsigned d = (w & PM_PRESENT ? 8 : 0) | (w & PM_FILE ? 4 : 0) | (w & PM_ONCE ? 2 : 0) |
+		     (w & PM_SOFT_DIRTY ? 1 : 0);
+
+	return d ? "0123456789abcdef"[d] : '.';
+}
+
+/* Whether the process has a page of its own there, in memory or in swap, and whether it is soft-dirty.
+ * Of shared memory the entry may go at any time, and what it said goes with it. */
+static char page_answer(uint64_t w)
+{
+	if ((w & PM_FILE) || !(w & (PM_PRESENT | PM_SWAP)))
+		return '.';
+	return w & PM_SOFT_DIRTY ? 's' : 'p';
+}
+
+static void count_evicted(struct fz *f, unsigned window, unsigned page, uint64_t w)
+{
+	uint64_t *there = &f->there[window][page / 64], bit = 1ull << page % 64;
+
+	f->b.evicted += (w & PM_SWAP) && (*there & bit);
+	*there = w & PM_PRESENT ? *there | bit : *there & ~bit;
+}
+
+static void see_pages(struct u *u, struct fz *f, unsigned window, uint64_t from, unsigned n, struct text *t)
 {
 	uintptr_t sc = u_scratch(u) + FZ_SC_IO;
 	uint64_t w[64];
@@ -281,10 +344,8 @@ static void see_pages(struct u *u, struct fz *f, uint64_t from, unsigned n, stru
 	for (unsigned at = 0; got == (long)n * 8 && at < n; at += 64) {
 		u_peek(u, w, sc + at * 8, sizeof(w));
 		for (unsigned i = 0; i < 64; i++) {
-			unsigned d = (unsigned)((w[i] >> 63 & 1) << 3 | (w[i] >> 61 & 1) << 2 |
-						(w[i] >> 56 & 1) << 1 | (w[i] >> 55 & 1));
-
-			digits[i] = d ? "0123456789abcdef"[d] : '.';
+			count_evicted(f, window, at + i, w[i]);
+			digits[i] = f->answers ? page_answer(w[i]) : page_state(w[i]);
 		}
 		text_mem(t, digits, sizeof(digits));
 	}
@@ -303,10 +364,10 @@ void fz_see(struct u *u, struct fz *f, enum fz_level level, struct text *t)
 		see_status(u, f, other_locked, t);
 	else if (level >= FZ_SEE_STATUS)
 		see_statm(u, f, t);
-	see_pages(u, f, SCN_ARENA, 128, t);
+	see_pages(u, f, 0, SCN_ARENA, 128, t);
 	if (level >= FZ_SEE_STATUS) {
-		see_pages(u, f, f->guard - 64 * U_PAGE, 64, t);
-		see_pages(u, f, f->heap, 64, t);
+		see_pages(u, f, 1, f->guard - 64 * U_PAGE, 64, t);
+		see_pages(u, f, 2, f->heap, 64, t);
 	}
 }
 

@@ -8,11 +8,12 @@
 #include "fuzz.h"
 
 #define ALARM_SECS 60
+#define HOG_SECS   1200 /* each page is read back again and again, and a host may be busy */
 
-static void set_alarm(struct u *u)
+static void set_alarm(struct u *u, const struct fz *f)
 {
 	uintptr_t sc = u_scratch(u) + FZ_SC_SMALL;
-	int64_t timer[4] = { 0, 0, ALARM_SECS, 0 };
+	int64_t timer[4] = { 0, 0, f->hog ? HOG_SECS : ALARM_SECS, 0 };
 
 	u_poke(u, sc, timer, sizeof(timer));
 	u_syscall(u, NR_setitimer, 0, (long)sc, 0, 0, 0, 0);
@@ -62,7 +63,7 @@ static void newborn(struct u *u, void *state)
 
 	f->me = f->newborn;
 	f->turn = false;
-	set_alarm(u);
+	set_alarm(u, f);
 	if (fz_open_proc(u, f))
 		u_exit(u, 2);
 	fz_warm(u, f);
@@ -118,6 +119,9 @@ static void reap(struct u *u, struct fz *f)
 	f->b.reap = FZ_NOBODY;
 }
 
+#define FZ_PAUSE  4 /* operations, then hog and kswapd come to act: */
+#define FZ_YIELDS 4
+
 /* ---- one operation -------------------------------------------------------------------------- */
 
 static uint64_t hash(uint64_t h, const char *p, size_t n)
@@ -151,6 +155,9 @@ static void take(struct u *u, struct fz *f, const struct fz_op *op)
 	char buf[FZ_TEXT];
 	struct text t = TEXT(buf);
 
+	if (f->hog && f->b.next % FZ_PAUSE == 0)
+		for (unsigned i = 0; i < FZ_YIELDS; i++)
+			u_syscall(u, NR_sched_yield, 0, 0, 0, 0, 0, 0);
 	fz_act(u, f, op, &t);
 	text_chr(&t, '\n');
 	if (op->kind != FZ_EXIT)
@@ -170,7 +177,7 @@ static _Noreturn void leave(struct u *u, struct fz *f, int status)
 
 static _Noreturn void end(struct u *u, struct fz *f)
 {
-	char buf[64];
+	char buf[128];
 	struct text t = TEXT(buf);
 
 	text_str(&t, "D ");
@@ -179,6 +186,13 @@ static _Noreturn void end(struct u *u, struct fz *f)
 	for (int i = 60; i >= 0; i -= 4)
 		text_chr(&t, "0123456789abcdef"[f->b.hash >> i & 15]);
 	text_chr(&t, '\n');
+	if (f->answers) {
+		text_str(&t, "E ");
+		text_udec(&t, f->seed);
+		text_chr(&t, ' ');
+		text_udec(&t, f->b.evicted);
+		text_chr(&t, '\n');
+	}
 	u_write(u, buf, t.n);
 	u_exit(u, 0);
 }
@@ -214,7 +228,7 @@ void fz_first_task(struct u *u, void *state)
 	long err;
 
 	f->turn = true;
-	set_alarm(u);
+	set_alarm(u, f);
 	err = fz_open_proc(u, f);
 	if (err)
 		u_exit(u, 3);

@@ -1,19 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * quire-host-ENCODING [--trace FILE] [--mem SIZE] [--full] [--seed N] [--accident NAME=N]...
- *                     [--look LINE:COMMAND]... SCENARIO... | TABLE
- * quire-host-ENCODING --monitor [--mem SIZE]
+ * quire-host-ENCODING [--trace FILE] [--mem SIZE] [--full] [--seed N] [--accident [diskN:]NAME=N]...
+ *                     [--look LINE:COMMAND]... [--disk FILE[,ro]]... [--word WORD]... SCENARIO... | TABLE
+ * quire-host-ENCODING --monitor [--mem SIZE] [--disk FILE[,ro]]... [--word WORD]...
  *
  * The machine `host`: the kernel and the core over the machine in software, with the scenario
  * runner or the replayer as the first program. Scenarios and replay tables are told apart by how
  * the file begins. Exit status: the program's; 2 as well if the machine could not be made.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/fake/fake_disk.h"
 #include "quire/trace.h"
 #include "user/replay_run.h"
 #include "user/run.h"
@@ -148,9 +152,11 @@ static const struct u_program replay_program = { replay_main, sizeof(struct rp),
 static int usage(const char *self)
 {
 	fprintf(stderr, "usage: %s [--trace FILE] [--mem SIZE] [--full] [--seed N] "
-			"[--accident NAME=N]... "
-			"[--look LINE:COMMAND]... SCENARIO... | TABLE\n"
-			"       %s --monitor [--mem SIZE]\n", self, self);
+			"[--accident [diskN:]NAME=N]... "
+			"[--look LINE:COMMAND]... [--disk FILE[,ro]]... [--word WORD]... "
+			"SCENARIO... | TABLE\n"
+			"       %s --monitor [--mem SIZE] [--disk FILE[,ro]]... [--word WORD]...\n",
+		self, self);
 	return 2;
 }
 
@@ -169,14 +175,31 @@ static uint64_t size_of(const char *s)
 	}
 }
 
-/* Of the machine in software: NAME=NUMBER. */
+static unsigned ndisks;
+
+/* Of the machine in software: NAME=NUMBER; of its n-th disk: diskN:NAME=NUMBER. */
 static bool order_accident(const char *text)
 {
 	const char *eq = strchr(text, '=');
+	uint64_t value = eq ? strtoull(eq + 1, NULL, 0) : 1;
 	char name[64] = "";
+	unsigned disk;
+	int at = 0;
 
 	snprintf(name, sizeof(name), "%.*s", (int)(eq ? eq - text : 63), text);
-	return fake_accident(name, eq ? strtoull(eq + 1, NULL, 0) : 1);
+	if (sscanf(name, "disk%u:%n", &disk, &at) == 1 && at)
+		return disk < ndisks && fake_disk_accident(disk, name + at, value);
+	return fake_accident(name, value);
+}
+
+static char cmdline[512] = "norandmaps";
+
+/* Of the kernel's command line. */
+static void add_word(const char *word)
+{
+	size_t n = strlen(cmdline);
+
+	snprintf(cmdline + n, sizeof(cmdline) - n, " %s", word);
 }
 
 static bool parse(int argc, char **argv, struct options *o, struct fake_config *c)
@@ -192,6 +215,7 @@ static bool parse(int argc, char **argv, struct options *o, struct fake_config *
 		}
 		if (!strcmp(argv[i], "--monitor")) {
 			o->monitor = true;
+			add_word("monitor");
 			continue;
 		}
 		if (!value)
@@ -203,7 +227,10 @@ static bool parse(int argc, char **argv, struct options *o, struct fake_config *
 			c->ram = size_of(value);
 		else if (!strcmp(argv[i - 1], "--seed"))
 			c->seed = strtoull(value, NULL, 0);
-		else if (strcmp(argv[i - 1], "--accident") && strcmp(argv[i - 1], "--look"))
+		else if (!strcmp(argv[i - 1], "--word"))
+			add_word(value);
+		else if (strcmp(argv[i - 1], "--accident") && strcmp(argv[i - 1], "--look") &&
+			 strcmp(argv[i - 1], "--disk"))
 			return false;
 	}
 	o->first = i;
@@ -217,6 +244,42 @@ static bool accidents(int argc, char **argv)
 			fprintf(stderr, "no accident of this name: %s\n", argv[i + 1]);
 			return false;
 		}
+	return true;
+}
+
+/* FILE[,ro]: a disk whose contents are the file's. */
+static bool add_disk(const char *text)
+{
+	size_t n = strlen(text);
+	bool ro = n > 3 && !strcmp(text + n - 3, ",ro");
+	char path[4096];
+	struct stat st;
+	void *image;
+	int fd;
+
+	snprintf(path, sizeof(path), "%.*s", (int)(ro ? n - 3 : n), text);
+	fd = open(path, ro ? O_RDONLY : O_RDWR);
+	if (fd < 0 || fstat(fd, &st)) {
+		perror(path);
+		return false;
+	}
+	image = mmap(NULL, (size_t)st.st_size, ro ? PROT_READ : PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	if (image != MAP_FAILED &&
+	    fake_disk_add(&(struct fake_disk_config){.sectors = (uint64_t)st.st_size / 512, .image = image,
+						     .read_only = ro, .no_cache = true}) >= 0) {
+		ndisks++;
+		return true;
+	}
+	fprintf(stderr, "%s: cannot be a disk\n", path);
+	return false;
+}
+
+static bool add_disks(int argc, char **argv)
+{
+	for (int i = 1; i + 1 < argc; i++)
+		if (!strcmp(argv[i], "--disk") && !add_disk(argv[i + 1]))
+			return false;
 	return true;
 }
 
@@ -283,16 +346,17 @@ static int run(int argc, char **argv, const struct options *o)
 
 int main(int argc, char **argv)
 {
-	struct fake_config c = { .log = log_out, .cmdline = "norandmaps" };
+	struct fake_config c = { .log = log_out, .cmdline = cmdline };
 	struct drain d = { 0 };
 	struct options o = { 0 };
 	int status;
 
 	if (!parse(argc, argv, &o, &c))
 		return usage(argv[0]);
+	c.console = o.monitor;
 	if (o.trace)
 		c.trace_ring_size = RING_SIZE;
-	if (fake_machine_create(&c) || !accidents(argc, argv))
+	if (fake_machine_create(&c) || !add_disks(argc, argv) || !accidents(argc, argv))
 		return 2;
 	if (o.trace && !drain_start(&d, o.trace)) {
 		fprintf(stderr, "%s: cannot be written\n", o.trace);

@@ -202,6 +202,9 @@ static void show_seen(struct text *t, const struct seen *s, bool exact)
 	case SEEN_CANNOT:
 		text_str(t, "not to be done on this machine");
 		return;
+	case SEEN_NOBODY:
+		text_str(t, "not done: this task is not there");
+		return;
 	}
 	if (s->show_faults) {
 		text_str(t, " faults=");
@@ -241,6 +244,9 @@ static bool as_wanted(struct u *u, struct run *r, const struct scn_action *a, co
 {
 	bool good = s->kind != SEEN_ERRNO && s->kind != SEEN_SIGNAL;
 
+	if (a->want == WANT_NOTHING || a->want == WANT_OK)
+		if (a->op == OP_LOAD && s->kind == SEEN_VALUE && s->known && s->value != s->stored)
+			return false;
 	switch (a->want) {
 	case WANT_OK:
 		return good;
@@ -290,7 +296,12 @@ static void report_mismatch(struct u *u, struct run *r, const struct scn_action 
 	text_chr(&t, ':');
 	text_udec(&t, a->line);
 	text_str(&t, ": expected ");
-	text_mem(&t, r->scn.text + a->want_off, a->want_len);
+	if (a->op == OP_LOAD && s->known && a->want != WANT_VALUE) {
+		show_number(&t, s->stored);
+		text_str(&t, ", which was last stored there,");
+	} else {
+		text_mem(&t, r->scn.text + a->want_off, a->want_len);
+	}
 	text_str(&t, " seen ");
 	show_seen(&t, s, true);
 	if (a->faults >= 0 && !s->show_faults) {
@@ -333,5 +344,17 @@ void run_action(struct u *u, struct run *r, const struct scn_action *a)
 		report_mismatch(u, r, a, &s);
 		r->b.failed++;
 	}
+	run_look(u, r, a->line);
+}
+
+void run_absent(struct u *u, struct run *r, const struct scn_action *a)
+{
+	struct seen s = { .kind = SEEN_NOBODY };
+
+	if (a->arch && a->arch != U_ARCH)
+		return;
+	run_mark(u, r, a->arch ? "only" : "line", a->line, true);
+	report(u, r, a, &s);
+	r->b.cannot = true;
 	run_look(u, r, a->line);
 }

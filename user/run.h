@@ -20,8 +20,24 @@ struct baton {
 	bool cannot;	 /* an action could not be carried out here */
 	uint8_t finish;	 /* the task that shall end itself, or NOBODY */
 	uint8_t reap;	 /* the task that just exited; its parent waits for it, or NOBODY */
+	uint32_t shared; /* grows when memory that several see may have changed (known.c) */
 	uint64_t name[SCN_MAX_NAMES];
 	int32_t pid[SCN_MAX_TASKS]; /* 0: not running */
+};
+
+#define KNOWN_MAX 64
+
+/* What is known of the bytes in [start, end), or what kind of area is there (known.c). */
+struct known {
+	uint64_t start, end, value;
+	uint32_t number; /* shared: it holds while baton.shared is this */
+	uint8_t kind;
+	bool shared;
+};
+
+struct known_set {
+	unsigned n;
+	struct known k[KNOWN_MAX];
 };
 
 struct run {
@@ -37,10 +53,12 @@ struct run {
 	int32_t status[SCN_MAX_TASKS]; /* wait status of a child that is already reaped, or -1 */
 	uint64_t faults;	       /* at the last faults() */
 	uint64_t task_size;	       /* 0: not asked for yet */
+	struct known_set bytes, areas; /* what this task put into memory */
+	bool knows_nothing;
 	char looks[2048];	       /* what to look at: lines "LINE:COMMAND" */
 };
 
-enum seen_kind { SEEN_OK, SEEN_VALUE, SEEN_ERRNO, SEEN_SIGNAL, SEEN_TEXT, SEEN_CANNOT };
+enum seen_kind { SEEN_OK, SEEN_VALUE, SEEN_ERRNO, SEEN_SIGNAL, SEEN_TEXT, SEEN_CANNOT, SEEN_NOBODY };
 
 #define SEEN_TEXT_MAX 4096
 
@@ -52,6 +70,8 @@ struct seen {
 	uint64_t addr;
 	long faults;	    /* minor and major of this task during the action */
 	bool show_faults, is_addr;
+	bool known;	    /* a load: what it must give, for the scenario stored it */
+	uint64_t stored;
 	struct text text;
 };
 
@@ -64,6 +84,14 @@ uint64_t run_faults(struct u *u);
 void run_word(const struct run *r, const struct scn_arg *arg, char *buf);
 /* Puts s into the scratch memory for a system call. */
 long run_string(struct u *u, const char *s);
+
+/* known.c: what the scenario put into memory. A task's action a, with arguments v, has done this. */
+void known_note(struct run *r, const struct scn_action *a, const long *v, const struct seen *s);
+/* Whether it is known what a load gives, and that. */
+bool known_load(const struct run *r, uint64_t addr, unsigned width, uint64_t *value);
+/* What fill() puts into the word at addr, and check() looks for. It depends on the place in the page but not
+ * on the page, so that it can be checked after the page was moved. */
+uint64_t run_pattern(uintptr_t addr, uint64_t seed);
 
 /* act.c: accesses, system calls, files, limits. */
 void act(struct u *u, struct run *r, const struct scn_action *a, struct seen *s);
@@ -88,6 +116,8 @@ void run_mark(struct u *u, struct run *r, const char *what, uint64_t n, bool has
 void run_look(struct u *u, struct run *r, uint32_t line);
 /* Carries out action a and prints what was seen. */
 void run_action(struct u *u, struct run *r, const struct scn_action *a);
+/* The same of an action whose task is not there: its fork failed, or it has ended. */
+void run_absent(struct u *u, struct run *r, const struct scn_action *a);
 
 extern const struct u_program runner_program; /* runner.c */
 

@@ -174,11 +174,25 @@ static bool emit(struct parser *ps, enum scn_tok_op op, uint64_t value)
 	return true;
 }
 
+/* Do the digits from s up to end say more than 64 bits hold? */
+static bool overflows(const char *s, const char *end, unsigned base)
+{
+	uint64_t v = 0;
+
+	for (; s < end; s++) {
+		unsigned d = is_digit(*s) ? (unsigned)(*s - '0') : (unsigned)((*s | 0x20) - 'a' + 10);
+
+		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, d, &v))
+			return true;
+	}
+	return false;
+}
+
 /* Decimal, octal or hexadecimal, with a unit: p pages, k, m, g. */
 static bool number(struct parser *ps, uint64_t *v)
 {
 	const char *start = ps->p;
-	unsigned base = 10;
+	unsigned base = 10, unit;
 
 	if (peek(ps) == '0' && ps->p + 1 < ps->end && (ps->p[1] == 'x' || ps->p[1] == 'X')) {
 		ps->p += 2;
@@ -190,24 +204,29 @@ static bool number(struct parser *ps, uint64_t *v)
 	*v = str_num(&ps->p, base);
 	if (ps->p == start)
 		return fail(ps, "digits are missing");
+	if (overflows(start, ps->p, base))
+		return fail(ps, "the number does not fit into 64 bits");
 	switch (peek(ps)) {
 	case 'p':
-		*v <<= 12;
+		unit = 12;
 		break;
 	case 'k':
-		*v <<= 10;
+		unit = 10;
 		break;
 	case 'm':
-		*v <<= 20;
+		unit = 20;
 		break;
 	case 'g':
-		*v <<= 30;
+		unit = 30;
 		break;
 	default:
 		if (is_word(peek(ps)))
 			return fail(ps, "no digit and no unit (p k m g)");
 		return true;
 	}
+	if (*v << unit >> unit != *v)
+		return fail(ps, "the number does not fit into 64 bits");
+	*v <<= unit;
 	ps->p++;
 	if (is_word(peek(ps)))
 		return fail(ps, "a number ends with its unit");
@@ -267,7 +286,11 @@ static bool primary(struct parser *ps)
 		return nested(ps, c);
 	if (c == '@') {
 		ps->p++;
-		return number(ps, &v) && emit(ps, TOK_NUM, SCN_ARENA + v * 4096);
+		if (!number(ps, &v))
+			return false;
+		if (v << 12 >> 12 != v)
+			return fail(ps, "the number does not fit into 64 bits");
+		return emit(ps, TOK_NUM, SCN_ARENA + v * 4096);
 	}
 	if (is_digit(c))
 		return number(ps, &v) && emit(ps, TOK_NUM, v);

@@ -295,7 +295,9 @@ void task_life(struct u *u, struct run *r)
 		if (r->b.reap != NOBODY)
 			reap(u, r);
 		next = r->b.next < r->scn.nactions ? r->scn.action[r->b.next].task : 0;
-		if (next != r->me)
+		if (next && !r->b.pid[next])
+			run_absent(u, r, &r->scn.action[r->b.next++]);
+		else if (next != r->me)
 			pass(u, r, next);
 		else if (r->b.next < r->scn.nactions)
 			take_action(u, r);

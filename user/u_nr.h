@@ -39,11 +39,13 @@ enum u_nr {
 #define U_MAP_PRIVATE	       2l
 #define U_MAP_FIXED	       0x10l
 #define U_MAP_ANONYMOUS	       0x20l
+#define U_MAP_LOCKED	       0x2000l
 #define U_MAP_POPULATE	       0x8000l
 #define U_MAP_FIXED_NOREPLACE  0x100000l
 #define U_MREMAP_MAYMOVE       1l
 #define U_MREMAP_FIXED	       2l
 #define U_MADV_DONTNEED	       4l
+#define U_MADV_FREE	       8l
 
 /* open, fcntl */
 #define U_O_RDONLY  0l

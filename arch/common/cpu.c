@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Processor services that need no instruction: the names that programs are told (uname), entropy
- * from a generator or, without one, from the clock, and other CPUs, of which there are none yet.
+ * from a generator or, without one, from the clock.
  * "arch.h" supplies ARCH_ELF_MACHINE, ARCH_ELF_PLATFORM (may be NULL) and
  *
  *   bool arch_random(uint64_t *v);     the processor's own generator; false: it has none to give
  */
 #include "arch/common/boot.h"
-#include "lib/bug.h"
 #include "arch.h"
 
 const char *hal_machine_name(void)
@@ -34,16 +33,10 @@ uint64_t hal_entropy(void)
 
 	if (arch_random(&z))
 		return z;
-	boot_seed += 0x9e3779b97f4a7c15ull + hal_cycles();
-	z = boot_seed;
+	z = __atomic_add_fetch(&boot_seed, 0x9e3779b97f4a7c15ull + hal_cycles(), __ATOMIC_RELAXED);
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
 	return z ^ z >> 31;
-}
-
-void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
-{
-	ASSERT(!(cpu_mask & ~(1ull << hal_cpu_id())));
 }
 
 void hal_context_destroy(struct hal_context *c)

@@ -86,6 +86,7 @@ void latency_start(void)
 static const char *const path_names[LATENCY_PATHS] = {
 	[PATH_BOOT] = "start and end", [PATH_IDLE] = "idle", [PATH_THREAD] = "kernel thread",
 	[PATH_CALL] = "system call", [PATH_FAULT] = "page fault", [PATH_TICK] = "tick",
+	[PATH_DEVICE] = "interrupt of a device",
 	[PATH_RETURN] = "return to user mode", [PATH_DUMP] = "dump of tables",
 };
 

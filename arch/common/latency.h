@@ -16,7 +16,7 @@
  * back when it leaves, and a switch of tasks carries it along.
  */
 enum latency_path { PATH_BOOT, PATH_IDLE, PATH_THREAD, PATH_CALL, PATH_FAULT, PATH_TICK, PATH_RETURN,
-		    PATH_DUMP, LATENCY_PATHS };
+		    PATH_DUMP, PATH_DEVICE, LATENCY_PATHS };
 
 #ifdef MEASURE_LATENCY
 /* Interrupts have just gone off, or are about to come on; both harmless if they already were. */

@@ -6,19 +6,22 @@
  * is mapped later shows in every space. Nothing here knows an entry's bits (kmap.c asks the
  * encoder) or an instruction (arch.h has them).
  *
- * One CPU runs. What it runs is mmu_running; leaves of a supervisor space may be global, so
- * leaving one flushes everything.
+ * Each CPU has the space that it runs in mmu_running, and its bit in that space's mask of CPUs, set
+ * before the root is loaded: whoever changes an entry looks at the mask after the change, so either he
+ * sees the bit or the CPU's walks see the change. Leaves of a supervisor space may be global, so leaving
+ * one flushes everything.
  */
 #include "arch/common/mmu.h"
 #include "arch/common/boot.h"
 #include "lib/bug.h"
+#include "lib/lockdep.h"
 #include <quire/abi.h>
 #include "arch.h"
 
 struct mmu_info mmu_info;
 struct kernel_layout mmu_layout;
 struct kmap mmu_kernel;
-struct arch_space *mmu_running;
+struct arch_space *mmu_running[ARCH_CPUS_MAX];
 
 const struct mmu_info *hal_mmu_info(void)
 {
@@ -78,20 +81,46 @@ void mmu_reserve_ranges(void)
 	reserve(ARCH_DEVICE_BASE, ARCH_DEVICE_BASE + ARCH_DEVICE_SIZE);
 }
 
-void *mmu_map_device(phys_addr_t pa, uint64_t size)
+/* Maps device registers with tables that k's alloc gives; NULL: it gave none, or there is no room. */
+static void *map_device(const struct kmap *k, phys_addr_t pa, uint64_t size)
 {
 	static uintptr_t next = ARCH_DEVICE_BASE;
 	phys_addr_t first = ALIGN_DOWN(pa, PAGE_BYTES);
 	uint64_t bytes = ALIGN_UP(pa + size, PAGE_BYTES) - first;
 	uintptr_t va = next;
 
+	if (bytes > ARCH_DEVICE_BASE + ARCH_DEVICE_SIZE - PAGE_BYTES - next ||
+	    kmap_map(k, va, first, bytes, kmap_prot(KMAP_R | KMAP_W, MT_DEVICE)))
+		return NULL;
 	next += bytes + PAGE_BYTES;
-	if (next > ARCH_DEVICE_BASE + ARCH_DEVICE_SIZE)
-		boot_die("no room for device registers at 0x%lx", pa);
-	map_or_die(va, first, bytes, kmap_prot(KMAP_R | KMAP_W, MT_DEVICE));
 	if (mmu_info.caches_invalid)
 		hal_kernel_flush(va, va + bytes);
 	return (void *)(va + (pa - first));
+}
+
+void *mmu_map_device(phys_addr_t pa, uint64_t size)
+{
+	void *regs = map_device(&mmu_kernel, pa, size);
+
+	if (!regs)
+		boot_die("no room for device registers at 0x%lx", pa);
+	return regs;
+}
+
+static pfn_t no_table(void *ctx)
+{
+	return PFN(UINT64_MAX);
+}
+
+/* After boot the firmware's memory is the core's. The first table of the range, which boot made for
+ * the console or the timer, has room for 2 MiB of registers; that is all that there is. */
+void *hal_map_device(phys_addr_t pa, uint64_t size)
+{
+	struct kmap k = mmu_kernel;
+
+	k.alloc = no_table;
+	k.leaf_levels = 1;
+	return map_device(&k, pa, size);
 }
 
 /* ---- address spaces -------------------------------------------------------------------------- */
@@ -109,45 +138,100 @@ int hal_space_init(struct arch_space *s, pfn_t root, bool user)
 	return 0;
 }
 
+static uint64_t cpus_of(const struct arch_space *s)
+{
+	return __atomic_load_n(&s->cpus, __ATOMIC_SEQ_CST);
+}
+
 void hal_space_switch(struct arch_space *s)
 {
-	const struct arch_space *left = mmu_running;
+	unsigned cpu = hal_cpu_id();
+	struct arch_space *left = mmu_running[cpu];
+	uint64_t bit = 1ull << cpu;
 
 	if (s == left)
 		return;
+	if (s && !(__atomic_load_n(&s->cpus, __ATOMIC_RELAXED) & bit))
+		__atomic_fetch_or(&s->cpus, bit, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&mmu_running[cpu], s, __ATOMIC_SEQ_CST);
 	arch_space_load(s, s ? s->root : mmu_kernel.root);
-	mmu_running = s;
-	if (left && !left->user)
+	if (!left)
+		return;
+	if (!left->user)
 		arch_flush_all();
+	if (ARCH_SPACE_LEAVES || !left->user)
+		__atomic_fetch_and(&left->cpus, ~bit, __ATOMIC_SEQ_CST);
+}
+
+static void flush_here(const struct mmu_flush *f)
+{
+	uintptr_t at = f->start;
+
+	if (f->n)
+		for (uint64_t n = f->n; n; n--, at += f->step)
+			arch_flush_page(f->s, at);
+	else if (f->user)
+		arch_flush_space(f->s);
+	else
+		arch_flush_all(); /* a supervisor space may hold global entries */
+}
+
+static void flush_called(void *arg)
+{
+	flush_here(arg);
+}
+
+/* Of all these CPUs; the one that we are on may be another one at the end. */
+static void flush_cpus(uint64_t cpus, const struct mmu_flush *f)
+{
+	irqflags_t flags = hal_irq_save();
+	uint64_t self = 1ull << hal_cpu_id(), others = cpus & ~self & smp_online_now();
+
+	if (likely(!others) || arch_flush_others(others, f)) {
+		if (cpus & self)
+			flush_here(f);
+		hal_irq_restore(flags);
+		return;
+	}
+	hal_irq_restore(flags);
+	smp_call(cpus, flush_called, (void *)f);
+}
+
+static void leave_space(void *arg)
+{
+	if (mmu_running[hal_cpu_id()] == arg)
+		hal_space_switch(NULL);
 }
 
 void hal_space_destroy(struct arch_space *s)
 {
-	irqflags_t flags = hal_irq_save();
+	uint64_t running = 0;
 
-	if (mmu_running == s)
-		hal_space_switch(NULL);
-	else if (s->user && arch_space_cached(s))
-		arch_flush_space(s);
-	hal_irq_restore(flags);
+	for (unsigned c = 0; c < hal_cpus; c++)
+		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST) == s)
+			running |= 1ull << c;
+	if (running)
+		smp_call(running, leave_space, s);
+	if (s->user && cpus_of(s) && arch_space_cached(s))
+		flush_cpus(cpus_of(s), &(struct mmu_flush){.s = s, .user = true});
 	*s = (struct arch_space){0};
 }
 
 void hal_tlb_flush(struct arch_space *s, uintptr_t start, uintptr_t end, unsigned level,
 		   bool freed_tables)
 {
-	uint64_t step = kmap_entry_size(level);
-	uint64_t n = (end - start + step - 1) >> (ARCH_PAGE_SHIFT + level * ARCH_INDEX_BITS);
+	struct mmu_flush f = {.s = s, .start = start, .step = kmap_entry_size(level),
+			      .user = s && s->user};
+	uint64_t n = (end - start + f.step - 1) >> (ARCH_PAGE_SHIFT + level * ARCH_INDEX_BITS);
 
+	lockdep_waits_for_cpus();
 	if (s && !arch_space_cached(s))
 		return;
+	if (!n)
+		return;
 	if (n <= ARCH_FLUSH_MAX && !(ARCH_FLUSH_TABLES && freed_tables))
-		for (; n; n--, start += step)
-			arch_flush_page(s, start);
-	else if (s && s->user)
-		arch_flush_space(s);
-	else
-		arch_flush_all(); /* a supervisor space may hold global entries */
+		f.n = n;
+	flush_cpus(s ? cpus_of(s) : smp_online_now(), &f);
 }
 
 /* ---- the kernel half ------------------------------------------------------------------------- */

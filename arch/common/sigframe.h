@@ -21,6 +21,10 @@ struct user_siginfo {
 		struct {
 			int32_t pid, uid, status;
 		} sender;
+		struct {
+			int32_t pid, uid;
+			uint64_t value;
+		} queued;
 		uint64_t addr;
 		uint8_t bytes[112];
 	};
@@ -50,7 +54,10 @@ static inline void siginfo_fill(struct user_siginfo *u, const struct hal_siginfo
 	}
 	u->sender.pid = si->pid;
 	u->sender.uid = si->uid;
-	u->sender.status = si->status;
+	if (si->code < 0 && si->code != SI_TKILL)
+		u->queued.value = si->value;
+	else
+		u->sender.status = si->status;
 }
 
 /* The alternate stack as hal_sigframe_push() and _pop() have it: address, flags, size. */

@@ -67,7 +67,7 @@ static unsigned nranges;
 static uintptr_t ranges_start, ranges_end; /* around all of them */
 static struct taken {
 	uintptr_t addr; /* 0: unused */
-	const struct self *by;
+	const void *by;
 } taken[WORDS]; /* each at the place of its hash */
 static uintptr_t told[PAIRS][2];
 static unsigned ntold;
@@ -205,7 +205,10 @@ void fake_unwatched(const void *p, size_t n)
 static bool on_own_stack(uintptr_t a)
 {
 	static __thread uintptr_t start, end;
+	uintptr_t from, to;
 
+	if (fake_turn_stack(&from, &to))
+		return a >= from && a < to;
 	if (!end) {
 		pthread_attr_t attr;
 		void *base;
@@ -265,6 +268,12 @@ static __attribute__((noinline)) void tell_relaxed(size_t size, uintptr_t pc, co
 		    size, by);
 }
 
+/* The context that runs, or its thread. */
+static const void *who(void)
+{
+	return self.context ? (const void *)self.context : &self;
+}
+
 /* An atomic store, or an exchange that took place: is it how a word is taken, or let go? */
 static inline void exchanged(const volatile void *p, size_t size, int order, const void *pc,
 			     const void *frame)
@@ -275,12 +284,22 @@ static inline void exchanged(const volatile void *p, size_t size, int order, con
 	if (!machine.cfg.watch_races)
 		return;
 	if (order == __ATOMIC_ACQUIRE) {
-		*t = (struct taken){a, &self};
+		*t = (struct taken){a, who()};
 	} else if (t->addr == a) {
-		if (order == __ATOMIC_RELAXED && t->by == &self)
+		if (order == __ATOMIC_RELAXED && t->by == who())
 			tell_relaxed(size, (uintptr_t)pc, frame);
 		t->addr = 0;
 	}
+}
+
+/* Another atomic change: a count that releases lets go too, and its memory may be somebody else's next. */
+static inline void changed(const volatile void *p, int order)
+{
+	uintptr_t a = (uintptr_t)p;
+	struct taken *t = &taken[(a >> 2 ^ a >> 12) % WORDS];
+
+	if (machine.cfg.watch_races && order >= __ATOMIC_RELEASE && t->addr == a)
+		t->addr = 0;
 }
 
 #define EXCHANGED(p, size, order) \
@@ -355,6 +374,9 @@ static inline __attribute__((always_inline)) void seen(const volatile void *p, s
 	if (__builtin_expect(nranges && !(how & MARKED) && a < ranges_end && a + size > ranges_start,
 			     0))
 		look_per_cpu(a, size, (uintptr_t)pc, frame);
+	if (machine.cfg.shared_points && !(how & MARKED) &&
+	    (a < machine.layout.vmemmap_base || a >= machine.layout.vmemmap_end))
+		return;
 	if (fake_point())
 		interrupt_before(a, size, how, (uintptr_t)pc, frame);
 }
@@ -429,6 +451,7 @@ void __tsan_func_exit(void)
 	type __tsan_atomic##bits##_##name(volatile type *p, type v, int mo)  \
 	{                                                                    \
 		SEEN(p, sizeof(type), STORE | MARKED);                       \
+		changed(p, mo);                                              \
 		return op(p, v, __ATOMIC_SEQ_CST);                           \
 	}
 

@@ -286,6 +286,9 @@ void books_frame_freed(uint64_t pfn)
 		accuse_cached(pfn, f);
 		forget_cached(pfn);
 	}
+	if (f->dma)
+		fake_accuse(FAKE_FREED_DMA, "pfn %#llx freed while a disk transfers it",
+			    (unsigned long long)pfn);
 	f->synced = f->by_user = false;
 }
 
@@ -302,12 +305,9 @@ void books_frame_taken(uint64_t pfn)
 
 unsigned fake_stayer(void)
 {
-	static __thread unsigned n;
-	static __thread uint64_t of;
-
-	if (of == machine.number)
-		return n;
-	of = machine.number;
+	if (self.stayer_of == machine.number)
+		return self.stayer;
+	self.stayer_of = machine.number;
 	if (!(machine.nstays & (machine.nstays - 1))) {
 		size_t room = machine.nstays ? 2 * machine.nstays : 1;
 
@@ -315,9 +315,9 @@ unsigned fake_stayer(void)
 		if (!machine.stays)
 			abort();
 	}
-	n = machine.nstays++;
-	machine.stays[n] = 0;
-	return n;
+	self.stayer = machine.nstays++;
+	machine.stays[self.stayer] = 0;
+	return self.stayer;
 }
 
 /* This thread is outside the core: what it made stale it must have flushed. Another one may stand

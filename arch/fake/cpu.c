@@ -8,6 +8,9 @@
 #include <time.h>
 
 #include "arch/fake/machine.h"
+#include "arch/hal_kernel.h"
+#include "lib/lockdep.h"
+#include <quire/abi.h>
 
 /* Virtual time that a call of the machine takes. */
 #define TICK_NS 200
@@ -35,6 +38,19 @@ unsigned hal_cpu_count(void)
 	return machine.cfg.cpus ? machine.cfg.cpus : 1;
 }
 
+/* No point lies in it: it is one access of the CPU that the task is on. */
+void *hal_task(void)
+{
+	return fake_cpu()->task;
+}
+
+void hal_set_task(void *task)
+{
+	if (!self.irqs_off)
+		fake_accuse(FAKE_CONTEXT, "hal_set_task with interrupts on");
+	fake_cpu()->task = task;
+}
+
 bool hal_local_add(uint32_t *p, uint32_t v)
 {
 	if (fake_point())
@@ -52,8 +68,10 @@ uint64_t hal_cycles(void)
 /* A saved state knows its depth, so that a restore out of order is seen. */
 irqflags_t hal_irq_save(void)
 {
-	irqflags_t flags = (irqflags_t)++self.irq_depth << 1 | self.irqs_off;
+	irqflags_t flags;
 
+	fake_cross();
+	flags = (irqflags_t)++self.irq_depth << 1 | self.irqs_off;
 	self.irqs_off = true;
 	return flags;
 }
@@ -68,6 +86,8 @@ void hal_irq_restore(irqflags_t flags)
 	self.irqs_off = flags & 1;
 	if (!self.irqs_off)
 		fake_poll();
+	else
+		fake_cross();
 }
 
 bool hal_irqs_off(void)
@@ -77,7 +97,10 @@ bool hal_irqs_off(void)
 
 void hal_cpu_relax(void)
 {
-	sched_yield();
+	if (machine.in_turns)
+		fake_turn(true);
+	else
+		sched_yield();
 	fake_poll();
 }
 
@@ -136,7 +159,9 @@ bool fake_point_chosen(void)
 
 void fake_interrupt(void)
 {
-	if (machine.on_point) {
+	if (machine.in_turns) {
+		fake_turn(false);
+	} else if (machine.on_point) {
 		self.in_irq = true;
 		machine.on_point(machine.point_ctx);
 		self.in_irq = false;
@@ -161,12 +186,23 @@ static void answer_inbox(void)
 		c->inbox = i->next;
 		fake_unlock();
 		self.irqs_off = true;
+		lockdep_call(true);
 		i->fn(i->arg);
+		lockdep_call(false);
 		self.irqs_off = false;
 		fake_lock();
 		i->done = true;
 	}
 	fake_unlock();
+}
+
+void fake_take_calls(void)
+{
+	if (self.irqs_off || self.in_irq)
+		return;
+	self.in_irq = true;
+	answer_inbox();
+	self.in_irq = false;
 }
 
 static bool timer_due(void)
@@ -188,9 +224,9 @@ void fake_poll(void)
 	hal_cycles();
 	if (self.irqs_off || self.in_irq)
 		return;
-	self.in_irq = true;
-	answer_inbox();
-	self.in_irq = false;
+	fake_take_calls();
+	if (machine.on_devices)
+		machine.on_devices();
 	if (machine.on_timer && timer_due()) {
 		machine.count.timer_irqs++;
 		machine.on_timer();
@@ -208,7 +244,9 @@ static void play(unsigned cpu, void (*fn)(void *arg), void *arg)
 
 	self.cpu = cpu;
 	self.irqs_off = true;
+	lockdep_call(true);
 	fn(arg);
+	lockdep_call(false);
 	self = mine;
 }
 
@@ -247,13 +285,46 @@ static void send(unsigned cpu, void (*fn)(void *arg), void *arg)
 		play(cpu, fn, arg);
 }
 
+/* All at once: which has done its part already when another has not, is up to the turns. */
+void fake_call_cpus(uint64_t cpus, void (*fn)(void *arg), void *arg)
+{
+	struct ipi note[FAKE_MAX_CPUS];
+
+	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
+		if (!(cpus >> cpu & 1))
+			continue;
+		note[cpu] = (struct ipi){.next = machine.cpu[cpu].inbox, .fn = fn, .arg = arg};
+		machine.cpu[cpu].inbox = &note[cpu];
+		machine.count.ipis++;
+	}
+	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
+		while (cpus >> cpu & 1 && !note[cpu].done) {
+			fake_take_calls(); /* it may be the one that we are on by now */
+			if (!note[cpu].done)
+				fake_turn(true);
+		}
+	}
+}
+
+/* Tasks run on the first CPU alone. */
+void hal_cpu_kick(unsigned cpu)
+{
+	fake_accuse(FAKE_BAD_CALL, "hal_cpu_kick(%u)", cpu);
+}
+
 void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
 {
 	uint64_t others = cpu_mask & ~(1ull << self.cpu) & ((1ull << hal_cpu_count()) - 1);
 
+	lockdep_waits_for_cpus();
 	if (others && self.irqs_off)
 		fake_accuse(FAKE_IPI_IRQS_OFF, "CPU %u calls CPUs %#llx with interrupts off",
 			    self.cpu, (unsigned long long)others);
+	if (machine.in_turns) {
+		if (!self.irqs_off)
+			fake_call_cpus(others, fn, arg);
+		return;
+	}
 	for (unsigned cpu = 0; cpu < hal_cpu_count(); cpu++) {
 		if (!(others >> cpu & 1))
 			continue;
@@ -303,6 +374,22 @@ int fake_cpu_start(unsigned n, void (*fn)(void *arg), void *arg)
 	c->fn = NULL;
 	c->threaded = false;
 	return -1;
+}
+
+/* Every CPU of the machine answers: one that no thread runs is played. */
+uint64_t hal_cpus_online(void)
+{
+	return (2ull << (hal_cpu_count() - 1)) - 1;
+}
+
+/* A thread has a stack of the host's. When fn returns, the CPU is one that is played. */
+int hal_cpu_start(unsigned cpu, void *stack_top, void (*fn)(void *arg), void *arg)
+{
+	if (!cpu || cpu >= hal_cpu_count())
+		return -EINVAL;
+	if (machine.cpu[cpu].fn)
+		return -EBUSY;
+	return fake_cpu_start(cpu, fn, arg) ? -EIO : 0;
 }
 
 void fake_cpu_join(unsigned n)

@@ -25,6 +25,10 @@ extern uintptr_t fake_direct_base;
 #define HAL_INLINE_local_add
 bool hal_local_add(uint32_t *p, uint32_t v);
 
+#define HAL_INLINE_task
+void *hal_task(void);
+void hal_set_task(void *task);
+
 #define HAL_INLINE_direct_map
 static inline void *hal_phys_to_virt(phys_addr_t pa)
 {

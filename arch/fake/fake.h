@@ -39,6 +39,7 @@ struct fake_config {
 	unsigned timer_every;	/* mean of contract calls between extra timer interrupts; 0: none */
 	unsigned preempt_every; /* mean of points (below) between interrupts that end a slice; 0: none */
 	uint64_t preempt_at;	/* one such interrupt at exactly that point, from 1; 0: none */
+	bool shared_points;	/* of the accesses only marked ones, and those to struct pages, are points */
 	bool watch_races;	/* accesses before which an interrupt came are watched for races */
 	uint64_t seed;		/* of everything that is left to chance */
 	const char *cmdline;	/* for fake_run() */
@@ -70,6 +71,7 @@ enum fake_accusation {
 	FAKE_LOST_BITS,	    /* a plain store over a live entry that hardware may mark meanwhile */
 	FAKE_FREED_MAPPED,  /* a frame was freed that a live entry names */
 	FAKE_FREED_TABLE,   /* a table was freed that is still linked */
+	FAKE_FREED_DMA,	    /* a frame was freed that a disk still transfers */
 	FAKE_TAKEN_MAPPED,  /* a frame was handed out that is mapped or a table: out twice */
 	FAKE_ICACHE,	    /* new code published without hal_icache_sync() */
 	FAKE_IRQ_ORDER,	    /* interrupt state restored out of order */
@@ -142,12 +144,53 @@ void fake_per_cpu(const void *p, size_t n, int cpu);
 /* In those bytes (one range) races are none, because an interrupt leaves them as it found them. */
 void fake_unwatched(const void *p, size_t n);
 
+/* ---- several CPUs in turn --------------------------------------------------------------------- */
+/*
+ * All CPUs of the machine at once on one host thread, so that a run with the same seed is the same
+ * again. On each CPU stands a context; one of them goes on, and at the chosen points, which here are
+ * there with interrupts off too, another. A context that waits for another CPU (hal_cpu_relax(), an
+ * answer to a call) gives the others the turn. Calls between CPUs and flushes take their time: until a
+ * CPU has interrupts on and its turn comes, it reads through what it has cached.
+ */
+struct fake_context;
+
+struct fake_turns {
+	/* The context that stands on a CPU anew: to switch to its space. Interrupts off. */
+	void (*arrived)(struct fake_context *c);
+	/* Whether the running context may be moved to another CPU at this point (it has interrupts on). */
+	bool (*movable)(void);
+	/* No CPU has anything to do. true: somebody was woken. */
+	bool (*idle)(void);
+	/* Contexts that wait have had the turn a million times, and no other. */
+	void (*stuck)(void);
+};
+
+/* A context that is ready to run fn(arg), interrupts on; it is gone when fn returns. data is the
+ * caller's. NULL: the host is out of memory. */
+struct fake_context *fake_context_start(void (*fn)(void *arg), void *arg, void *data);
+/* The running one's data; NULL: none runs. */
+void *fake_context_data(void);
+/* The running context leaves its CPU until it is woken; at once if it was woken before. Interrupts on. */
+void fake_context_sleep(void);
+void fake_context_wake(struct fake_context *c);
+struct fake_context *fake_context_mine(void);
+/* A point, where the caller has one of its own: a lock taken. */
+void fake_context_point(void);
+/* On standard error, for people: what each CPU does. */
+void fake_tell_turns(void);
+/* How many have been started and are not gone. */
+unsigned fake_contexts(void);
+/* Lets the CPUs of the machine run until no context is left. Points are chosen as
+ * fake_choose_points() said. The caller is CPU 0 before and after. */
+void fake_take_turns(const struct fake_turns *how);
+
 struct fake_counters {
 	uint64_t walks, tlb_hits, faults, spurious, ad_sets;
 	uint64_t flushes;	/* calls of hal_tlb_flush() */
 	uint64_t flushed;	/* translations that they removed */
 	uint64_t kernel_flushes; /* calls of hal_kernel_flush() */
 	uint64_t published, ipis, icache_syncs, timer_irqs, switches;
+	uint64_t turns;		/* another CPU went on (turns.c) */
 };
 const struct fake_counters *fake_counters(void);
 /* Translations that CPU n holds of the space; the running one if s is NULL. */

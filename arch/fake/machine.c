@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "arch/fake/machine.h"
+#include "lib/lockdep.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define FAKE_ASAN 1
@@ -59,6 +60,7 @@ const char *fake_accusation_name(enum fake_accusation what)
 		[FAKE_LOST_BITS] = "accessed-dirty-lost",
 		[FAKE_FREED_MAPPED] = "freed-while-mapped",
 		[FAKE_FREED_TABLE] = "freed-while-linked",
+		[FAKE_FREED_DMA] = "freed-while-transferred",
 		[FAKE_TAKEN_MAPPED] = "handed-out-while-mapped",
 		[FAKE_ICACHE] = "no-icache-sync",
 		[FAKE_IRQ_ORDER] = "irq-order",
@@ -648,6 +650,11 @@ void hal_kernel_unmap(uintptr_t va, size_t npages)
 	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
+/* The windows are the host's memory, which has nothing to flush. */
+static void flushed_here(void *arg)
+{
+}
+
 void hal_kernel_flush(uintptr_t start, uintptr_t end)
 {
 	const struct kernel_layout *l = &machine.layout;
@@ -658,6 +665,9 @@ void hal_kernel_flush(uintptr_t start, uintptr_t end)
 	if (self.irqs_off && machine.cfg.cpus > 1)
 		fake_accuse(FAKE_IPI_IRQS_OFF, "hal_kernel_flush(%#lx-%#lx) with interrupts off",
 			    (unsigned long)start, (unsigned long)end);
+	lockdep_waits_for_cpus();
+	if (machine.in_turns && !self.irqs_off)
+		fake_call_cpus((2ull << (machine.cfg.cpus - 1)) - 1 - (1ull << self.cpu), flushed_here, NULL);
 	fake_lock();
 	machine.count.kernel_flushes++;
 	window_flush(vmemmap_used, l->vmemmap_base, l->vmemmap_end, start, end);
@@ -701,6 +711,7 @@ static void each_frame(const void *p, size_t n, void (*fn)(uint64_t pfn))
 
 	if (!in_direct_map(p) || first >= end)
 		return;
+	fake_cross();
 	fake_lock();
 	for (uintptr_t a = first; a < end; a += FAKE_PAGE)
 		fn((a - fake_direct_base) >> ARCH_PAGE_SHIFT);

@@ -21,6 +21,7 @@ struct frame {
 	uint64_t sum;		  /* of the contents at the last hal_icache_sync() */
 	uint32_t live;		  /* entries of linked tables that name it, PROT_NONE too */
 	uint32_t cached;	  /* cached translations that lead to it, tables too */
+	uint32_t dma;		  /* pieces of requests that a disk has: it may read or write it */
 	uint8_t table;		  /* level + 1 of a linked table, else 0 */
 	bool synced;		  /* sum is valid */
 	bool by_user;		  /* user mode wrote it since: its code is the program's business */
@@ -61,6 +62,7 @@ struct ipi {
 struct cpu {
 	struct fake_space *space; /* what it runs; NULL: the kernel's own */
 	struct ipi *inbox;
+	void *task;		  /* the kernel's word */
 	pthread_t thread;
 	bool threaded;		  /* a thread of its own runs it (fake_cpu_start) */
 	void (*fn)(void *arg);
@@ -100,12 +102,18 @@ struct machine {
 	void (*on_timer)(void);	  /* set by the room that links kernel/ */
 	bool (*timer_expired)(void); /* the same: the period of hal_timer_start() is over */
 	void (*on_exit)(int status); /* the same: does not return */
-	void (*on_destroy)(void);
+	void (*on_destroy)(void); /* of disk.c, if there is a disk; the next three too */
+	void (*on_devices)(void); /* interrupts of devices that are due */
+	uint64_t (*next_event)(void); /* when a device will have one; UINT64_MAX: never by itself */
+	void (*on_idle)(void);	  /* lets one in, interrupts off */
+	/* Enters the kernel for an interrupt; set by the room that links it. */
+	void (*on_device_irq)(void (*fn)(void *arg), void *arg);
 	uint64_t rng, clock_ns;
 	uint64_t period_ns;	     /* of hal_timer_start() */
 	bool points_on;		     /* something may happen at points */
 	uint64_t points, point_rng;
 	uint64_t point_gap;	     /* points up to the next that is chosen; 0: none is */
+	bool in_turns;		     /* the CPUs take turns on one host thread */
 	void (*on_point)(void *ctx);
 	void *point_ctx;
 	phys_addr_t initrd_phys, ring_phys;
@@ -121,6 +129,9 @@ struct self {
 	bool in_irq;	    /* a handler runs: no second interrupt */
 	unsigned locked;    /* machine.lock, how often */
 	unsigned access;    /* user accesses so far, for spurious_every */
+	unsigned stayer;    /* its place in machine.stays, */
+	uint64_t stayer_of; /* of the machine with this number */
+	struct fake_context *context; /* one of several on a host thread (turns.c), or NULL */
 };
 
 extern __thread struct self self;
@@ -162,17 +173,38 @@ static inline struct cpu *fake_cpu(void)
 /* The calling thread's place in machine.stays. Lock held. */
 unsigned fake_stayer(void);
 
+void fake_turn(bool waits);
 /* Whether this is a point that was chosen: fake_interrupt() is to be called. */
 bool fake_point_chosen(void);
 static inline bool fake_point(void)
 {
-	return __builtin_expect(machine.points_on, 0) && !self.irqs_off && !self.in_irq &&
-	       !self.locked && fake_point_chosen();
+	return __builtin_expect(machine.points_on, 0) && !self.locked &&
+	       (machine.in_turns || (!self.irqs_off && !self.in_irq)) && fake_point_chosen();
+}
+
+/* A point of the CPUs that take turns, where others have none. */
+static inline void fake_cross(void)
+{
+	if (__builtin_expect(machine.in_turns, 0) && fake_point())
+		fake_turn(false);
 }
 /* What access.c knows of the machine before, if it is linked. */
 void fake_forget_accesses(void);
 /* An interrupt that ends the running task's slice, or what fake_on_point() said. */
 void fake_interrupt(void);
+
+/* ---- turns.c: CPUs that take turns on one host thread ---- */
+
+/* Another CPU goes on; returns when it is this context's turn again, perhaps on another CPU. waits: for
+ * what only another CPU can do. Lock not held. */
+void fake_turn(bool waits);
+/* The stack of the running context, if it is one of turns.c. */
+bool fake_turn_stack(uintptr_t *start, uintptr_t *end);
+/* Takes the calls that other CPUs sent to this one, if it has interrupts on. */
+void fake_take_calls(void);
+/* fn(arg), interrupts off, on each CPU of the mask, of those that take turns; the running one may be
+ * another at the end. Interrupts on. */
+void fake_call_cpus(uint64_t cpus, void (*fn)(void *arg), void *arg);
 
 /* A moment at which interrupts may arrive: pending calls from other CPUs, the timer. Lock not
  * held. */

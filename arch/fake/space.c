@@ -18,6 +18,7 @@ pteval_t hal_pte_xchg(pteval_t *p, pteval_t v)
 {
 	pteval_t old;
 
+	fake_cross();
 	fake_lock();
 	old = __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
 	books_entry_changed(p, old, v);
@@ -29,6 +30,7 @@ void hal_pte_set(pteval_t *p, pteval_t v)
 {
 	pteval_t old;
 
+	fake_cross();
 	fake_lock();
 	old = __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
 	books_plain_store(p, old, v);
@@ -40,6 +42,7 @@ pteval_t hal_pte_cmpxchg(pteval_t *p, pteval_t old, pteval_t v)
 {
 	pteval_t seen = old;
 
+	fake_cross();
 	fake_lock();
 	if (__atomic_compare_exchange_n(p, &seen, v, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		books_entry_changed(p, old, v);
@@ -118,6 +121,23 @@ int hal_space_init(struct arch_space *as, pfn_t root, bool user)
 	return 0;
 }
 
+/* CPUs other than ours that run the space or, if so asked, hold translations of it. */
+static uint64_t others_of(const struct fake_space *s, bool holders)
+{
+	uint64_t cpus = 0;
+
+	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++)
+		if (cpu != self.cpu && (machine.cpu[cpu].space == s || (holders && s->tlb[cpu].n)))
+			cpus |= 1ull << cpu;
+	return cpus;
+}
+
+static void leave_space(void *arg)
+{
+	if (fake_cpu()->space == arg)
+		hal_space_switch(NULL);
+}
+
 void hal_space_destroy(struct arch_space *as)
 {
 	struct fake_space *s = as->fs, **p;
@@ -126,6 +146,8 @@ void hal_space_destroy(struct arch_space *as)
 		fake_accuse(FAKE_BAD_CALL, "hal_space_destroy: not a space, or destroyed twice");
 		return;
 	}
+	if (machine.in_turns)
+		fake_call_cpus(others_of(s, false), leave_space, s);
 	fake_lock();
 	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
 		if (machine.cpu[cpu].space == s) {
@@ -170,6 +192,7 @@ void hal_pt_published(struct arch_space *as, uintptr_t va)
 
 	if (!s)
 		return;
+	fake_cross();
 	fake_lock();
 	machine.count.published++;
 	tlb_flush_range(s, self.cpu, va, va, 0, CACHED_ABSENT);
@@ -178,21 +201,41 @@ void hal_pt_published(struct arch_space *as, uintptr_t va)
 	fake_unlock();
 }
 
-/* Whether another CPU would have to be interrupted for a flush of s. */
-static bool runs_elsewhere(struct fake_space *s)
-{
-	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++)
-		if (cpu != self.cpu && machine.cpu[cpu].space == s)
-			return true;
-	return false;
-}
+struct flush {
+	struct fake_space *s;
+	uintptr_t start, last;
+	unsigned level;
+	bool freed_tables;
+};
 
 /* Removes exactly what was asked for: the leaves of that level, and everything else in the range
- * only if tables were taken away. */
+ * only if tables were taken away. Lock held. */
+static void flush_cpu(const struct flush *f, unsigned cpu)
+{
+	if (f->freed_tables) {
+		machine.count.flushed += tlb_flush_range(f->s, cpu, f->start, f->last, -1, 0);
+		return;
+	}
+	machine.count.flushed += tlb_flush_range(f->s, cpu, f->start, f->last, f->level, CACHED_LEAF);
+	if (f->level == 0)
+		tlb_flush_range(f->s, cpu, f->start, f->last, 0, CACHED_ABSENT);
+}
+
+static void flush_called(void *arg)
+{
+	fake_lock();
+	flush_cpu(arg, self.cpu);
+	fake_unlock();
+}
+
+/* Where the CPUs take turns the others flush when they take the call, and read through what they hold
+ * until then; else all do it now. */
 void hal_tlb_flush(struct arch_space *as, uintptr_t start, uintptr_t end, unsigned level,
 		   bool freed_tables)
 {
 	struct fake_space *s = as->fs;
+	struct flush f = {s, start, end - 1, level, freed_tables};
+	uint64_t others;
 
 	if (!s || start >= end || level >= machine.mmu.levels) {
 		if (s && start == end)
@@ -201,21 +244,19 @@ void hal_tlb_flush(struct arch_space *as, uintptr_t start, uintptr_t end, unsign
 			    (unsigned long)start, (unsigned long)end, level);
 		return;
 	}
-	if (self.irqs_off && runs_elsewhere(s))
+	lockdep_waits_for_cpus();
+	if (self.irqs_off && others_of(s, false))
 		fake_accuse(FAKE_IPI_IRQS_OFF, "hal_tlb_flush(%#lx-%#lx) with interrupts off while "
 			    "another CPU runs the space", (unsigned long)start, (unsigned long)end);
 	fake_lock();
 	machine.count.flushes++;
-	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
-		if (freed_tables) {
-			machine.count.flushed += tlb_flush_range(s, cpu, start, end - 1, -1, 0);
-			continue;
-		}
-		machine.count.flushed += tlb_flush_range(s, cpu, start, end - 1, level, CACHED_LEAF);
-		if (level == 0)
-			tlb_flush_range(s, cpu, start, end - 1, 0, CACHED_ABSENT);
-	}
+	others = others_of(s, true);
+	flush_cpu(&f, self.cpu);
+	for (unsigned cpu = 0; cpu < machine.cfg.cpus && (!machine.in_turns || self.irqs_off); cpu++)
+		flush_cpu(&f, cpu);
 	fake_unlock();
+	if (machine.in_turns && !self.irqs_off)
+		fake_call_cpus(others, flush_called, &f);
 }
 
 /* ---- user accesses --------------------------------------------------------------------------- */
@@ -262,7 +303,8 @@ static void mark_written(phys_addr_t pa)
 		f->by_user = true;
 }
 
-/* One attempt. true: *pa is where to go. */
+/* One attempt. true: *pa is where to go, and the machine stays locked: a flush by another CPU waits for
+ * an access that is under way, as it does on any machine. */
 static bool attempt(uintptr_t va, enum fault_access access, bool user, phys_addr_t *pa,
 		    struct fault_info *fi)
 {
@@ -289,11 +331,22 @@ static bool attempt(uintptr_t va, enum fault_access access, bool user, phys_addr
 		machine.count.faults++;
 	*pa = w.pa;
 	describe(fi, va, access, user, &w);
-	fake_unlock();
+	if (!ok)
+		fake_unlock();
 	return ok;
 }
 
-/* Translates one address, resolving faults. The caller makes the access with the result. */
+/* Whether the address still leads there. Machine locked. */
+static bool still_leads_to(uintptr_t va, enum fault_access access, phys_addr_t pa)
+{
+	struct fake_space *s = fake_cpu()->space;
+	struct walk w = {.fault = FAULT_TRANSLATION};
+
+	return s && fake_walk(s, self.cpu, va, access, true, &w) && w.pa == pa;
+}
+
+/* Translates one address, resolving faults. True: the caller makes the access with the result, and
+ * unlocks the machine. */
 static bool resolve(uintptr_t va, enum fault_access access, bool user, phys_addr_t *pa,
 		    struct fault_info *fi)
 {
@@ -322,9 +375,16 @@ static bool user_access(uintptr_t va, unsigned width, enum fault_access access, 
 	if (here > width)
 		here = width;
 	ok = resolve(va, access, true, &first, &fi);
-	if (ok && here < width)
-		ok = resolve(va + here, access, true, &second, &fi) &&
-		     resolve(va, access, true, &first, &fi);
+	while (ok && here < width) {
+		fake_unlock();
+		ok = resolve(va + here, access, true, &second, &fi);
+		if (!ok)
+			break;
+		fake_unlock();
+		ok = resolve(va, access, true, &first, &fi);
+		if (!ok || still_leads_to(va + here, access, second))
+			break;
+	}
 	if (!ok) {
 		if (out)
 			*out = fi;
@@ -339,6 +399,7 @@ static bool user_access(uintptr_t va, unsigned width, enum fault_access access, 
 			*value = (i ? *value : 0) |
 				 (uint64_t)__atomic_load_n(b, __ATOMIC_RELAXED) << 8 * i;
 	}
+	fake_unlock();
 	return true;
 }
 
@@ -420,6 +481,7 @@ static size_t user_copy(enum copy how, uintptr_t user, char *kernel, size_t n)
 			memcpy(hal_phys_to_virt(pa), kernel, chunk);
 		else
 			memset(hal_phys_to_virt(pa), 0, chunk);
+		fake_unlock();
 		user += chunk;
 		kernel += how == COPY_ZERO ? 0 : chunk;
 		n -= chunk;

@@ -200,6 +200,24 @@ static bool timer_expired(void)
 	return true;
 }
 
+static void advance_clock(uint64_t to)
+{
+	if (hal_clock_ns() < to)
+		__atomic_store_n(&machine.clock_ns, to, __ATOMIC_RELAXED);
+}
+
+/* A device's interrupt comes before the next tick. */
+static bool idle_for_a_device(void)
+{
+	uint64_t event = machine.next_event ? machine.next_event() : UINT64_MAX;
+
+	if (event >= next_tick)
+		return false;
+	advance_clock(event);
+	machine.on_idle();
+	return true;
+}
+
 void hal_idle(void)
 {
 	struct trap_frame tf = {0};
@@ -210,8 +228,9 @@ void hal_idle(void)
 		hal_log(why, sizeof(why) - 1);
 		hal_exit(3);
 	}
-	if (hal_clock_ns() < next_tick)
-		__atomic_store_n(&machine.clock_ns, next_tick, __ATOMIC_RELAXED);
+	if (idle_for_a_device())
+		return;
+	advance_clock(next_tick);
 	plan_tick();
 	machine.count.timer_irqs++;
 	self.in_irq = true;
@@ -319,6 +338,7 @@ int fake_run(fake_program program, void *state)
 	idle_ticks = 0;
 	machine.on_exit = end_machine;
 	machine.on_timer = fake_kernel_timer;
+	machine.on_device_irq = fake_kernel_irq;
 	machine.timer_expired = timer_expired;
 	fake_on_fault(fake_kernel_fault, NULL);
 	if (start_thread(&boot, boot_main, NULL))
@@ -331,6 +351,7 @@ int fake_run(fake_program program, void *state)
 	end_tasks();
 	machine.on_exit = NULL;
 	machine.on_timer = NULL;
+	machine.on_device_irq = NULL;
 	machine.timer_expired = NULL;
 	fake_on_fault(NULL, NULL);
 	machine.period_ns = 0;

@@ -49,6 +49,8 @@ void fake_user_ends(void);
 void fake_not_idle(void);
 
 void fake_kernel_timer(void);
+/* An interrupt whose handler is fn(arg), and which may end the running task's slice. fn NULL: a tick. */
+void fake_kernel_irq(void (*fn)(void *arg), void *arg);
 bool fake_kernel_fault(const struct fault_info *fi, void *ctx);
 
 #endif

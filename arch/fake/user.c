@@ -201,7 +201,7 @@ long fake_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	return syscall_frame(t, &tf);
 }
 
-void fake_kernel_timer(void)
+void fake_kernel_irq(void (*fn)(void *arg), void *arg)
 {
 	struct fake_task *t = fake_me();
 	struct trap_frame tf = {0};
@@ -210,7 +210,10 @@ void fake_kernel_timer(void)
 	if (user)
 		tf = frame_of(t);
 	self.irqs_off = true;
-	kernel_timer_tick(&tf);
+	if (fn)
+		fn(arg);
+	else
+		kernel_timer_tick(&tf);
 	if (user) {
 		kernel_return_to_user(&tf);
 		back_in_user(t, &tf);
@@ -219,6 +222,11 @@ void fake_kernel_timer(void)
 		kernel_irq_exit();
 	}
 	self.irqs_off = false;
+}
+
+void fake_kernel_timer(void)
+{
+	fake_kernel_irq(NULL, NULL);
 }
 
 /* Faults of user mode and of the kernel's user copies. true: try again. */
@@ -508,6 +516,11 @@ unsigned long hal_elf_hwcap(void)
 const char *hal_elf_platform(void)
 {
 	return NULL;
+}
+
+size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size)
+{
+	return 0;
 }
 
 const char *hal_machine_name(void)

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "arch/host/host.h"
+#include <quire/abi.h>
 
 #define PAGE	      (1ull << ARCH_PAGE_SHIFT)
 #define VMALLOC_BYTES (8ull << 30)
@@ -134,6 +135,17 @@ const struct mmu_info *hal_mmu_info(void)
 const struct kernel_layout *hal_kernel_layout(void)
 {
 	return &layout;
+}
+
+/* Its threads are the program's, who calls host_cpu_enter() in them. */
+uint64_t hal_cpus_online(void)
+{
+	return (2ull << (host_cpus - 1)) - 1;
+}
+
+int hal_cpu_start(unsigned cpu, void *stack_top, void (*fn)(void *arg), void *arg)
+{
+	return !cpu || cpu >= host_cpus ? -EINVAL : -EBUSY;
 }
 
 uint64_t hal_cycles(void)

@@ -4,9 +4,9 @@
  * promises).
  *
  * ASIDs: a space gets one when it is switched to, if its generation is not the current one; when
- * they run out the generation counts up and everything is flushed once. ASID 0 is the kernel's
- * own (empty lower half). A space without a current ASID has nothing cached: it will be given a
- * flushed one. One hart: local fences reach every translation cache.
+ * they run out the generation counts up (mmu.c). ASID 0 is the kernel's own (empty lower half). A space
+ * without a current ASID has nothing cached that will be used: it is given one that each hart flushes
+ * before it uses it. Other harts' caches are reached through the firmware (RFENCE).
  */
 #ifndef ARCH_RISCV_ARCH_H
 #define ARCH_RISCV_ARCH_H
@@ -21,17 +21,29 @@
 #define ARCH_DEVICE_SIZE (16ul << 20)
 #define ARCH_STACK_TOP	 (1ul << 47) /* programs for Sv48 may count on 47 bits */
 
+#define ARCH_IO_WRITE_BARRIER "fence rw, o"
+#define ARCH_IO_READ_BARRIER  "fence i, rw"
+
+#define ARCH_SPACE_LEAVES (!mmu_info.asid_bits)
 #define ARCH_FLUSH_MAX	  64
 #define ARCH_FLUSH_TABLES true /* a fence of one address leaves cached tables in place */
 
 extern uint64_t rv_asid_generation;
 
+/* Fences of instructions on these CPUs. Interrupts on where the firmware has none to make. */
+void rv_fence_i_others(uint64_t cpus);
 void arch_space_load(struct arch_space *s, pfn_t root);
 
 static inline bool arch_space_cached(const struct arch_space *s)
 {
-	return !s->user || !mmu_info.asid_bits || s->generation == rv_asid_generation;
+	return !s->user || !mmu_info.asid_bits ||
+	       __atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) ==
+		       __atomic_load_n(&rv_asid_generation, __ATOMIC_ACQUIRE);
 }
+
+bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f);
+bool arch_cpu_start(unsigned cpu, void *stack_top);
+void arch_call(unsigned cpu);
 
 /* Entries of one ASID, tables included; global ones stay. */
 static inline void rv_fence_asid(unsigned long asid)

@@ -27,7 +27,7 @@
 _start:
 	csrw	sie, zero
 	csrci	sstatus, SSTATUS_SIE
-	mv	s0, a0
+	mv	s3, a0			/* s0 is the frame pointer, cleared below */
 	mv	s1, a1
 
 	/* s2: what to add to a linked address to get the loaded one */
@@ -108,10 +108,11 @@ _start:
 	csrw	stvec, t0
 	csrw	sscratch, zero
 	lla	sp, riscv_boot_stack_top
+	addi	sp, sp, -RV_STACK_WORD
+	lla	tp, rv_percpu
 	mv	fp, zero
-	mv	tp, zero
 	mv	ra, zero
-	mv	a0, s0
+	mv	a0, s3
 	mv	a1, s1
 	neg	a2, s2
 	call	riscv_start
@@ -121,6 +122,32 @@ _start:
 	.balign 8
 .Llinked_start:
 	.dword	_start
+
+	/* Another hart, from the firmware, paging off: a1 is the physical address of its struct
+	 * rv_percpu. The same trap leads it to the upper half, on the kernel's own tables at once. */
+	.globl riscv_secondary_start, riscv_secondary_mapped
+riscv_secondary_start:
+	csrw	sie, zero
+	csrci	sstatus, SSTATUS_SIE
+	ld	t0, RV_PCPU_SATP(a1)
+	ld	sp, RV_PCPU_SP(a1)
+	ld	tp, RV_PCPU_SELF(a1)
+	ld	t1, RV_PCPU_ENTRY(a1)
+	csrw	stvec, t1
+	sfence.vma
+	csrw	satp, t0
+	.balign 4
+riscv_secondary_mapped:
+	lla	t0, riscv_trap_entry
+	csrw	stvec, t0
+	csrw	sscratch, zero
+	sfence.vma
+	mv	fp, zero
+	mv	ra, zero
+	call	riscv_secondary
+7:	wfi
+	j	7b
+
 
 	.section .bss.pages, "aw", @nobits
 	.balign PAGE_SIZE

@@ -20,14 +20,19 @@
 #define TEST_PASS 0x5555u
 #define TEST_FAIL 0x3333u
 
-unsigned long riscv_kernel_stack;
+_Static_assert(offsetof(struct rv_percpu, kernel_stack) == RV_PCPU_STACK, "trap.S");
+_Static_assert(offsetof(struct rv_percpu, cpu_id) == RV_PCPU_ID, "hal_cpu_id");
+_Static_assert(offsetof(struct rv_percpu, satp) == RV_PCPU_SATP, "boot.S");
+_Static_assert(offsetof(struct rv_percpu, stack) == RV_PCPU_SP, "boot.S");
+_Static_assert(offsetof(struct rv_percpu, entry) == RV_PCPU_ENTRY, "boot.S");
+_Static_assert(offsetof(struct rv_percpu, self) == RV_PCPU_SELF, "boot.S");
+_Static_assert(offsetof(struct rv_percpu, task) == RV_PCPU_TASK, "hal_task");
 
 static volatile uint8_t *uart;
 static volatile uint32_t *test_device;
 static bool has_dbcn;
 static bool has_fp;
 static uint64_t boot_time;
-static uint64_t timer_period, timer_next;
 
 /* ---- console and exit ------------------------------------------------------------------------ */
 
@@ -129,6 +134,7 @@ static void devices_late(void)
 		uart = mmu_map_device(p->uart, UART_REGS << p->uart_shift);
 	if (p->test)
 		test_device = mmu_map_device(p->test, 4);
+	rv_plic_init();
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -154,23 +160,26 @@ void hal_timer_start(uint64_t period_ns)
 {
 	uint64_t hz = rv_platform.timebase;
 
-	timer_period = period_ns / 1000000000u * hz + period_ns % 1000000000u * hz / 1000000000u;
-	if (!timer_period)
-		timer_period = 1;
-	timer_next = csr_read(time) + timer_period;
-	set_timer(timer_next);
+	struct rv_percpu *c = &rv_percpu[hal_cpu_id()];
+
+	c->timer_period = period_ns / 1000000000u * hz + period_ns % 1000000000u * hz / 1000000000u;
+	if (!c->timer_period)
+		c->timer_period = 1;
+	c->timer_next = csr_read(time) + c->timer_period;
+	set_timer(c->timer_next);
 	csr_set(sie, SIE_STIE);
 }
 
 /* The next tick; ticks that were missed are not made up for. */
 void rv_timer_irq(void)
 {
+	struct rv_percpu *c = &rv_percpu[hal_cpu_id()];
 	uint64_t now = csr_read(time);
 
-	timer_next += timer_period;
-	if (timer_next <= now)
-		timer_next = now + timer_period;
-	set_timer(timer_next);
+	c->timer_next += c->timer_period;
+	if (c->timer_next <= now)
+		c->timer_next = now + c->timer_period;
+	set_timer(c->timer_next);
 }
 
 /* wfi ends when one is pending, whether or not it may interrupt; then it may, for a moment. */
@@ -214,7 +223,7 @@ void hal_copy_page(void *dst, const void *src)
 void hal_context_init(struct hal_context *c, void *stack, size_t size, void (*fn)(void *),
 		      void *arg)
 {
-	unsigned long *sp = (unsigned long *)(((uintptr_t)stack + size) & ~15ul);
+	unsigned long *sp = (unsigned long *)((((uintptr_t)stack + size) & ~15ul) - RV_STACK_WORD);
 
 	/* what hal_context_switch() takes: ra, s0, s1, s2 ... */
 	sp -= 14;
@@ -232,7 +241,10 @@ void riscv_context_ended(void)
 
 void hal_set_kernel_stack(void *top)
 {
-	riscv_kernel_stack = (unsigned long)top & ~15ul;
+	struct rv_percpu *c = &rv_percpu[hal_cpu_id()];
+
+	c->kernel_stack = ((unsigned long)top & ~15ul) - RV_STACK_WORD;
+	*(struct rv_percpu **)c->kernel_stack = c;
 }
 
 void hal_user_enter(struct trap_frame *tf)
@@ -294,20 +306,38 @@ unsigned long hal_elf_hwcap(void)
 	return rv_platform.hwcap;
 }
 
+size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size)
+{
+	static const char letters[] = "imafdqcbvh"; /* in the order of the manual */
+	size_t n = (size_t)scnprintf(buf, size, "hart\t\t: %u\nisa\t\t: rv64", rv_percpu[cpu].hart);
+
+	for (const char *l = letters; *l; l++)
+		if (rv_platform.hwcap >> (*l - 'a') & 1)
+			n += (size_t)scnprintf(buf + n, size - n, "%c", *l);
+	return n + (size_t)scnprintf(buf + n, size - n, "\nmmu\t\t: sv%u\n", mmu_info.va_bits);
+}
+
 /* ---- the beginning --------------------------------------------------------------------------- */
+
+void rv_hart_init(void)
+{
+	struct hal_fpu fresh;
+
+	hal_fpu_init(&fresh);
+	hal_fpu_restore(&fresh);
+	/* user programs may read the clock, the cycle and the instruction counter */
+	csr_write(scounteren, 7);
+	csr_set(sie, SIE_SSIE); /* other harts' calls */
+}
 
 static void cpu_init(void)
 {
 	unsigned long fd = 1ul << ('f' - 'a') | 1ul << ('d' - 'a');
-	struct hal_fpu fresh;
 
 	has_fp = (rv_platform.hwcap & fd) == fd;
-	hal_fpu_init(&fresh);
-	hal_fpu_restore(&fresh);
 	boot_time = csr_read(time);
 	boot_seed = rv_platform.seed;
-	/* user programs may read the clock, the cycle and the instruction counter */
-	csr_write(scounteren, 7);
+	rv_hart_init();
 }
 
 /* trace=SIZE: a ring that the host finds by the line about it. */
@@ -328,34 +358,14 @@ static void take_trace_ring(struct boot_info *bi)
 	bi->trace_ring_size = size;
 }
 
-/* How many harts beside this one the firmware holds back for us, and that none runs already. */
-static unsigned harts_waiting(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < 64; i++) {
-		struct sbi_ret r;
-
-		if (!(rv_platform.harts >> i & 1) || i == rv_platform.boot_hart)
-			continue;
-		r = sbi_call(SBI_HSM, SBI_HSM_STATUS, i, 0, 0);
-		if (!r.error && r.value == SBI_HSM_STOPPED)
-			n++;
-		else
-			boot_log("hart %u is not stopped (error %ld, state %ld): ignored", i,
-			       r.error, r.value);
-	}
-	return n;
-}
-
 static void say_hello(const struct boot_info *bi)
 {
 	const struct mmu_info *mi = hal_mmu_info();
 	char line[96];
 	size_t n;
 
-	boot_log("hart %u (%u more stay stopped), Sv%u, %u ASID bits, A/D by %s",
-	       rv_platform.boot_hart, harts_waiting(), mi->va_bits, mi->asid_bits,
+	boot_log("hart %u (%u more wait), Sv%u, %u ASID bits, A/D by %s",
+	       rv_platform.boot_hart, hal_cpus - 1, mi->va_bits, mi->asid_bits,
 	       mi->hw_accessed_dirty ? "hardware" : "software");
 	if (!bi->trace_ring)
 		return;
@@ -382,6 +392,7 @@ void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset)
 	hal_image_offset = image_offset;
 	has_dbcn = sbi_has(SBI_DBCN);
 	rv_platform_init(fdt, (unsigned)hart);
+	rv_cpus_init();
 	rv_mmu_init(wanted_sv());
 	devices_late();
 	cpu_init();

@@ -12,10 +12,14 @@
 #include "csr.h"
 #include "pte.h"
 
+#define ARCH_CPUS_MAX 16
+
 /* One address space. The ASID counts only while its generation is the machine's (arch.h). */
 struct arch_space {
 	pfn_t root;
-	uint64_t generation; /* 0: never had an ASID */
+	uint64_t cpus;	     /* bit n: CPU n may hold translations of it; atomic */
+	uint64_t stale;	     /* bit n: CPU n holds old ones, and forgets them before it runs it; atomic */
+	uint64_t generation; /* 0: never had an ASID; atomic, changed under mmu.c's lock */
 	uint32_t asid;
 	bool user;
 };
@@ -90,16 +94,48 @@ static inline bool hal_irqs_off(void)
 	return !(csr_read(sstatus) & SSTATUS_SIE);
 }
 
-/* Only the hart that the firmware started runs; the others stay stopped in it. */
+/* What one hart keeps of its own; tp points to it in kernel mode. Assembly knows the offsets (csr.h). */
+struct rv_percpu {
+	unsigned long kernel_stack; /* top; what the next trap from user mode starts on */
+	uint32_t cpu_id;
+	uint32_t hart;
+	/* for the start of it alone */
+	unsigned long satp, stack, entry;
+	struct rv_percpu *self;
+	void *task;
+	uint64_t timer_period, timer_next;
+};
+
+/* CPUs are numbered: 0 booted, the others follow in the order of their harts' numbers. */
 #define HAL_INLINE_cpu
 static inline unsigned hal_cpu_id(void)
 {
-	return 0;
+	uint32_t id;
+
+	__asm__ volatile("lw %0, %1(tp)" : "=r"(id) : "i"(RV_PCPU_ID)); /* a task may go on on another */
+	return id;
 }
+
+/* No two of them in one task differ, so the compiler may keep it. */
+#define HAL_INLINE_task
+static inline void *hal_task(void)
+{
+	void *task;
+
+	__asm__("ld %0, %1(tp)" : "=r"(task) : "i"(RV_PCPU_TASK));
+	return task;
+}
+
+static inline void hal_set_task(void *task)
+{
+	__asm__ volatile("sd %0, %1(tp)" : : "r"(task), "i"(RV_PCPU_TASK) : "memory");
+}
+
+extern unsigned hal_cpus;
 
 static inline unsigned hal_cpu_count(void)
 {
-	return 1;
+	return hal_cpus;
 }
 
 static inline void hal_cpu_relax(void)

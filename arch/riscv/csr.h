@@ -32,6 +32,18 @@
 #define TF_TVAL	  272
 #define TF_ORIG_A0 280
 
+/* struct rv_percpu in cpu.h, checked in cpu.c. */
+#define RV_PCPU_STACK 0
+#define RV_PCPU_ID    8
+#define RV_PCPU_SATP  16
+#define RV_PCPU_SP    24
+#define RV_PCPU_ENTRY 32
+#define RV_PCPU_SELF  40
+#define RV_PCPU_TASK  48
+
+/* The word at a kernel stack's very end: the struct rv_percpu of the hart that it is in use on. */
+#define RV_STACK_WORD 16
+
 /* sscratch: 0 in the kernel, 1 while a kernel trap's frame is not yet known to have a stack, the
  * kernel stack's top in user mode. */
 #define SSCRATCH_ENTERING 1

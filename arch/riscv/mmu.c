@@ -15,6 +15,7 @@
  */
 #include "lib/bits.h"
 #include "arch.h"
+#include "lib/string.h"
 #include "sbi.h"
 
 uintptr_t hal_direct_base = RV_EARLY_DIRECT_BASE;
@@ -22,41 +23,135 @@ uintptr_t hal_image_offset;
 bool rv_probing;
 
 static unsigned satp_mode;
-uint64_t rv_asid_generation = 1;
-static uint32_t asid_next = 1;
 
 static unsigned long satp_of(pfn_t root, unsigned long asid)
 {
 	return (unsigned long)satp_mode << SATP_MODE_SHIFT | asid << SATP_ASID_SHIFT | root.n;
 }
 
-/* ---- spaces and code ------------------------------------------------------------------------- */
+unsigned long rv_kernel_satp(void)
+{
+	return satp_of(mmu_kernel.root, 0);
+}
+
+/* ---- address-space identifiers ----------------------------------------------------------------- */
+
+/*
+ * When all are given out the generation counts up, and they are given out anew. A space that a hart runs
+ * keeps its own, which is left out this time; every other one gets another when it is switched to. What
+ * harts still hold under old ones is forgotten hart by hart, before it first runs a space after the
+ * roll-over (to_flush).
+ *
+ * A hart that switches does not take the lock as a rule. It says which space it is going to run
+ * (mmu_running), and then reads the generation; who rolls over changes the generation, and then reads
+ * what the harts run. So either he sees that space, and it keeps its identifier, or the hart sees the
+ * new generation and comes for the lock. Should it see the old one, what it holds of the space that it
+ * leaves is flushed at its next switch, and it runs none that could meet it before.
+ */
+uint64_t rv_asid_generation = 1; /* atomic; changed under the lock */
+static uint64_t to_flush;	 /* bit n: CPU n has not forgotten old identifiers; atomic */
+static uint32_t asid_next = 1;	 /* the lock */
+static uint32_t kept[ARCH_CPUS_MAX]; /* the lock; identifiers that stay given out in this generation */
+static unsigned nr_kept;	 /* the lock */
+static uint32_t asid_lock;	 /* interrupts off */
+
+static void roll_over(void)
+{
+	uint64_t old = rv_asid_generation;
+
+	__atomic_store_n(&to_flush, (2ull << (hal_cpus - 1)) - 1, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&rv_asid_generation, old + 1, __ATOMIC_SEQ_CST);
+	asid_next = 1;
+	nr_kept = 0;
+	for (unsigned c = 0; c < hal_cpus; c++) {
+		struct arch_space *s = __atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST);
+		uint64_t seen = s ? __atomic_load_n(&s->generation, __ATOMIC_RELAXED) : 0;
+
+		if (seen == old || (seen == old + 1 && s)) /* the second: two harts run it */
+			kept[nr_kept++] = s->asid;
+		if (seen == old)
+			__atomic_store_n(&s->generation, old + 1, __ATOMIC_RELEASE);
+	}
+}
+
+static bool is_kept(uint32_t asid)
+{
+	for (unsigned i = 0; i < nr_kept; i++)
+		if (kept[i] == asid)
+			return true;
+	return false;
+}
 
 static void asid_assign(struct arch_space *s)
 {
-	if (asid_next >= 1u << mmu_info.asid_bits) {
-		rv_asid_generation++;
-		asid_next = 1;
-		arch_flush_all();
+	while (__atomic_exchange_n(&asid_lock, 1, __ATOMIC_ACQUIRE))
+		hal_cpu_relax();
+	if (s->generation != rv_asid_generation) {
+		while (asid_next < 1u << mmu_info.asid_bits && is_kept(asid_next))
+			asid_next++;
+		if (asid_next >= 1u << mmu_info.asid_bits) {
+			roll_over();
+			while (is_kept(asid_next))
+				asid_next++; /* there are twice as many as harts */
+		}
 	}
-	s->asid = asid_next++;
-	s->generation = rv_asid_generation;
+	if (s->generation != rv_asid_generation) {
+		s->asid = asid_next++;
+		__atomic_store_n(&s->generation, rv_asid_generation, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n(&asid_lock, 0, __ATOMIC_RELEASE);
 }
+
+/* ---- spaces and code ------------------------------------------------------------------------- */
+
+static uint64_t icache_stale; /* bit n: CPU n makes a fence.i before it runs a program; atomic */
 
 void arch_space_load(struct arch_space *s, pfn_t root)
 {
-	if (s && mmu_info.asid_bits && s->generation != rv_asid_generation)
+	uint64_t bit = 1ull << hal_cpu_id();
+
+	if (s && mmu_info.asid_bits && !(__atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) ==
+					 __atomic_load_n(&rv_asid_generation, __ATOMIC_SEQ_CST)))
 		asid_assign(s);
 	csr_write(satp, satp_of(root, s ? s->asid : 0));
-	if (!mmu_info.asid_bits)
+	if (s && unlikely(__atomic_load_n(&icache_stale, __ATOMIC_SEQ_CST) & bit)) {
+		__atomic_fetch_and(&icache_stale, ~bit, __ATOMIC_ACQ_REL);
+		__asm__ volatile("fence.i" : : : "memory");
+	}
+	if (!mmu_info.asid_bits) {
 		rv_fence_asid(0);
+		return;
+	}
+	if (s && __atomic_load_n(&s->stale, __ATOMIC_SEQ_CST) & bit) {
+		__atomic_fetch_and(&s->stale, ~bit, __ATOMIC_ACQ_REL);
+		rv_fence_asid(s->asid);
+	}
+	if (unlikely(__atomic_load_n(&to_flush, __ATOMIC_ACQUIRE) & bit)) {
+		__atomic_fetch_and(&to_flush, ~bit, __ATOMIC_ACQ_REL);
+		arch_flush_all();
+	}
 }
 
-/* The hart's own fetches, then those of every other hart the firmware has started for us. */
+/* The hart's own fetches, then those of every other one that runs a program. One that does not makes its
+ * fence before it runs one: it stores what it runs and then looks at the mask, as we do the other way
+ * round. Without RFENCE all are called. */
 void hal_icache_sync(const void *start, size_t n)
 {
+	irqflags_t flags = hal_irq_save();
+	uint64_t others = smp_online_now() & ~(1ull << hal_cpu_id()), now = 0;
+
 	__asm__ volatile("fence rw, rw\n\tfence.i" : : : "memory");
-	(void)sbi_call(SBI_RFENCE, SBI_RFENCE_I, 0, -1ul, 0);
+	for (unsigned c = 0; others; c++, others >>= 1) {
+		if (!(others & 1))
+			continue;
+		if (!__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST))
+			__atomic_fetch_or(&icache_stale, 1ull << c, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST))
+			now |= 1ull << c;
+	}
+	hal_irq_restore(flags);
+	if (now)
+		rv_fence_i_others(now);
 }
 
 /* ---- boot ------------------------------------------------------------------------------------ */
@@ -201,6 +296,20 @@ static void build_tables(void)
 	mmu_reserve_ranges();
 }
 
+/* asid_bits=N: fewer than there are, for tests of what happens when they run out. Without twice as many
+ * as there are harts, none are used. */
+static void choose_asids(void)
+{
+	uint64_t want = probe_asid_bits();
+	char word[8];
+
+	if (boot_option(rv_platform.cmdline, "asid_bits", word, sizeof(word)) &&
+	    (parse_u64(word, &want) || want > 16))
+		boot_die("asid_bits=: 0 to 16");
+	want = min(want, (uint64_t)probe_asid_bits());
+	mmu_info.asid_bits = 1u << want >= 2 * hal_cpus ? (unsigned)want : 0;
+}
+
 void rv_mmu_init(unsigned want_sv)
 {
 	unsigned levels = want_sv == 57 ? 5 : want_sv == 39 ? 3 : 4;
@@ -209,10 +318,10 @@ void rv_mmu_init(unsigned want_sv)
 		levels--;
 	choose_layout(levels);
 	rv_clip_ram(mmu_layout.vmemmap_base - mmu_layout.direct_base);
-	mmu_info.asid_bits = probe_asid_bits();
+	choose_asids();
 	build_tables();
 	arch_flush_all();
-	csr_write(satp, satp_of(mmu_kernel.root, 0));
+	csr_write(satp, rv_kernel_satp());
 	arch_flush_all();
 	hal_direct_base = mmu_layout.direct_base;
 	mmu_kernel.table_offset = mmu_layout.direct_base;

@@ -311,6 +311,101 @@ static void read_devices(const struct dtb *d)
 	p->test = find_device(d, "sifive,test0", &n);
 }
 
+/* ---- interrupts, and the devices that have them ------------------------------------------------ */
+
+#define IRQ_S_EXTERNAL 9
+
+static uint32_t cell(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The phandle of the boot hart's own interrupt controller; 0: it has none. */
+static uint64_t hart_intc(const struct dtb *d)
+{
+	uint64_t hart, size, phandle;
+
+	for (dtb_node n = dtb_first_child(d, dtb_path(d, "/cpus")); n >= 0;
+	     n = dtb_next_sibling(d, n)) {
+		if (dtb_reg(d, n, "reg", 0, &hart, &size) || hart != rv_platform.boot_hart)
+			continue;
+		for (dtb_node c = dtb_first_child(d, n); c >= 0; c = dtb_next_sibling(d, c))
+			if (dtb_string_in(d, c, "compatible", "riscv,cpu-intc") &&
+			    !dtb_number(d, c, "phandle", &phandle))
+				return phandle;
+	}
+	return 0;
+}
+
+/* The controller's n-th pair of interrupts-extended is its context n: a hart's controller, and which
+ * interrupt of it. Without our hart's there is no controller for us. */
+static void read_plic(const struct dtb *d)
+{
+	struct rv_platform *p = &rv_platform;
+	uint64_t intc = hart_intc(d), sources = 0;
+	const uint8_t *pairs;
+	phys_addr_t at;
+	uint32_t len = 0;
+	dtb_node n;
+
+	at = find_device(d, "sifive,plic-1.0.0", &n);
+	if (!at)
+		at = find_device(d, "riscv,plic0", &n);
+	if (!at || !intc || dtb_number(d, n, "riscv,ndev", &sources))
+		return;
+	pairs = dtb_prop(d, n, "interrupts-extended", &len);
+	for (uint32_t i = 0; pairs && i + 8 <= len; i += 8) {
+		if (cell(pairs + i) != intc || cell(pairs + i + 4) != IRQ_S_EXTERNAL)
+			continue;
+		p->plic = at;
+		p->plic_context = i / 8;
+		p->plic_sources = (unsigned)sources;
+		return;
+	}
+}
+
+static void add_virtio(phys_addr_t regs, uint64_t size, unsigned irq)
+{
+	struct rv_platform *p = &rv_platform;
+	unsigned i = p->nr_virtio++;
+
+	for (; i && p->virtio[i - 1].regs > regs; i--)
+		p->virtio[i] = p->virtio[i - 1];
+	p->virtio[i] = (struct rv_virtio){regs, size, irq};
+}
+
+static void read_virtio(const struct dtb *d)
+{
+	uint64_t regs, size;
+	uint32_t len;
+
+	for (dtb_node n = dtb_compatible(d, DTB_NONE, "virtio,mmio"); n >= 0;
+	     n = dtb_compatible(d, n, "virtio,mmio")) {
+		const uint8_t *irq = dtb_prop(d, n, "interrupts", &len);
+
+		if (!irq || len != 4 || dtb_reg(d, n, "reg", 0, &regs, &size) ||
+		    dtb_translate(d, n, &regs))
+			continue;
+		if (rv_platform.nr_virtio == RV_MAX_VIRTIO) {
+			boot_log("device tree: more than %u virtio devices", RV_MAX_VIRTIO);
+			return;
+		}
+		add_virtio(regs, size, cell(irq));
+	}
+}
+
+void hal_devices(void (*fn)(const struct hal_device *d, void *ctx), void *ctx)
+{
+	for (unsigned i = 0; i < rv_platform.nr_virtio; i++) {
+		const struct rv_virtio *v = &rv_platform.virtio[i];
+
+		fn(&(struct hal_device){.kind = HAL_VIRTIO_MMIO, .regs = v->regs, .size = v->size,
+					.irq = v->irq}, ctx);
+	}
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
 void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 {
 	phys_addr_t image = hal_virt_to_phys(__image_start);
@@ -331,6 +426,8 @@ void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 	add_range(fdt, fdt + d.size, MEM_RESERVED, "device tree", false);
 	read_chosen(&d);
 	read_cpus(&d);
+	read_plic(&d);
+	read_virtio(&d);
 }
 
 void hal_memory_ranges(void (*fn)(const struct mem_range *r, void *ctx), void *ctx)

@@ -17,6 +17,7 @@
 /* ---- platform.c: what the device tree says --------------------------------------------------- */
 
 #define RV_MAX_RANGES 64
+#define RV_MAX_VIRTIO 32
 
 struct rv_range {
 	struct mem_range r;
@@ -35,6 +36,15 @@ struct rv_platform {
 	uint64_t seed;			      /* of the boot loader's entropy */
 	unsigned long hwcap;		      /* bit n: the single-letter extension 'A' + n */
 	unsigned boot_hart;
+	phys_addr_t plic;		      /* 0: there is none */
+	unsigned plic_context;		      /* the boot hart's, for S-mode */
+	unsigned plic_sources;		      /* interrupt numbers 1 .. plic_sources */
+	struct rv_virtio {
+		phys_addr_t regs;
+		uint64_t size;
+		unsigned irq;
+	} virtio[RV_MAX_VIRTIO];	      /* by address */
+	unsigned nr_virtio;
 	uint64_t harts;			      /* bit n: hart n is there */
 };
 
@@ -63,9 +73,13 @@ extern bool rv_probing;
 void rv_devices_early(void);
 void rv_timer_irq(void);
 
-/* ---- trap.S ---------------------------------------------------------------------------------- */
+/* ---- plic.c ---------------------------------------------------------------------------------- */
 
-extern unsigned long riscv_kernel_stack; /* top; what the next trap from user mode starts on */
+/* Maps the interrupt controller, if there is one, with everything masked. */
+void rv_plic_init(void);
+void rv_external_irq(void);
+
+/* ---- trap.S ---------------------------------------------------------------------------------- */
 
 void riscv_trap_entry(void);
 _Noreturn void riscv_trap_return(struct trap_frame *tf);
@@ -89,6 +103,16 @@ extern char __image_start[], __text_end[], __rodata_end[], __image_end[];
 /* Physical memory that the boot tables reach: 128 GiB from 0. */
 #define RV_EARLY_DIRECT_BASE 0xffffffc000000000ul
 #define RV_EARLY_DIRECT_SIZE (128ull << 30)
+
+/* ---- smp.c ------------------------------------------------------------------------------------- */
+
+extern struct rv_percpu rv_percpu[]; /* by CPU number */
+/* Numbers the harts that the firmware holds back for us; says which are left out. */
+void rv_cpus_init(void);
+/* What each hart sets up for itself, the first one too. */
+void rv_hart_init(void);
+/* satp for the kernel's own tables. */
+unsigned long rv_kernel_satp(void);
 
 _Noreturn void riscv_start(unsigned long hart, phys_addr_t fdt, uintptr_t image_offset);
 

@@ -50,6 +50,7 @@ riscv_trap_entry:
 	beqz	sp, .Lno_stack
 	addi	sp, sp, SSCRATCH_ENTERING - TF_SIZE /* the kernel stack's top was there */
 	for_saved_regs sd
+	ld	tp, TF_SIZE(sp)			/* and in it this hart's own data */
 	csrrw	t0, sscratch, zero
 	j	.Lsaved
 
@@ -89,9 +90,8 @@ riscv_trap_return:
 	csrci	sstatus, SSTATUS_SIE
 	ld	t0, TF_STATUS(sp)
 	andi	t1, t0, SSTATUS_SPP
-	bnez	t1, 1f
-	lla	t2, riscv_kernel_stack
-	ld	t2, 0(t2)
+	bnez	t1, 3f
+	ld	t2, RV_PCPU_STACK(tp)
 	csrw	sscratch, t2
 1:	li	t1, SSTATUS_SPP | SSTATUS_SPIE | SSTATUS_SUM | SSTATUS_MXR
 	and	t0, t0, t1
@@ -107,6 +107,9 @@ riscv_trap_return:
 	for_saved_regs ld
 	ld	sp, 16(sp)
 	sret
+	/* kernel code goes on with the data of the hart that it is on now */
+3:	sd	tp, 32(sp)
+	j	1b
 
 	/* A kernel trap's frame had no page: the stack ran into its guard. The registers of the
 	 * first trap are partly gone; the panic stack shows what is left. */

@@ -12,6 +12,7 @@
 #define CAUSE_INTERRUPT (1ul << 63)
 #define IRQ_SOFT  1
 #define IRQ_TIMER 5
+#define IRQ_EXTERNAL 9
 
 enum cause {
 	CAUSE_FETCH_MISALIGNED = 0,
@@ -125,8 +126,17 @@ static void interrupt(struct trap_frame *tf)
 		if (!tf_user(tf))
 			kernel_irq_exit();
 		break;
+	case IRQ_EXTERNAL:
+		rv_external_irq();
+		if (!tf_user(tf))
+			kernel_irq_exit();
+		break;
 	case IRQ_SOFT:
-		csr_clear(sip, SIE_SSIE);
+		csr_clear(sip, SIE_SSIE); /* before the look: who calls later interrupts again */
+		smp_answer();
+		kernel_kick(tf);
+		if (!tf_user(tf))
+			kernel_irq_exit();
 		break;
 	}
 }

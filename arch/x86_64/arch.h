@@ -16,6 +16,10 @@
 #define ARCH_DEVICE_SIZE (1ul << 30)
 #define ARCH_STACK_TOP	 ((1ul << 47) - PAGE_BYTES)
 
+#define ARCH_IO_WRITE_BARRIER "" /* uncached accesses keep their place among the others */
+#define ARCH_IO_READ_BARRIER  ""
+
+#define ARCH_SPACE_LEAVES true
 #define ARCH_FLUSH_MAX	  33
 #define ARCH_FLUSH_TABLES false /* invlpg also drops what is cached of upper levels */
 
@@ -26,7 +30,7 @@ static inline void arch_space_load(struct arch_space *s, pfn_t root)
 
 static inline bool arch_space_cached(const struct arch_space *s)
 {
-	return s == mmu_running;
+	return true; /* its mask of CPUs says it */
 }
 
 static inline void arch_flush_page(const struct arch_space *s, uintptr_t va)
@@ -38,6 +42,15 @@ static inline void arch_flush_space(const struct arch_space *s)
 {
 	write_cr3(read_cr3());
 }
+
+/* There is no instruction for that. */
+static inline bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f)
+{
+	return false;
+}
+
+bool arch_cpu_start(unsigned cpu, void *stack_top);
+void arch_call(unsigned cpu);
 
 /* Without PGE nothing global is kept: turning it off and on drops everything. */
 static inline void arch_flush_all(void)

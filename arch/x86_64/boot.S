@@ -158,6 +158,67 @@ upper_half:
 	call x86_boot
 	ud2
 
+	/* Where a CPU that was started goes on, on the boot tables. */
+secondary:
+	xorl %eax, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl %eax, %fs
+	movl %eax, %gs
+	movq x86_start_cr3(%rip), %rax
+	movq %rax, %cr3
+	movq x86_start_stack(%rip), %rsp
+	xorl %ebp, %ebp
+	call x86_secondary
+	ud2
+
+	/*
+	 * What smp.c copies to the page at TRAMPOLINE and a started CPU begins with: real mode, cs its
+	 * page. From there in one step to long mode: paging, protection and EFER.LME are enough for it.
+	 */
+	.section .rodata
+#define TRAMPOLINE 0x8000
+#define IN_PAGE(x) ((x) - x86_trampoline)
+	.balign 16
+	.globl x86_trampoline, x86_trampoline_end, x86_trampoline_cr3, x86_trampoline_cr4
+	.code16
+x86_trampoline:
+	cli
+	cld
+	movw %cs, %ax
+	movw %ax, %ds
+	movl IN_PAGE(x86_trampoline_cr4), %eax
+	movl %eax, %cr4
+	movl IN_PAGE(x86_trampoline_cr3), %eax
+	movl %eax, %cr3
+	movl $0xc0000080, %ecx		/* EFER: long mode, and entries may forbid execution */
+	rdmsr
+	orl $(1 << 8 | 1 << 11), %eax
+	wrmsr
+	lgdtl IN_PAGE(trampoline_gdt_ptr)
+	movl $0x80010033, %eax		/* PG, WP, NE, ET, MP, PE: INIT had set CD and NW */
+	movl %eax, %cr0
+	ljmpl $0x10, $(TRAMPOLINE + IN_PAGE(trampoline_long))
+	.code64
+trampoline_long:
+	movabsq $secondary, %rax
+	jmp *%rax
+	.balign 8
+trampoline_gdt:
+	.quad 0
+	.quad 0
+	.quad 0x00af9b000000ffff	/* 0x10: 64-bit code, as in the kernel's own */
+trampoline_gdt_ptr:
+	.word . - trampoline_gdt - 1
+	.long TRAMPOLINE + IN_PAGE(trampoline_gdt)
+	.balign 4
+x86_trampoline_cr3:
+	.long 0
+x86_trampoline_cr4:
+	.long 0
+x86_trampoline_end:
+
 	.section .rodata
 	.balign 8
 boot_gdt:
@@ -173,7 +234,10 @@ no_long_mode_text:
 
 	.section .bss.boot_tables, "aw", @nobits
 	.balign 4096
+	.globl x86_boot_root, x86_boot_root_la57
+x86_boot_root_la57:
 boot_pml5:	.skip 4096
+x86_boot_root:
 boot_pml4:	.skip 4096
 boot_pdpt_low:	.skip 4096
 boot_pdpt_high:	.skip 4096

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * x86-64 processor set-up: descriptor tables, the features the kernel relies on, the `syscall`
- * registers, FP state, thread pointers, kernel contexts, idling. One CPU so far; everything of
- * one CPU's own is in struct cpu, so that more are more of it.
+ * registers, FP state, thread pointers, kernel contexts, idling. What is one CPU's own is in
+ * struct cpu. Each CPU goes through the same steps (smp.c has how it gets here).
  */
 #include "x86.h"
+#include "lib/printf.h"
 #include "lib/string.h"
 
 bool x86_has_smap, x86_has_rdrand, x86_has_1g;
@@ -45,7 +46,8 @@ static struct cpu {
 	uint64_t gdt[GDT_ENTRIES];
 	struct tss tss;
 	uint8_t ist[IST_COUNT][IST_STACK] __attribute__((aligned(16)));
-} boot_cpu;
+	struct hal_fpu bounce; /* what XSAVE takes, for a state that lies where it would refuse */
+} cpus[ARCH_CPUS_MAX];
 
 static struct gate idt[256] __attribute__((aligned(16)));
 
@@ -77,17 +79,18 @@ static void gdt_fill(struct cpu *c)
 	c->gdt[X86_TSS_SEL / 8 + 1] = tss >> 32;
 }
 
-void x86_tables_init(void)
+void x86_tables_init(unsigned cpu, void *stack_top)
 {
-	struct cpu *c = &boot_cpu;
+	struct cpu *c = &cpus[cpu];
 	struct table_ptr gdt = {sizeof(c->gdt) - 1, (uint64_t)c->gdt};
 	struct table_ptr idtp = {sizeof(idt) - 1, (uint64_t)idt};
 
+	c->pcpu.cpu_id = cpu;
 	for (unsigned i = 0; i < IST_COUNT; i++)
 		c->tss.ist[i] = (uint64_t)c->ist[i] + IST_STACK;
 	c->tss.iomap = sizeof(struct tss); /* no port is a user's */
 	gdt_fill(c);
-	for (unsigned v = 0; v < 256; v++)
+	for (unsigned v = 0; v < 256 && !cpu; v++)
 		gate_set(v, v == X86_VEC_NMI ? IST_NMI : v == X86_VEC_DF ? IST_DF :
 			 v == X86_VEC_MC     ? IST_MC  : 0, v == X86_VEC_BP || v == X86_VEC_OF);
 
@@ -96,13 +99,15 @@ void x86_tables_init(void)
 	wrmsr(MSR_GS_BASE, (uint64_t)&c->pcpu);
 	wrmsr(MSR_KERNEL_GS_BASE, 0);
 	wrmsr(MSR_FS_BASE, 0);
-	hal_set_kernel_stack(__boot_stack_top);
+	hal_set_kernel_stack(stack_top);
 }
 
 void hal_set_kernel_stack(void *top)
 {
-	boot_cpu.tss.rsp[0] = (uint64_t)top;
-	boot_cpu.pcpu.kernel_stack = (uint64_t)top;
+	struct cpu *c = &cpus[hal_cpu_id()];
+
+	c->tss.rsp[0] = (uint64_t)top;
+	c->pcpu.kernel_stack = (uint64_t)top;
 }
 
 /* ---- features -------------------------------------------------------------------------------- */
@@ -177,6 +182,9 @@ void x86_features_init(void)
 	wrmsr(MSR_PAT, 0x0007010600070106ull);
 	fpu_features(one.ecx);
 	syscall_registers();
+	/* what rdtscp and rdpid tell, in Linux's form: the node above bit 12 */
+	if (ext.edx & (1u << 27))
+		wrmsr(MSR_TSC_AUX, hal_cpu_id());
 }
 
 unsigned long hal_elf_hwcap(void)
@@ -184,10 +192,31 @@ unsigned long hal_elf_hwcap(void)
 	return x86_cpuid(1, 0).edx;
 }
 
-/* ---- FP state -------------------------------------------------------------------------------- */
+/* Family and model as the manual adds them up. The flags are told by AT_HWCAP and by cpuid itself. */
+size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size)
+{
+	struct cpuid zero = x86_cpuid(0, 0), one = x86_cpuid(1, 0);
+	uint32_t family = one.eax >> 8 & 15, model = one.eax >> 4 & 15;
+	uint32_t vendor[3] = {zero.ebx, zero.edx, zero.ecx}, name[13] = {0};
 
-/* A buffer that XSAVE takes, for a state that lies at an address it would refuse. */
-static struct hal_fpu bounce;
+	if (family == 6 || family == 15)
+		model |= one.eax >> 12 & 0xf0;
+	if (family == 15)
+		family += one.eax >> 20 & 0xff;
+	for (uint32_t i = 0; i < 3; i++) {
+		struct cpuid c = x86_cpuid(0x80000002 + i, 0);
+
+		memcpy(&name[4 * i], (uint32_t[]){c.eax, c.ebx, c.ecx, c.edx}, 16);
+	}
+	return (size_t)scnprintf(buf, size,
+				 "vendor_id\t: %.12s\ncpu family\t: %u\nmodel\t\t: %u\nmodel name\t: %.48s\n"
+				 "stepping\t: %u\napicid\t\t: %u\nfpu\t\t: yes\ncpuid level\t: %u\n"
+				 "address sizes\t: %u bits physical, %u bits virtual\n",
+				 (const char *)vendor, family, model, (const char *)name, one.eax & 15,
+				 x86_apic_id(cpu), zero.eax, x86_phys_bits, mmu_info.va_bits);
+}
+
+/* ---- FP state -------------------------------------------------------------------------------- */
 
 static bool fpu_aligned(const struct hal_fpu *f)
 {
@@ -205,7 +234,7 @@ void hal_fpu_init(struct hal_fpu *f)
 
 void hal_fpu_save(struct hal_fpu *f)
 {
-	struct hal_fpu *to = fpu_aligned(f) ? f : &bounce;
+	struct hal_fpu *to = fpu_aligned(f) ? f : &cpus[hal_cpu_id()].bounce;
 
 	if (x86_xfeatures)
 		__asm__ volatile("xsave64 (%0)" : : "r"(to), "a"((uint32_t)x86_xfeatures), "d"(0)
@@ -221,8 +250,10 @@ void hal_fpu_restore(const struct hal_fpu *f)
 	const struct hal_fpu *from = f;
 
 	if (!fpu_aligned(f)) {
-		memcpy(&bounce, f, x86_xstate_size);
-		from = &bounce;
+		struct hal_fpu *bounce = &cpus[hal_cpu_id()].bounce;
+
+		memcpy(bounce, f, x86_xstate_size);
+		from = bounce;
 	}
 	if (x86_xfeatures)
 		__asm__ volatile("xrstor64 (%0)" : : "r"(from), "a"((uint32_t)x86_xfeatures),

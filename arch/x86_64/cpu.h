@@ -12,9 +12,12 @@
 #include "arch/common/live.h"
 #include "pte.h"
 
-/* One address space: its top table. */
+#define ARCH_CPUS_MAX 16
+
+/* One address space: its top table, and who may hold translations of it. */
 struct arch_space {
 	pfn_t root;
+	uint64_t cpus; /* bit n: CPU n; atomic */
 	bool user;
 };
 
@@ -82,6 +85,7 @@ struct x86_percpu {
 	uint64_t kernel_stack; /* 0: where a system call's stack starts */
 	uint64_t user_rsp;     /* 8: scratch of the system-call entry */
 	uint32_t cpu_id;       /* 16 */
+	void *task;	       /* 24 */
 };
 
 /* One instruction: no interrupt falls into it. */
@@ -103,9 +107,26 @@ static inline unsigned hal_cpu_id(void)
 	return id;
 }
 
+/* No two of them in one task differ, so the compiler may keep it. */
+#define HAL_INLINE_task
+static inline void *hal_task(void)
+{
+	void *task;
+
+	__asm__("movq %%gs:24, %0" : "=r"(task));
+	return task;
+}
+
+static inline void hal_set_task(void *task)
+{
+	__asm__ volatile("movq %0, %%gs:24" : : "r"(task) : "memory");
+}
+
+extern unsigned hal_cpus;
+
 static inline unsigned hal_cpu_count(void)
 {
-	return 1;
+	return hal_cpus;
 }
 
 static inline void hal_cpu_relax(void)

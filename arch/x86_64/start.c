@@ -48,6 +48,7 @@ static unsigned nmap;
 static char cmdline[CMDLINE_MAX];
 static uint64_t initrd_start, initrd_size;
 static uint64_t ring_start, ring_size;
+static uint64_t rsdp;
 static uint64_t early_first, early_next; /* pages given out for tables: [first, next) */
 
 static uint64_t page_down(uint64_t v)
@@ -69,10 +70,15 @@ static void claim(uint64_t start, uint64_t size, enum mem_range_kind kind, const
 	claims[nclaims++] = (struct mem_range){start, start + size, kind, name};
 }
 
+bool x86_boot_reaches(uint64_t pa, uint64_t n)
+{
+	return n <= BOOT_REACH && pa <= BOOT_REACH - n;
+}
+
 /* Something the loader left at [start, start+size): reachable on the boot tables? */
 static const void *loader_data(uint64_t start, uint64_t size, const char *what)
 {
-	if (start && size <= BOOT_REACH && start <= BOOT_REACH - size)
+	if (start && x86_boot_reaches(start, size))
 		return (const void *)start;
 	boot_log("boot: %s at %#lx, %lu bytes: out of reach, ignored", what, start, size);
 	return NULL;
@@ -229,35 +235,6 @@ static void take_initrd(const struct start_info *si)
 	}
 }
 
-void x86_start_info(uint64_t pa)
-{
-	const struct start_info *si = loader_data(pa, sizeof(*si), "the start info");
-	const struct start_entry *e = NULL;
-	unsigned n = 0;
-
-	if (!si || si->magic != START_MAGIC)
-		boot_die("not started by a PVH loader (no start info)");
-	if (si->version >= 1)
-		n = si->memmap_entries;
-	if (n)
-		e = loader_data(si->memmap, (uint64_t)n * sizeof(*e), "the memory map");
-	if (!e)
-		boot_die("the loader gave no memory map");
-	map_read(e, n);
-	make_spans();
-	take_cmdline(si->cmdline);
-	take_initrd(si);
-
-	/* the loader's own structures were copied; only the image and the initrd stay */
-	claim(0, LOW_RESERVED, MEM_RESERVED, "low memory");
-	claim(hal_virt_to_phys(__image_start), (uint64_t)(__image_end - __image_start), MEM_KERNEL,
-	      "kernel image");
-	if (initrd_size)
-		claim(page_down(initrd_start),
-		      page_up(initrd_start + initrd_size) - page_down(initrd_start),
-		      MEM_BOOT_DATA, "initrd");
-}
-
 /* ---- memory that boot itself takes ----------------------------------------------------------- */
 
 /* The claim that [start, end) runs into, or NULL. */
@@ -269,7 +246,7 @@ static const struct mem_range *claimed(uint64_t start, uint64_t end)
 	return NULL;
 }
 
-static bool in_ram(uint64_t start, uint64_t end)
+bool x86_in_ram(uint64_t start, uint64_t end)
 {
 	for (unsigned i = 0; i < x86_nspans; i++)
 		if (x86_spans[i].ram && x86_spans[i].start <= start && end <= x86_spans[i].end)
@@ -285,7 +262,7 @@ static uint64_t free_page_from(uint64_t at)
 
 		if (c)
 			at = page_up(c->end);
-		else if (in_ram(at, at + PAGE_BYTES))
+		else if (x86_in_ram(at, at + PAGE_BYTES))
 			return at;
 		else
 			at += PAGE_BYTES;
@@ -330,6 +307,58 @@ static uint64_t free_run_below_4g(uint64_t size)
 	}
 	return 0;
 }
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+/* Firmware that has many devices to serve takes more memory at the top than the loader reckoned with, and
+ * the initrd's end lies in it. It is whole: the loader came last. It moves to where memory is ours. */
+static void save_initrd(void)
+{
+	uint64_t from = initrd_start, to = 0;
+
+	if (!initrd_size || x86_in_ram(page_down(from), page_up(from + initrd_size)))
+		return;
+	if (x86_boot_reaches(from, initrd_size))
+		to = free_run_below_4g(page_up(initrd_size));
+	if (!to)
+		return; /* initrd_address() says so */
+	memmove((void *)to, (const void *)from, initrd_size);
+	boot_log("boot: initrd moved from %#lx, which is not all RAM, to %#lx", from, to);
+	initrd_start = to;
+}
+
+void x86_start_info(uint64_t pa)
+{
+	const struct start_info *si = loader_data(pa, sizeof(*si), "the start info");
+	const struct start_entry *e = NULL;
+	unsigned n = 0;
+
+	if (!si || si->magic != START_MAGIC)
+		boot_die("not started by a PVH loader (no start info)");
+	if (si->version >= 1)
+		n = si->memmap_entries;
+	if (n)
+		e = loader_data(si->memmap, (uint64_t)n * sizeof(*e), "the memory map");
+	if (!e)
+		boot_die("the loader gave no memory map");
+	map_read(e, n);
+	make_spans();
+	rsdp = si->rsdp;
+	take_cmdline(si->cmdline);
+	take_initrd(si);
+
+	/* the loader's own structures were copied; only the image and the initrd stay */
+	claim(0, LOW_RESERVED, MEM_RESERVED, "low memory");
+	claim(hal_virt_to_phys(__image_start), (uint64_t)(__image_end - __image_start), MEM_KERNEL,
+	      "kernel image");
+	save_initrd();
+	if (initrd_size)
+		claim(page_down(initrd_start),
+		      page_up(initrd_start + initrd_size) - page_down(initrd_start),
+		      MEM_BOOT_DATA, "initrd");
+}
+
+/* ---- the trace ring, and the end ---------------------------------------------------------------- */
 
 void x86_trace_ring_init(void)
 {
@@ -378,7 +407,7 @@ static const void *initrd_address(void)
 {
 	if (!initrd_size)
 		return NULL;
-	if (in_ram(page_down(initrd_start), page_up(initrd_start + initrd_size)))
+	if (x86_in_ram(page_down(initrd_start), page_up(initrd_start + initrd_size)))
 		return hal_phys_to_virt(initrd_start);
 	boot_log("boot: initrd %#lx-%#lx does not lie in RAM, ignored", initrd_start,
 		initrd_start + initrd_size);
@@ -391,9 +420,10 @@ void x86_boot(uint64_t start_info)
 	struct boot_info bi = {.cmdline = cmdline};
 
 	x86_console_init();
-	x86_tables_init();
+	x86_tables_init(0, __boot_stack_top);
 	x86_features_init();
 	x86_start_info(start_info);
+	x86_acpi_init(rsdp);
 	x86_mmu_init();
 	x86_time_init();
 	x86_trace_ring_init();

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * x86-64 time: the TSC as clock, the local APIC's timer as tick, both measured once against the
- * PIT; the old interrupt controllers moved out of the exceptions' way and masked.
+ * x86-64 time and interrupt controllers: the TSC as clock, the local APIC's timer as tick, both
+ * measured once against the PIT's count; calls between CPUs; the old interrupt controllers moved out of
+ * the exceptions' way and masked.
  */
 #include "x86.h"
 
@@ -11,8 +12,11 @@
 #define PORT_B 0x61 /* bit 0: gate of channel 2, bit 1: speaker, bit 5: its output */
 #define MEASURE_US 4000u
 
+#define LAPIC_ID 0x20
 #define LAPIC_EOI 0xb0
 #define LAPIC_SVR 0xf0
+#define LAPIC_ICR_LOW 0x300
+#define LAPIC_ICR_HIGH 0x310
 #define LAPIC_LVT_TIMER 0x320
 #define LAPIC_LVT_LINT0 0x350
 #define LAPIC_LVT_LINT1 0x360
@@ -21,6 +25,8 @@
 #define LAPIC_TIMER_DIV 0x3e0
 #define LVT_MASKED 0x10000u
 #define LVT_PERIODIC 0x20000u
+#define TIMER_BY_16 0x3
+#define ICR_PENDING 0x1000u
 
 static volatile uint32_t *lapic;
 static uint64_t tsc_hz, lapic_hz, tsc_boot;
@@ -49,57 +55,134 @@ static void pic_mask(void)
 		outb(words[i][0], words[i][1]);
 }
 
-/* Runs channel 2 for MEASURE_US once and tells how far TSC and APIC timer came. False: there is
- * no PIT. */
-static bool measure_once(uint64_t *tsc, uint64_t *ticks)
-{
-	const uint16_t count = (uint16_t)((uint64_t)PIT_HZ * MEASURE_US / 1000000);
-	uint64_t start;
-	uint32_t first;
-	unsigned limit = 200000; /* reads of a port: 4 ms many times over */
+/* What three clocks said at about the same time. */
+struct moment {
+	uint64_t tsc;
+	uint32_t ticks; /* of the APIC timer, counting down */
+	uint16_t left;	/* of channel 2, counting down */
+	uint64_t width; /* of the reading, by the TSC: a host may have held us up in the midst of it */
+};
 
-	outb(PORT_B, (inb(PORT_B) & ~2u) | 1u);
-	outb(PIT_CMD, 0xb0); /* channel 2, low then high byte, one shot */
-	outb(PIT_CH2, (uint8_t)count);
-	outb(PIT_CH2, (uint8_t)(count >> 8));
-	first = lapic ? lapic_read(LAPIC_TIMER_NOW) : 0;
-	start = rdtsc();
-	while (!(inb(PORT_B) & 0x20) && --limit)
-		hal_cpu_relax();
-	*tsc = rdtsc() - start;
-	*ticks = lapic ? first - lapic_read(LAPIC_TIMER_NOW) : 0;
-	return limit > 0 && *tsc > MEASURE_US; /* an empty bus reads as done at once */
+static struct moment look(void)
+{
+	uint64_t start = rdtsc();
+	struct moment m;
+
+	outb(PIT_CMD, 0x80); /* latch channel 2 */
+	m.left = inb(PIT_CH2);
+	m.left |= (uint16_t)(inb(PIT_CH2) << 8);
+	m.ticks = lapic ? lapic_read(LAPIC_TIMER_NOW) : 0;
+	m.tsc = rdtsc();
+	m.width = m.tsc - start;
+	return m;
 }
 
-/* The shortest of three: a delay of the host's can only make a measurement longer. */
+/* The closest of a few. */
+static struct moment look_closely(void)
+{
+	struct moment best = look();
+
+	for (unsigned i = 0; i < 8; i++) {
+		struct moment m = look();
+
+		if (m.width < best.width)
+			best = m;
+	}
+	return best;
+}
+
+static void start_count(void)
+{
+	outb(PORT_B, (inb(PORT_B) & ~2u) | 1u);
+	outb(PIT_CMD, 0xb0); /* channel 2, low then high byte, one shot */
+	outb(PIT_CH2, 0xff);
+	outb(PIT_CH2, 0xff);
+}
+
+static bool count_is_over(void)
+{
+	return inb(PORT_B) & 0x20;
+}
+
+/* How far TSC and APIC timer came while channel 2 counted so many: about MEASURE_US, or as long as it was
+ * until the host held us up for so long that the count was over. 0: there is no PIT. */
+static unsigned measure_once(uint64_t *tsc, uint64_t *ticks)
+{
+	const unsigned enough = (unsigned)((uint64_t)PIT_HZ * MEASURE_US / 1000000);
+	unsigned counted = 0, limit = 200000; /* reads of a port: 4 ms many times over */
+	struct moment begin, end;
+
+	start_count();
+	begin = look_closely();
+	while (counted < enough && --limit) {
+		end = look_closely();
+		if (end.left >= begin.left || count_is_over())
+			break;
+		counted = begin.left - end.left;
+		*tsc = end.tsc - begin.tsc;
+		*ticks = begin.ticks - end.ticks;
+	}
+	return counted;
+}
+
+#define MEASURE_TRIES 16
+
+/* Of some measurements the longest; as a rule the first is long enough. Both clocks are read at both ends, so
+ * that what the host takes away in between counts for all of them. */
 static void measure(void)
 {
-	uint64_t best_tsc = UINT64_MAX, best_ticks = UINT64_MAX;
+	uint64_t best_tsc = 0, best_ticks = 0;
+	unsigned best = 0;
 
 	if (lapic) {
-		lapic_write(LAPIC_TIMER_DIV, 0x3); /* by 16 */
 		lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | X86_VEC_TIMER);
 		lapic_write(LAPIC_TIMER_INIT, UINT32_MAX);
 	}
-	for (unsigned i = 0; i < 3; i++) {
-		uint64_t tsc, ticks;
+	for (unsigned i = 0; i < MEASURE_TRIES && best < PIT_HZ / (1000000 / MEASURE_US); i++) {
+		uint64_t tsc = 0, ticks = 0;
+		unsigned counted = measure_once(&tsc, &ticks);
 
-		if (!measure_once(&tsc, &ticks)) {
-			boot_log("no PIT to measure time with, 1 GHz assumed");
-			best_tsc = 1000 * MEASURE_US;
-			best_ticks = best_tsc / 16;
-			break;
+		if (counted > best) {
+			best = counted;
+			best_tsc = tsc;
+			best_ticks = ticks;
 		}
-		best_tsc = tsc < best_tsc ? tsc : best_tsc;
-		best_ticks = ticks < best_ticks ? ticks : best_ticks;
 	}
 	if (lapic)
 		lapic_write(LAPIC_TIMER_INIT, 0);
-	tsc_hz = best_tsc * (1000000 / MEASURE_US);
-	lapic_hz = best_ticks * (1000000 / MEASURE_US);
-	if (!tsc_hz)
+	if (best) {
+		tsc_hz = best_tsc * PIT_HZ / best;
+		lapic_hz = best_ticks * PIT_HZ / best;
+	} else {
+		boot_log("no PIT to measure time with, 1 GHz assumed");
+	}
+	if (!tsc_hz) {
 		tsc_hz = 1000000000;
+		lapic_hz = tsc_hz / 16;
+	}
 	ns_per_tsc = (1000000000ull << 32) / tsc_hz;
+}
+
+void x86_lapic_init(void)
+{
+	wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1u << 11);
+	lapic_write(LAPIC_SVR, 0x100 | X86_VEC_SPURIOUS);
+	lapic_write(LAPIC_LVT_LINT0, LVT_MASKED);
+	lapic_write(LAPIC_LVT_LINT1, hal_cpu_id() ? LVT_MASKED : 0x400); /* NMI, to the first one */
+	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | X86_VEC_TIMER);
+	lapic_write(LAPIC_TIMER_DIV, TIMER_BY_16);
+}
+
+/* The command's upper half is the CPU's, and an interrupt could send one between the two. */
+void x86_lapic_send(unsigned id, uint32_t command)
+{
+	irqflags_t flags = hal_irq_save();
+
+	lapic_write(LAPIC_ICR_HIGH, id << 24);
+	lapic_write(LAPIC_ICR_LOW, command);
+	while (lapic_read(LAPIC_ICR_LOW) & ICR_PENDING)
+		hal_cpu_relax();
+	hal_irq_restore(flags);
 }
 
 void x86_time_init(void)
@@ -109,11 +192,8 @@ void x86_time_init(void)
 	pic_mask();
 	tsc_boot = rdtsc();
 	if (x86_cpuid(1, 0).edx & (1u << 9)) {
-		wrmsr(MSR_APIC_BASE, base | 1u << 11);
 		lapic = mmu_map_device(base & X86_PTE_FRAME, PAGE_BYTES);
-		lapic_write(LAPIC_SVR, 0x100 | X86_VEC_SPURIOUS);
-		lapic_write(LAPIC_LVT_LINT0, LVT_MASKED);
-		lapic_write(LAPIC_LVT_LINT1, 0x400); /* NMI */
+		x86_lapic_init();
 	} else {
 		boot_log("no local APIC: no timer interrupts");
 	}
@@ -132,9 +212,19 @@ void hal_timer_start(uint64_t period_ns)
 	lapic_write(LAPIC_TIMER_INIT, count > UINT32_MAX ? UINT32_MAX : (uint32_t)count);
 }
 
-void x86_timer_ack(void)
+void x86_lapic_ack(void)
 {
 	lapic_write(LAPIC_EOI, 0);
+}
+
+bool x86_has_lapic(void)
+{
+	return lapic;
+}
+
+unsigned x86_lapic_id(void)
+{
+	return lapic_read(LAPIC_ID) >> 24;
 }
 
 uint64_t hal_cycles(void)

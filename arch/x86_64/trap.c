@@ -14,6 +14,7 @@ _Static_assert(offsetof(struct trap_frame, cs) == 144, "TF_CS");
 _Static_assert(offsetof(struct trap_frame, rsp) == 160, "TF_RSP");
 _Static_assert(offsetof(struct x86_percpu, user_rsp) == 8, "PCPU_USER_RSP");
 _Static_assert(offsetof(struct x86_percpu, cpu_id) == 16, "hal_cpu_id");
+_Static_assert(offsetof(struct x86_percpu, task) == 24, "hal_task");
 
 /* An image without the core has no trace to write to. */
 extern __typeof__(quire_trace_words) quire_trace_words __attribute__((weak));
@@ -204,8 +205,18 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2)
 		page_fault(tf, cr2);
 		hal_irq_disable();
 	} else if (tf->vector == X86_VEC_TIMER) {
-		x86_timer_ack();
+		x86_lapic_ack();
 		kernel_timer_tick(tf);
+		if (!tf_user(tf))
+			kernel_irq_exit();
+	} else if (tf->vector == X86_VEC_CALL) {
+		x86_lapic_ack();
+		smp_answer();
+		kernel_kick(tf);
+		if (!tf_user(tf))
+			kernel_irq_exit();
+	} else if (tf->vector - X86_VEC_MSI < X86_NR_MSI) {
+		x86_message((unsigned)tf->vector);
 		if (!tf_user(tf))
 			kernel_irq_exit();
 	} else if (tf->vector >= X86_VEC_PIC) {

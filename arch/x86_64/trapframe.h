@@ -33,6 +33,9 @@
 #define X86_VEC_XM   19
 #define X86_VEC_PIC  0x20 /* .. 0x2f: where the masked 8259s would deliver */
 #define X86_VEC_TIMER 0x30
+#define X86_VEC_MSI 0x40 /* .. 0x5f: messages of devices */
+#define X86_NR_MSI  32
+#define X86_VEC_CALL 0xf0 /* another CPU calls */
 #define X86_VEC_SPURIOUS 0xff
 #define X86_VEC_SYSCALL 0x100 /* not a vector: the frame was made by `syscall` */
 

@@ -107,6 +107,7 @@ struct cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 #define CR0_NE (1ul << 5)
 #define CR0_WP (1ul << 16)
 #define CR0_AM (1ul << 18)
+#define CR4_PAE	       (1ul << 5)
 #define CR4_PGE	       (1ul << 7)
 #define CR4_OSFXSR     (1ul << 9)
 #define CR4_OSXMMEXCPT (1ul << 10)
@@ -126,6 +127,7 @@ struct cpuid x86_cpuid(uint32_t leaf, uint32_t subleaf);
 #define MSR_FS_BASE	   0xc0000100
 #define MSR_GS_BASE	   0xc0000101
 #define MSR_KERNEL_GS_BASE 0xc0000102
+#define MSR_TSC_AUX	   0xc0000103
 #define EFER_SCE (1ul << 0)
 #define EFER_NXE (1ul << 11)
 
@@ -158,9 +160,9 @@ extern uint64_t x86_xfeatures;	 /* XCR0, 0 without XSAVE */
 _Noreturn void x86_boot(uint64_t start_info);
 void x86_console_init(void); /* before anything can be said */
 /* Descriptor tables and per-CPU base: from here on a trap is told, not a triple fault. */
-void x86_tables_init(void);
-/* Reads features and turns on what the kernel relies on. Ends the machine if something is
- * missing that it cannot run without. */
+void x86_tables_init(unsigned cpu, void *stack_top);
+/* Reads features and turns on what the kernel relies on, on this CPU. Ends the machine if something
+ * is missing that it cannot run without. */
 void x86_features_init(void);
 /* Takes the start info apart: memory map, command line, initrd. */
 void x86_start_info(uint64_t start_info);
@@ -169,6 +171,10 @@ void x86_mmu_init(void);
 /* Reserves the trace ring if the command line asks for it. */
 void x86_trace_ring_init(void);
 void x86_time_init(void);
+/* [pa, pa + n) is mapped one to one on the boot tables. */
+bool x86_boot_reaches(uint64_t pa, uint64_t n);
+/* Reads the firmware's tables, from the root pointer that the loader told (0: it did not). */
+void x86_acpi_init(uint64_t rsdp);
 
 /* The page map that boot made out of the firmware's: sorted, whole pages, no overlaps. */
 struct x86_span {
@@ -187,7 +193,25 @@ extern const char x86_syscall_entry[];
 void x86_trap(struct trap_frame *tf, uint64_t cr2);
 void x86_paranoid_trap(struct trap_frame *tf, uint64_t cr2);
 bool x86_syscall(struct trap_frame *tf);
-void x86_timer_ack(void);
+void x86_lapic_ack(void);
+bool x86_has_lapic(void);
+unsigned x86_lapic_id(void);
+/* Turns this CPU's local APIC on, everything but calls and errors masked. */
+void x86_lapic_init(void);
+/* Sends an interrupt command, and waits until it is on its way. */
+void x86_lapic_send(unsigned id, uint32_t command);
+
+/* ---- other CPUs, smp.c ------------------------------------------------------------------------ */
+
+/* Takes the list of CPUs from ACPI, if that can be used; before the boot tables go. */
+struct acpi;
+void x86_cpus_init(const struct acpi *a);
+unsigned x86_apic_id(unsigned cpu);
+/* [start, end) is RAM as the firmware's map has it. */
+bool x86_in_ram(uint64_t start, uint64_t end);
+extern const char x86_trampoline[], x86_trampoline_end[];
+/* A device's message came, on one of its vectors. */
+void x86_message(unsigned vector);
 /* An address of width va_bits whose upper bits repeat its top one. */
 bool x86_canonical(uint64_t va);
 

@@ -46,12 +46,24 @@
 #define EMLINK		31
 #define EPIPE		32
 #define ERANGE		34
+#define EDEADLK		35
 #define ENAMETOOLONG	36
 #define ENOSYS		38
 #define ENOTEMPTY	39
 #define ELOOP		40
 #define EOVERFLOW	75
+#define ENOTSOCK	88
+#define EMSGSIZE	90
+#define ENOPROTOOPT	92
+#define EPROTONOSUPPORT	93
+#define ESOCKTNOSUPPORT	94
 #define EOPNOTSUPP	95
+#define EAFNOSUPPORT	97
+#define EADDRINUSE	98
+#define ECONNRESET	104
+#define EISCONN		106
+#define ENOTCONN	107
+#define ECONNREFUSED	111
 #define ETIMEDOUT	110
 #define EUCLEAN		117
 #endif
@@ -150,10 +162,14 @@
 #define SIGTTOU		22
 #define SIGURG		23
 #define SIGWINCH	28
+#define SIGVTALRM	26
+#define SIGPROF		27
 #define SIGSYS		31
 
 #define SI_USER		0
 #define SI_KERNEL	0x80
+#define SI_QUEUE	(-1)
+#define SI_TIMER	(-2)
 #define SI_TKILL	(-6)
 #define ILL_ILLOPC	1
 #define ILL_ILLOPN	2
@@ -170,6 +186,8 @@
 #define TRAP_TRACE	2
 #define CLD_EXITED	1
 #define CLD_KILLED	2
+#define CLD_STOPPED	5
+#define CLD_CONTINUED	6
 
 #define SIG_DFL		0ul
 #define SIG_IGN		1ul
@@ -177,6 +195,7 @@
 #define SIG_UNBLOCK	1
 #define SIG_SETMASK	2
 
+#define SA_NOCLDSTOP	0x1ul
 #define SA_NOCLDWAIT	0x2ul
 #define SA_SIGINFO	0x4ul
 #define SA_RESTORER	0x04000000ul /* x86-64 only */
@@ -188,6 +207,12 @@
 #define SS_ONSTACK	1
 #define SS_DISABLE	2
 #define MINSIGSTKSZ	2048
+#endif
+
+#ifndef SIGEV_SIGNAL
+#define SIGEV_SIGNAL	0
+#define SIGEV_NONE	1
+#define SIGEV_THREAD_ID	4
 #endif
 
 /* <fcntl.h>, <sys/stat.h> */
@@ -221,6 +246,12 @@
 #define F_GETLK		5
 #define F_SETLK		6
 #define F_SETLKW	7
+#define F_OFD_GETLK	36
+#define F_OFD_SETLK	37
+#define F_OFD_SETLKW	38
+#define F_RDLCK		0
+#define F_WRLCK		1
+#define F_UNLCK		2
 #define F_DUPFD_CLOEXEC	1030
 #define F_SETPIPE_SZ	1031
 #define F_GETPIPE_SZ	1032
@@ -234,6 +265,11 @@
 #define F_SEAL_WRITE		0x0008
 #define F_SEAL_FUTURE_WRITE	0x0010
 
+#define LOCK_SH		1
+#define LOCK_EX		2
+#define LOCK_NB		4
+#define LOCK_UN		8
+
 #define FALLOC_FL_KEEP_SIZE	0x01
 #define FALLOC_FL_PUNCH_HOLE	0x02
 #define POSIX_FADV_WILLNEED	3
@@ -243,8 +279,37 @@
 #define S_IFIFO	0010000
 #define S_IFCHR	0020000
 #define S_IFDIR	0040000
+#define S_IFBLK	0060000
 #define S_IFREG	0100000
 #define S_IFLNK	0120000
+#define S_IFSOCK	0140000
+#endif
+
+/* <sys/socket.h> */
+#ifndef AF_UNIX
+#define AF_UNIX		1
+#define SOCK_STREAM	1
+#define SHUT_RD		0
+#define SHUT_WR		1
+#define SHUT_RDWR	2
+#define SOL_SOCKET	1
+#define SO_REUSEADDR	2
+#define SO_TYPE		3
+#define SO_ERROR	4
+#define SO_SNDBUF	7
+#define SO_RCVBUF	8
+#define SO_KEEPALIVE	9
+#define SO_PASSCRED	16
+#define SO_PEERCRED	17
+#define SO_ACCEPTCONN	30
+#define SO_DOMAIN	39
+#define SCM_RIGHTS	1
+#define MSG_PEEK	0x2
+#define MSG_CTRUNC	0x8
+#define MSG_DONTWAIT	0x40
+#define MSG_WAITALL	0x100
+#define MSG_NOSIGNAL	0x4000
+#define MSG_CMSG_CLOEXEC 0x40000000
 #endif
 
 /* <stdio.h>, <unistd.h> */
@@ -274,6 +339,36 @@
 #define POLLHUP		0x010
 #define POLLNVAL	0x020
 #endif
+#ifndef POLLRDNORM
+#define POLLRDNORM	0x040
+#define POLLWRNORM	0x100
+#endif
+#ifndef POLLPRI
+#define POLLPRI		0x002
+#endif
+#ifndef POLLRDHUP
+#define POLLRDHUP	0x2000
+#endif
+
+/* <sys/epoll.h>, with the bits above EPOLLEXCLUSIVE */
+#ifndef EPOLL_CTL_ADD
+#define EPOLL_CTL_ADD	1
+#define EPOLL_CTL_DEL	2
+#define EPOLL_CTL_MOD	3
+#define EPOLLEXCLUSIVE	(1u << 28)
+#define EPOLLWAKEUP	(1u << 29)
+#define EPOLLONESHOT	(1u << 30)
+#define EPOLLET		(1u << 31)
+#endif
+
+/* <sys/eventfd.h>, <sys/timerfd.h>; their other flags are those of open() */
+#ifndef EFD_SEMAPHORE
+#define EFD_SEMAPHORE	1
+#endif
+#ifndef TFD_TIMER_ABSTIME
+#define TFD_TIMER_ABSTIME	 1
+#define TFD_TIMER_CANCEL_ON_SET 2
+#endif
 
 /* <sys/resource.h> */
 #ifndef RLIM_INFINITY
@@ -287,6 +382,7 @@
 #define RLIMIT_NOFILE	7
 #define RLIMIT_MEMLOCK	8
 #define RLIMIT_AS	9
+#define RLIMIT_SIGPENDING 11
 #define RLIMIT_NICE	13
 #define RLIM_NLIMITS	16
 #define RLIM_INFINITY	(~0ull)
@@ -310,7 +406,9 @@
 /* <sys/wait.h> */
 #ifndef WNOHANG
 #define WNOHANG		1
+#define WSTOPPED	2
 #define WEXITED		4
+#define WCONTINUED	8
 #define WNOWAIT		0x01000000
 #define __WNOTHREAD	0x20000000
 #define __WALL		0x40000000
@@ -357,8 +455,12 @@
 /* <time.h> */
 #ifndef CLOCK_REALTIME
 #define CLOCK_REALTIME			0
+#define CLOCK_MONOTONIC			1
 #define CLOCK_PROCESS_CPUTIME_ID	2
 #define CLOCK_THREAD_CPUTIME_ID		3
+#define CLOCK_BOOTTIME			7
+#define CLOCK_REALTIME_ALARM		8
+#define CLOCK_BOOTTIME_ALARM		9
 #define CLOCK_TAI			11
 #define TIMER_ABSTIME			1
 #endif
@@ -366,6 +468,7 @@
 /* <sys/time.h> */
 #ifndef ITIMER_REAL
 #define ITIMER_REAL	0
+#define ITIMER_VIRTUAL	1
 #define ITIMER_PROF	2
 #endif
 
@@ -399,10 +502,24 @@
 #define TCSETS		0x5402
 #define TCSETSW		0x5403
 #define TCSETSF		0x5404
+#define TIOCSCTTY	0x540e
 #define TIOCGPGRP	0x540f
 #define TIOCSPGRP	0x5410
 #define TIOCGWINSZ	0x5413
 #define FIONREAD	0x541b
+#define FIONBIO		0x5421
+#define FIONCLEX	0x5450
+#define FIOCLEX		0x5451
+#define FIOASYNC	0x5452
+#endif
+
+/* <linux/fs.h> */
+#ifndef BLKROGET
+#define BLKROGET		0x125e
+#define BLKGETSIZE		0x1260
+#define BLKFLSBUF		0x1261
+#define BLKSSZGET		0x1268
+#define BLKGETSIZE64		0x80081272
 #endif
 
 /* <linux/reboot.h> */

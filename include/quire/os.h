@@ -14,6 +14,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct quire_mm;
+struct os_thread; /* a thread that os_thread_start() made */
+
 /* ---- stage 0: log and panic ----------------------------------------------------------------- */
 
 /* One line for people, without its newline. Any context. */
@@ -33,17 +36,34 @@ void os_preempt(int delta);
  * returns at once (as a futex does). May return early. Default: panics, a lone thread that would
  * sleep is a deadlock. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen);
+/* The same, but not beyond a time of os_clock_ns(); UINT64_MAX: as long as it takes. Of a thread that
+ * os_thread_stop() stops it ends at once. Default: returns at once, nobody else could wake it. */
+void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_t deadline_ns);
 /* Wakes up to n sleepers on key. Any context. */
 void os_wake(const void *key, unsigned n);
 /* Identifies the running thread, never 0. Default: 1. */
 uintptr_t os_thread_id(void);
+/* A word of the running thread that only the core reads and writes; 0 when the thread begins. In an
+ * interrupt it is that of who was interrupted. Any context. Default: one word for all. */
+unsigned long *os_thread_word(void);
 /* Lets others run, if it is a good moment. */
 void os_cond_resched(void);
 
 /* ---- stage 3: threads, time, entropy -------------------------------------------------------- */
 
-/* Starts fn(arg) as a kernel thread. 0 or -ENOMEM; default -ENOSYS: no background work. */
-int os_thread_start(const char *name, void (*fn)(void *arg), void *arg);
+/* Starts fn(arg) as a kernel thread. *thread is for os_thread_stop(), which must be called then, also
+ * for one whose fn has returned by itself; with thread NULL it is never stopped. Context: sleep. 0 or
+ * -ENOMEM; default -ENOSYS: no background work. */
+int os_thread_start(const char *name, void (*fn)(void *arg), void *arg, struct os_thread **thread);
+/* Asks the thread to end, ends an os_wait_until() of it, and returns when fn has returned and nothing
+ * is left of the thread. By anybody but itself, holding nothing that it may want. Context: sleep, or
+ * the boot context after everything else has ended. Default: nothing. */
+void os_thread_stop(struct os_thread *thread);
+/* The running thread was asked to end by os_thread_stop(). Default: false. */
+bool os_thread_should_stop(void);
+/* The running thread does short work that others wait for: whenever it is woken it is to run before
+ * them. Default: nothing. */
+void os_thread_urgent(void);
 uint64_t os_clock_ns(void);
 uint64_t os_entropy(void);
 
@@ -57,10 +77,42 @@ uint64_t os_rlimit_max(void *owner, int resource);
 bool os_capable(void *owner, int cap);	       /* default: true */
 /* A fatal signal waits for the running thread: give up long work. Default: false. */
 bool os_fatal_signal_pending(void);
-/* Calls fn for the owner of every process. Default: there is none. */
+
+/* What the choice of a victim wants to know of a process. */
+struct os_owner_facts {
+	struct quire_mm *mm;	/* its space, grabbed: quire_mm_drop() when done */
+	uint32_t pid, uid;
+	int oom_score_adj;	/* -1000 .. 1000; -1000: never a victim */
+	bool unkillable;	/* the machine ends with it, or it is the kernel's own */
+	bool in_vfork;		/* uses its parent's space until it runs a program of its own */
+	bool dying;		/* a fatal signal or its own end is on the way in each of its threads */
+	char comm[16];
+};
+
+/* Calls fn for the owner of every process, those without a space included, by rising number; fn may
+ * sleep. Default: there is none. */
 void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx);
-/* Kills the process at once (SIGKILL). */
+/* False, and nothing to drop: there is no such process, or it has no space (any more). Any context.
+ * Default: false. */
+bool os_owner_facts(void *owner, struct os_owner_facts *facts);
+/* The process of the running thread; NULL: it belongs to none. Any context. Default: NULL. */
+void *os_current_owner(void);
+/* Kills the process (SIGKILL): its threads end as soon as they can. Until then each of them is a
+ * victim for os_current_is_victim(). Any context. */
 void os_kill(void *owner);
+/* The process of the running thread was ended by os_kill(). Any context. Default: false. */
+bool os_current_is_victim(void);
+/* Memory is out. True: the kernel has chosen somebody itself, or made room; false: the core chooses.
+ * gfp: __GFP_* of the request, 2^order pages. Context: sleep. Default: false. */
+bool os_out_of_memory(unsigned gfp, unsigned order);
+/* The running thread had a page faulted in by a call (MAP_POPULATE, mlock), as an access would have
+ * done; major: it was read from a device. Faults of accesses are told by quire_page_fault(). Any
+ * context. Default: nothing. After Linux' current->maj_flt and min_flt. */
+void os_count_fault(bool major);
+/* The running thread begins (true) or ends (false) to wait for memory: it reclaims, or waits for what
+ * was thrown out too early. Begins and ends alternate. Any context but interrupts. Default: nothing.
+ * After Linux' psi_memstall_enter. */
+void os_memstall(bool begin);
 /* Number and name of the running task, for trace records. Default: 0 and "". */
 uint32_t os_current_pid(void);
 const char *os_current_comm(void);

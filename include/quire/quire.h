@@ -31,13 +31,21 @@ struct quire_config {
 	 * spaces; NULL: none. Words that the core does not know are left alone. The text must
 	 * live as long as the core. */
 	const char *params;
+	/* For compressed swap (<quire/compress.h>); it must live as long as the core. NULL: there is none. */
+	const struct quire_compressor *compressor;
 };
 
 /* Starts the core on the memory of hal_memory_ranges(). Context: early. -ENOMEM, -EINVAL, -EBUSY
  * (it runs already), -EUCLEAN (a table of the kernel is corrupt); os_log() says which step
  * failed. */
 int quire_init(const struct quire_config *cfg);
-/* Gives everything back to the state before quire_init(). All spaces and files must be gone.
+/* Starts the core's own threads, once os_thread_start() can make some; until then, and without any,
+ * who needs memory does the work himself. -ENOMEM: some may run all the same. Context: sleep. */
+int quire_threads_start(void);
+/* Ends them; the core works on without. Context: sleep, or see os_thread_stop(). */
+void quire_threads_stop(void);
+/* Gives everything back to the state before quire_init(), threads first. All spaces and files must be
+ * gone.
  * Returns the number of pages still allocated (0: nothing leaked). Context: sleep. */
 long quire_exit(void);
 /* Boot data (initramfs) is no longer needed: its pages join the free ones. Context: sleep. */
@@ -74,6 +82,7 @@ void quire_inode_get(struct quire_inode *inode);
 void quire_inode_put(struct quire_inode *inode);
 void *quire_inode_private(struct quire_inode *inode);
 uint64_t quire_inode_size(struct quire_inode *inode);
+/* Pages that it has in memory, and of shared memory in swap. */
 uint64_t quire_inode_cached_pages(struct quire_inode *inode);
 int quire_inode_truncate(struct quire_inode *inode, uint64_t size);
 /* FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE and plain allocation. */
@@ -133,8 +142,18 @@ void quire_mm_put(struct quire_mm *mm);
 void quire_mm_grab(struct quire_mm *mm);
 void quire_mm_drop(struct quire_mm *mm);
 bool quire_mm_tryget(struct quire_mm *mm);
-/* Makes mm the running CPU's space; NULL: none. Interrupts off. */
+/* Makes mm the running CPU's space, which runs then; NULL: none. Interrupts off. */
 void quire_mm_switch(struct quire_mm *mm);
+/* No thread of the space can run from now on: each sleeps until something happens outside of it, and
+ * none waits for a page or a lock of the core. And: one can again. Pages of who has slept for long leave
+ * first (vm.reclaim_policy 1). A kernel that never tells has spaces that never sleep; telling twice, or
+ * too late, does no harm. mm is not torn down. Any context, whatever is held. */
+void quire_mm_sleeps(struct quire_mm *mm);
+void quire_mm_runs(struct quire_mm *mm);
+
+/* How likely the owner's process is killed when memory is out: 0 .. 1333, as /proc/PID/oom_score has it.
+ * Any context. */
+unsigned long quire_oom_score(void *owner);
 
 /* Layout facts that an ELF loader sets and /proc shows (all addresses in bytes). */
 struct quire_mm_layout {
@@ -279,6 +298,9 @@ void quire_dump_tables(struct quire_mm *mm, void (*fn)(const struct quire_leaf *
 		       void *ctx);
 /* How addr translates, level by level, as text ("walk" of the monitor). */
 void quire_show_walk(struct quire_mm *mm, uintptr_t addr, quire_emit_fn emit, void *ctx);
+/* The entries of all tables that translate addresses from start to end (0: to the space's end) and are not
+ * empty, a line each, a table before what it leads to. Takes mmap_lock for reading. Context: sleep. */
+void quire_show_tables(struct quire_mm *mm, uintptr_t start, uintptr_t end, quire_emit_fn emit, void *ctx);
 /* What is mapped at addr; all that is mapped, as the nodes of the tree; what the frame pfn is
  * used for and what maps it; what count frames from pfn on are, and which free blocks they form;
  * how often each row of a fault was taken. For people: the form may change. Context: sleep. */
@@ -298,14 +320,80 @@ struct quire_counts {
 	uint64_t cache_pages;	/* page cache */
 	uint64_t table_pages;	/* page tables, the kernel's own ranges' included */
 	uint64_t slab_pages;
+	uint64_t shmem_pages;	/* shared memory that is in memory */
+	uint64_t swap_pages, free_swap_pages; /* slots of all areas */
 	uint64_t minor_faults, major_faults;
 	uint64_t code_disagreements; /* derived fault codes that the CPU contradicted */
+	uint64_t unmapped_entries, unmap_flushes; /* by reclaim: entries taken away, flushes for them */
 };
 void quire_get_counts(struct quire_counts *c);
 /* Empties per-CPU lists and empty slabs, so that free_pages is exact. Context: sleep. */
 void quire_drain(void);
 /* Drops clean, unmapped page cache. */
 void quire_drop_caches(void);
+/* Reclaims about n pages, as if somebody had asked for as many; how many went. Context: sleep. */
+unsigned long quire_reclaim(unsigned long n);
+
+/* ---- swap (docs/swap.md) ---------------------------------------------------------------------- */
+
+struct quire_blkdev; /* include/quire/block.h */
+
+/* Linux's flags of swapon(2): a priority of one's own, in the low bits. */
+#define QUIRE_SWAP_FLAG_PRIO_MASK 0x7fffu
+#define QUIRE_SWAP_FLAG_PREFER	  0x8000u
+#define QUIRE_SWAP_FLAGS_VALID	  0x7ffffu /* those for discarding are accepted and meaningless */
+
+/* Pages may go to the device from now on. It carries a header of mkswap's; path: for the list below,
+ * copied (NULL: the device's name). The device has to stay until quire_swapoff() or quire_exit(). 0;
+ * -EINVAL: flags, or no usable header; -EACCES: it cannot be written; -EBUSY: it is in use for that
+ * already; -EPERM: there are 31 areas; -ENOMEM; an error of the device. Rights are the caller's to
+ * check. Context: sleep. */
+int quire_swapon(struct quire_blkdev *dev, const char *path, unsigned flags);
+/* Brings everything back that lies on the device, and lets it go. 0; -EINVAL: it is not in use;
+ * -ENOMEM: memory does not hold it all, -EINTR: a fatal signal: then it is in use as before, and
+ * nothing is lost. Context: sleep. */
+int quire_swapoff(struct quire_blkdev *dev);
+
+struct quire_swap_info {
+	char path[64];
+	unsigned long pages, used; /* slots */
+	int prio;
+	unsigned errors;	   /* transfers that failed */
+	struct quire_blkdev *dev;
+};
+/* The nth area that is on; false: there are fewer. Context: sleep. */
+bool quire_swap_info(unsigned n, struct quire_swap_info *info);
+/* The same as /proc/swaps has it. */
+void quire_show_swaps(quire_emit_fn emit, void *ctx);
+
+/* Compressed swap (docs/zswap.md): pages stay in memory, compressed, before they go to a device. Names of
+ * what is counted are those of Linux's debugfs where it has them. */
+struct quire_zswap_info {
+	bool enabled;
+	unsigned max_pool_percent;
+	const char *compressor;	       /* NULL: there is none */
+	uint64_t pool_pages;	       /* pages of memory that hold compressed ones */
+	uint64_t stored_pages;	       /* pages that are compressed now, */
+	uint64_t same_filled_pages;    /* of them with one word all over */
+	uint64_t stored_bytes;	       /* what they take, without what the pool wastes */
+	uint64_t loaded_pages;	       /* from here on since the start: brought back from the pool */
+	uint64_t written_back_pages;   /* the pool was full: went to the device after all */
+	uint64_t dropped_pages;	       /* the pool was full: the page was in memory too */
+	uint64_t pool_limit_hit;       /* stores that found it full */
+	uint64_t reject_reclaim_fail;  /* and nothing could be written back */
+	uint64_t reject_alloc_fail;    /* no memory for the pool, */
+	uint64_t reject_kmemcache_fail; /* or for what it is kept with */
+	uint64_t reject_compress_poor; /* not worth keeping */
+	uint64_t duplicate_entry;      /* stored again, with new contents */
+	uint64_t decompress_fail;      /* what came out of the pool was no page: a failed read */
+};
+/* Context: any. */
+void quire_zswap_info(struct quire_zswap_info *info);
+/* From now on pages are compressed, or no longer (what is compressed stays so until it is needed). 0,
+ * -ENODEV: no compressor, -ENOMEM. Context: sleep. */
+int quire_zswap_enable(bool on);
+/* How much of memory the pool in front of devices may take. -EINVAL: above 100. */
+int quire_zswap_set_max_pool_percent(unsigned percent);
 
 /* ---- fault injection -------------------------------------------------------------------------- */
 

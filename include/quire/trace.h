@@ -27,7 +27,7 @@ struct quire_trace_ring {
 				   without one, writing stops when full and `stalled` counts */
 	uint64_t stalled;
 	/* After the records of a table dump and its QUIRE_TR_TABLE_END the writer sets this to 1
-	 * and waits, the dumped space still live, until the reader, having compared, sets 0.
+	 * plus its CPU's number and waits, the dumped space still live, until the reader, having compared, sets 0.
 	 * Without a reader it never waits. */
 	uint64_t dump_wait;
 };
@@ -63,6 +63,31 @@ enum quire_trace_type {
 	QUIRE_TR_KMEM_CACHE_ALLOC = 33, /* the same */
 	QUIRE_TR_KFREE = 34,            /* w0 call site, w1 ptr */
 	QUIRE_TR_KMEM_CACHE_FREE = 35,  /* the same */
+	/* oom:*, as 5.10's events of the same names */
+	QUIRE_TR_OOM_SCORE_ADJ_UPDATE = 40, /* w0 pid, w1 the new value, w2 and w3 comm */
+	QUIRE_TR_RECLAIM_RETRY_ZONE = 41, /* w0 zone, w1 order | loops << 8 | enough << 32, w2 reclaimable,
+					     w3 available, w4 min mark */
+	QUIRE_TR_MARK_VICTIM = 42,	/* w0 pid */
+	QUIRE_TR_WAKE_REAPER = 43,	/* the same */
+	QUIRE_TR_START_TASK_REAPING = 44, /* the same */
+	QUIRE_TR_FINISH_TASK_REAPING = 45, /* the same */
+	QUIRE_TR_SKIP_TASK_REAPING = 46, /* the same */
+	QUIRE_TR_COMPACT_RETRY = 47,	/* w0 order, w1 made progress, w2 retries, w3 most, w4 again */
+	/* vmscan:*, as 5.10's events mm_vmscan_* and mm_shrink_slab_* */
+	QUIRE_TR_KSWAPD_SLEEP = 48,	/* no words */
+	QUIRE_TR_KSWAPD_WAKE = 49,	/* w0 order, w1 highest zone */
+	QUIRE_TR_WAKEUP_KSWAPD = 50,	/* the same */
+	QUIRE_TR_DIRECT_RECLAIM_BEGIN = 51, /* w0 order, w1 gfp */
+	QUIRE_TR_DIRECT_RECLAIM_END = 52, /* w0 pages freed */
+	QUIRE_TR_SHRINK_SLAB_START = 53, /* w0 shrinker, w1 owed, w2 gfp, w3 objects, w4 to do, w5 priority */
+	QUIRE_TR_SHRINK_SLAB_END = 54,	/* w0 shrinker, w1 objects freed, w2 owed before, w3 owed now */
+	/* w0 highest zone | order << 8 | list << 16, w1 asked for, w2 looked at, w3 passed over, w4 taken */
+	QUIRE_TR_LRU_ISOLATE = 55,
+	/* w0 taken | freed << 32; w1 dirty, written, congested, immediate, 16 bits each; w2 activated
+	 * anonymous, activated file, kept for a use, not unmapped, the same; w3 priority | file << 8 */
+	QUIRE_TR_LRU_SHRINK_INACTIVE = 56,
+	/* w0 taken, w1 kept active, w2 deactivated, w3 used, w4 priority | file << 8 */
+	QUIRE_TR_LRU_SHRINK_ACTIVE = 57,
 };
 
 /* Why there was no page. */
@@ -74,6 +99,7 @@ enum quire_alloc_failure {
 	QUIRE_FAIL_NO_RETRY,  /* one round of reclaim did not suffice */
 	QUIRE_FAIL_COSTLY,    /* a large block: no OOM kill for it */
 	QUIRE_FAIL_NO_MEMORY, /* nothing left to reclaim, no victim to kill */
+	QUIRE_FAIL_VICTIM,    /* its process is to die, and the reserves have no more for it */
 };
 
 /* Rows of the fault table, in the order of docs/fault.md; names are the trace's. */

@@ -7,11 +7,15 @@
 #define MM_LOCKRANK_H
 
 #define RANK_MMLIST	10 /* the list of all spaces */
+#define RANK_OOM	12 /* victims that wait for the reaper */
 #define RANK_PTL_UPPER	20 /* mm->page_table_lock: tables above level 0 */
 #define RANK_PTL	30 /* one table of level 0; of two the lower address first */
-#define RANK_LRU	40
-#define RANK_SWAP	42
-#define RANK_I_PAGES	44 /* page-cache tree of one file */
+#define RANK_I_PAGES	40 /* page-cache tree of one file */
+#define RANK_SWAP_LIST	41 /* which swap areas there are */
+#define RANK_SWAP	42 /* the slots of one swap cluster */
+#define RANK_SWAP_AREA	43 /* an area's lists of clusters */
+#define RANK_ZPOOL	44 /* the pool of compressed pages */
+#define RANK_LRU	45 /* what interrupts take: all above are held with interrupts on */
 #define RANK_INODES	46 /* the list of all inodes */
 #define RANK_STACKS	47 /* kernel stacks kept for the next task */
 #define RANK_VMALLOC	48 /* the kernel's own ranges */

@@ -73,6 +73,14 @@ typedef struct {
 /* Rows counted per space; the order of Linux's MM_*PAGES. */
 enum { MM_FILEPAGES, MM_ANONPAGES, MM_SWAPENTS, MM_SHMEMPAGES, NR_MM_COUNTERS };
 
+/* mm_struct.flags. */
+enum {
+	MMF_OOM_VICTIM = 1u << 0, /* who used it was killed for its memory */
+	MMF_OOM_SKIP = 1u << 1,	  /* and that is given back, or will never be: choose another one */
+	MMF_UNSTABLE = 1u << 2,	  /* pages were taken away under its users: what is missing is not zero */
+	MMF_OOM_REAP_QUEUED = 1u << 3,
+};
+
 struct mm_struct {
 	struct vm_area_struct *mmap;   /* VMAs by address; mmap_lock */
 	struct rb_root mm_rb;	       /* the same, with the largest gap below each node; mmap_lock */
@@ -97,6 +105,7 @@ struct mm_struct {
 	spinlock_t page_table_lock;    /* tables above level 0 */
 	unsigned long pgtables_bytes;  /* atomic */
 	uint32_t tlb_flush_pending;    /* atomic: gathers that have yet to flush */
+	uint32_t tlb_flush_batched;    /* atomic: batches of reclaim that have yet to flush */
 	unsigned long hiwater_rss, hiwater_vm;
 	unsigned long total_vm, locked_vm, data_vm, exec_vm, stack_vm; /* pages; mmap_lock */
 	unsigned long locked_stale;    /* part of locked_vm that no area holds, see move_keep_old() */
@@ -110,6 +119,14 @@ struct mm_struct {
 	unsigned spurious_count;       /* atomic, as an estimate */
 	void *owner;		       /* opaque, the kernel's */
 	struct list_head mmlist;       /* all spaces; mmlist_lock */
+	uint32_t flags;		       /* MMF_*; atomic, none is ever taken back */
+	uint64_t slept;		       /* atomic: nothing of it can run, since so many evictions, plus 1;
+					  0: it runs */
+	uint16_t lru_space;	       /* number of its lists of pages (lru/spaces.h); set once */
+	uint32_t oom_pid;	       /* of the victim, for the log; set before it is queued */
+	char oom_comm[16];	       /* the same */
+	uint64_t oom_reap_at;	       /* when the reaper may begin; oom_reaper_lock */
+	struct list_head oom_reap;     /* waits for the reaper; oom_reaper_lock */
 };
 
 struct anon_vma {
@@ -118,6 +135,7 @@ struct anon_vma {
 	uint32_t refcount;	       /* atomic; readers that keep it alive */
 	unsigned num_children;	       /* anon_vmas whose parent this is, itself as a root too; root's rwsem */
 	unsigned num_active_vmas;      /* VMAs whose anon_vma this is; root's rwsem */
+	uint32_t space;		       /* atomic: lru_space of the mm whose pages are born here */
 	struct anon_vma *parent;
 	struct rb_root rb_root;	       /* interval tree of anon_vma_chains; root's rwsem */
 };
@@ -151,6 +169,7 @@ struct vm_area_struct {
 	void *vm_private_data;
 	void *vm_policy;	       /* opaque: compared by merging */
 	void *vm_userfaultfd_ctx;      /* opaque: compared by merging */
+	unsigned long swap_ra;	       /* atomic, a hint: where swap was last asked for (swapin.c) */
 };
 
 /* What a fault carries down to the object that is mapped. */
@@ -172,6 +191,7 @@ struct vm_fault {
 #define FAULT_FLAG_USER	       0x04u
 #define FAULT_FLAG_INSTRUCTION 0x08u
 #define FAULT_FLAG_REMOTE      0x10u
+#define FAULT_FLAG_ALLOW_RETRY 0x20u /* mmap_lock may be given up, once, to wait for a device */
 
 #define VM_FAULT_OOM	0x0001u
 #define VM_FAULT_SIGBUS 0x0002u
@@ -179,7 +199,8 @@ struct vm_fault {
 #define VM_FAULT_SIGSEGV 0x0040u
 #define VM_FAULT_NOPAGE 0x0100u /* the entry is already in place */
 #define VM_FAULT_LOCKED 0x0200u /* vmf->page comes locked */
-#define VM_FAULT_RETRY	0x0400u
+#define VM_FAULT_RETRY	0x0400u /* nothing was done: the access has to be tried again */
+#define VM_FAULT_UNLOCKED 0x1000u /* and mmap_lock was given up, as FAULT_FLAG_ALLOW_RETRY allowed */
 #define VM_FAULT_ERROR	(VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)
 
 struct vm_operations_struct {
@@ -202,6 +223,9 @@ struct address_space {
 	struct radix_tree i_pages;     /* index -> page; i_lock */
 	spinlock_t i_lock;
 	unsigned long nrpages;	       /* i_lock */
+	unsigned long nr_swapped;      /* slots of shared memory that hold a swap entry; i_lock */
+	unsigned long nr_shadows;      /* slots that remember a page that left; i_lock */
+	unsigned long nr_shadow_nodes; /* nodes of i_pages that hold nothing else; i_lock */
 	struct radix_node *spare_nodes; /* for i_pages; i_lock */
 	struct rb_root i_mmap;	       /* interval tree of vma->shared; i_mmap_rwsem */
 	struct rw_semaphore i_mmap_rwsem;
@@ -225,6 +249,17 @@ struct file {
 	char *f_path;		       /* for maps; slab memory, never NULL */
 };
 
+static inline bool mm_has_flag(const struct mm_struct *mm, uint32_t flag)
+{
+	return __atomic_load_n(&mm->flags, __ATOMIC_ACQUIRE) & flag;
+}
+
+/* The flags before. */
+static inline uint32_t mm_set_flag(struct mm_struct *mm, uint32_t flag)
+{
+	return __atomic_fetch_or(&mm->flags, flag, __ATOMIC_ACQ_REL);
+}
+
 /* quire_mm is the public name of struct mm_struct. */
 static inline struct mm_struct *to_mm(struct quire_mm *mm)
 {
@@ -247,6 +282,17 @@ static inline unsigned long vma_pages(const struct vm_area_struct *vma)
 static inline bool vma_is_anonymous(const struct vm_area_struct *vma)
 {
 	return !vma->vm_ops;
+}
+
+/* A VMA that is in a reverse map gets other flags: who comes from a page reads them without mmap_lock. */
+static inline void vma_set_flags(struct vm_area_struct *vma, vm_flags_t flags)
+{
+	WRITE_ONCE(vma->vm_flags, flags);
+}
+
+static inline vm_flags_t vma_flags_now(const struct vm_area_struct *vma)
+{
+	return READ_ONCE(vma->vm_flags);
 }
 
 static inline bool vma_is_accessible(const struct vm_area_struct *vma)

@@ -110,6 +110,9 @@ struct zonelist {
 	struct zoneref zonerefs[MAX_NR_ZONES + 1];
 };
 
+#define NR_LRU_LISTS 5 /* the first five amounts of enum node_stat_item */
+extern unsigned long lru_size[MAX_NR_ZONES][NR_LRU_LISTS]; /* pages by zone; lru_lock, read by anyone */
+
 typedef unsigned long nodemask_t; /* there is one node; NULL everywhere */
 
 extern struct zone zones[MAX_NR_ZONES];

@@ -43,6 +43,10 @@ DEFAULT void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 		os_panic("os_wait: the only thread would sleep for ever");
 }
 
+DEFAULT void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+}
+
 DEFAULT void os_wake(const void *key, unsigned n)
 {
 }
@@ -52,14 +56,35 @@ DEFAULT uintptr_t os_thread_id(void)
 	return 1;
 }
 
+DEFAULT unsigned long *os_thread_word(void)
+{
+	static unsigned long word;
+
+	return &word;
+}
+
 DEFAULT void os_cond_resched(void)
 {
 }
 
 /* Stage 3: no threads; time and entropy are what the machine's counter gives. */
-DEFAULT int os_thread_start(const char *name, void (*fn)(void *arg), void *arg)
+DEFAULT int os_thread_start(const char *name, void (*fn)(void *arg), void *arg,
+			    struct os_thread **thread)
 {
 	return -ENOSYS;
+}
+
+DEFAULT void os_thread_stop(struct os_thread *thread)
+{
+}
+
+DEFAULT bool os_thread_should_stop(void)
+{
+	return false;
+}
+
+DEFAULT void os_thread_urgent(void)
+{
 }
 
 DEFAULT uint64_t os_clock_ns(void)
@@ -97,7 +122,35 @@ DEFAULT void os_for_each_owner(void (*fn)(void *owner, void *ctx), void *ctx)
 {
 }
 
+DEFAULT bool os_owner_facts(void *owner, struct os_owner_facts *facts)
+{
+	return false;
+}
+
+DEFAULT void *os_current_owner(void)
+{
+	return (void *)0;
+}
+
 DEFAULT void os_kill(void *owner)
+{
+}
+
+DEFAULT bool os_current_is_victim(void)
+{
+	return false;
+}
+
+DEFAULT bool os_out_of_memory(unsigned gfp, unsigned order)
+{
+	return false;
+}
+
+DEFAULT void os_count_fault(bool major)
+{
+}
+
+DEFAULT void os_memstall(bool begin)
 {
 }
 

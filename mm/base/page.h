@@ -19,6 +19,7 @@
 enum pageflags {
 	PG_locked = 0,	/* the page lock: contents being read, written, truncated */
 	PG_reserved = 1, /* never given out: firmware, image, holes */
+	PG_error = 2,	/* the last transfer from or to a device failed */
 	PG_slab = 3,	/* belongs to the slab allocator */
 	PG_head,	/* head of a compound page; order in page->private */
 	PG_tail,	/* tail of one; head in page->mapping */
@@ -26,7 +27,7 @@ enum pageflags {
 	PG_uptodate,	/* contents valid */
 	PG_dirty,
 	PG_referenced,
-	PG_lru,
+	PG_lru,		/* on a list of its node (lru/lru.c); changes under lru_lock */
 	PG_active,
 	PG_swapbacked,	/* anonymous or shared memory: goes to swap, not to a file */
 	PG_swapcache,
@@ -37,7 +38,11 @@ enum pageflags {
 	PG_workingset,
 	PG_pcp,		/* free, on a per-CPU list: the block's head */
 	PG_isolated,
+	PG_listed,	/* was given to the lists: others may find it there, until it is freed */
+	PG_batched,	/* in a slot of a CPU's batch, on its way to a list */
+	PG_readahead = 27, /* read in before anybody asked for it, and not asked for yet */
 	PG_zone0 = 28,	/* two bits: number of the zone */
+	PG_inspace = 30, /* PG_lru, on a list of its space or of kinds (lru/spaces.h, which has bits 32 up) */
 };
 
 struct page {
@@ -51,8 +56,9 @@ struct page {
 	union {
 		uint32_t ptl;	  /* table: its split lock */
 		uint32_t units;	  /* slab: objects in use */
+		uint32_t slot;	  /* user page: its slot while PG_batched (lru/lru.c) */
 	};
-	uint32_t waiters;	  /* sleepers on PG_locked (a futex word for lib/) */
+	uint32_t waiters;	  /* atomic; sleepers on PG_locked or PG_writeback (page_wait.c) */
 };
 
 #define PAGE_MAPPING_ANON 1ul
@@ -137,6 +143,35 @@ static inline void get_page(struct page *p)
 	__atomic_fetch_add(&p->_refcount, 1, __ATOMIC_RELAXED);
 }
 
+/* A reference of a page that the caller holds none of; false: it is free, being freed, or frozen. What
+ * keeps the frame from being used for something else meanwhile is the caller's business. */
+static inline bool get_page_unless_zero(struct page *p)
+{
+	int32_t n = page_count(p);
+
+	while (n > 0)
+		if (__atomic_compare_exchange_n(&p->_refcount, &n, n + 1, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+/* The count goes from n, all of which the caller knows of, to 0: nobody can get the page any more.
+ * False: somebody else has a reference. */
+static inline bool page_ref_freeze(struct page *p, int32_t n)
+{
+	ASSERT_DEBUG(n > 0);
+	return __atomic_compare_exchange_n(&p->_refcount, &n, 0, false, __ATOMIC_ACQ_REL,
+					   __ATOMIC_RELAXED);
+}
+
+/* A frozen page has n references again. */
+static inline void page_ref_unfreeze(struct page *p, int32_t n)
+{
+	ASSERT_DEBUG(n > 0 && page_count(p) == 0);
+	__atomic_store_n(&p->_refcount, n, __ATOMIC_RELEASE);
+}
+
 /* Drops a reference; the last one frees the page. Any context. */
 void put_page(struct page *p);
 
@@ -149,6 +184,13 @@ static inline bool PageAnon(const struct page *p)
 void lock_page(struct page *p);
 bool trylock_page(struct page *p);
 void unlock_page(struct page *p);
+
+/* Until whoever has the page lock now has let it go. Context: sleep. */
+void wait_on_page_locked(struct page *p);
+/* Until what is being written from the page to a device has been written. Context: sleep. */
+void wait_on_page_writeback(struct page *p);
+/* It has: clears PG_writeback and wakes who waits. Any context. */
+void end_page_writeback(struct page *p);
 
 /* The page is locked; by whom, nobody notes. */
 #define assert_page_locked(p)                                                              \

@@ -2,8 +2,10 @@
 /* page_slow and kmem_hooks: the words that keep the allocators off their fast paths, and how they
  * change. */
 #include "mm/base/slowpath.h"
+#include "mm/base/fs_reclaim.h"
 
 uint32_t page_slow, kmem_hooks;
+uint32_t fs_reclaim_lock;
 uint64_t slab_nr_frames, slab_quick_frames;
 
 void page_slow_set(uint32_t why, bool on)

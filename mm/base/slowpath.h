@@ -17,7 +17,6 @@
 #define PAGE_SLOW_OWNER	     0x08u /* page_owner: records the last allocation and free */
 #define PAGE_SLOW_INIT_ALLOC 0x10u /* init_on_alloc: zeroed when taken */
 #define PAGE_SLOW_INIT_FREE  0x20u /* init_on_free: zeroed when freed, so not again when taken */
-#define PAGE_SLOW_SPECULATE  0x40u /* pages are looked up by frame: last references by atomics */
 
 extern uint32_t page_slow; /* PAGE_SLOW_*; atomic */
 /* Sets or clears the reasons why. Any context. */

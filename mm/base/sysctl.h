@@ -20,10 +20,16 @@ struct vm_sysctl {
 	long max_map_count;
 	long min_free_kbytes;
 	long mmap_min_addr; /* bytes; see lowest_mmap_addr() */
+	long oom_dump_tasks;
+	long oom_kill_allocating_task;
 	long overcommit_kbytes;
 	long overcommit_memory;
 	long overcommit_ratio;
+	long page_cluster; /* log2 of pages */
+	long panic_on_oom;
+	long reclaim_policy; /* number of a struct reclaim_policy (reclaim/policy.c) */
 	long stack_guard_gap; /* pages */
+	long swappiness; /* 0 .. 200 */
 	long trace_kmem;
 	long trace_pages;
 	long user_reserve_kbytes;

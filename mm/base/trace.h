@@ -106,6 +106,66 @@ static inline void trace_kmem_free(unsigned event, uintptr_t call_site, const vo
 		trace_write(event, (uint64_t[]){call_site, (uintptr_t)ptr}, 2);
 }
 
+static inline void trace_reclaim_retry_zone(unsigned zone, unsigned order, unsigned long reclaimable,
+					    unsigned long available, unsigned long min_mark,
+					    unsigned loops, bool enough)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(QUIRE_TR_RECLAIM_RETRY_ZONE,
+			    (uint64_t[]){zone, order | loops << 8 | (uint64_t)enough << 32, reclaimable,
+					 available, min_mark}, 5);
+}
+
+static inline void trace_compact_retry(unsigned order, bool progress, unsigned retries, unsigned most,
+				       bool again)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(QUIRE_TR_COMPACT_RETRY, (uint64_t[]){order, progress, retries, most, again}, 5);
+}
+
+/* event: QUIRE_TR_MARK_VICTIM .. QUIRE_TR_SKIP_TASK_REAPING. */
+static inline void trace_oom_pid(unsigned event, uint32_t pid)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(event, (uint64_t[]){pid}, 1);
+}
+
+/* Records of reclaim, each of few words: event is one of QUIRE_TR_KSWAPD_SLEEP .. _DIRECT_RECLAIM_END. */
+static inline void trace_vmscan(unsigned event, uint64_t a, uint64_t b)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(event, (uint64_t[]){a, b}, 2);
+}
+
+static inline void trace_shrink_slab(unsigned event, const void *shrinker, uint64_t a, uint64_t b,
+				     uint64_t c, uint64_t d, uint64_t e)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(event, (uint64_t[]){(uintptr_t)shrinker, a, b, c, d, e}, 6);
+}
+
+static inline void trace_lru_isolate(unsigned highest, unsigned order, unsigned list, uint64_t asked,
+				     uint64_t looked, uint64_t skipped, uint64_t taken)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(QUIRE_TR_LRU_ISOLATE,
+			    (uint64_t[]){highest | order << 8 | list << 16, asked, looked, skipped,
+					 taken}, 5);
+}
+
+/* four: numbers below 2^16 in one word. */
+static inline uint64_t trace_four(uint64_t a, uint64_t b, uint64_t c, uint64_t d)
+{
+	return a | b << 16 | c << 32 | d << 48;
+}
+
+static inline void trace_lru_shrink(unsigned event, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+				    uint64_t e)
+{
+	if (unlikely(quire_trace_on))
+		trace_write(event, (uint64_t[]){a, b, c, d, e}, 5);
+}
+
 /* page_alloc and page_free records too, from the next quire_trace_enable() or at once. */
 void trace_set_pages(bool on);
 void trace_set_kmem(bool on); /* the same for small objects */

@@ -5,7 +5,9 @@
  */
 #include "mm/base/vmstat.h"
 #include "lib/string.h"
+#include "mm/base/mmzone.h"
 
+unsigned long lru_size[MAX_NR_ZONES][NR_LRU_LISTS];
 static struct vm_cpu_stat boot_stat;
 struct vm_cpu_stat *vm_cpu_stats = &boot_stat;
 
@@ -36,11 +38,24 @@ uint64_t cpu_vm_events(enum vm_event_item e)
 	return sum;
 }
 
+/* The lists of all zones, exact. */
+static unsigned long node_lru_size(unsigned list)
+{
+	unsigned long sum = 0;
+
+	ASSERT_DEBUG(list < NR_LRU_LISTS);
+	for (unsigned z = 0; z < MAX_NR_ZONES; z++)
+		sum += __atomic_load_n(&lru_size[z][list], __ATOMIC_RELAXED);
+	return sum;
+}
+
 unsigned long node_page_state(enum node_stat_item i)
 {
 	int64_t sum = 0;
 
 	ASSERT_DEBUG(i < NR_STAT_ITEMS);
+	if (i < NR_LRU_LISTS)
+		return node_lru_size(i);
 	for (unsigned c = 0; c < nr_copies(); c++)
 		sum += __atomic_load_n(&vm_cpu_stats[c].item[i], __ATOMIC_RELAXED);
 	return sum > 0 ? sum : 0;

@@ -11,24 +11,36 @@
 
 /* Amounts, in pages unless the name says otherwise. */
 enum node_stat_item {
-	NR_INACTIVE_ANON,
+	NR_INACTIVE_ANON, /* these five are the sizes of the lists (lru_size), not counted here */
 	NR_ACTIVE_ANON,
 	NR_INACTIVE_FILE,
 	NR_ACTIVE_FILE,
 	NR_UNEVICTABLE,
 	NR_MLOCK,
+	NR_ISOLATED_ANON, /* taken off their lists by who works on them */
+	NR_ISOLATED_FILE,
+	WORKINGSET_NODES,
+	WORKINGSET_REFAULT_ANON, /* these six only grow */
+	WORKINGSET_REFAULT_FILE,
+	WORKINGSET_ACTIVATE_ANON,
+	WORKINGSET_ACTIVATE_FILE,
+	WORKINGSET_RESTORE_ANON,
+	WORKINGSET_RESTORE_FILE,
+	WORKINGSET_NODERECLAIM,
 	NR_ANON_MAPPED,
 	NR_FILE_MAPPED, /* page-cache pages that some user table names, shared memory included */
 	NR_FILE_PAGES,	/* page cache, shared memory included */
 	NR_FILE_DIRTY,
 	NR_WRITEBACK,
 	NR_SHMEM,
+	NR_SWAPCACHE, /* of NR_FILE_PAGES those in the swap cache */
 	NR_PAGETABLE,
 	NR_KERNEL_STACK_KB,
 	NR_SLAB_RECLAIMABLE,
 	NR_SLAB_UNRECLAIMABLE,
 	NR_VMALLOC,
 	NR_COMMITTED, /* vm_committed_as: pages charged to user mappings (commit.c) */
+	NR_SHADOWS, /* slots of files that remember a page that left; not shown */
 	NR_COPIED_OUT, /* cached pages that a read holds while it copies to a user; not shown */
 	NR_STAT_ITEMS
 };
@@ -54,9 +66,16 @@ enum vm_event_item {
 	PGSTEAL_DIRECT,
 	PGSCAN_KSWAPD,
 	PGSCAN_DIRECT,
+	PGSCAN_DIRECT_THROTTLE,
+	PGSCAN_ANON,
+	PGSCAN_FILE,
+	PGSTEAL_ANON,
+	PGSTEAL_FILE,
 	PGINODESTEAL,
 	SLABS_SCANNED,
 	KSWAPD_INODESTEAL,
+	KSWAPD_LOW_WMARK_HIT_QUICKLY,
+	KSWAPD_HIGH_WMARK_HIT_QUICKLY,
 	PAGEOUTRUN,
 	ALLOCSTALL_DMA,
 	ALLOCSTALL_DMA32,
@@ -74,8 +93,20 @@ enum vm_event_item {
 	COMPACTSTALL,
 	COMPACTFAIL,
 	COMPACTSUCCESS,
+	KCOMPACTD_WAKE,
+	KCOMPACTD_MIGRATE_SCANNED,
+	KCOMPACTD_FREE_SCANNED,
+	UNEVICTABLE_PGCULLED,
+	UNEVICTABLE_PGSCANNED,
+	UNEVICTABLE_PGRESCUED,
 	UNEVICTABLE_PGMLOCKED,
 	UNEVICTABLE_PGMUNLOCKED,
+	UNEVICTABLE_PGCLEARED,
+	UNEVICTABLE_PGSTRANDED,
+	SWAP_RA,     /* pages of swap read ahead */
+	SWAP_RA_HIT, /* and asked for later */
+	UNMAP_ENTRIES, /* entries that reclaim took away; not shown */
+	UNMAP_FLUSHES, /* and flushes it made for them; not shown */
 	PAGE_ALLOC_CALLS, /* calls minus pages of orders above 0; not shown */
 	SLAB_ALLOC_CALLS, /* the same */
 	CODE_DISAGREEMENTS, /* derived fault codes that the CPU contradicted */
@@ -85,7 +116,7 @@ enum vm_event_item {
 struct vm_cpu_stat {
 	uint64_t event[NR_VM_EVENT_ITEMS];
 	int64_t item[NR_STAT_ITEMS];
-} __attribute__((aligned(64)));
+} __attribute__((aligned(1024))); /* a power of two: a shift finds a CPU's own */
 
 /* One for each CPU; before vmstat_init() there is a single one for the boot CPU. */
 extern struct vm_cpu_stat *vm_cpu_stats;
@@ -113,7 +144,7 @@ static inline void __count_vm_events(unsigned cpu, enum vm_event_item e, uint64_
 
 static inline void mod_node_page_state(enum node_stat_item i, long delta)
 {
-	ASSERT_DEBUG(i < NR_STAT_ITEMS);
+	ASSERT_DEBUG(i < NR_STAT_ITEMS && i > NR_UNEVICTABLE);
 	__atomic_fetch_add(&vm_cpu_stats[hal_cpu_id()].item[i], delta, __ATOMIC_RELAXED);
 }
 

@@ -9,6 +9,7 @@
 #include "mm/object/filemap.h"
 #include "mm/slab/slab.h"
 #include <quire/abi.h>
+#include <quire/os.h>
 
 /* ---- faulting in and copying ------------------------------------------------------------------ */
 
@@ -70,7 +71,10 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 		if (ret & VM_FAULT_ERROR)
 			return -EFAULT;
 		/* Waiting for a page on the move is not one of the steps. */
-		tries += !(ret & VM_FAULT_RETRY);
+		if (!(ret & VM_FAULT_RETRY)) {
+			os_count_fault(ret & VM_FAULT_MAJOR);
+			tries++;
+		}
 	}
 	return -EFAULT;
 }

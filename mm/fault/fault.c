@@ -20,7 +20,8 @@
  * that caches absent entries needs one; more only if others change the tables meanwhile. */
 #define SPURIOUS_MAX 1000
 
-/* What is known of one fault while it is handled. */
+/* What is known of one fault while it is handled. The common way is inline, and gets the first three beside
+ * it: so they stay in registers, though the structure's address is given away. */
 struct fault_state {
 	struct mm_struct *mm;
 	const struct fault_info *fi;
@@ -32,6 +33,8 @@ struct fault_state {
 	unsigned level;
 	bool present;	  /* a leaf, at any level */
 	bool grew;	  /* the stack did */
+	bool tried;	  /* once already, and gave up mmap_lock to wait for a device */
+	bool dropped;	  /* just now */
 	unsigned row;
 };
 
@@ -82,10 +85,10 @@ _Noreturn void fault_panic(struct mm_struct *mm, uintptr_t addr, const char *why
 
 /* Reads the entry before anything is resolved. One atomic load a level: no lock can make the
  * snapshot any truer, as the hardware looked earlier still. */
-static void look_at_entry(struct fault_state *f)
+ARCH_INLINE void look_at_entry(struct fault_state *f, struct mm_struct *mm, uintptr_t addr)
 {
-	assert_held_any(&f->mm->mmap_lock);
-	f->walked = pt_lookup(f->mm, f->fi->addr, &f->entry, &f->level);
+	assert_held_any(&mm->mmap_lock);
+	f->walked = pt_lookup(mm, addr, &f->entry, &f->level);
 	if (!f->entry)
 		f->kind = PTE_NONE;
 	else if (likely(!f->level))
@@ -95,26 +98,24 @@ static void look_at_entry(struct fault_state *f)
 	f->present = f->kind == PTE_LEAF;
 }
 
-static uint32_t derive_code(const struct fault_state *f)
+ARCH_INLINE uint32_t derive_code(const struct fault_info *fi, bool present)
 {
-	uint32_t code = f->present ? FAULT_CODE_PRESENT : 0;
+	uint32_t code = present ? FAULT_CODE_PRESENT : 0;
 
-	ASSERT_DEBUG(f->res);
-	if (f->fi->access == FAULT_WRITE)
+	ASSERT_DEBUG(fi);
+	if (fi->access == FAULT_WRITE)
 		code |= FAULT_CODE_WRITE;
-	if (f->fi->access == FAULT_FETCH)
+	if (fi->access == FAULT_FETCH)
 		code |= FAULT_CODE_FETCH;
-	if (f->fi->user)
+	if (fi->user)
 		code |= FAULT_CODE_USER;
-	if (f->fi->kind == FAULT_CORRUPT)
+	if (fi->kind == FAULT_CORRUPT)
 		code |= FAULT_CODE_RSVD | FAULT_CODE_PRESENT;
 	return code;
 }
 
-static void compare_codes(const struct fault_state *f, uint32_t code)
+static void compare_codes(const struct fault_info *fi, uint32_t code)
 {
-	const struct fault_info *fi = f->fi;
-
 	if (likely(!((code ^ fi->raw_code) & fi->raw_mask)))
 		return;
 	count_vm_event(CODE_DISAGREEMENTS);
@@ -164,12 +165,13 @@ static bool entry_allows(const struct fault_state *f)
 	return f->fi->access == FAULT_FETCH ? d.x : d.r;
 }
 
-static bool access_error(const struct fault_state *f)
+ARCH_INLINE bool access_error(const struct fault_state *f, const struct mm_struct *mm,
+			      const struct fault_info *fi)
 {
 	ASSERT_DEBUG(f->vma);
-	if (f->fi->user && !f->mm->user)
+	if (fi->user && !mm->user)
 		return true; /* a supervisor space is not user mode's */
-	if (f->fi->access == FAULT_WRITE)
+	if (fi->access == FAULT_WRITE)
 		return !(f->vma->vm_flags & VM_WRITE);
 	if (f->present)
 		return !entry_allows(f);
@@ -184,30 +186,27 @@ static __attribute__((noinline)) bool grow_fault_vma(struct fault_state *f)
 	f->vma = stack ? find_grown_vma(f->mm, f->fi->addr) : NULL;
 	/* mmap_lock was given up: the table that was walked may be gone. */
 	if (stack)
-		look_at_entry(f);
+		look_at_entry(f, f->mm, f->fi->addr);
 	f->grew = true;
 	return f->vma != NULL;
 }
 
 /* Finds the VMA, growing a stack. False: nothing is mapped there. */
-static bool find_fault_vma(struct fault_state *f)
+ARCH_INLINE bool find_fault_vma(struct fault_state *f, struct mm_struct *mm, uintptr_t addr)
 {
-	uintptr_t addr = f->fi->addr;
-
-	assert_held_any(&f->mm->mmap_lock);
-	if (!f->walked || addr < f->mm->start || addr >= f->mm->task_size)
+	assert_held_any(&mm->mmap_lock);
+	if (!f->walked || addr < mm->start || addr >= mm->task_size)
 		return false;
-	f->vma = find_vma(f->mm, addr);
+	f->vma = find_vma(mm, addr);
 	if (!f->vma)
 		return false;
 	return likely(f->vma->vm_start <= addr) || grow_fault_vma(f);
 }
 
 /* The same access again and again, with nothing to do for us: the tables say yes, the CPU no. */
-static void bound_spurious(struct fault_state *f)
+ARCH_INLINE void bound_spurious(const struct fault_state *f, struct mm_struct *mm, uintptr_t addr)
 {
-	struct mm_struct *mm = f->mm;
-	uintptr_t page = f->fi->addr & PAGE_MASK;
+	uintptr_t page = addr & PAGE_MASK;
 
 	ASSERT_DEBUG(f->row < QUIRE_ROW_MAX);
 	if (f->row != QUIRE_ROW_SPURIOUS) {
@@ -218,15 +217,15 @@ static void bound_spurious(struct fault_state *f)
 	if (__atomic_exchange_n(&mm->spurious_addr, page, __ATOMIC_RELAXED) != page)
 		__atomic_store_n(&mm->spurious_count, 0, __ATOMIC_RELAXED);
 	if (__atomic_add_fetch(&mm->spurious_count, 1, __ATOMIC_RELAXED) > SPURIOUS_MAX)
-		fault_panic(mm, f->fi->addr, "an access that the tables allow faults for ever");
+		fault_panic(mm, addr, "an access that the tables allow faults for ever");
 }
 
-static void count_fault(struct fault_state *f)
+ARCH_INLINE void count_fault(struct mm_struct *mm, struct quire_fault_result *res)
 {
-	ASSERT_DEBUG(!f->res->counted);
-	f->res->counted = true;
-	__atomic_fetch_add(f->res->major ? &f->mm->maj_flt : &f->mm->min_flt, 1, __ATOMIC_RELAXED);
-	if (f->res->major)
+	ASSERT_DEBUG(!res->counted);
+	res->counted = true;
+	__atomic_fetch_add(res->major ? &mm->maj_flt : &mm->min_flt, 1, __ATOMIC_RELAXED);
+	if (res->major)
 		count_vm_event(PGMAJFAULT);
 }
 
@@ -243,44 +242,66 @@ static void refuse_failed(struct fault_state *f, vm_fault_t ret)
 }
 
 /* The access is allowed: resolve it. mmap_lock for reading. */
-static void resolve(struct fault_state *f)
+ARCH_INLINE void resolve(struct fault_state *f, struct mm_struct *mm, const struct fault_info *fi,
+			 struct quire_fault_result *res)
 {
-	unsigned flags = (f->fi->access == FAULT_WRITE ? FAULT_FLAG_WRITE : 0) |
-			 (f->fi->access == FAULT_FETCH ? FAULT_FLAG_INSTRUCTION : 0) |
-			 (f->fi->user ? FAULT_FLAG_USER : 0);
+	unsigned flags = (fi->access == FAULT_WRITE ? FAULT_FLAG_WRITE : 0) |
+			 (fi->access == FAULT_FETCH ? FAULT_FLAG_INSTRUCTION : 0) |
+			 (fi->user ? FAULT_FLAG_USER : 0) |
+			 (f->tried ? 0 : FAULT_FLAG_ALLOW_RETRY);
 	vm_fault_t ret;
 
-	assert_held_any(&f->mm->mmap_lock);
-	ASSERT_DEBUG(f->vma && f->vma->vm_start <= f->fi->addr && f->fi->addr < f->vma->vm_end);
-	count_vm_event(PGFAULT);
-	ret = __handle_mm_fault(f->vma, f->fi->addr, flags, f->level ? NULL : f->walked, &f->row);
+	assert_held_any(&mm->mmap_lock);
+	ASSERT_DEBUG(f->vma && f->vma->vm_start <= fi->addr && fi->addr < f->vma->vm_end);
+	if (!f->tried)
+		count_vm_event(PGFAULT);
+	ret = __handle_mm_fault(f->vma, fi->addr, flags, f->level ? NULL : f->walked, &f->row);
+	if (unlikely(ret & VM_FAULT_MAJOR))
+		res->major = true;
+	if (unlikely(ret & VM_FAULT_UNLOCKED)) {
+		f->dropped = f->tried = true;
+		return;
+	}
 	if (unlikely(ret & VM_FAULT_ERROR)) {
 		refuse_failed(f, ret);
 		return;
 	}
-	f->res->major = ret & VM_FAULT_MAJOR;
 	/* Waiting for a page on the move is no mistake, however often it has to be. */
 	if (likely(!(ret & VM_FAULT_RETRY)))
-		bound_spurious(f);
+		bound_spurious(f, mm, fi->addr);
 	if (f->grew && (f->row == QUIRE_ROW_ANON || f->row == QUIRE_ROW_ZERO))
 		f->row = QUIRE_ROW_STACK;
-	count_fault(f);
+	count_fault(mm, res);
 }
 
 /* mmap_lock for reading. */
-static void fault_locked(struct fault_state *f)
+ARCH_INLINE void fault_locked(struct fault_state *f, struct mm_struct *mm, const struct fault_info *fi,
+			      struct quire_fault_result *res)
 {
-	assert_held_any(&f->mm->mmap_lock);
-	if (f->fi->kind == FAULT_BUS) {
-		f->vma = f->walked ? find_vma_intersection(f->mm, f->fi->addr, f->fi->addr + 1)
+	assert_held_any(&mm->mmap_lock);
+	if (fi->kind == FAULT_BUS) {
+		f->vma = f->walked ? find_vma_intersection(mm, fi->addr, fi->addr + 1)
 				      : NULL;
 		refuse(f, SIGBUS, BUS_ADRERR, QUIRE_ROW_BUS);
-	} else if (!find_fault_vma(f)) {
+	} else if (!find_fault_vma(f, mm, fi->addr)) {
 		refuse(f, SIGSEGV, SEGV_MAPERR, QUIRE_ROW_SEGV);
-	} else if (access_error(f)) {
+	} else if (access_error(f, mm, fi)) {
 		refuse(f, SIGSEGV, SEGV_ACCERR, QUIRE_ROW_SEGV);
 	} else {
-		resolve(f);
+		resolve(f, mm, fi, res);
+	}
+}
+
+/* mmap_lock was given up to wait for a device, so anything may have changed: from the start, and no
+ * second time. Apart, so that the common way is one piece. */
+static __attribute__((noinline)) void fault_again(struct fault_state *f)
+{
+	while (f->dropped) {
+		f->dropped = false;
+		f->vma = NULL;
+		down_read(&f->mm->mmap_lock);
+		look_at_entry(f, f->mm, f->fi->addr);
+		fault_locked(f, f->mm, f->fi, f->res);
 	}
 }
 
@@ -294,16 +315,18 @@ static void do_page_fault(struct mm_struct *mm, const struct fault_info *fi,
 	f.fi = fi;
 	f.res = res;
 	f.vma = NULL;
-	f.grew = false;
+	f.grew = f.tried = f.dropped = false;
 	f.row = QUIRE_ROW_NONE;
 	down_read(&mm->mmap_lock);
-	look_at_entry(&f);
-	res->error_code = derive_code(&f);
+	look_at_entry(&f, mm, fi->addr);
+	res->error_code = derive_code(fi, f.present);
 	trace_page_fault(fi->user, fi->addr, fi->ip, res->error_code);
-	compare_codes(&f, res->error_code);
+	compare_codes(fi, res->error_code);
 	if (unlikely(fi->kind == FAULT_CORRUPT || f.kind == PTE_CORRUPT))
 		fault_panic(mm, fi->addr, "corrupt page-table entry");
-	fault_locked(&f);
+	fault_locked(&f, mm, fi, res);
+	if (unlikely(f.dropped))
+		fault_again(&f);
 	if (unlikely(quire_trace_on))
 		trace_outcome(&f);
 	up_read(&mm->mmap_lock);
@@ -314,7 +337,7 @@ static void fault_without_space(const struct fault_info *fi, struct quire_fault_
 {
 	struct fault_state f = {.fi = fi, .res = res};
 
-	res->error_code = derive_code(&f);
+	res->error_code = derive_code(fi, f.present);
 	trace_page_fault(fi->user, fi->addr, fi->ip, res->error_code);
 	refuse(&f, SIGSEGV, SEGV_MAPERR, QUIRE_ROW_SEGV);
 	trace_outcome(&f);

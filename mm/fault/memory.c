@@ -17,6 +17,7 @@
  *      |  `- page to be read or made ............ file     finish_fault       } memory
  *      |- write, VM_SHARED ...................... file     do_shared_fault    }
  *      `- write, private ........................ cow      do_cow_fault
+ *   swap entry ................................. swap     do_swap_page (swapin.c)
  *   entry for a page on the move ................ spurious migration_entry_wait
  *   entry of no known kind ...................... fault_panic
  *   entry present: do_present
@@ -51,8 +52,8 @@
  * locked, which keeps truncation away until the entry is there. do_fault_around() takes the page
  * locks by trylock only, for it holds the table's lock.
  *
- * Limits. No row for swap entries or huge pages. VM_FAULT_RETRY is never returned: an object reads
- * under mmap_lock. The window of `around` is fault_around_bytes and never leaves a table.
+ * Limits. No row for huge pages. Only the row `swap` gives up mmap_lock while it waits for a device
+ * (VM_FAULT_UNLOCKED): an object reads under it. The window of `around` is fault_around_bytes and never leaves a table.
  *
  * Tried and rejected. Decoding an entry into its fields, changing them and encoding it again: rows
  * ask for single bits and edit the word (arch_pte_has, arch_pte_edit), and new entries are made
@@ -78,14 +79,14 @@ static struct page *alloc_pages_vma(gfp_t gfp, unsigned order, struct vm_area_st
 
 /* ---- common parts ---------------------------------------------------------------------------- */
 
-static void fault_lock(struct vm_fault *vmf)
+void fault_lock(struct vm_fault *vmf)
 {
 	ASSERT_DEBUG(vmf->pte);
 	vmf->ptl = pte_lockptr(vmf->pte);
 	ptl_lock(vmf->ptl);
 }
 
-static void fault_unlock(struct vm_fault *vmf)
+void fault_unlock(struct vm_fault *vmf)
 {
 	assert_ptl_held(vmf->ptl);
 	ptl_unlock(vmf->ptl);
@@ -107,19 +108,32 @@ static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, p
 	hal_pt_published(&vmf->vma->vm_mm->arch, addr);
 }
 
+/* The reaper has taken private pages of a victim: what is missing is not what was there. Looked at with
+ * the table locked, as the flag is set before the first entry goes. */
+static inline bool is_unstable(const struct vm_fault *vmf)
+{
+	assert_ptl_held(vmf->ptl);
+	return unlikely(READ_ONCE(vmf->vma->vm_mm->flags) & MMF_UNSTABLE) &&
+	       !(vmf->vma->vm_flags & VM_SHARED);
+}
+
 /* ---- anonymous memory ------------------------------------------------------------------------ */
 
 /* Row zero: a read of untouched anonymous memory sees the shared page of zeros. */
 static vm_fault_t do_zero_page(struct vm_fault *vmf)
 {
+	vm_fault_t ret = 0;
+
 	ASSERT_DEBUG_I("I33", vma_is_anonymous(vmf->vma));
 	vmf->row = QUIRE_ROW_ZERO;
 	fault_lock(vmf);
-	if (pte_none(pte_get(vmf->pte)))
+	if (is_unstable(vmf))
+		ret = VM_FAULT_SIGBUS;
+	else if (pte_none(pte_get(vmf->pte)))
 		install_pte(vmf, vmf->pte, vmf->address,
 			    mk_pte_special(zero_page, vmf->vma->vm_page_prot), zero_page);
 	fault_unlock(vmf);
-	return 0;
+	return ret;
 }
 
 /* Row anon: a write to untouched anonymous memory gets a zeroed page. */
@@ -127,6 +141,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct page *page;
+	vm_fault_t ret = 0;
 
 	ASSERT_DEBUG(vma_is_anonymous(vma));
 	vmf->row = QUIRE_ROW_ANON;
@@ -135,9 +150,10 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 	page = alloc_pages_vma(GFP_HIGHUSER_MOVABLE | __GFP_ZERO, 0, vma, vmf->address);
 	if (!page)
 		return VM_FAULT_OOM;
-	SetPageUptodate(page);
 	fault_lock(vmf);
-	if (pte_none(pte_get(vmf->pte))) {
+	if (is_unstable(vmf)) {
+		ret = VM_FAULT_SIGBUS;
+	} else if (pte_none(pte_get(vmf->pte))) {
 		add_mm_counter(vma->vm_mm, MM_ANONPAGES, 1);
 		page_add_new_anon_rmap(page, vma, vmf->address);
 		install_pte(vmf, vmf->pte, vmf->address,
@@ -147,7 +163,7 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 	fault_unlock(vmf);
 	if (page)
 		put_page(page);
-	return 0;
+	return ret;
 }
 
 static vm_fault_t do_anonymous_page(struct vm_fault *vmf)
@@ -194,7 +210,9 @@ static vm_fault_t finish_fault(struct vm_fault *vmf)
 	assert_page_locked(vmf->page);
 	ASSERT_DEBUG(page);
 	fault_lock(vmf);
-	if (!pte_none(pte_get(vmf->pte))) {
+	if (is_unstable(vmf)) {
+		ret = VM_FAULT_SIGBUS;
+	} else if (!pte_none(pte_get(vmf->pte))) {
 		ret = VM_FAULT_NOPAGE;
 	} else {
 		if (cow) {
@@ -220,7 +238,7 @@ bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long inde
 	assert_page_locked(page);
 	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate));
 	ASSERT(addr >= vma->vm_start && addr < vma->vm_end);
-	if (!pte_none(pte_get(pte)))
+	if (!pte_none(pte_get(pte)) || is_unstable(vmf))
 		return false;
 	add_mm_counter(vma->vm_mm, mm_counter(page), 1);
 	page_add_file_rmap(page);
@@ -270,8 +288,9 @@ static bool do_fault_around(struct vm_fault *vmf)
 	vmf->pte = pte;
 	v = pte_get(pte);
 	filled = !pte_none(v);
-	/* Looked at here: once the table is unlocked, a truncation may take the entry away. */
-	if (filled)
+	/* Looked at here: once the table is unlocked, a truncation may take the entry away. Who filled it
+	 * before us may have moved its page on, too. */
+	if (pte_present(v))
 		vmf->row = object_row(pfn_to_page(pte_pfn(v)), vmf->mapped > 1);
 	fault_unlock(vmf);
 	return filled;
@@ -315,7 +334,6 @@ static vm_fault_t do_cow_fault(struct vm_fault *vmf)
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		goto drop;
 	hal_copy_page(page_address(vmf->cow_page), page_address(vmf->page));
-	SetPageUptodate(vmf->cow_page);
 	ret |= finish_fault(vmf);
 	unlock_page(vmf->page);
 	put_page(vmf->page);
@@ -409,7 +427,6 @@ static struct page *wp_new_page(struct vm_fault *vmf, struct page *old)
 		return NULL;
 	if (old)
 		hal_copy_page(page_address(page), page_address(old));
-	SetPageUptodate(page);
 	return page;
 }
 
@@ -462,11 +479,15 @@ static vm_fault_t wp_page_copy(struct vm_fault *vmf, struct page *old)
 	fault_unlock(vmf);
 	if (!replaced)
 		put_page(new_);
-	if (old) {
-		put_page(old);
-		if (replaced)
-			put_page(old); /* the entry's */
+	if (old && replaced) {
+		/* Ours was the entry that locked it, perhaps. */
+		if (unlikely(vmf->vma->vm_flags & VM_LOCKED))
+			munlock_page(old);
+		free_swap_cache(old); /* nobody may need its slot any more */
+		put_page(old);	      /* the entry's */
 	}
+	if (old)
+		put_page(old);
 	return 0;
 }
 
@@ -512,7 +533,7 @@ static bool sole_owner(const struct page *page)
  * only by its sole owner: one entry, one reference, and the page lock at the first try. Table
  * locked; unlocks.
  */
-static vm_fault_t do_wp_page(struct vm_fault *vmf)
+vm_fault_t do_wp_page(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct page *page = vm_normal_page(vma, vmf->orig_pte);
@@ -588,6 +609,8 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	if (pte_none(vmf->orig_pte))
 		return vma_is_anonymous(vmf->vma) ? do_anonymous_page(vmf) : do_fault(vmf);
 	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte))) {
+		if (is_swap_pte(vmf->orig_pte))
+			return do_swap_page(vmf);
 		if (pte_desc(vmf->orig_pte).kind != PTE_MIGRATION)
 			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
 		vmf->row = QUIRE_ROW_SPURIOUS;
@@ -627,7 +650,8 @@ vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigne
 		ret = handle_pte_fault(&vmf);
 	if (unlikely(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
 		vmf.row = row_of_failure(&vmf, ret);
-	__atomic_fetch_add(&fault_rows[vmf.row], 1, __ATOMIC_RELAXED);
+	if (likely(!(ret & VM_FAULT_UNLOCKED)))
+		__atomic_fetch_add(&fault_rows[vmf.row], 1, __ATOMIC_RELAXED);
 	if (row)
 		*row = vmf.row;
 	return ret;

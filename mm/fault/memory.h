@@ -11,8 +11,14 @@
  * entry of addr, or NULL. */
 vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigned flags, pte_t *pte,
 			     unsigned *row);
+/* The pieces of a row that swapin.c shares: the entry's lock, taken and let go; a write to a present,
+ * read-only entry (orig_pte), whose table is locked: unlocks. */
+void fault_lock(struct vm_fault *vmf);
+void fault_unlock(struct vm_fault *vmf);
+vm_fault_t do_wp_page(struct vm_fault *vmf);
+/* swapin.c. Row swap: the page is found or read in, and takes its entry's place. */
+vm_fault_t do_swap_page(struct vm_fault *vmf);
 /* How often each row was taken, since quire_init(); atomic. */
 extern uint64_t fault_rows[];
-
 
 #endif

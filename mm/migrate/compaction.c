@@ -13,6 +13,7 @@
  */
 #include "mm/migrate/compaction.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/migrate/migrate.h"
 #include "mm/phys/buddy.h"
 #include <quire/abi.h>
@@ -27,6 +28,7 @@ struct compact_control {
 	int order;	      /* wanted; -1: the whole zone */
 	unsigned mt;	      /* of the request */
 	unsigned long moved;
+	bool daemon; /* for the background, which counts apart */
 	bool killed; /* a fatal signal ended it early: it says nothing of the zone */
 };
 
@@ -67,6 +69,9 @@ static struct page *isolate_freepage(struct compact_control *cc)
 		if (pfn_valid(PFN(cc->free_pfn))) {
 			page = compact_take_page(cc->zone, pfn_to_block(cc->free_pfn));
 			count_vm_events(COMPACTFREE_SCANNED, page ? 1 : PAGEBLOCK_PAGES);
+			if (cc->daemon)
+				count_vm_events(KCOMPACTD_FREE_SCANNED,
+						page ? 1 : PAGEBLOCK_PAGES);
 		}
 		if (page)
 			return page;
@@ -81,15 +86,17 @@ static bool compact_page(struct compact_control *cc, struct page *page)
 	struct page *fresh;
 
 	ASSERT(migrate_running());
-	if (PageBuddy(page) || !looks_movable(page) || !get_page_unless_zero(page))
+	/* A look without the lock spares most frames it: what is on no list is not for us. */
+	if (PageBuddy(page) || !page_test(page, PG_lru) || !looks_movable(page) ||
+	    !isolate_lru_frame(page))
 		return true;
 	fresh = isolate_freepage(cc);
 	if (!fresh) {
-		put_page(page);
+		putback_lru_page(page);
 		return false;
 	}
 	count_vm_events(COMPACTISOLATED, 2);
-	cc->moved += migrate_page(page, fresh) == 0;
+	cc->moved += migrate_isolated_page(page, fresh) == 0;
 	return true;
 }
 
@@ -104,6 +111,8 @@ static bool compact_block(struct compact_control *cc)
 		if (!compact_page(cc, page + i))
 			return false;
 	count_vm_events(COMPACTMIGRATE_SCANNED, PAGEBLOCK_PAGES);
+	if (cc->daemon)
+		count_vm_events(KCOMPACTD_MIGRATE_SCANNED, PAGEBLOCK_PAGES);
 	/* What was freed lies on this CPU's list: only together does it make a block. */
 	if (cc->moved != before)
 		drain_local_pages();
@@ -183,7 +192,7 @@ void compaction_defer_reset(struct zone *z, int order, bool alloc_success)
 
 /* Enough free pages, whatever their order, that moving can help at all. A costly request must not
  * take a zone down to its last pages, as 5.10 has it. */
-static bool compaction_suitable(const struct zone *z, unsigned order, unsigned highest)
+bool compaction_suitable(const struct zone *z, unsigned order, unsigned highest)
 {
 	unsigned mark = order > PAGE_ALLOC_COSTLY_ORDER ? WMARK_LOW : WMARK_MIN;
 
@@ -217,6 +226,30 @@ bool try_to_compact_pages(gfp_t gfp, unsigned order, unsigned alloc_flags,
 	}
 	migrate_end();
 	return worth;
+}
+
+void compact_node(unsigned order, unsigned highest)
+{
+	struct zone *z;
+
+	might_sleep();
+	if (!migrate_begin())
+		return;
+	for_each_populated_zone(z) {
+		struct compact_control cc = {.zone = z, .order = order, .mt = MIGRATE_MOVABLE,
+					     .daemon = true};
+
+		/* A block that is there already, or that will not be for want of free pages. */
+		if (z->idx > highest ||
+		    zone_watermark_ok(z, order, z->watermark[WMARK_LOW], highest, 0) ||
+		    !compaction_suitable(z, order, highest) || compaction_deferred(z, order))
+			continue;
+		if (compact_zone(&cc))
+			compaction_defer_reset(z, order, false);
+		else if (!cc.killed)
+			defer_compaction(z, order);
+	}
+	migrate_end();
 }
 
 unsigned long compact_memory(void)

@@ -8,5 +8,11 @@
 /* Compacts every zone as far as it goes (sysctl compact_memory). Returns pages moved; 0 too if
  * another run is under way. Context: sleep. */
 unsigned long compact_memory(void);
+/* Enough is free in the zone, of whatever order, that moving pages can help a request for a block that
+ * may go up to zone highest. Any context. */
+bool compaction_suitable(const struct zone *z, unsigned order, unsigned highest);
+/* Makes blocks of the order in the zones up to highest, for the background: nobody waits for them.
+ * Context: sleep. */
+void compact_node(unsigned order, unsigned highest);
 
 #endif

@@ -13,11 +13,10 @@
  * 4. Contents and flags are copied; each migration entry becomes an entry of fresh. If step 3
  *    failed, of old again.
  *
- * Pages are found by frame number, so a reference is taken of a page that may be going away. That
- * is why freeing has two ways: while no migration is under way, the sole owner drops the last
- * reference with a plain store, interrupts off; migrate_begin() sets PAGE_SLOW_SPECULATE and calls
- * every CPU, after which all of them use an atomic. In the same way frees of anon_vmas, to which
- * an unmapped page may still point, are deferred until migrate_end().
+ * The page is isolated first: taken off its list, under the lock that also keeps it from being freed
+ * until a reference is taken (lru/lru.c). Compaction finds it there by its frame number. What is on no
+ * list does not move: it is the kernel's own, or somebody else has isolated it. A reference of its
+ * anon_vma is kept from the first step to the last, for between them no entry names the page.
  *
  * Locks: page lock -> i_mmap_rwsem or anon_vma root -> page table -> i_pages. mmap_lock only by
  * trylock.
@@ -25,11 +24,14 @@
 #include "mm/migrate/migrate.h"
 #include "lib/mutex.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
+#include "mm/lru/spaces.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/mm.h"
+#include "mm/swap/swap.h"
 #include "mm/table/pgtable.h"
 #include <quire/abi.h>
 
@@ -38,12 +40,13 @@
 /* Flags that go with the contents. */
 #define PAGE_FLAGS_MOVED                                                                      \
 	(1ul << PG_uptodate | 1ul << PG_dirty | 1ul << PG_referenced | 1ul << PG_active |      \
-	 1ul << PG_swapbacked | 1ul << PG_mlocked | 1ul << PG_unevictable | 1ul << PG_workingset)
+	 1ul << PG_swapbacked | 1ul << PG_workingset | PAGE_FLAGS_POLICY)
 
 struct migration {
 	struct page *old, *to; /* to: what the entries shall name in the end */
 	struct mm_struct *mm[MIGRATE_SPACES];
 	unsigned nr_mm, locked; /* the first of mm[] are held for reading */
+	struct anon_vma *anon_vma; /* of old, referenced; NULL: none */
 	bool busy, exec;
 };
 
@@ -57,36 +60,21 @@ bool migrate_begin(void)
 	    !__atomic_compare_exchange_n(&migrating, &idle, 1, false, __ATOMIC_ACQUIRE,
 					 __ATOMIC_RELAXED))
 		return false;
-	page_slow_set(PAGE_SLOW_SPECULATE, true);
-	anon_vma_defer_frees();
-	/* Calls every CPU: what any of them did after reading the old words is done by then. */
+	/* What waits to be freed, and what waits to come to a list. */
 	drain_all_pages();
+	lru_add_drain_all();
 	return true;
 }
 
 void migrate_end(void)
 {
 	ASSERT(migrate_running());
-	page_slow_set(PAGE_SLOW_SPECULATE, false);
-	anon_vma_resume_frees();
 	__atomic_store_n(&migrating, 0, __ATOMIC_RELEASE);
 }
 
 bool migrate_running(void)
 {
 	return __atomic_load_n(&migrating, __ATOMIC_RELAXED);
-}
-
-bool get_page_unless_zero(struct page *page)
-{
-	int32_t n = page_count(page);
-
-	ASSERT_DEBUG(migrate_running());
-	while (n > 0)
-		if (__atomic_compare_exchange_n(&page->_refcount, &n, n + 1, false,
-						__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-			return true;
-	return false;
 }
 
 /* ---- spaces ---------------------------------------------------------------------------------- */
@@ -198,6 +186,9 @@ static void remap_pte(struct migration *m, struct page *page, struct vm_area_str
 		page_add_anon_rmap(page, vma, addr);
 	else
 		page_add_file_rmap(page);
+	/* It was let go with the last entry. */
+	if (unlikely(vma->vm_flags & VM_LOCKED))
+		lru_mlock(page);
 	sync_code(pte_make(now)); /* also where the old page stays after all */
 	set_pte(pte, pte_make(now));
 	hal_pt_published(&vma->vm_mm->arch, addr);
@@ -223,32 +214,25 @@ static bool remap_one(struct page *page, struct vm_area_struct *vma, uintptr_t a
 	return true;
 }
 
-/* The page on the move that the entry names, referenced. While the entry is there the old page is not
- * free; NULL: once it is frozen it is nearly over. */
-static struct page *get_moving_page(const pteval_t *pte)
-{
-	struct pte_desc d = pte_desc(pte_get(pte));
-
-	assert_pte_locked(pte);
-	return d.kind == PTE_MIGRATION && get_page_unless_zero(pfn_to_page(d.pfn)) ?
-		       pfn_to_page(d.pfn) :
-		       NULL;
-}
-
+/*
+ * While the entry is there its old page is locked, and free at the earliest when that lock is let go. So
+ * the lock is waited for without a reference, which cannot be had once the count is frozen: what is
+ * looked at is the struct page, whose memory stays. Should the frame be another's by then, the wait is
+ * for that one's lock, as harmless as short. Trying again at once instead would keep the CPU from who
+ * moves the page, up to the end of our slice.
+ */
 void migration_entry_wait(const pteval_t *pte)
 {
-	struct page *page;
+	struct page *page = NULL;
+	struct pte_desc d;
 
 	ptl_lock(pte_lockptr(pte));
-	page = get_moving_page(pte);
+	d = pte_desc(pte_get(pte));
+	if (d.kind == PTE_MIGRATION)
+		page = pfn_to_page(d.pfn);
 	ptl_unlock(pte_lockptr(pte));
-	if (!page) {
-		os_cond_resched();
-		return;
-	}
-	lock_page(page);
-	unlock_page(page);
-	put_page(page);
+	if (page)
+		wait_on_page_locked(page);
 }
 
 /* ---- one page -------------------------------------------------------------------------------- */
@@ -257,8 +241,7 @@ void migration_entry_wait(const pteval_t *pte)
 static bool page_movable(const struct page *page)
 {
 	const unsigned long never = 1ul << PG_slab | 1ul << PG_table | 1ul << PG_reserved |
-				    1ul << PG_head | 1ul << PG_tail | 1ul << PG_writeback |
-				    1ul << PG_swapcache;
+				    1ul << PG_head | 1ul << PG_tail | 1ul << PG_writeback;
 
 	assert_page_locked(page);
 	/* Others may wait for the lock, which is a bit of the same word. */
@@ -266,13 +249,6 @@ static bool page_movable(const struct page *page)
 		return false;
 	/* An anonymous page without an entry is on its way out. */
 	return !PageAnon(page) || page_mapcount(page) > 0;
-}
-
-static bool freeze(struct page *page, int32_t expected)
-{
-	ASSERT(expected > 0);
-	return __atomic_compare_exchange_n(&page->_refcount, &expected, 0, false,
-					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /* Step 3. After it only we have a reference of old, and look-ups in the cache find fresh. Each
@@ -286,12 +262,14 @@ static bool replace_page(struct page *old, struct page *fresh)
 	assert_page_locked(fresh);
 	fresh->index = old->index;
 	if (PageAnon(old)) {
-		ok = freeze(old, 1);
+		ok = page_ref_freeze(old, 1 + PageSwapCache(old));
 		WRITE_ONCE(fresh->mapping, ok ? old->mapping : NULL);
+		if (ok && PageSwapCache(old))
+			replace_in_swap_cache(old, fresh);
 		return ok;
 	}
 	spin_lock(&mapping->i_lock);
-	ok = freeze(old, 2);
+	ok = page_ref_freeze(old, 2);
 	if (ok) {
 		WRITE_ONCE(fresh->mapping, mapping);
 		get_page(fresh);
@@ -323,39 +301,65 @@ static int migrate_locked(struct migration *m, struct page *fresh)
 	assert_page_locked(fresh);
 	if (!page_movable(old))
 		return -EAGAIN;
-	rmap_walk(old, lock_space, m);
+	m->anon_vma = page_get_anon_vma(old);
+	if (PageAnon(old) && !m->anon_vma)
+		return -EAGAIN;
+	rmap_walk_held(old, m->anon_vma, lock_space, m);
 	if (m->busy)
 		return -EAGAIN;
-	rmap_walk(old, unmap_one, m);
+	rmap_walk_held(old, m->anon_vma, unmap_one, m);
 	ok = !m->busy && replace_page(old, fresh);
 	m->to = ok ? fresh : old;
 	if (ok)
 		move_contents(m, fresh);
-	rmap_walk(m->to, remap_one, m);
+	rmap_walk_held(m->to, m->anon_vma, remap_one, m);
 	if (!ok)
 		return -EAGAIN;
 	WRITE_ONCE(old->mapping, NULL);
-	__atomic_store_n(&old->_refcount, 1, __ATOMIC_RELEASE);
+	page_ref_unfreeze(old, 1);
 	return 0;
 }
 
-int migrate_page(struct page *old, struct page *fresh)
+int migrate_isolated_page(struct page *old, struct page *fresh)
 {
 	struct migration m = {.old = old};
+	bool file = page_is_file_lru(old);
 	int err = -EAGAIN;
 
 	ASSERT(migrate_running());
 	ASSERT_I("I7", page_count(fresh) == 1);
+	ASSERT_I("I40", !page_on_lru(old) && page_test(old, PG_listed));
+	mod_node_page_state(NR_ISOLATED_ANON + file, 1);
 	if (trylock_page(old)) {
 		/* No other CPU knows fresh yet. */
 		page_set(fresh, PG_locked);
 		err = migrate_locked(&m, fresh);
+		if (!err)
+			lru_cache_add(fresh);
 		unlock_page(fresh);
 		unlock_page(old);
 	}
+	if (m.anon_vma)
+		put_anon_vma(m.anon_vma);
 	unlock_spaces(&m);
 	count_vm_event(err ? PGMIGRATE_FAIL : PGMIGRATE_SUCCESS);
+	mod_node_page_state(NR_ISOLATED_ANON + file, -1);
+	if (err)
+		lru_putback(old);
 	put_page(old);
 	put_page(fresh);
 	return err;
+}
+
+int migrate_page(struct page *old, struct page *fresh)
+{
+	ASSERT(migrate_running());
+	if (isolate_lru_page(old)) {
+		put_page(old); /* the caller's keeps it as well */
+		return migrate_isolated_page(old, fresh);
+	}
+	count_vm_event(PGMIGRATE_FAIL);
+	put_page(old);
+	put_page(fresh);
+	return -EAGAIN;
 }

@@ -82,6 +82,7 @@ struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *
 	inode->flags = flags;
 	inode->i_ino = ino;
 	inode->i_dev = dev;
+	inode->prev_read = UINT64_MAX; /* none yet */
 	inode->ops = ops ? ops : &none;
 	inode->priv = priv;
 	init_rwsem_named(&inode->i_rwsem, "i_rwsem");
@@ -127,7 +128,7 @@ void quire_inode_put(struct quire_inode *inode)
 	shmem_evict(inode);
 	if (inode->ops->release)
 		inode->ops->release(inode, inode->priv);
-	BUG_ON(inode->i_mapping.nrpages);
+	BUG_ON(inode->i_mapping.nrpages || inode->i_mapping.nr_swapped);
 	kmem_cache_free(inode_cachep, inode);
 }
 
@@ -160,7 +161,8 @@ uint64_t quire_inode_size(struct quire_inode *inode)
 
 uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 {
-	return __atomic_load_n(&inode->i_mapping.nrpages, __ATOMIC_RELAXED);
+	return __atomic_load_n(&inode->i_mapping.nrpages, __ATOMIC_RELAXED) +
+	       __atomic_load_n(&inode->i_mapping.nr_swapped, __ATOMIC_RELAXED);
 }
 
 /* ---- open files ------------------------------------------------------------------------------ */

@@ -23,6 +23,9 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 
 /* ---- filemap.c ---- */
 void mapping_init(struct address_space *m, struct quire_inode *host);
+/* n cached pages more, or fewer, in the counters. */
+void account_cached(const struct address_space *m, long n);
+void *filemap_slot(struct address_space *m, uint64_t index);
 
 /* ---- shmem.c ---- */
 int shmem_mmap(struct file *f, struct vm_area_struct *vma);
@@ -30,5 +33,12 @@ int zero_mmap(struct file *f, struct vm_area_struct *vma);
 /* Gives the commitment of a shared-memory inode back when it ends. */
 void shmem_evict(struct quire_inode *inode);
 void shmem_init(void);
+/* The page of a slot that holds a swap entry, locked, in the file again. -ENOENT: it holds nothing; -EAGAIN:
+ * something changed, look again; -ENOMEM, -EIO. *major: it was read. */
+int shmem_swap_in(struct address_space *m, uint64_t index, struct page **out, bool *major);
+/* The slot gives up its entry, if it still is this one. */
+bool shmem_forget(struct address_space *m, uint64_t index, void *value);
+/* What the slot's entry names is in memory, and valid. */
+bool shmem_swap_resident(struct address_space *m, uint64_t index);
 
 #endif

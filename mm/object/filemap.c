@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The page cache: each inode's pages by their number in the file, found by mmap, read and write
- * alike, so that all three see the same bytes. Also the page lock, truncation, hole punching,
+ * alike, so that all three see the same bytes. Also truncation, hole punching,
  * fallocate and drop_caches. Shared memory (shmem.c) is the same without a file to read from.
  *
  * Structures. inode->i_mapping (struct address_space) has a radix tree, i_pages, from the page's
@@ -37,7 +37,7 @@
  *
  * There is no arrow from dirty to clean: nothing is written back yet, so a dirty page stays until
  * it is truncated. Pages of shared memory are the only copy, so drop_caches spares them; only those
- * that were never written leave otherwise, by MADV_PAGEOUT (reclaim_marked_pages).
+ * go to swap (shmem.c), and the slot of a page that lies there holds its entry, as a value.
  * Migration puts another frame into the page's slot, with its flags (migrate.c, replace_page).
  *
  * A page leaves the cache locked and unmapped (I16). A look-up may hold a reference meanwhile, so
@@ -60,47 +60,19 @@
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
+#include "mm/lru/workingset.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
+#include "mm/swap/swap.h"
 #include "mm/table/pgtable.h"
 #include <quire/abi.h>
 #include <quire/os.h>
 
+#define SHADOW_BATCH 256u /* slots looked at under one hold of i_lock */
+
 static struct kmem_cache *radix_cachep;
-
-/* ---- the page lock --------------------------------------------------------------------------- */
-
-bool trylock_page(struct page *p)
-{
-	ASSERT_DEBUG(page_count(p) > 0);
-	return !page_test_and_set(p, PG_locked);
-}
-
-void lock_page(struct page *p)
-{
-	might_sleep();
-	while (!trylock_page(p)) {
-		/* Announce the wait, then try again: the owner reads the announcement after it
-		 * unlocked. Both are full barriers, so one of the two sees the other. */
-		__atomic_store_n(&p->waiters, 1, __ATOMIC_SEQ_CST);
-		if (!page_test_and_set(p, PG_locked))
-			return;
-		os_wait(&p->waiters, &p->waiters, 1);
-	}
-}
-
-void unlock_page(struct page *p)
-{
-	unsigned long old = __atomic_fetch_and(&p->flags, ~(1ul << PG_locked), __ATOMIC_SEQ_CST);
-
-	if (unlikely(!(old >> PG_locked & 1)))
-		lock_not_held(__FILE__, __LINE__, "page lock", "is not held, and let go");
-	if (__atomic_load_n(&p->waiters, __ATOMIC_SEQ_CST)) {
-		__atomic_store_n(&p->waiters, 0, __ATOMIC_SEQ_CST);
-		os_wake(&p->waiters, UINT32_MAX);
-	}
-}
 
 /* ---- the tree -------------------------------------------------------------------------------- */
 
@@ -131,6 +103,8 @@ void mapping_init(struct address_space *m, struct quire_inode *host)
 	spin_lock_init_rank(&m->i_lock, "i_pages", RANK_I_PAGES);
 	radix_init(&m->i_pages, node_alloc, node_free, m);
 	m->nrpages = 0;
+	m->nr_swapped = 0;
+	m->nr_shadows = m->nr_shadow_nodes = 0;
 	m->spare_nodes = NULL;
 	m->i_mmap = RB_ROOT;
 	init_rwsem_named(&m->i_mmap_rwsem, "i_mmap_rwsem");
@@ -182,7 +156,33 @@ static bool add_spare(struct address_space *m, gfp_t gfp)
 	return true;
 }
 
-static void account_cached(const struct address_space *m, long n)
+/* Whether pages of this file have a source to be read from. */
+static bool reads(const struct address_space *m)
+{
+	return m->host->ops->readpage && !mapping_shmem(m);
+}
+
+/* Slots that hold a shadow: how many, of this file and of all. */
+static void count_shadows(struct address_space *m, long n)
+{
+	assert_held(&m->i_lock);
+	m->nr_shadows += n;
+	mod_node_page_state(NR_SHADOWS, n);
+}
+
+/* After each change of the tree of a file with shadows: nodes of it that hold nothing else. */
+static void count_shadow_nodes(struct address_space *m)
+{
+	long n = (long)(locked_pages(m)->nr_value_nodes - m->nr_shadow_nodes);
+
+	assert_held(&m->i_lock);
+	if (!n || mapping_shmem(m)) /* there values are swap entries */
+		return;
+	m->nr_shadow_nodes += n;
+	mod_node_page_state(WORKINGSET_NODES, n);
+}
+
+void account_cached(const struct address_space *m, long n)
 {
 	ASSERT_DEBUG(n == 1 || n == -1);
 	mod_node_page_state(NR_FILE_PAGES, n);
@@ -190,15 +190,24 @@ static void account_cached(const struct address_space *m, long n)
 		mod_node_page_state(NR_SHMEM, n);
 }
 
-/* Puts the page in its slot, and says so in the page, in one hold of i_lock. */
-static int insert_page(struct address_space *m, struct page *page, uint64_t index)
+/* Puts the page in its slot, and says so in the page, in one hold of i_lock. *shadow: what the slot
+ * remembered of an earlier one. */
+static int insert_page(struct address_space *m, struct page *page, uint64_t index, void **shadow)
 {
-	int err;
+	void *was;
+	int err = 0;
 
 	assert_page_locked(page);
 	ASSERT_DEBUG(!page->mapping);
 	spin_lock(&m->i_lock);
-	err = radix_insert(locked_pages(m), index, page);
+	was = radix_lookup(locked_pages(m), index);
+	if (radix_is_value(was) && !mapping_shmem(m)) {
+		*shadow = radix_replace(locked_pages(m), index, page);
+		count_shadows(m, -1);
+	} else {
+		err = radix_insert(locked_pages(m), index, page);
+	}
+	count_shadow_nodes(m);
 	if (!err) {
 		WRITE_ONCE(page->mapping, m);
 		page->index = index;
@@ -212,6 +221,7 @@ static int insert_page(struct address_space *m, struct page *page, uint64_t inde
  * time. */
 int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index, gfp_t gfp)
 {
+	void *shadow = NULL;
 	int err;
 
 	ASSERT_DEBUG_I("I14", page_count(page) > 0);
@@ -222,7 +232,7 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 		page_set(page, PG_swapbacked);
 	/* At most as many nodes as the tree may grow higher. */
 	for (int tries = 0;; tries++) {
-		err = insert_page(m, page, index);
+		err = insert_page(m, page, index, &shadow);
 		if (err != -ENOMEM || tries > 64 / RADIX_SHIFT + 1 || !add_spare(m, gfp))
 			break;
 	}
@@ -232,6 +242,9 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 		return err;
 	}
 	account_cached(m, 1);
+	if (shadow)
+		workingset_refault(page, radix_to_value(shadow), get_nr_swap_pages() > 0);
+	lru_cache_add(page);
 	return 0;
 }
 
@@ -245,6 +258,7 @@ void delete_from_page_cache(struct page *page)
 	BUG_ON(!page_test(page, PG_locked) || page_mapcount(page) > 0);
 	spin_lock(&m->i_lock);
 	was = radix_delete(locked_pages(m), page->index);
+	count_shadow_nodes(m);
 	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
 	WRITE_ONCE(page->mapping, NULL); /* page_remove_rmap() reads it unlocked */
 	spin_unlock(&m->i_lock);
@@ -261,10 +275,23 @@ struct page *find_get_page(struct address_space *m, uint64_t index)
 
 	spin_lock(&m->i_lock);
 	page = radix_lookup(locked_pages(m), index);
+	if (radix_is_value(page))
+		page = NULL;
 	if (page)
 		get_page(page);
 	spin_unlock(&m->i_lock);
 	return page;
+}
+
+/* What the slot of index holds: a page, a value, or nothing; without a reference. */
+void *filemap_slot(struct address_space *m, uint64_t index)
+{
+	void *item;
+
+	spin_lock(&m->i_lock);
+	item = radix_lookup(locked_pages(m), index);
+	spin_unlock(&m->i_lock);
+	return item;
 }
 
 /* The page may leave the cache while we wait for its lock: then look again. */
@@ -290,6 +317,8 @@ bool page_cache_resident(struct address_space *m, uint64_t index)
 	struct page *page = find_get_page(m, index);
 	bool resident = page && PageUptodate(page);
 
+	if (!page && mapping_shmem(m))
+		return shmem_swap_resident(m, index);
 	if (page)
 		put_page(page);
 	return resident;
@@ -308,8 +337,10 @@ static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t 
 	while (i < n && at <= last && (page = radix_next(locked_pages(m), &at)) != NULL) {
 		if (at > last)
 			break;
-		get_page(page);
-		pages[i++] = page;
+		if (!radix_is_value(page)) {
+			get_page(page);
+			pages[i++] = page;
+		}
 		if (at++ == UINT64_MAX)
 			break;
 	}
@@ -325,12 +356,6 @@ void set_page_dirty(struct page *page)
 	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate) || page_test(page, PG_reserved));
 	if (!page_test(page, PG_dirty))
 		page_set(page, PG_dirty);
-}
-
-/* Whether pages of this file have a source to be read from. */
-static bool reads(const struct address_space *m)
-{
-	return m->host->ops->readpage && !mapping_shmem(m);
 }
 
 /* Fills a locked page that is in the cache but not valid. */
@@ -381,6 +406,25 @@ static int new_cached_page(struct address_space *m, uint64_t index, struct page 
 	return 0;
 }
 
+/* The page, locked, from the cache, or from swap if it lies there. -ENOENT: neither; -ENOMEM, -EIO. */
+static int find_or_swap_in(struct address_space *m, uint64_t index, struct page **out, bool *major)
+{
+	int err;
+
+	might_sleep();
+	for (;;) {
+		*out = find_lock_page(m, index);
+		if (*out)
+			return 0;
+		if (!mapping_shmem(m) || !READ_ONCE(m->nr_swapped))
+			return -ENOENT;
+		err = shmem_swap_in(m, index, out, major);
+		if (err != -EAGAIN)
+			return err;
+		os_cond_resched();
+	}
+}
+
 int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major)
 {
 	struct page *page;
@@ -389,13 +433,15 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 	if (major)
 		*major = false;
 	for (;;) {
-		page = find_lock_page(m, index);
-		if (page)
+		err = find_or_swap_in(m, index, &page, major);
+		if (!err)
 			break;
+		if (err != -ENOENT)
+			return err;
 		err = new_cached_page(m, index, &page);
 		if (!err)
 			break;
-		if (err != -EEXIST) /* else another CPU was first: use its page */
+		if (err != -EEXIST) /* else another CPU was first: use its page, or it went to swap */
 			return err;
 	}
 	if (!PageUptodate(page)) {
@@ -406,8 +452,8 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 			put_page(page);
 			return err;
 		}
-		if (major)
-			*major = reads(m);
+		if (major && reads(m))
+			*major = true;
 	}
 	assert_page_locked(page);
 	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate));
@@ -469,7 +515,7 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 
 /* Fault-around: maps what of the window is cached, valid and unlocked now, and never waits. The
  * caller holds the table's lock, so pages are collected in batches under i_lock and locked after
- * it. */
+ * it, and a window of more than one batch lets go of the table in between. */
 void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
@@ -483,8 +529,11 @@ void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long 
 
 		for (unsigned i = 0; i < n; i++)
 			map_around_one(vmf, pages[i], m);
-		if (n < AROUND_BATCH)
+		if (n < AROUND_BATCH || at > end)
 			break;
+		/* As any walk that fills many entries: others may want the table. */
+		ptl_unlock(vmf->ptl);
+		ptl_lock(vmf->ptl);
 	}
 }
 
@@ -495,11 +544,16 @@ const struct vm_operations_struct generic_file_vm_ops = {
 
 /* ---- leaving the cache ----------------------------------------------------------------------- */
 
-static void truncate_page(struct address_space *m, struct page *page)
+/* False: it is no longer the file's; of shared memory it may lie in swap now. */
+static bool truncate_page(struct address_space *m, struct page *page)
 {
+	bool ours;
+
 	might_sleep();
 	lock_page(page);
-	if (page->mapping == m) {
+	ours = page->mapping == m;
+	if (ours) {
+		wait_on_page_writeback(page);
 		/* A fault may have mapped it after the caller unmapped the range. */
 		if (page_mapcount(page) > 0)
 			unmap_mapping_range(m, (uint64_t)page->index << PAGE_SHIFT, PAGE_SIZE,
@@ -507,6 +561,70 @@ static void truncate_page(struct address_space *m, struct page *page)
 		delete_from_page_cache(page);
 	}
 	unlock_page(page);
+	return ours;
+}
+
+/* Slots of [start, end) forget what they remember of pages that left. */
+static void forget_shadows(struct address_space *m, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+	void *item;
+
+	if (mapping_shmem(m) || !READ_ONCE(m->nr_shadows))
+		return;
+	spin_lock(&m->i_lock);
+	while (m->nr_shadows && at < end && (item = radix_next(locked_pages(m), &at)) && at < end) {
+		if (radix_is_value(item)) {
+			radix_delete(locked_pages(m), at);
+			count_shadows(m, -1);
+			count_shadow_nodes(m);
+		}
+		if (at++ == UINT64_MAX)
+			break;
+		if (!(at % SHADOW_BATCH)) {
+			spin_unlock(&m->i_lock);
+			spin_lock(&m->i_lock);
+		}
+	}
+	spin_unlock(&m->i_lock);
+}
+
+/* The first slot of [*at, end) that is in use: a page, referenced, or a value. NULL: none. */
+static void *next_item(struct address_space *m, uint64_t *at, uint64_t end)
+{
+	void *item;
+
+	spin_lock(&m->i_lock);
+	item = radix_next(locked_pages(m), at);
+	if (item && *at >= end)
+		item = NULL;
+	if (item && !radix_is_value(item))
+		get_page(item);
+	spin_unlock(&m->i_lock);
+	return item;
+}
+
+/* Pages go to swap and come back meanwhile: a slot is done when what was found there is gone, and else
+ * is looked at again. */
+static void truncate_shmem(struct address_space *m, uint64_t start, uint64_t end)
+{
+	uint64_t at = start;
+	void *item;
+
+	might_sleep();
+	while (at < end && (item = next_item(m, &at, end)) != NULL) {
+		bool done;
+
+		if (radix_is_value(item)) {
+			done = shmem_forget(m, at, item);
+		} else {
+			done = truncate_page(m, item);
+			put_page(item);
+		}
+		if (done && at++ == UINT64_MAX)
+			break;
+		os_cond_resched();
+	}
 }
 
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
@@ -515,6 +633,10 @@ void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
 	uint64_t at = start;
 
 	might_sleep();
+	if (mapping_shmem(m)) {
+		truncate_shmem(m, start, end);
+		return;
+	}
 	while (at < end) {
 		unsigned n = gang_get(m, pages, &at, end - 1, ARRAY_SIZE(pages));
 
@@ -526,6 +648,76 @@ void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end)
 			break;
 		os_cond_resched();
 	}
+	forget_shadows(m, start, end);
+}
+
+/* Frees up to n nodes of one file that hold nothing but shadows; how many. */
+static unsigned long forget_shadow_nodes_of(struct address_space *m, unsigned long n)
+{
+	unsigned long gone = 0;
+	uint64_t first = 0;
+
+	spin_lock(&m->i_lock);
+	while (gone < n && radix_next_value_node(locked_pages(m), &first)) {
+		for (unsigned i = 0; i < RADIX_SLOTS; i++)
+			if (radix_delete(locked_pages(m), first + i))
+				count_shadows(m, -1);
+		count_shadow_nodes(m);
+		gone++;
+		spin_unlock(&m->i_lock); /* who waits for it comes in between */
+		spin_lock(&m->i_lock);
+	}
+	spin_unlock(&m->i_lock);
+	return gone;
+}
+
+unsigned long forget_shadow_nodes(unsigned long n)
+{
+	struct quire_inode *inode = NULL;
+	unsigned long gone = 0;
+
+	might_sleep();
+	while ((inode = inode_next(inode)) != NULL)
+		if (gone < n && READ_ONCE(inode->i_mapping.nr_shadow_nodes))
+			gone += forget_shadow_nodes_of(&inode->i_mapping, n - gone);
+	mod_node_page_state(WORKINGSET_NODERECLAIM, (long)gone);
+	return gone;
+}
+
+bool filemap_remove_frozen(struct page *page)
+{
+	struct address_space *m = page->mapping;
+	void *was;
+
+	assert_page_locked(page);
+	ASSERT_DEBUG_I("I14", m && !PageAnon(page));
+	spin_lock(&m->i_lock);
+	/* Ours and the cache's; a look-up that has one may be about to use it. */
+	if (!page_ref_freeze(page, 2)) {
+		spin_unlock(&m->i_lock);
+		return false;
+	}
+	/* Looked at after the count: who made it dirty had a reference, or an entry, that is gone. */
+	if (page_test(page, PG_dirty)) {
+		page_ref_unfreeze(page, 2);
+		spin_unlock(&m->i_lock);
+		return false;
+	}
+	if (reads(m)) {
+		was = radix_replace(locked_pages(m), page->index,
+				    radix_mk_value(workingset_eviction(page)));
+		count_shadows(m, 1);
+	} else {
+		was = radix_delete(locked_pages(m), page->index);
+	}
+	count_shadow_nodes(m);
+	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
+	WRITE_ONCE(page->mapping, NULL);
+	spin_unlock(&m->i_lock);
+	BUG_ON(was != page);
+	page_clear(page, PG_reclaim);
+	account_cached(m, -1);
+	return true;
 }
 
 /* Removes a page from the cache if it is clean, unmapped, unlocked, and only the cache and the
@@ -567,24 +759,8 @@ unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, 
 	return gone;
 }
 
-void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last)
-{
-	struct page *pages[16];
-	unsigned n;
-
-	ASSERT(first <= last);
-	do {
-		n = gang_get(m, pages, &first, last, ARRAY_SIZE(pages));
-		for (unsigned i = 0; i < n; i++) {
-			if (page_test_and_clear(pages[i], PG_reclaim))
-				remove_mapping(m, pages[i]);
-			put_page(pages[i]);
-		}
-	} while (n == ARRAY_SIZE(pages));
-}
-
 /* Every inode in turn, each held by a reference only while it is looked at. */
-unsigned long drop_page_cache(void)
+static unsigned long drop_page_cache(void)
 {
 	struct quire_inode *inode = NULL;
 	unsigned long gone = 0;
@@ -628,9 +804,10 @@ static int page_for_read(struct address_space *m, uint64_t index, struct page **
 	*page = NULL;
 	if (!reads(m)) {
 		*page = find_get_page(m, index);
-		if (!*page || PageUptodate(*page))
+		if (*page ? PageUptodate(*page) : !filemap_slot(m, index))
 			return 0;
-		put_page(*page);
+		if (*page)
+			put_page(*page);
 	}
 	err = filemap_get_page(m, index, page, NULL);
 	if (!err)
@@ -658,6 +835,10 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, si
 			return done ? done : err;
 		inc_node_page_state(NR_COPIED_OUT);
 		copied = copy_out(buf, page ? (char *)page_address(page) + in : NULL, part, user);
+		/* Reading on in the same page is no second use. */
+		if (page && off >> PAGE_SHIFT != READ_ONCE(inode->prev_read))
+			mark_page_accessed(page);
+		WRITE_ONCE(inode->prev_read, off >> PAGE_SHIFT);
 		if (page)
 			put_page(page);
 		dec_node_page_state(NR_COPIED_OUT);
@@ -784,10 +965,11 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
  * already, and what is read later is cut at the size. */
 static void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
 {
-	struct page *page = find_lock_page(m, index);
+	struct page *page;
 
 	ASSERT_DEBUG(from < to && to <= PAGE_SIZE);
-	if (!page)
+	/* One that cannot be read in now cannot be read later either. */
+	if (find_or_swap_in(m, index, &page, NULL))
 		return;
 	if (PageUptodate(page)) {
 		memset((char *)page_address(page) + from, 0, to - from);

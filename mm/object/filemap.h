@@ -24,6 +24,7 @@ struct quire_inode {
 	struct address_space i_mapping;
 	const struct quire_inode_ops *ops;
 	void *priv;
+	uint64_t prev_read;	       /* page that was read last: a hint, any reader's */
 	long charged;		       /* committed pages, given back at the end; constant */
 	struct list_head all;	       /* every inode; inodes_lock */
 };
@@ -88,6 +89,15 @@ extern const struct vm_operations_struct generic_file_vm_ops;
 
 /* Backs a shared anonymous vma with a fresh file of its size, "/dev/zero (deleted)". */
 int shmem_zero_setup(struct vm_area_struct *vma);
+/* A locked page of shared memory, unmapped and dirty, moves from its file to the swap cache; its slot in
+ * the file holds the entry from then on. False: no slot of an area is free. Context: sleep. */
+bool shmem_swap_out(struct page *page);
+/* Brings back what files of shared memory have in the area. 0; -ENOMEM, -EINTR. Context: sleep. */
+int shmem_unuse(unsigned type);
+/* Starts to read what lies in swap of [first, last] (MADV_WILLNEED). Context: sleep. */
+void shmem_willneed(struct address_space *m, uint64_t first, uint64_t last);
+/* The first page from *index on that lies in swap; false: none. Any context. */
+bool shmem_next_swapped(struct address_space *m, uint64_t *index);
 
 /* ---- filemap.c ------------------------------------------------------------------------------- */
 
@@ -104,17 +114,18 @@ void delete_from_page_cache(struct page *page);
 int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major);
 vm_fault_t filemap_fault(struct vm_fault *vmf);
 void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end);
+/* Takes a locked page, of which the caller has one reference and nobody another but the cache, out of
+ * its file: true, and the count is 0; the caller frees it. The slot remembers when (workingset).
+ * False: it is in use, or dirty. */
+bool filemap_remove_frozen(struct page *page);
+/* Frees up to n nodes of files' trees whose slots only remember pages that left; how many. Context: sleep. */
+unsigned long forget_shadow_nodes(unsigned long n);
 /* Marks the page as changed against what is behind it. Any context. */
 void set_page_dirty(struct page *page);
 /* Takes the pages of [start, end) out; the mappings are gone already. Context: sleep. */
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Drops clean, unmapped pages without other references from the cache; returns how many. */
 unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
-/* Clean, unmapped pages of every file leave; returns how many. Context: sleep. */
-unsigned long drop_page_cache(void);
-/* Clears PG_reclaim of pages [first, last] and drops those that are clean, unmapped and without
- * other references; of shared memory too, where clean means never written. Context: sleep. */
-void reclaim_marked_pages(struct address_space *m, uint64_t first, uint64_t last);
 /* True if the page at index is in the cache and valid (mincore). Any context. */
 bool page_cache_resident(struct address_space *m, uint64_t index);
 

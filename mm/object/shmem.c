@@ -3,12 +3,16 @@
  * Shared memory: files without a disk. Their pages exist from the first touch, start as zeros, and
  * are the only copy. Behind shared anonymous mappings, /dev/zero, memfds and tmpfs.
  *
+ * When memory runs short they go to swap (below), and come back when they are read, written or touched.
+ *
  * What a shared anonymous mapping may come to is charged as a whole when it is made (unless
  * MAP_NORESERVE), and uncharged with the inode.
  */
+#include "mm/base/memalloc.h"
 #include "mm/base/vmstat.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/commit.h"
+#include "mm/swap/swap.h"
 #include <quire/abi.h>
 
 #define SHMEM_DEV 1u /* 00:01, the kernel's own mount of shared memory */
@@ -89,6 +93,255 @@ void shmem_evict(struct quire_inode *inode)
 	if (inode->charged)
 		vm_unacct_memory(inode->charged);
 	inode->charged = 0;
+}
+
+/* ---- swap --------------------------------------------------------------------------------------- */
+
+/*
+ * A page of shared memory is in its file, or it lies in swap: then its slot in the file's tree holds the
+ * entry as a value, which counts as one that names the slot of the area. Both ways go by way of the
+ * swap cache and under the page lock, and the slot in the tree changes under i_lock:
+ *
+ *   in the file -- shmem_swap_out --> in the swap cache, being written --> on the device
+ *        ^                                     |                              | swap_cluster_readahead
+ *        +------------ take_back --------------+<-----------------------------+
+ */
+
+static swp_entry_t slot_entry(void *value)
+{
+	ASSERT_DEBUG(radix_is_value(value));
+	return (swp_entry_t){radix_to_value(value)};
+}
+
+bool shmem_swap_out(struct page *page)
+{
+	struct address_space *m = page->mapping;
+	swp_entry_t entry;
+	void *was;
+
+	assert_page_locked(page);
+	ASSERT(mapping_shmem(m) && page_mapcount(page) == 0);
+	if (!add_to_swap(page))
+		return false;
+	entry = page_swap_entry(page);
+	BUG_ON(swap_duplicate(entry)); /* the tree's */
+	spin_lock(&m->i_lock);
+	was = radix_replace(locked_pages(m), page->index, radix_mk_value(entry.val));
+	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&m->nr_swapped, m->nr_swapped + 1, __ATOMIC_RELAXED);
+	WRITE_ONCE(page->mapping, NULL);
+	spin_unlock(&m->i_lock);
+	BUG_ON(was != page);
+	account_cached(m, -1);
+	put_page(page);
+	return true;
+}
+
+/* The page is the file's again, if the slot still holds its entry. Locked. */
+static bool take_back(struct address_space *m, uint64_t index, struct page *page, void *value)
+{
+	bool ok;
+
+	assert_page_locked(page);
+	spin_lock(&m->i_lock);
+	ok = radix_lookup(locked_pages(m), index) == value;
+	if (ok) {
+		get_page(page);
+		radix_replace(locked_pages(m), index, page);
+		page->index = index;
+		WRITE_ONCE(page->mapping, m);
+		__atomic_store_n(&m->nrpages, m->nrpages + 1, __ATOMIC_RELAXED);
+		__atomic_store_n(&m->nr_swapped, m->nr_swapped - 1, __ATOMIC_RELAXED);
+	}
+	spin_unlock(&m->i_lock);
+	if (!ok)
+		return false;
+	account_cached(m, 1);
+	/* The only copy is in memory again. */
+	delete_from_swap_cache(page);
+	page_set(page, PG_dirty);
+	swap_free(slot_entry(value));
+	return true;
+}
+
+/* The entry's page, referenced, read if need be; NULL: no memory, or no need. The area is kept. *alone: as
+ * swap_cluster_readahead() says. */
+static struct page *read_in(swp_entry_t entry, bool *ours, bool *alone)
+{
+	struct page *page = lookup_swap_cache(entry);
+
+	might_sleep();
+	*ours = !page;
+	*alone = false;
+	if (page) {
+		swap_readahead_hit(entry, page);
+		return page;
+	}
+	return swap_cluster_readahead(entry, GFP_HIGHUSER_MOVABLE, alone);
+}
+
+/* The page leaves the cache, so that the next one to come reads again; somebody else's read is not this
+ * call's. */
+static int read_failed(struct page *page, bool ours)
+{
+	assert_page_locked(page);
+	delete_from_swap_cache(page);
+	return ours ? -EIO : -EAGAIN;
+}
+
+int shmem_swap_in(struct address_space *m, uint64_t index, struct page **out, bool *major)
+{
+	void *value = filemap_slot(m, index);
+	struct page *page;
+	swp_entry_t entry;
+	unsigned long stall = 0;
+	int err = -EAGAIN;
+	bool ours, alone;
+
+	if (!radix_is_value(value))
+		return value ? -EAGAIN : -ENOENT;
+	entry = slot_entry(value);
+	if (is_swapin_error(entry))
+		return -EIO;
+	if (!get_swap_device(entry))
+		return -EAGAIN; /* swapoff has just brought it in */
+	page = read_in(entry, &ours, &alone);
+	if (major && page && ours)
+		*major = true;
+	if (page) {
+		if (alone)
+			stall = psi_memstall_enter();
+		lock_page(page);
+		if (alone)
+			psi_memstall_leave(stall);
+		wait_on_page_writeback(page);
+		if (!swap_cache_page_is(page, entry))
+			err = -EAGAIN;
+		else if (!PageUptodate(page))
+			err = read_failed(page, ours);
+		else
+			err = take_back(m, index, page, value) ? 0 : -EAGAIN;
+		if (err) {
+			unlock_page(page);
+			put_page(page);
+		}
+	} else if (filemap_slot(m, index) == value) {
+		err = -ENOMEM;
+	}
+	put_swap_device_of(entry);
+	*out = page;
+	return err;
+}
+
+bool shmem_forget(struct address_space *m, uint64_t index, void *value)
+{
+	bool ok;
+
+	spin_lock(&m->i_lock);
+	ok = radix_lookup(locked_pages(m), index) == value;
+	if (ok) {
+		radix_delete(locked_pages(m), index);
+		__atomic_store_n(&m->nr_swapped, m->nr_swapped - 1, __ATOMIC_RELAXED);
+	}
+	spin_unlock(&m->i_lock);
+	if (ok)
+		free_swap_and_cache(slot_entry(value));
+	return ok;
+}
+
+bool shmem_swap_resident(struct address_space *m, uint64_t index)
+{
+	void *value = READ_ONCE(m->nr_swapped) ? filemap_slot(m, index) : NULL;
+
+	return radix_is_value(value) && swap_cache_resident(slot_entry(value));
+}
+
+/* The same, with what it holds. */
+static void *next_swapped(struct address_space *m, uint64_t *index)
+{
+	void *item;
+
+	if (!READ_ONCE(m->nr_swapped))
+		return NULL;
+	spin_lock(&m->i_lock);
+	while ((item = radix_next(locked_pages(m), index)) != NULL && !radix_is_value(item))
+		if ((*index)++ == UINT64_MAX) {
+			item = NULL;
+			break;
+		}
+	spin_unlock(&m->i_lock);
+	return item;
+}
+
+bool shmem_next_swapped(struct address_space *m, uint64_t *index)
+{
+	return next_swapped(m, index) != NULL;
+}
+
+void shmem_willneed(struct address_space *m, uint64_t first, uint64_t last)
+{
+	void *value;
+
+	might_sleep();
+	for (; first <= last && (value = next_swapped(m, &first)) != NULL && first <= last; first++)
+		swap_willneed(slot_entry(value));
+}
+
+/* What the slot names cannot be read, and its area goes: who asks is told so from then on. */
+static void note_lost(struct address_space *m, uint64_t index, void *value)
+{
+	swp_entry_t lost = swp_entry(SWP_SWAPIN_ERROR, swp_offset(slot_entry(value)));
+	bool ok;
+
+	spin_lock(&m->i_lock);
+	ok = radix_lookup(locked_pages(m), index) == value;
+	if (ok)
+		radix_replace(locked_pages(m), index, radix_mk_value(lost.val));
+	spin_unlock(&m->i_lock);
+	if (ok)
+		swap_free(slot_entry(value));
+}
+
+static int unuse_mapping(struct address_space *m, unsigned type)
+{
+	uint64_t index = 0;
+	void *value;
+
+	might_sleep();
+	for (; (value = next_swapped(m, &index)) != NULL; index++) {
+		struct page *page;
+		int err;
+
+		if (swp_type(slot_entry(value)) != type)
+			continue;
+		do {
+			err = shmem_swap_in(m, index, &page, NULL);
+			os_cond_resched();
+		} while (err == -EAGAIN && filemap_slot(m, index) == value);
+		if (!err) {
+			unlock_page(page);
+			put_page(page);
+		}
+		if (err == -EIO)
+			note_lost(m, index, value);
+		if (err == -ENOMEM)
+			return err;
+		if (os_fatal_signal_pending())
+			return -EINTR;
+	}
+	return 0;
+}
+
+int shmem_unuse(unsigned type)
+{
+	struct quire_inode *inode = NULL;
+	int err = 0;
+
+	might_sleep();
+	while ((inode = inode_next(inode)) != NULL)
+		if (!err && mapping_shmem(&inode->i_mapping))
+			err = unuse_mapping(&inode->i_mapping, type);
+	return err;
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */

@@ -40,8 +40,22 @@ void vm_unacct_memory(long pages)
 unsigned long vm_commit_limit(void)
 {
 	if (vm_sysctl.overcommit_kbytes)
-		return vm_sysctl.overcommit_kbytes >> (PAGE_SHIFT - 10);
-	return totalram_pages() * vm_sysctl.overcommit_ratio / 100;
+		return (vm_sysctl.overcommit_kbytes >> (PAGE_SHIFT - 10)) + total_swap_pages();
+	return totalram_pages() * vm_sysctl.overcommit_ratio / 100 + total_swap_pages();
+}
+
+static long nr_total_swap; /* atomic */
+
+unsigned long total_swap_pages(void)
+{
+	long n = __atomic_load_n(&nr_total_swap, __ATOMIC_RELAXED);
+
+	return n > 0 ? (unsigned long)n : 0;
+}
+
+void mod_total_swap_pages(long n)
+{
+	__atomic_fetch_add(&nr_total_swap, n, __ATOMIC_RELAXED);
 }
 
 /* Mode 2: does the charge that was just counted still fit? */
@@ -49,11 +63,11 @@ static bool commit_fits(struct mm_struct *mm)
 {
 	long allowed = vm_commit_limit();
 
-	ASSERT(mm);
-	if (!os_capable(mm->owner, CAP_SYS_ADMIN))
+	if (mm && !os_capable(mm->owner, CAP_SYS_ADMIN))
 		allowed -= vm_sysctl.admin_reserve_kbytes >> (PAGE_SHIFT - 10);
-	allowed -= min((long)(mm->total_vm / 32),
-		       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
+	if (mm)
+		allowed -= min((long)(mm->total_vm / 32),
+			       vm_sysctl.user_reserve_kbytes >> (PAGE_SHIFT - 10));
 	return vm_memory_committed() < allowed;
 }
 
@@ -64,7 +78,7 @@ int security_vm_enough_memory_mm(struct mm_struct *mm, long pages)
 	if (vm_sysctl.overcommit_memory == OVERCOMMIT_ALWAYS)
 		return 0;
 	if (vm_sysctl.overcommit_memory == OVERCOMMIT_GUESS) {
-		if (pages <= (long)totalram_pages())
+		if (pages <= (long)(totalram_pages() + total_swap_pages()))
 			return 0;
 	} else if (commit_fits(mm)) {
 		return 0;

@@ -6,7 +6,7 @@
 
 #include "mm/base/mm_types.h"
 
-/* Charges pages for mm (may be NULL), if the overcommit mode allows. 0 or -ENOMEM. */
+/* Charges pages for mm (NULL: the kernel's own), if the overcommit mode allows. 0 or -ENOMEM. */
 int security_vm_enough_memory_mm(struct mm_struct *mm, long pages);
 /* Charges pages without asking the mode: as many were uncharged, or will be. */
 void vm_acct_memory(long pages);
@@ -15,6 +15,9 @@ void vm_unacct_memory(long pages);
 /* What mode 2 allows in all, in pages, and what is charged now. */
 unsigned long vm_commit_limit(void);
 long vm_memory_committed(void);
+/* Slots of all swap areas, in use or not: they can be promised too. Any context. */
+unsigned long total_swap_pages(void);
+void mod_total_swap_pages(long n);
 /* Scales the reserves of strict overcommit to the memory that is there. Early. */
 void commit_init(void);
 

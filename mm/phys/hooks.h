@@ -27,9 +27,17 @@ void compaction_defer_reset(struct zone *z, int order, bool alloc_success);
 
 /* Direct reclaim, as far as gfp allows; returns the pages freed. No lock held. Context: sleep. */
 unsigned long try_to_free_pages(gfp_t gfp, unsigned order);
-/* Nothing can be reclaimed any more: kills a victim and returns true; false: there is none.
- * Context: sleep. */
+/* Pages of z that reclaim could free if all went well. A guess, without a lock. Any context. */
+unsigned long zone_reclaimable_pages(const struct zone *z);
+
+/* ---- reclaim/oom.c ---- */
+
+/* Nothing can be reclaimed any more: kills a victim, or finds one that is dying already, and returns
+ * true. False: there is no process to kill at all. With processes and none that may be killed the
+ * machine ends. Context: sleep; nothing of what it does needs memory. */
 bool out_of_memory(gfp_t gfp, unsigned order);
+/* ---- reclaim/vmscan.c ---- */
+
 /* A zone fell below its low mark: wakes kswapd; false: there is none. Any context. */
 bool wakeup_kswapd(struct zone *z, unsigned order);
 /* Whether kswapd will lower a boosted mark again. Any context. */

@@ -92,7 +92,7 @@ static void boost_watermark(struct zone *z, unsigned alloc_flags)
 	if (!most)
 		return;
 	most = max(most, PAGEBLOCK_PAGES);
-	z->watermark_boost = min(z->watermark_boost + PAGEBLOCK_PAGES, most);
+	WRITE_ONCE(z->watermark_boost, min(z->watermark_boost + PAGEBLOCK_PAGES, most));
 	zone_marks_changed(z);
 }
 

@@ -22,10 +22,14 @@
  *        `- get_page_from_freelist . each zone whose mark holds (zone_watermark_fast)
  *        |   `- rmqueue ............ pcp list (rmqueue_pcplist, pcp_refill) or buddy
  *        |   `- prep_new_page ...... reference, zeros, compound head
- *        `- __alloc_pages_slowpath . none above its low mark; in this order, up to 16 rounds:
- *            wake kswapd, min mark and reserves by the gfp flags (gfp_to_alloc_flags), compact,
- *            reclaim + return HIGHATOMIC + drain all lists, compact again, OOM killer;
- *            or fail with a reason that is traced (alloc_failed)
+ *        `- __alloc_pages_slowpath . none above its low mark: wake kswapd, then the min mark and
+ *            |                       reserves by the gfp flags and by what the thread is
+ *            `- alloc_pages_retrying . reclaim (and once drain all lists), compact, and again
+ *            |   |- should_reclaim_retry . what is free and reclaimable would do, fewer than 17
+ *            |   |                         rounds in a row without progress
+ *            |   |- should_compact_retry . blocks: moving pages still finds something to do
+ *            |   `- __alloc_pages_may_oom  a last look at the high mark, out_of_memory
+ *            `- alloc_failed ....... the reason is traced
  *
  * Freeing.
  *
@@ -45,12 +49,12 @@
  * free is deferred is still allocated.
  *
  * Locks. zone->lock (rank 60) covers free areas, pageblocks and their types; only the trace ring
- * comes after it. Per-CPU lists: interrupts off on their own CPU; drain_all_pages() asks the others
+ * comes after it. oom_lock: who asks for a victim, only ever tried for. Per-CPU lists: interrupts off on their own CPU; drain_all_pages() asks the others
  * by IPI. Watermark checks read single words without a lock; rmqueue makes sure afterwards.
  *
  * Limits. Blocks of up to order 10. No cost here grows with RAM, nor with the order of a block that
  * is neither zeroed nor compound. One node. kswapd, page reclaim and the OOM killer are hooks
- * (hooks.h) that so far do little or nothing.
+ * (hooks.h).
  *
  * Tried and rejected (figures: docs/page_alloc.md).
  * - Free lists of struct pages, as Linux has them: a free in random order misses the cache on two
@@ -64,9 +68,13 @@
 #include "mm/phys/page_alloc.h"
 #include "lib/bits.h"
 #include "lib/printf.h"
+#include "lib/mutex.h"
 #include "mm/base/lockrank.h"
+#include "mm/base/memalloc.h"
+#include "mm/base/fs_reclaim.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_debug.h"
 #include <quire/os.h>
@@ -201,7 +209,7 @@ static inline bool zone_watermark_fast(const struct zone *z, unsigned order,
 				       const struct alloc_context *ac, unsigned alloc_flags,
 				       gfp_t gfp)
 {
-	unsigned long mark = z->watermark[alloc_flags & ALLOC_WMARK_MASK] + z->watermark_boost;
+	unsigned long mark = z->watermark[alloc_flags & ALLOC_WMARK_MASK] + READ_ONCE(z->watermark_boost);
 
 	if (likely(!order) && likely(__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED) >
 				     mark + z->lowmem_reserve[ac->highest_zoneidx] +
@@ -243,6 +251,24 @@ retry:
 
 /* ---- the slow path --------------------------------------------------------------------------- */
 
+/*
+ * What may be used of the reserves beyond what the flags say: all of it by who frees more than it
+ * takes, half of the min mark by who is dying for the memory that it will give back. An interrupt is
+ * not the thread that it interrupted; it runs with interrupts off, so those ask for it by flag.
+ */
+static unsigned reserve_flags(gfp_t gfp)
+{
+	if (gfp & __GFP_NOMEMALLOC)
+		return 0;
+	if (gfp & __GFP_MEMALLOC)
+		return ALLOC_NO_WATERMARKS;
+	if (hal_irqs_off())
+		return 0;
+	if (current_flags() & PF_MEMALLOC)
+		return ALLOC_NO_WATERMARKS;
+	return os_current_is_victim() ? ALLOC_OOM : 0;
+}
+
 /* How deep into the reserves this request may go, now that the ordinary marks are not met. */
 static unsigned gfp_to_alloc_flags(gfp_t gfp)
 {
@@ -252,8 +278,6 @@ static unsigned gfp_to_alloc_flags(gfp_t gfp)
 		f |= ALLOC_HIGH;
 	if (gfp & __GFP_ATOMIC && !(gfp & __GFP_NOMEMALLOC))
 		f |= ALLOC_HARDER;
-	if (gfp & __GFP_MEMALLOC && !(gfp & __GFP_NOMEMALLOC))
-		f |= ALLOC_NO_WATERMARKS;
 	return f;
 }
 
@@ -269,6 +293,7 @@ static struct page *alloc_failed(gfp_t gfp, unsigned order, enum quire_alloc_fai
 		[QUIRE_FAIL_NO_RETRY] = "may not retry",
 		[QUIRE_FAIL_COSTLY] = "a costly order",
 		[QUIRE_FAIL_NO_MEMORY] = "nothing left to reclaim",
+		[QUIRE_FAIL_VICTIM] = "it is to die, and has had its part of the reserves",
 	};
 	static unsigned said;
 	char line[160];
@@ -291,104 +316,271 @@ static void wake_all_kswapds(unsigned order, const struct alloc_context *ac)
 	wakeup_kswapd(ac->preferred_zoneref->zone, order);
 }
 
+/* What a request has tried so far. */
+struct alloc_retry {
+	unsigned alloc_flags;
+	unsigned no_progress_loops;  /* rounds of reclaim in a row that freed nothing */
+	unsigned compaction_retries; /* rounds in which compaction found something to do */
+	bool compacted;		     /* the last attempt was of use */
+	bool insisted;		     /* compaction has been made to forget its failures */
+	bool drained;		     /* the CPUs' lists have been emptied */
+	unsigned long progress;	     /* pages that the last round freed; of a kill: 1 */
+};
+
 /* Room by moving pages; only for blocks. */
-static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order, unsigned alloc_flags,
-						 const struct alloc_context *ac, bool *progress)
+static struct page *__alloc_pages_direct_compact(gfp_t gfp, unsigned order,
+						 const struct alloc_context *ac, struct alloc_retry *r)
 {
+	unsigned long saved, stall;
 	struct page *page;
 
 	ASSERT(gfp & __GFP_DIRECT_RECLAIM);
-	*progress = false;
+	r->compacted = false;
 	if (!order)
 		return NULL;
-	if (!try_to_compact_pages(gfp, order, alloc_flags, ac))
+	stall = psi_memstall_enter();
+	saved = memalloc_noreclaim_save();
+	r->compacted = try_to_compact_pages(gfp, order, r->alloc_flags, ac);
+	memalloc_noreclaim_restore(saved);
+	psi_memstall_leave(stall);
+	if (!r->compacted)
 		return NULL;
-	*progress = true;
-	page = get_page_from_freelist(gfp, order, alloc_flags, ac);
+	page = get_page_from_freelist(gfp, order, r->alloc_flags, ac);
 	count_vm_event(page ? COMPACTSUCCESS : COMPACTFAIL);
 	if (page)
 		compaction_defer_reset(page_zone(page), order, true);
 	return page;
 }
 
-/* One round of making room: others' pages, then this machine's own lists. Pages that appeared. */
-static unsigned long __alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
-						  const struct alloc_context *ac)
+/* One round of making room. Whatever it allocates in turn comes from the reserves, without a round of
+ * its own. */
+static struct page *__alloc_pages_direct_reclaim(gfp_t gfp, unsigned order,
+						 const struct alloc_context *ac, struct alloc_retry *r)
 {
-	unsigned long before = nr_free_buddy(), progress, after;
+	unsigned long stall = psi_memstall_enter(), saved = memalloc_noreclaim_save();
+	struct page *page;
 
-	ASSERT(gfp & __GFP_DIRECT_RECLAIM);
+	ASSERT(gfp & __GFP_DIRECT_RECLAIM && !saved);
 	count_vm_event(ALLOCSTALL_DMA + ac->preferred_zoneref->zone->idx);
-	progress = try_to_free_pages(gfp, order);
-	/* What was set aside may be the very page that is missing. */
+	os_cond_resched();
+	r->progress = try_to_free_pages(gfp, order);
+	memalloc_noreclaim_restore(saved);
+	psi_memstall_leave(stall);
+	os_cond_resched();
+	page = get_page_from_freelist(gfp, order, r->alloc_flags, ac);
+	if (page || r->drained)
+		return page;
+	/* What was set aside, or lies in the lists of another CPU, may be the very page that is missing. */
+	r->drained = true;
 	unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, false);
 	drain_all_pages();
-	after = nr_free_buddy();
-	return progress + (after > before ? after - before : 0);
+	return get_page_from_freelist(gfp, order, r->alloc_flags, ac);
 }
 
 #define MAX_RECLAIM_RETRIES 16
+#define MAX_COMPACT_RETRIES 16
 
-/* Whether a request that got nothing in spite of progress goes on; 0: yes. rounds: so far. */
-static unsigned should_give_up(gfp_t gfp, unsigned order, unsigned long progress, unsigned *rounds,
-			       const struct alloc_context *ac)
+/* Whether another round of reclaim may bring the page: there is something left to reclaim that would
+ * do together with what is free. After 16 rounds that freed nothing we do not believe it any more. */
+static bool should_reclaim_retry(gfp_t gfp, unsigned order, const struct alloc_context *ac,
+				 struct alloc_retry *r)
 {
-	ASSERT(*rounds < MAX_RECLAIM_RETRIES);
-	if (gfp & __GFP_NORETRY)
-		return QUIRE_FAIL_NO_RETRY;
-	if (order > PAGE_ALLOC_COSTLY_ORDER && !(gfp & (__GFP_RETRY_MAYFAIL | __GFP_NOFAIL)))
-		return QUIRE_FAIL_COSTLY;
-	if (progress && ++*rounds < MAX_RECLAIM_RETRIES)
-		return 0;
-	*rounds = 0;
-	if (unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, true))
-		return 0;
-	if (!(gfp & __GFP_RETRY_MAYFAIL) && out_of_memory(gfp, order)) {
-		os_cond_resched();
-		return 0;
+	if (r->progress && order <= PAGE_ALLOC_COSTLY_ORDER)
+		r->no_progress_loops = 0;
+	else
+		r->no_progress_loops++;
+	if (r->no_progress_loops > MAX_RECLAIM_RETRIES)
+		return unreserve_highatomic_pageblock(ac->zonelist, ac->highest_zoneidx, true);
+	for (struct zoneref *ref = ac->preferred_zoneref; ref->zone; ref++) {
+		struct zone *z = ref->zone;
+		unsigned long mark = z->watermark[WMARK_MIN], reclaimable = zone_reclaimable_pages(z);
+		unsigned long available = reclaimable + READ_ONCE(z->nr_free);
+		bool enough = __zone_watermark_ok(z, order, mark, ac->highest_zoneidx, r->alloc_flags,
+						  (long)available);
+
+		trace_reclaim_retry_zone(z->idx, order, reclaimable, available, mark,
+					 r->no_progress_loops, enough);
+		if (enough) {
+			os_cond_resched();
+			return true;
+		}
 	}
-	return QUIRE_FAIL_NO_MEMORY;
+	return false;
+}
+
+/* Whether moving pages may still make the block: as long as it finds something to do, within bounds;
+ * and once more with its past failures forgotten. */
+static bool should_compact_retry(unsigned order, const struct alloc_context *ac, struct alloc_retry *r)
+{
+	unsigned most = MAX_COMPACT_RETRIES;
+	bool again;
+
+	if (!order)
+		return false;
+	if (order > PAGE_ALLOC_COSTLY_ORDER)
+		most /= 4;
+	if (r->compacted) {
+		again = ++r->compaction_retries <= most;
+	} else {
+		again = !r->insisted;
+		for (struct zoneref *ref = ac->preferred_zoneref; again && ref->zone; ref++)
+			compaction_defer_reset(ref->zone, (int)order, true);
+		r->insisted = true;
+	}
+	trace_compact_retry(order, r->compacted, r->compaction_retries, most, again);
+	return again;
+}
+
+/* One at a time asks for a victim: the others would each kill one for the same lack of memory. */
+static DEFINE_MUTEX(oom_lock);
+
+/* Lets a tick pass: somebody is dying, or about to be chosen. */
+static void wait_for_the_victim(void)
+{
+	static const uint32_t never;
+
+	os_wait_until(&never, &never, 0, os_clock_ns() + 10000000u);
+}
+
+/* A boost keeps types of pageblocks apart, and kswapd lowers it when it comes to run. That is no reason
+ * to kill. True: there was one. */
+static bool forget_boosts(const struct alloc_context *ac)
+{
+	bool any = false;
+
+	for (struct zoneref *ref = ac->preferred_zoneref; ref->zone; ref++)
+		if (READ_ONCE(ref->zone->watermark_boost)) {
+			zone_boost_reset(ref->zone);
+			any = true;
+		}
+	return any;
+}
+
+/* With oom_lock. r->progress: whether to go on. */
+static struct page *may_oom_locked(gfp_t gfp, unsigned order, const struct alloc_context *ac,
+				   struct alloc_retry *r)
+{
+	/* Somebody may have just died of it: the high mark tells that a kill had effect. */
+	struct page *page = get_page_from_freelist(gfp & ~__GFP_DIRECT_RECLAIM, order, ALLOC_WMARK_HIGH,
+						   ac);
+
+	assert_mutex_held(&oom_lock);
+	if (!page && forget_boosts(ac))
+		page = get_page_from_freelist(gfp & ~__GFP_DIRECT_RECLAIM, order, r->alloc_flags, ac);
+	if (page)
+		return page;
+	/* Killing makes no large blocks, and none in zones that few pages of a victim come from. */
+	if (order > PAGE_ALLOC_COSTLY_ORDER || gfp & (__GFP_RETRY_MAYFAIL | __GFP_THISNODE) ||
+	    ac->highest_zoneidx < ZONE_NORMAL)
+		return NULL;
+	r->progress = out_of_memory(gfp, order);
+	if (r->progress && gfp & __GFP_NOFAIL)
+		page = get_page_from_freelist(gfp, order, ALLOC_NO_WATERMARKS, ac);
+	return page;
+}
+
+static struct page *__alloc_pages_may_oom(gfp_t gfp, unsigned order, const struct alloc_context *ac,
+					  struct alloc_retry *r)
+{
+	struct page *page;
+
+	r->progress = 0;
+	if (!mutex_trylock(&oom_lock)) {
+		r->progress = 1;
+		wait_for_the_victim();
+		return NULL;
+	}
+	page = may_oom_locked(gfp, order, ac, r);
+	mutex_unlock(&oom_lock);
+	if (r->progress && !page && !os_current_is_victim())
+		wait_for_the_victim();
+	return page;
+}
+
+/* What a request that may wait does until it has a page; 0, or why it is given up, in *why. */
+static struct page *alloc_pages_retrying(gfp_t gfp, unsigned order, const struct alloc_context *ac,
+					 struct alloc_retry *r, enum quire_alloc_failure *why)
+{
+	bool costly = order > PAGE_ALLOC_COSTLY_ORDER;
+	struct page *page;
+
+	for (;;) {
+		page = __alloc_pages_direct_reclaim(gfp, order, ac, r);
+		if (!page)
+			page = __alloc_pages_direct_compact(gfp, order, ac, r);
+		if (page)
+			return page;
+		*why = gfp & __GFP_NORETRY ? QUIRE_FAIL_NO_RETRY : QUIRE_FAIL_COSTLY;
+		if (gfp & __GFP_NORETRY || (costly && !(gfp & (__GFP_RETRY_MAYFAIL | __GFP_NOFAIL))))
+			return NULL;
+		if (!should_reclaim_retry(gfp, order, ac, r) &&
+		    !(r->progress && should_compact_retry(order, ac, r))) {
+			page = __alloc_pages_may_oom(gfp, order, ac, r);
+			if (page)
+				return page;
+			*why = QUIRE_FAIL_NO_MEMORY;
+			if (!r->progress)
+				return NULL;
+			r->no_progress_loops = 0;
+		}
+		if (r->alloc_flags & ALLOC_KSWAPD)
+			wake_all_kswapds(order, ac);
+		/* A kill may have been our own. */
+		r->alloc_flags |= reserve_flags(gfp);
+		page = get_page_from_freelist(gfp, order, r->alloc_flags, ac);
+		if (page)
+			return page;
+		*why = QUIRE_FAIL_VICTIM;
+		if (os_current_is_victim() && (r->alloc_flags & ALLOC_OOM || gfp & __GFP_NOMEMALLOC))
+			return NULL;
+	}
+}
+
+/* As 5.10: costly blocks, and those that cannot be made of pages that move, are first tried by moving
+ * pages, which costs less than throwing them out. */
+static struct page *alloc_pages_slow_try(gfp_t gfp, unsigned order, struct alloc_context *ac,
+					 enum quire_alloc_failure *why)
+{
+	struct alloc_retry r = {.alloc_flags = gfp_to_alloc_flags(gfp)};
+	struct page *page;
+
+	if (r.alloc_flags & ALLOC_KSWAPD)
+		wake_all_kswapds(order, ac);
+	page = get_page_from_freelist(gfp, order, r.alloc_flags, ac);
+	if (page)
+		return page;
+	*why = QUIRE_FAIL_NO_WAIT;
+	r.alloc_flags |= reserve_flags(gfp);
+	if (r.alloc_flags & (ALLOC_NO_WATERMARKS | ALLOC_OOM))
+		page = get_page_from_freelist(gfp, order, r.alloc_flags, ac);
+	if (page || !(gfp & __GFP_DIRECT_RECLAIM) || r.alloc_flags & ALLOC_NO_WATERMARKS ||
+	    current_flags() & PF_MEMALLOC)
+		return page;
+	if (order > PAGE_ALLOC_COSTLY_ORDER || (order && ac->migratetype != MIGRATE_MOVABLE))
+		page = __alloc_pages_direct_compact(gfp, order, ac, &r);
+	return page ? page : alloc_pages_retrying(gfp, order, ac, &r, why);
 }
 
 static struct page *__alloc_pages_slowpath(gfp_t gfp, unsigned order, struct alloc_context *ac)
 {
-	unsigned alloc_flags = gfp_to_alloc_flags(gfp), rounds = 0, why;
-	bool compacted = true;
+	enum quire_alloc_failure why = QUIRE_FAIL_NO_MEMORY;
 	struct page *page;
 
 	free_late_pages();
+	gfp = current_gfp_context(gfp);
 	for (;;) {
-		unsigned long progress;
-
-		if (alloc_flags & ALLOC_KSWAPD)
-			wake_all_kswapds(order, ac);
-		page = get_page_from_freelist(gfp, order, alloc_flags, ac);
+		page = alloc_pages_slow_try(gfp, order, ac, &why);
 		if (page)
 			return page;
-		if (!(gfp & __GFP_DIRECT_RECLAIM) || gfp & __GFP_MEMALLOC)
-			return alloc_failed(gfp, order, QUIRE_FAIL_NO_WAIT);
-		/* Moving pages costs less than throwing them out. */
-		if (compacted)
-			page = __alloc_pages_direct_compact(gfp, order, alloc_flags, ac, &compacted);
-		if (page)
-			return page;
-		progress = __alloc_pages_direct_reclaim(gfp, order, ac);
-		page = get_page_from_freelist(gfp, order, alloc_flags, ac);
-		if (!page && progress)
-			page = __alloc_pages_direct_compact(gfp, order, alloc_flags, ac,
-							    &compacted);
-		if (page)
-			return page;
-		why = should_give_up(gfp, order, progress, &rounds, ac);
-		if (!why)
-			continue;
 		if (!(gfp & __GFP_NOFAIL))
 			return alloc_failed(gfp, order, why);
-		/* It must not fail, and there is no victim left: the reserves, then the end. */
+		/* It must not fail: the reserves, and then as long as there is somebody who may free. */
 		page = get_page_from_freelist(gfp, order, ALLOC_NO_WATERMARKS, ac);
 		if (page)
 			return page;
-		os_panic("out of memory in an allocation that must not fail");
+		if (why == QUIRE_FAIL_NO_MEMORY)
+			os_panic("out of memory in an allocation that must not fail");
+		wait_for_the_victim();
 	}
 }
 
@@ -459,7 +651,7 @@ static inline struct page *alloc_page_fast(gfp_t gfp)
 	irqflags_t flags;
 
 	if (unlikely(!z) || unlikely(page_slow_or_armed()) ||
-	    unlikely(__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED) <= z->plenty[highest]))
+	    unlikely(__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED) <= READ_ONCE(z->plenty[highest])))
 		return NULL;
 	flags = hal_irq_save();
 	pcp = &z->pcp[hal_cpu_id()];
@@ -487,6 +679,7 @@ static struct page *__alloc_pages(gfp_t gfp, unsigned order)
 {
 	struct page *page;
 
+	might_reclaim(gfp);
 	if (likely(!order) && likely((page = alloc_page_fast(gfp)) != NULL))
 		return page;
 	return alloc_pages_ip(gfp, order, CALLER);
@@ -532,6 +725,18 @@ static bool free_tail_pages_check(struct page *page, unsigned order)
 		page_clear(&page[i], PG_tail);
 	}
 	return true;
+}
+
+/* A page without references leaves its list before it is freed. */
+static inline void leave_lists(struct page *page)
+{
+	irqflags_t flags;
+
+	if (!page_on_lru(page) || page_count(page))
+		return;
+	flags = hal_irq_save();
+	lru_release(&page, 1);
+	hal_irq_restore(flags);
 }
 
 /* The last check of a page in use: any claim left on it is a bug. False: it is retired. */
@@ -611,6 +816,7 @@ static inline void free_the_page(struct page *page, unsigned order, uintptr_t ip
 	unsigned slot = likely(!order) ? 0 : pcp_slot(order);
 	irqflags_t flags;
 
+	leave_lists(page);
 	if (unlikely(!free_pages_prepare(page, order, ip)))
 		return;
 	if (slot && (slot == PCP_ORDERS || !page_zone(page)->pcp_blocks[slot])) {
@@ -622,17 +828,16 @@ static inline void free_the_page(struct page *page, unsigned order, uintptr_t ip
 	hal_irq_restore(flags);
 }
 
-/* Sole owner: nobody else can see the count, so no atomic is needed, but while pages are looked up by
- * frame number. Interrupts are off, see migrate_begin(). */
+/*
+ * Sole owner: nobody else can see the count, so no atomic is needed, unless the page may be found on
+ * a list. The flag is looked at after the count: who set it had a reference then, and has dropped it
+ * since (lru/lru.c).
+ */
 static inline bool put_sole_reference(struct page *page)
 {
-	bool sole;
+	bool sole = __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1 &&
+		    !page_test(page, PG_listed);
 
-	assert_irqs_off();
-	/* Sole owner: no other CPU can see the count, so no atomic is needed, except while pages
-	 * are looked up by frame number (migration). */
-	sole = likely(!(__atomic_load_n(&page_slow, __ATOMIC_RELAXED) & PAGE_SLOW_SPECULATE)) &&
-	       __atomic_load_n(&page->_refcount, __ATOMIC_ACQUIRE) == 1;
 	if (sole)
 		__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
 	return sole;
@@ -640,12 +845,9 @@ static inline bool put_sole_reference(struct page *page)
 
 static bool put_page_testzero(struct page *page)
 {
-	irqflags_t flags = hal_irq_save();
-	bool sole = put_sole_reference(page);
 	int32_t left;
 
-	hal_irq_restore(flags);
-	if (likely(sole))
+	if (likely(put_sole_reference(page)))
 		return true;
 	left = __atomic_sub_fetch(&page->_refcount, 1, __ATOMIC_ACQ_REL);
 	if (unlikely(left < 0)) {
@@ -656,30 +858,39 @@ static bool put_page_testzero(struct page *page)
 	return left == 0;
 }
 
-/* The same for freeing: the sole owner of a page that nothing else claims. False: not so.
- * Interrupts are off; page_slow was 0 since then, see migrate_begin(). */
-static inline bool free_page_fast(struct page *page, unsigned cpu)
+/* A single page that nobody claims, with these flags, onto a list that has room; counted. */
+static inline void put_on_pcp(struct page *page, unsigned long was, struct per_cpu_pages *pcp, unsigned mt)
 {
-	unsigned long was = page->flags;
-	unsigned mt = get_pageblock_migratetype(page);
-	struct per_cpu_pages *pcp;
-
 	assert_irqs_off();
-	ASSERT_DEBUG(cpu == hal_cpu_id());
-	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
-	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES) ||
-	    unlikely(!page_is_sole(page)))
-		return false;
-	pcp = &zone_pcps[was >> PG_zone0 & 3][cpu];
-	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
-		return false;
-	__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
 	WRITE_ONCE(page->mapping, NULL);
 	page->private = 0;
 	hal_poison(page_address(page), PAGE_SIZE);
 	__atomic_store_n(&page->flags, (was & PAGE_FLAGS_KEPT) | 1ul << PG_pcp, __ATOMIC_RELAXED);
 	pcp_push(pcp, 0, mt, page);
 	__atomic_store_n(&pcp->frees, pcp->frees + 1, __ATOMIC_RELAXED);
+}
+
+/* The same for freeing: the sole owner of a page that nothing else claims, and that is on no list.
+ * False: not so. Interrupts are off. */
+static inline bool free_page_fast(struct page *page, unsigned cpu)
+{
+	unsigned mt = get_pageblock_migratetype(page);
+	struct per_cpu_pages *pcp;
+	unsigned long was;
+
+	assert_irqs_off();
+	ASSERT_DEBUG(cpu == hal_cpu_id());
+	if (unlikely(!page_is_sole(page)))
+		return false;
+	was = page->flags; /* after the count, as above */
+	if (unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head | 1ul << PG_listed)) ||
+	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES))
+		return false;
+	pcp = &zone_pcps[was >> PG_zone0 & 3][cpu];
+	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
+		return false;
+	__atomic_store_n(&page->_refcount, 0, __ATOMIC_RELAXED);
+	put_on_pcp(page, was, pcp, mt);
 	return true;
 }
 
@@ -768,6 +979,28 @@ void put_page(struct page *p)
 		free_the_page(p, compound_order(p), CALLER);
 }
 
+/* Onto this CPU's list, of a page that has neither a reference nor a list, the common way of a tear-down:
+ * what free_pages_prepare() and free_unref_page_commit() do where there is nothing out of the ordinary.
+ * False: there is. Interrupts are off. */
+static inline bool free_dead_fast(struct page *page, unsigned cpu)
+{
+	unsigned mt = get_pageblock_migratetype(page);
+	unsigned long was = page->flags;
+	struct per_cpu_pages *pcp;
+
+	assert_irqs_off();
+	ASSERT_DEBUG(cpu == hal_cpu_id());
+	if (unlikely(!page_counts_are(page, 0, 0, __ATOMIC_RELAXED)) ||
+	    unlikely(was & (PAGE_FLAGS_BAD | 1ul << PG_head)) ||
+	    unlikely(page->mapping && !PageAnon(page)) || unlikely(mt >= MIGRATE_PCPTYPES))
+		return false;
+	pcp = &zone_pcps[was >> PG_zone0 & 3][cpu];
+	if (unlikely(pcp_count(pcp, 0, mt) >= __atomic_load_n(&pcp->high, __ATOMIC_RELAXED)))
+		return false;
+	put_on_pcp(page, was, pcp, mt);
+	return true;
+}
+
 /* A tear-down frees hundreds at a time; interrupts are off for FREE_BATCH of them. */
 void free_page_bulk(struct page **pages, unsigned n)
 {
@@ -777,9 +1010,12 @@ void free_page_bulk(struct page **pages, unsigned n)
 		unsigned batch = min(n, FREE_BATCH);
 		irqflags_t flags = hal_irq_save();
 		unsigned cpu = hal_cpu_id();
+		bool slow = __atomic_load_n(&page_slow, __ATOMIC_RELAXED);
 
+		lru_release(pages, batch);
 		for (unsigned i = 0; i < batch; i++)
-			if (likely(free_pages_prepare(pages[i], 0, ip)))
+			if (unlikely(slow || !free_dead_fast(pages[i], cpu)) &&
+			    likely(free_pages_prepare(pages[i], 0, ip)))
 				free_unref_page_commit(pages[i], cpu, 0);
 		hal_irq_restore(flags);
 		pages += batch;

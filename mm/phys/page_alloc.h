@@ -44,7 +44,9 @@ void free_pages_core(struct page *page, unsigned order);
 /* True if order pages may be taken without breaking mark and the zone's reserve. */
 bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 		       enum zone_type highest_zoneidx, unsigned alloc_flags);
-
+/* The same if free pages were free. */
+bool __zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
+			 enum zone_type highest_zoneidx, unsigned alloc_flags, long free);
 /* The same; GFP_ATOMIC requests for a single page may ignore the boost. */
 bool zone_watermark_slow(const struct zone *z, unsigned order, unsigned long mark,
 			 enum zone_type highest_zoneidx, unsigned alloc_flags, gfp_t gfp);

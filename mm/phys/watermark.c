@@ -15,10 +15,10 @@ bool min_free_kbytes_user;
 #define TYPES_FOR_ALL	 ((1u << MIGRATE_PCPTYPES) - 1)
 #define TYPES_FOR_HARDER (TYPES_FOR_ALL | 1u << MIGRATE_HIGHATOMIC)
 
-bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
-		       enum zone_type highest_zoneidx, unsigned alloc_flags)
+bool __zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
+			 enum zone_type highest_zoneidx, unsigned alloc_flags, long free)
 {
-	long min = mark, free = __atomic_load_n(&z->nr_free, __ATOMIC_RELAXED);
+	long min = mark;
 	unsigned types;
 
 	ASSERT_DEBUG(order < MAX_ORDER && highest_zoneidx < MAX_NR_ZONES);
@@ -43,13 +43,20 @@ bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
 	return false;
 }
 
+bool zone_watermark_ok(const struct zone *z, unsigned order, unsigned long mark,
+		       enum zone_type highest_zoneidx, unsigned alloc_flags)
+{
+	return __zone_watermark_ok(z, order, mark, highest_zoneidx, alloc_flags,
+				   (long)__atomic_load_n(&z->nr_free, __ATOMIC_RELAXED));
+}
+
 bool zone_watermark_slow(const struct zone *z, unsigned order, unsigned long mark,
 			 enum zone_type highest_zoneidx, unsigned alloc_flags, gfp_t gfp)
 {
 	if (zone_watermark_ok(z, order, mark, highest_zoneidx, alloc_flags))
 		return true;
 	/* The boost is there to keep types apart; a single page that may not wait comes first. */
-	return !order && gfp & __GFP_ATOMIC && z->watermark_boost &&
+	return !order && gfp & __GFP_ATOMIC && READ_ONCE(z->watermark_boost) &&
 	       (alloc_flags & ALLOC_WMARK_MASK) == ALLOC_WMARK_MIN &&
 	       zone_watermark_ok(z, order, z->watermark[WMARK_MIN], highest_zoneidx, alloc_flags);
 }
@@ -69,7 +76,7 @@ void zone_boost_reset(struct zone *z)
 	irqflags_t flags;
 
 	spin_lock_irqsave(&z->lock, flags);
-	z->watermark_boost = 0;
+	WRITE_ONCE(z->watermark_boost, 0);
 	zone_marks_changed(z);
 	spin_unlock_irqrestore(&z->lock, flags);
 }
@@ -166,7 +173,7 @@ void setup_per_zone_wmarks(void)
 		z->watermark[WMARK_MIN] = share;
 		z->watermark[WMARK_LOW] = share + gap;
 		z->watermark[WMARK_HIGH] = share + 2 * gap;
-		z->watermark_boost = 0;
+		WRITE_ONCE(z->watermark_boost, 0);
 		zone_marks_changed(z);
 		spin_unlock_irqrestore(&z->lock, flags);
 		zone_pcp_setup(z);
@@ -190,8 +197,7 @@ unsigned long si_mem_available(void)
 
 	for_each_populated_zone(z)
 		low += z->watermark[WMARK_LOW];
-	cache = node_page_state(NR_FILE_PAGES);
-	cache -= min(cache, node_page_state(NR_SHMEM));
+	cache = node_page_state(NR_ACTIVE_FILE) + node_page_state(NR_INACTIVE_FILE);
 	slab = node_page_state(NR_SLAB_RECLAIMABLE);
 	sum = (long)free - (long)reserve;
 	sum += cache - min(cache / 2, low);

@@ -124,7 +124,8 @@ static void check_page(struct check *c, struct page *page, uintptr_t addr)
 
 	ASSERT_DEBUG(page);
 	c->rss[mm_counter(page)]++;
-	if (!page->mapping) /* a page of the kernel's: it has no reverse map */
+	/* A page of the kernel's has no reverse map; one without references must not be walked from. */
+	if (!page->mapping || page_count(page) <= 0)
 		return;
 	rmap_walk(page, rmap_count_one, &r);
 	EXPECT(c, "I27", "entry not found by the reverse map", addr, r.met, true);
@@ -151,7 +152,18 @@ static void check_entry(struct check *c, struct pte_desc d, uintptr_t addr)
 	}
 	if (!(f & VM_SHARED) && d.w)
 		EXPECT(c, "I32", "writable private entry of a shared page", addr,
-		       PageAnon(page) && page_mapcount(page) == 1, 1);
+		       PageAnon(page) && page_mapcount(page) == 1 &&
+			       (!PageSwapCache(page) || !page_swapcount(page)), 1);
+}
+
+/* I41: the slot is counted for it; the VMA can be asked which spaces have the page. */
+static void check_swap_entry(struct check *c, swp_entry_t entry, uintptr_t addr)
+{
+	assert_held_any(&c->mm->mmap_lock);
+	c->rss[MM_SWAPENTS]++;
+	if (!is_swapin_error(entry))
+		EXPECT(c, "I41", "swap entry of a slot that nobody names", addr, swp_swapcount(entry) > 0, 1);
+	EXPECT(c, "I41", "swap entry in a VMA without anon_vma", addr, c->vma->anon_vma != NULL, 1);
 }
 
 static int check_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
@@ -164,6 +176,10 @@ static int check_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 
 		if (d.kind == PTE_NONE)
 			continue;
+		if (d.kind == PTE_SWAP) {
+			check_swap_entry(c, pte_to_swp_entry(pte_get(pte)), start);
+			continue;
+		}
 		if (d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) {
 			broken(c, "I25", "kind of entry", start, d.kind, PTE_LEAF);
 			continue;
@@ -296,11 +312,11 @@ static bool core_is_in_use(void)
 static void check_mapped_page(struct check *c, struct page *page, uint64_t pfn)
 {
 	const struct address_space *m = PageAnon(page) ? NULL : page->mapping;
-	int wanted = page_mapcount(page) + !PageAnon(page);
+	int wanted = page_mapcount(page) + !PageAnon(page) + PageSwapCache(page);
 	struct rmap_count r = {.page = page};
 
 	ASSERT(page_mapcount(page) > 0);
-	if (page->mapping) {
+	if (page->mapping && page_count(page) > 0) {
 		rmap_walk(page, rmap_count_one, &r);
 		EXPECT(c, "I26", "entries, and mapcount of frame", pfn, r.entries,
 		       page_mapcount(page));

@@ -7,18 +7,22 @@
  */
 #include "lib/printf.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/spaces.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/phys/page_debug.h"
 #include "mm/report/check.h"
 #include "mm/slab/slab_def.h"
+#include "mm/swap/swap.h"
 #include "mm/vmalloc/vmalloc.h"
 #include <quire/os.h>
 
 struct tally {
 	long broken;
-	uint64_t buddy, pcp, slab, cached, reserved;
+	uint64_t buddy, pcp, slab, cached, reserved, listed, batched;
+	unsigned long in_spaces[MAX_NR_ZONES][NR_LRU_LISTS]; /* on lists of kinds, by flags */
+	unsigned long of_kind[NR_KINDS], ring;
 };
 
 /* Counts each breach, names the first ones. */
@@ -188,10 +192,126 @@ static bool is_tail_of(const struct page *p, const struct page *head)
 	       (unsigned long)(p - head) < 1ul << compound_order(head);
 }
 
+/* I40: the pages of one list belong there, and its size is theirs. */
+static void check_lru_list(struct tally *t, enum lru_list l)
+{
+	unsigned long nr[MAX_NR_ZONES] = {0};
+	struct page *page;
+
+	assert_held(&node_lruvec.lru_lock);
+	list_for_each_entry(page, &node_lruvec.lists[l], lru) {
+		nr[page_zonenum(page)]++;
+		t->listed++;
+		if ((page->flags & (PAGE_FLAGS_ON_LRU | 1ul << PG_inspace)) != 1ul << PG_lru ||
+		    !page_test(page, PG_listed) || page_lru(page) != l)
+			broken(t, "I40", "a page on the wrong list", page_to_pfn(page).n,
+			       page->flags);
+	}
+	for (unsigned z = 0; z < MAX_NR_ZONES; z++)
+		if (nr[z] + t->in_spaces[z][l] != lru_size[z][l])
+			broken(t, "I40", "pages of a list, and its size", nr[z] + t->in_spaces[z][l],
+			       lru_size[z][l]);
+}
+
+/* One page of a list of kinds. */
+static void check_page_of_kind(struct tally *t, const struct page *page, const struct lru_space *sp,
+			       enum page_kind kind)
+{
+	unsigned long f = page->flags;
+	bool base = kind <= KIND_AGED;
+
+	t->listed++;
+	t->in_spaces[page_zonenum(page)][page_lru(page)]++;
+	if ((f & (PAGE_FLAGS_ON_LRU | 1ul << PG_inspace)) != (1ul << PG_lru | 1ul << PG_inspace) ||
+	    !(f >> PG_listed & 1) || page_kind(page) != kind || f >> PG_unevictable & 1)
+		broken(t, "I43", "a page on the list of another kind", page_to_pfn(page).n, f);
+	if ((sp && page_space(page) != sp) || base != (f >> PG_active & 1))
+		broken(t, "I43", "a page on the list of another space", page_to_pfn(page).n, f);
+}
+
+static void check_space(struct tally *t, struct lru_space *sp)
+{
+	uint32_t all = 0;
+
+	for (enum page_kind k = KIND_FILL; k <= NR_SPACE_KINDS; k++) {
+		struct page *page;
+		uint32_t n = 0;
+
+		list_for_each_entry(page, space_list(sp, k), lru) {
+			check_page_of_kind(t, page, sp, k);
+			n++;
+		}
+		if (n != sp->count[k])
+			broken(t, "I43", "pages of a kind of a space", sp->count[k], n);
+	}
+	for (enum page_kind k = KIND_FILL; k < NR_KINDS; k++) {
+		all += sp->count[k];
+		t->of_kind[k] += sp->count[k];
+	}
+	if (all != sp->all || (all && !sp->used))
+		broken(t, "I43", "pages of a space", sp->all, all);
+	if (list_empty(&sp->debtor) != !(sp->debt + sp->excess))
+		broken(t, "I43", "who owes is not among the debtors", sp->number, sp->debt);
+	t->ring += pages_of(sp) > 0;
+}
+
+/* I43: the lists of spaces. */
+static void check_spaces(struct tally *t)
+{
+	unsigned long pages = 0, ring = 0;
+	struct list_head *at;
+
+	assert_held(&node_lruvec.lru_lock);
+	for (unsigned i = 0; i < lru_spaces_known(); i++)
+		check_space(t, lru_space_of(i));
+	for (enum page_kind k = KIND_FILL; k < NR_KINDS; k++) {
+		struct page *page;
+		unsigned long n = 0;
+
+		if (k > NR_SPACE_KINDS) {
+			list_for_each_entry(page, space_list(NULL, k), lru) {
+				check_page_of_kind(t, page, NULL, k);
+				n++;
+			}
+			if (n != node_spaces.nr[k])
+				broken(t, "I43", "pages on a list of the node", node_spaces.nr[k], n);
+		}
+		if (t->of_kind[k] != node_spaces.nr[k])
+			broken(t, "I43", "pages of a kind", node_spaces.nr[k], t->of_kind[k]);
+		pages += node_spaces.nr[k];
+	}
+	list_for_each(at, &node_spaces.ring)
+		ring++;
+	if (pages != node_spaces.pages || ring != t->ring || ring != node_spaces.nr_ring)
+		broken(t, "I43", "spaces that have pages", node_spaces.nr_ring, ring);
+}
+
+/* I40: lists, and the batches of all CPUs. */
+static void check_lists(struct tally *t)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&node_lruvec.lru_lock, flags);
+	check_spaces(t);
+	for (unsigned l = 0; l < NR_LRU_LISTS; l++)
+		check_lru_list(t, (enum lru_list)l);
+	for (unsigned i = 0; i < hal_cpu_count() * LRU_BATCH; i++) {
+		struct page *page = __atomic_load_n(lru_slot(i), __ATOMIC_ACQUIRE);
+
+		if (!page)
+			continue;
+		t->batched++;
+		if (page->slot != i || (page->flags & PAGE_FLAGS_ON_LRU) != 1ul << PG_batched)
+			broken(t, "I40", "a page in a batch", page_to_pfn(page).n, page->flags);
+	}
+	spin_unlock_irqrestore(&node_lruvec.lru_lock, flags);
+}
+
 /* I1, I7: every frame is in exactly one state. */
 static void check_frames(struct tally *t)
 {
-	uint64_t in_buddy = 0, in_pcp = 0, in_slab = 0;
+	uint64_t in_buddy = 0, in_pcp = 0, in_slab = 0, on_lists = 0, in_batches = 0;
+	uint64_t mlocked = 0;
 
 	for (uint64_t pfn = 0; pfn < max_pfn; pfn++) {
 		struct page *p;
@@ -218,6 +338,12 @@ static void check_frames(struct tally *t)
 			continue;
 		}
 		in_pcp += page_test(p, PG_pcp);
+		on_lists += page_test(p, PG_lru);
+		in_batches += page_test(p, PG_batched);
+		mlocked += page_test(p, PG_mlocked);
+		if (page_test(p, PG_mlocked) != page_test(p, PG_unevictable))
+			broken(t, "I40", "locked, and not in the list of those that stay", pfn,
+			       p->flags);
 		if (page_test(p, PG_slab))
 			in_slab += 1ull << compound_order(p);
 		if (p->_refcount < 0 || p->_mapcount < -1)
@@ -231,6 +357,12 @@ static void check_frames(struct tally *t)
 		broken(t, "I1", "frames marked free, and on free lists", in_buddy, t->buddy);
 	if (in_pcp != t->pcp)
 		broken(t, "I6", "blocks marked per-CPU, and on such lists", in_pcp, t->pcp);
+	if (mlocked != node_page_state(NR_MLOCK))
+		broken(t, "I40", "locked pages, and their counter", mlocked,
+		       node_page_state(NR_MLOCK));
+	if (on_lists != t->listed || in_batches != t->batched)
+		broken(t, "I40", "pages marked as listed or in a batch, and those that are",
+		       on_lists + in_batches, t->listed + t->batched);
 	if (in_slab != t->slab)
 		broken(t, "I11", "slab frames, and caches' pages", in_slab, t->slab);
 }
@@ -254,12 +386,16 @@ static void check_slabs(struct tally *t)
 /* I14, I15: one file's pages know where they belong. */
 static void check_mapping(struct tally *t, struct address_space *m)
 {
-	unsigned long n = 0;
+	unsigned long n = 0, shadows = 0;
 	struct page *page;
 	uint64_t index;
 
 	spin_lock(&m->i_lock);
 	radix_for_each(locked_pages(m), page, index) {
+		if (radix_is_value(page)) {
+			shadows++;
+			continue;
+		}
 		n++;
 		if (page->mapping != m || page->index != index)
 			broken(t, "I14", "a cached page elsewhere", page_to_pfn(page).n, index);
@@ -267,6 +403,12 @@ static void check_mapping(struct tally *t, struct address_space *m)
 			broken(t, "I15", "a cached page with too few references",
 			       page_to_pfn(page).n, page_count(page));
 	}
+	if (!mapping_shmem(m) && locked_pages(m)->nr_value_nodes != m->nr_shadow_nodes)
+		broken(t, "I14", "nodes of a file with shadows alone", locked_pages(m)->nr_value_nodes,
+		       m->nr_shadow_nodes);
+	if (shadows != (mapping_shmem(m) ? m->nr_swapped : m->nr_shadows))
+		broken(t, "I14", "slots of a file without a page", shadows,
+		       mapping_shmem(m) ? m->nr_swapped : m->nr_shadows);
 	if (n != m->nrpages)
 		broken(t, "I14", "nrpages", n, m->nrpages);
 	spin_unlock(&m->i_lock);
@@ -280,7 +422,7 @@ static void check_files(struct tally *t)
 
 	while ((inode = inode_next(inode)) != NULL)
 		check_mapping(t, &inode->i_mapping);
-	if (t->cached != node_page_state(NR_FILE_PAGES))
+	if (t->cached + total_swapcache_pages() != node_page_state(NR_FILE_PAGES))
 		broken(t, "I14", "cached pages, and their counter", t->cached,
 		       node_page_state(NR_FILE_PAGES));
 }
@@ -324,8 +466,9 @@ long check_phys(void)
 	}
 	check_late_frees(&t);
 	check_slabs(&t);
+	check_lists(&t);
 	check_frames(&t);
 	check_files(&t);
 	check_zero_page(&t);
-	return t.broken + check_vmap_areas();
+	return t.broken + check_vmap_areas() + check_swap();
 }

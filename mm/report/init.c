@@ -10,15 +10,21 @@
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
+#include "mm/lru/spaces.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/reclaim/oom.h"
+#include "mm/reclaim/vmscan.h"
 #include "mm/slab/slab_def.h"
 #include "mm/space/mm.h"
+#include "mm/swap/swap.h"
 #include "mm/vmalloc/vmalloc.h"
 #include <quire/abi.h>
 #include <quire/os.h>
+
+#define SPACES_LEAST 16u
 
 static unsigned long start_free; /* pages free once the buddy was up, plus what joined later */
 static bool running;
@@ -61,6 +67,32 @@ static int counters_init(void)
 	return 0;
 }
 
+/* Spaces that have lists of their own: one for each MiB. */
+static unsigned nr_spaces(void)
+{
+	uint64_t start, end, pages = 0;
+
+	for (start = 0; memblock_next_memory(&start, &end); start = end)
+		pages += end - start;
+	return (unsigned)clamp(pages >> (20 - PAGE_SHIFT), (uint64_t)SPACES_LEAST, (uint64_t)NR_SPACES);
+}
+
+/* The lists of pages, and one batch for each CPU. */
+static int lists_init(void)
+{
+	struct lru_batch *b = memblock_alloc_zeroed(hal_cpu_count() * sizeof(*b));
+	unsigned n = nr_spaces();
+	struct lru_space *s = memblock_alloc_zeroed(n * sizeof(*s));
+
+	ASSERT(hal_cpu_count());
+	if (!b || !s)
+		return -ENOMEM;
+	lru_init(b);
+	spaces_init(s, n);
+	reclaim_policy_init();
+	return 0;
+}
+
 /* Everything that hands out frames, in order; each stands on the one before. */
 static int init_memory(void)
 {
@@ -71,6 +103,8 @@ static int init_memory(void)
 		err = step("the kernel's page tables", kmap_reserve_tables());
 	if (!err)
 		err = step("the CPUs' counters", counters_init());
+	if (!err)
+		err = step("the lists of pages", lists_init());
 	if (!err)
 		err = step("struct pages and zones", mem_init());
 	if (!err)
@@ -100,9 +134,10 @@ static int init_rooms(const struct quire_config *cfg)
 	err = step("vmalloc", vmalloc_init());
 	if (err)
 		goto slab;
+	swap_init();
 	err = step("the trace ring", trace_init(cfg->trace_ring, cfg->trace_ring_size));
 	if (err)
-		goto vmalloc;
+		goto swap;
 	err = step("files and the page cache", filemap_init());
 	if (err)
 		goto trace;
@@ -113,7 +148,8 @@ static int init_rooms(const struct quire_config *cfg)
 	filemap_exit();
 trace:
 	trace_exit();
-vmalloc:
+swap:
+	swap_exit();
 	vmalloc_exit();
 slab:
 	slab_exit();
@@ -143,20 +179,44 @@ int quire_init(const struct quire_config *cfg)
 	return 0;
 }
 
+int quire_threads_start(void)
+{
+	ASSERT(running);
+	int err = step("the reaper", oom_reaper_start());
+
+	if (!err)
+		kswapd_run();
+	return err;
+}
+
+void quire_threads_stop(void)
+{
+	kswapd_stop();
+	oom_reaper_stop();
+}
+
 /* In reverse. Pages that are still missing from the free ones afterwards were leaked. */
 long quire_exit(void)
 {
 	char line[96];
+	unsigned long left;
 	long held;
 
 	if (!running)
 		return 0;
+	quire_threads_stop();
 	running = false;
 	mm_virt_exit();
 	filemap_exit();
 	trace_exit();
+	swap_exit();
 	vmalloc_exit();
 	slab_exit();
+	left = lru_exit();
+	if (left) {
+		scnprintf(line, sizeof(line), "mem: %lu pages are still on lists at the end", left);
+		os_log(line);
+	}
 	held = (long)(start_free - free_now() - kmap_table_pages());
 	if (held) {
 		scnprintf(line, sizeof(line), "mem: %ld pages are still held at the end", held);
@@ -239,12 +299,17 @@ void quire_get_counts(struct quire_counts *c)
 		.free_pages = free_now(),
 		.managed_pages = totalram_pages(),
 		.reserved_pages = reserved_pages(),
-		.cache_pages = node_page_state(NR_FILE_PAGES),
+		.cache_pages = node_page_state(NR_FILE_PAGES) - total_swapcache_pages(),
 		.table_pages = node_page_state(NR_PAGETABLE) + kmap_table_pages(),
 		.slab_pages = node_page_state(NR_SLAB_RECLAIMABLE) +
 			      node_page_state(NR_SLAB_UNRECLAIMABLE),
+		.shmem_pages = node_page_state(NR_SHMEM),
+		.swap_pages = total_swap_pages(),
+		.free_swap_pages = (uint64_t)max(get_nr_swap_pages(), 0l),
 		.minor_faults = sum_vm_event(PGFAULT) - sum_vm_event(PGMAJFAULT),
 		.major_faults = sum_vm_event(PGMAJFAULT),
 		.code_disagreements = sum_vm_event(CODE_DISAGREEMENTS),
+		.unmapped_entries = sum_vm_event(UNMAP_ENTRIES),
+		.unmap_flushes = sum_vm_event(UNMAP_FLUSHES),
 	};
 }

@@ -10,7 +10,7 @@
 #include "mm/base/mmzone.h"
 #include "mm/fault/fault.h"
 #include "mm/fault/memory.h"
-#include "mm/migrate/migrate.h"
+#include "mm/lru/lru.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/buddy.h"
 #include "mm/rmap/rmap.h"
@@ -133,6 +133,7 @@ static void look_at_flags(const struct page *page, quire_emit_fn emit, void *ctx
 		[PG_reclaim] = "reclaim", [PG_mlocked] = "mlocked",
 		[PG_unevictable] = "unevictable", [PG_workingset] = "workingset",
 		[PG_pcp] = "pcp", [PG_isolated] = "isolated",
+		[PG_listed] = "listed", [PG_batched] = "batched",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
@@ -164,11 +165,11 @@ static bool look_at_mapping(struct page *page, struct vm_area_struct *vma, uintp
 }
 
 /* The page is ours to look at: it has an owner, whose reference and lock are taken, so that neither it
- * nor the file that it is of goes away. Between migrate_begin() and migrate_end(). */
+ * nor the file that it is of goes away. It was found by its frame number, so only its list tells. */
 static bool hold_mapped_page(struct page *page)
 {
-	ASSERT(migrate_running());
-	if (!get_page_unless_zero(page))
+	lru_add_drain_all();
+	if (!get_lru_page(page))
 		return false;
 	if (trylock_page(page)) {
 		if (page_mapcount(page))
@@ -179,30 +180,29 @@ static bool hold_mapped_page(struct page *page)
 	return false;
 }
 
-/*
- * All entries that map the page. It is looked up by frame number, so nobody may meanwhile drop a last
- * reference without an atomic, nor free an anon_vma: the page may still name one that only others keep.
- */
+/* All entries that map the page. */
 static void look_at_rmap(struct page *page, quire_emit_fn emit, void *ctx)
 {
 	struct rmap_look l = {emit, ctx, 0};
 
 	if (!page_mapcount(page))
 		return;
-	if (!migrate_begin()) {
-		emitf(emit, ctx, "  pages are on the move: the reverse map is not asked\n");
+	if (!page_test(page, PG_listed)) {
+		/* A page of the kernel's own that a special area shows. */
+		emitf(emit, ctx, "  the reverse map finds 0 of %d entries\n", page_mapcount(page));
 		return;
 	}
-	if (hold_mapped_page(page)) {
-		if (READ_ONCE(page->mapping))
-			rmap_walk(page, look_at_mapping, &l);
-		if ((int)l.found != page_mapcount(page))
-			emitf(emit, ctx, "  the reverse map finds %u of %d entries\n", l.found,
-			      page_mapcount(page));
-		unlock_page(page);
-		put_page(page);
+	if (!hold_mapped_page(page)) {
+		emitf(emit, ctx, "  isolated: the reverse map is not asked\n");
+		return;
 	}
-	migrate_end();
+	if (READ_ONCE(page->mapping))
+		rmap_walk(page, look_at_mapping, &l);
+	if ((int)l.found != page_mapcount(page))
+		emitf(emit, ctx, "  the reverse map finds %u of %d entries\n", l.found,
+		      page_mapcount(page));
+	unlock_page(page);
+	put_page(page);
 }
 
 void quire_show_page(uint64_t pfn, quire_emit_fn emit, void *ctx)

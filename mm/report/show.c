@@ -8,11 +8,14 @@
 #include "lib/string.h"
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/migrate/compaction.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/commit.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/reclaim/vmscan.h"
 #include "mm/slab/slab_def.h"
+#include "mm/swap/swap.h"
 #include "mm/vmalloc/vmalloc.h"
 #include <quire/abi.h>
 
@@ -94,11 +97,11 @@ void quire_show_meminfo(quire_emit_fn emit, void *ctx)
 	mem_line(emit, ctx, "MemFree", kb(nr_free_buddy()));
 	mem_line(emit, ctx, "MemAvailable", kb(si_mem_available()));
 	mem_line(emit, ctx, "Buffers", 0);
-	mem_line(emit, ctx, "Cached", item_kb(NR_FILE_PAGES));
-	mem_line(emit, ctx, "SwapCached", 0);
+	mem_line(emit, ctx, "Cached", item_kb(NR_FILE_PAGES) - min(item_kb(NR_FILE_PAGES), kb(total_swapcache_pages())));
+	mem_line(emit, ctx, "SwapCached", kb(total_swapcache_pages()));
 	show_mem_lru(emit, ctx);
-	mem_line(emit, ctx, "SwapTotal", 0);
-	mem_line(emit, ctx, "SwapFree", 0);
+	mem_line(emit, ctx, "SwapTotal", kb(total_swap_pages()));
+	mem_line(emit, ctx, "SwapFree", kb(max(get_nr_swap_pages(), 0l)));
 	mem_line(emit, ctx, "Dirty", item_kb(NR_FILE_DIRTY));
 	mem_line(emit, ctx, "Writeback", item_kb(NR_WRITEBACK));
 	mem_line(emit, ctx, "AnonPages", item_kb(NR_ANON_MAPPED));
@@ -147,16 +150,16 @@ static const struct {
 	{"nr_unevictable", NR_UNEVICTABLE},
 	{"nr_slab_reclaimable", NR_SLAB_RECLAIMABLE},
 	{"nr_slab_unreclaimable", NR_SLAB_UNRECLAIMABLE},
-	{"nr_isolated_anon", -1},
-	{"nr_isolated_file", -1},
-	{"workingset_nodes", -1},
-	{"workingset_refault_anon", -1},
-	{"workingset_refault_file", -1},
-	{"workingset_activate_anon", -1},
-	{"workingset_activate_file", -1},
-	{"workingset_restore_anon", -1},
-	{"workingset_restore_file", -1},
-	{"workingset_nodereclaim", -1},
+	{"nr_isolated_anon", NR_ISOLATED_ANON},
+	{"nr_isolated_file", NR_ISOLATED_FILE},
+	{"workingset_nodes", WORKINGSET_NODES},
+	{"workingset_refault_anon", WORKINGSET_REFAULT_ANON},
+	{"workingset_refault_file", WORKINGSET_REFAULT_FILE},
+	{"workingset_activate_anon", WORKINGSET_ACTIVATE_ANON},
+	{"workingset_activate_file", WORKINGSET_ACTIVATE_FILE},
+	{"workingset_restore_anon", WORKINGSET_RESTORE_ANON},
+	{"workingset_restore_file", WORKINGSET_RESTORE_FILE},
+	{"workingset_nodereclaim", WORKINGSET_NODERECLAIM},
 	{"nr_anon_pages", NR_ANON_MAPPED},
 	{"nr_mapped", NR_FILE_MAPPED},
 	{"nr_file_pages", NR_FILE_PAGES},
@@ -215,17 +218,17 @@ static const struct {
 	{"pgsteal_direct", PGSTEAL_DIRECT},
 	{"pgscan_kswapd", PGSCAN_KSWAPD},
 	{"pgscan_direct", PGSCAN_DIRECT},
-	{"pgscan_direct_throttle", -1},
-	{"pgscan_anon", -1},
-	{"pgscan_file", -1},
-	{"pgsteal_anon", -1},
-	{"pgsteal_file", -1},
+	{"pgscan_direct_throttle", PGSCAN_DIRECT_THROTTLE},
+	{"pgscan_anon", PGSCAN_ANON},
+	{"pgscan_file", PGSCAN_FILE},
+	{"pgsteal_anon", PGSTEAL_ANON},
+	{"pgsteal_file", PGSTEAL_FILE},
 	{"zone_reclaim_failed", -1},
 	{"pginodesteal", PGINODESTEAL},
 	{"slabs_scanned", SLABS_SCANNED},
 	{"kswapd_inodesteal", KSWAPD_INODESTEAL},
-	{"kswapd_low_wmark_hit_quickly", -1},
-	{"kswapd_high_wmark_hit_quickly", -1},
+	{"kswapd_low_wmark_hit_quickly", KSWAPD_LOW_WMARK_HIT_QUICKLY},
+	{"kswapd_high_wmark_hit_quickly", KSWAPD_HIGH_WMARK_HIT_QUICKLY},
 	{"pageoutrun", PAGEOUTRUN},
 	{"pgrotated", PGROTATED},
 	{"drop_pagecache", DROP_PAGECACHE},
@@ -247,18 +250,18 @@ static const struct {
 	{"compact_stall", COMPACTSTALL},
 	{"compact_fail", COMPACTFAIL},
 	{"compact_success", COMPACTSUCCESS},
-	{"compact_daemon_wake", -1},
-	{"compact_daemon_migrate_scanned", -1},
-	{"compact_daemon_free_scanned", -1},
+	{"compact_daemon_wake", KCOMPACTD_WAKE},
+	{"compact_daemon_migrate_scanned", KCOMPACTD_MIGRATE_SCANNED},
+	{"compact_daemon_free_scanned", KCOMPACTD_FREE_SCANNED},
 	{"htlb_buddy_alloc_success", -1},
 	{"htlb_buddy_alloc_fail", -1},
-	{"unevictable_pgs_culled", -1},
-	{"unevictable_pgs_scanned", -1},
-	{"unevictable_pgs_rescued", -1},
+	{"unevictable_pgs_culled", UNEVICTABLE_PGCULLED},
+	{"unevictable_pgs_scanned", UNEVICTABLE_PGSCANNED},
+	{"unevictable_pgs_rescued", UNEVICTABLE_PGRESCUED},
 	{"unevictable_pgs_mlocked", UNEVICTABLE_PGMLOCKED},
 	{"unevictable_pgs_munlocked", UNEVICTABLE_PGMUNLOCKED},
-	{"unevictable_pgs_cleared", -1},
-	{"unevictable_pgs_stranded", -1},
+	{"unevictable_pgs_cleared", UNEVICTABLE_PGCLEARED},
+	{"unevictable_pgs_stranded", UNEVICTABLE_PGSTRANDED},
 	{"thp_fault_alloc", -1},
 	{"thp_fault_fallback", -1},
 	{"thp_fault_fallback_charge", -1},
@@ -277,8 +280,8 @@ static const struct {
 	{"thp_zero_page_alloc_failed", -1},
 	{"thp_swpout", -1},
 	{"thp_swpout_fallback", -1},
-	{"swap_ra", -1},
-	{"swap_ra_hit", -1},
+	{"swap_ra", SWAP_RA},
+	{"swap_ra_hit", SWAP_RA_HIT},
 };
 
 void quire_show_vmstat(quire_emit_fn emit, void *ctx)
@@ -411,8 +414,8 @@ static void show_zone_pcp(struct zone *z, quire_emit_fn emit, void *ctx)
 		      c, n, z->pcp_high, z->pcp_batch);
 	}
 	emitf(emit, ctx,
-	      "\n  node_unreclaimable:  0\n  start_pfn:           %llu\n",
-	      (unsigned long long)z->zone_start_pfn);
+	      "\n  node_unreclaimable:  %d\n  start_pfn:           %llu\n",
+	      kswapd_hopeless(), (unsigned long long)z->zone_start_pfn);
 }
 
 /* An empty zone is shown too, without the part that only a populated one has. */
@@ -442,6 +445,9 @@ static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 		return;
 	}
 	emitf(emit, ctx, "\n      nr_free_pages %lu\n", READ_ONCE(z->nr_free));
+	for (unsigned l = 0; l < NR_LRU_LISTS; l++)
+		emitf(emit, ctx, "      %-12s %lu\n", stat_names[l].name,
+		      zone_lru_size(z, (enum lru_list)l));
 	show_zone_pcp(z, emit, ctx);
 }
 

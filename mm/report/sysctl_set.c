@@ -14,7 +14,7 @@
 #include "mm/migrate/compaction.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/page_alloc.h"
-#include "mm/slab/slab_def.h"
+#include "mm/reclaim/vmscan.h"
 #include <quire/abi.h>
 
 /* ---- effects --------------------------------------------------------------------------------- */
@@ -25,10 +25,8 @@ static void drop_caches(void)
 
 	if (what & 1)
 		quire_drop_caches();
-	if (what & 2) {
-		count_vm_event(DROP_SLAB);
-		slab_drain();
-	}
+	if (what & 2)
+		drop_slab();
 }
 
 static void compact_all(void)
@@ -101,6 +99,7 @@ static const struct effect {
 	{&vm_sysctl.min_free_kbytes, at_most_half, keep_min_free},
 	{&vm_sysctl.overcommit_kbytes, NULL, forget_ratio},
 	{&vm_sysctl.overcommit_ratio, NULL, forget_kbytes},
+	{&vm_sysctl.reclaim_policy, NULL, reclaim_policy_changed},
 	{&vm_sysctl.trace_kmem, NULL, trace_kmem},
 	{&vm_sysctl.trace_pages, NULL, trace_pages},
 	{&vm_sysctl.watermark_scale_factor, NULL, setup_per_zone_wmarks},

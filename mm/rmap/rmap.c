@@ -14,18 +14,29 @@
  *    the next fork, which then makes no fresh one.
  * 4. All anon_vmas of one family share the lock of their root. A family member holds a reference
  *    on its root; the root is its own parent.
+ * 5. Reclaim and migration come from a page that they do not map. Its last entry may go at any time,
+ *    and the anon_vma with it. So they first announce which one they look at, then make sure that an
+ *    entry is left, and take a reference unless the count is 0; who frees an anon_vma waits until
+ *    nobody looks at it (page_get_anon_vma, anon_vma_free). A reader announces for a few
+ *    instructions, so nobody waits long, and no anon_vma outlives its use.
  */
 #include "mm/rmap/rmap.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/hooks.h"
+#include "mm/lru/lru.h"
+#include "mm/lru/policy.h"
 #include "mm/slab/slab.h"
 #include "mm/table/pgtable.h"
 #include <quire/abi.h>
+
+#define RMAP_CPUS 64u /* as many as a mask of CPUs tells apart */
 
 static struct kmem_cache *anon_vma_cachep, *anon_vma_chain_cachep;
 
 int rmap_init(void)
 {
 	ASSERT(!anon_vma_cachep && !anon_vma_chain_cachep);
+	ASSERT(hal_cpu_count() <= RMAP_CPUS);
 	anon_vma_cachep = kmem_cache_create("anon_vma", sizeof(struct anon_vma), 8, 0, NULL);
 	anon_vma_chain_cachep = kmem_cache_create("anon_vma_chain", sizeof(struct anon_vma_chain), 8,
 						  0, NULL);
@@ -44,67 +55,40 @@ void rmap_exit(void)
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-/* A family of its own until the caller makes it a child. NULL: no memory. */
-static struct anon_vma *anon_vma_alloc(void)
+/* A family of its own until the caller makes it a child; for pages of mm. NULL: no memory. */
+static struct anon_vma *anon_vma_alloc(const struct mm_struct *mm)
 {
 	struct anon_vma *av = kmem_cache_zalloc(anon_vma_cachep, GFP_KERNEL);
 
 	if (!av)
 		return NULL;
 	av->refcount = 1;
+	av->space = mm->lru_space;
 	av->root = av->parent = av;
 	av->rb_root = RB_ROOT;
 	init_rwsem_named(&av->rwsem, "anon_vma");
 	return av;
 }
 
-/* Written before all CPUs are called, read with interrupts off: a CPU that saw it clear has freed
- * its anon_vma before the call returns. */
-static bool frees_deferred;
-static struct anon_vma *deferred; /* chained by parent; atomic */
-
-static bool free_unless_deferred(struct anon_vma *av)
-{
-	assert_irqs_off();
-	if (unlikely(__atomic_load_n(&frees_deferred, __ATOMIC_RELAXED)))
-		return false;
-	kmem_cache_free(anon_vma_cachep, av);
-	return true;
-}
+/*
+ * What each CPU looks at while it comes from a page and has no reference of the anon_vma yet
+ * (page_get_anon_vma): its address or 0, filled with interrupts off for a few instructions. Only ever
+ * exchanged or read by an exchange, so that each access sees the one before, on whichever CPU, and what
+ * was done before that: either who frees sees that somebody looks, or who looks sees that no entry of
+ * the page is left.
+ */
+static struct {
+	uintptr_t av; /* atomic */
+} __attribute__((aligned(64))) looked_at[RMAP_CPUS];
 
 static void anon_vma_free(struct anon_vma *av)
 {
-	irqflags_t flags;
-	bool gone;
-
 	ASSERT(RB_EMPTY_ROOT(&av->rb_root));
-	flags = hal_irq_save();
-	gone = free_unless_deferred(av);
-	hal_irq_restore(flags);
-	if (likely(gone))
-		return;
-	av->parent = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&deferred, &av->parent, av, false, __ATOMIC_RELEASE,
-					    __ATOMIC_RELAXED))
-		;
-}
-
-void anon_vma_defer_frees(void)
-{
-	ASSERT(!frees_deferred);
-	__atomic_store_n(&frees_deferred, true, __ATOMIC_RELEASE);
-}
-
-void anon_vma_resume_frees(void)
-{
-	struct anon_vma *av, *next;
-
-	ASSERT(frees_deferred);
-	__atomic_store_n(&frees_deferred, false, __ATOMIC_RELEASE);
-	for (av = __atomic_exchange_n(&deferred, NULL, __ATOMIC_ACQUIRE); av; av = next) {
-		next = av->parent;
-		kmem_cache_free(anon_vma_cachep, av);
-	}
+	for (unsigned c = 0; c < hal_cpu_count(); c++)
+		while (unlikely(__atomic_fetch_or(&looked_at[c].av, 0, __ATOMIC_ACQ_REL) ==
+				(uintptr_t)av))
+			hal_cpu_relax();
+	kmem_cache_free(anon_vma_cachep, av);
 }
 
 static bool anon_vma_put_ref(struct anon_vma *av)
@@ -113,7 +97,7 @@ static bool anon_vma_put_ref(struct anon_vma *av)
 	return __atomic_sub_fetch(&av->refcount, 1, __ATOMIC_ACQ_REL) == 0;
 }
 
-static void put_anon_vma(struct anon_vma *av)
+void put_anon_vma(struct anon_vma *av)
 {
 	struct anon_vma *root = av->root;
 
@@ -209,7 +193,7 @@ int __anon_vma_prepare(struct vm_area_struct *vma)
 		return -ENOMEM;
 	av = find_mergeable_anon_vma(vma);
 	if (!av) {
-		av = fresh = anon_vma_alloc();
+		av = fresh = anon_vma_alloc(mm);
 		if (!av) {
 			avc_free(avc);
 			return -ENOMEM;
@@ -266,6 +250,7 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 	}
 	if (dst->anon_vma) {
 		anon_vma_lock_write(dst->anon_vma);
+		WRITE_ONCE(dst->anon_vma->space, dst->vm_mm->lru_space);
 		anon_vma_count_active(dst->anon_vma);
 		anon_vma_unlock_write(dst->anon_vma);
 	}
@@ -275,7 +260,7 @@ int anon_vma_clone(struct vm_area_struct *dst, struct vm_area_struct *src)
 /* An anon_vma of the child's own, below the parent's. 0 or -ENOMEM. */
 static int anon_vma_fork_own(struct vm_area_struct *vma, struct vm_area_struct *pvma)
 {
-	struct anon_vma *av = anon_vma_alloc();
+	struct anon_vma *av = anon_vma_alloc(vma->vm_mm);
 	struct anon_vma_chain *avc;
 
 	ASSERT(!vma->anon_vma && pvma->anon_vma);
@@ -382,17 +367,31 @@ void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma)
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
+/* Apart, for few pages are born locked. */
+static __attribute__((noinline)) void lru_cache_add_mlocked(struct page *page)
+{
+	assert_table_locked();
+	inc_node_page_state(NR_MLOCK);
+	count_vm_event(UNEVICTABLE_PGMLOCKED);
+	count_vm_event(UNEVICTABLE_PGCULLED);
+	lru_cache_add_new(page, 1ul << PG_swapbacked | 1ul << PG_uptodate | PAGE_FLAGS_MLOCKED);
+}
+
 void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
 {
 	assert_table_locked();
 	ASSERT_DEBUG_I("I26", page_mapcount(page) == 0);
 	ASSERT_DEBUG(!page->mapping);
 	ASSERT(vma->anon_vma);
-	page_set(page, PG_swapbacked);
 	__atomic_store_n(&page->_mapcount, 0, __ATOMIC_RELAXED);
 	page->index = linear_page_index(vma, addr);
 	WRITE_ONCE(page->mapping, (void *)((uintptr_t)vma->anon_vma | PAGE_MAPPING_ANON));
 	inc_node_page_state(NR_ANON_MAPPED);
+	if (unlikely((vma->vm_flags & (VM_LOCKED | VM_SPECIAL)) == VM_LOCKED)) {
+		lru_cache_add_mlocked(page);
+		return;
+	}
+	lru_cache_add_new(page, 1ul << PG_swapbacked | 1ul << PG_uptodate);
 }
 
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr)
@@ -403,6 +402,24 @@ void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t
 		inc_node_page_state(NR_ANON_MAPPED);
 }
 
+void do_page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr,
+			   bool exclusive)
+{
+	const struct reclaim_policy *policy = reclaim_policy_now();
+
+	assert_page_locked(page);
+	if (!PageAnon(page)) {
+		struct anon_vma *av = exclusive ? vma->anon_vma : vma->anon_vma->root;
+
+		ASSERT(!page->mapping);
+		page->index = linear_page_index(vma, addr);
+		WRITE_ONCE(page->mapping, (void *)((uintptr_t)av | PAGE_MAPPING_ANON));
+	}
+	page_add_anon_rmap(page, vma, addr);
+	if (unlikely(policy->page_claimed))
+		policy->page_claimed(page, vma->vm_mm->lru_space);
+}
+
 void page_add_file_rmap(struct page *page)
 {
 	assert_table_locked();
@@ -411,14 +428,25 @@ void page_add_file_rmap(struct page *page)
 		inc_node_page_state(NR_FILE_MAPPED);
 }
 
+/* The last entry goes: nobody has to be asked. Apart, so that the common way calls nothing. */
+static __attribute__((noinline)) void clear_page_mlock(struct page *page)
+{
+	assert_table_locked();
+	if (lru_munlock(page))
+		count_vm_event(UNEVICTABLE_PGCLEARED);
+}
+
 void page_remove_rmap(struct page *page)
 {
 	int32_t left = __atomic_sub_fetch(&page->_mapcount, 1, __ATOMIC_ACQ_REL);
 
 	assert_table_locked();
 	ASSERT_I("I26", left >= -1);
-	if (left == -1)
+	if (left == -1) {
 		dec_node_page_state(PageAnon(page) ? NR_ANON_MAPPED : NR_FILE_MAPPED);
+		if (unlikely(page_test(page, PG_mlocked)))
+			clear_page_mlock(page);
+	}
 }
 
 uintptr_t vma_address(const struct page *page, const struct vm_area_struct *vma)
@@ -441,12 +469,62 @@ static bool rmap_visit(struct page *page, struct vm_area_struct *vma,
 	return fn(page, vma, vma_address(page, vma), ctx);
 }
 
-static void rmap_walk_anon(struct page *page, rmap_fn fn, void *ctx)
+static bool get_anon_vma_unless_zero(struct anon_vma *av)
 {
+	uint32_t n = __atomic_load_n(&av->refcount, __ATOMIC_RELAXED);
+
+	assert_irqs_off();
+	while (n)
+		if (__atomic_compare_exchange_n(&av->refcount, &n, n + 1, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			return true;
+	return false;
+}
+
+struct anon_vma *page_get_anon_vma(const struct page *page)
+{
+	struct anon_vma *av;
+	uintptr_t *look;
+	irqflags_t flags;
+	bool got = false;
+
+	ASSERT_DEBUG_I("I7", page_count(page) > 0);
+	flags = hal_irq_save();
+	look = &looked_at[hal_cpu_id()].av;
+	av = page_anon_vma(page);
+	if (av) {
+		__atomic_exchange_n(look, (uintptr_t)av, __ATOMIC_ACQ_REL);
+		/* While an entry names the page, a VMA is linked to its anon_vma. */
+		got = page_mapcount(page) > 0 && page_anon_vma(page) == av &&
+		      get_anon_vma_unless_zero(av);
+		__atomic_exchange_n(look, 0, __ATOMIC_ACQ_REL);
+	}
+	hal_irq_restore(flags);
+	return got ? av : NULL;
+}
+
+/* As above: while it is announced and an entry is left, the anon_vma is there. */
+unsigned anon_page_space(const struct page *page)
+{
+	uintptr_t *look = &looked_at[hal_cpu_id()].av;
 	struct anon_vma *av = page_anon_vma(page);
+	unsigned space = 0;
+
+	assert_irqs_off();
+	if (!av)
+		return 0;
+	__atomic_exchange_n(look, (uintptr_t)av, __ATOMIC_ACQ_REL);
+	if (page_mapcount(page) > 0 && page_anon_vma(page) == av)
+		space = READ_ONCE(av->space);
+	__atomic_exchange_n(look, 0, __ATOMIC_ACQ_REL);
+	return space;
+}
+
+static void rmap_walk_anon(struct page *page, struct anon_vma *av, rmap_fn fn, void *ctx)
+{
 	struct anon_vma_chain *avc;
 
-	ASSERT_DEBUG_I("I27", av && av->root);
+	ASSERT_DEBUG_I("I27", av->root && page_anon_vma(page) == av);
 	anon_vma_lock_read(av);
 	anon_vma_interval_tree_foreach(avc, &av->rb_root, page->index, page->index)
 		if (!rmap_visit(page, avc->vma, &av->root->rwsem, fn, ctx))
@@ -469,11 +547,20 @@ static void rmap_walk_file(struct page *page, rmap_fn fn, void *ctx)
 	up_read(&mapping->i_mmap_rwsem);
 }
 
-void rmap_walk(struct page *page, rmap_fn fn, void *ctx)
+void rmap_walk_held(struct page *page, struct anon_vma *av, rmap_fn fn, void *ctx)
 {
 	might_sleep();
-	if (PageAnon(page))
-		rmap_walk_anon(page, fn, ctx);
-	else
+	if (av)
+		rmap_walk_anon(page, av, fn, ctx);
+	else if (!PageAnon(page))
 		rmap_walk_file(page, fn, ctx);
+}
+
+void rmap_walk(struct page *page, rmap_fn fn, void *ctx)
+{
+	struct anon_vma *av = page_get_anon_vma(page);
+
+	rmap_walk_held(page, av, fn, ctx);
+	if (av)
+		put_anon_vma(av);
 }

@@ -95,17 +95,23 @@ void unlink_anon_vmas(struct vm_area_struct *vma);
 void anon_vma_interval_tree_pre_update_vma(struct vm_area_struct *vma);
 void anon_vma_interval_tree_post_update_vma(struct vm_area_struct *vma);
 
-/* Between defer and resume, freeing of anon_vmas is deferred: a page that was looked up by its
- * frame number may still point to one. Resume frees what was deferred. */
-void anon_vma_defer_frees(void);
-void anon_vma_resume_frees(void);
+/* A reference of the anon_vma of a page that the caller holds, but need not map; NULL: the page is not
+ * anonymous, or no entry names it any more. Any context. */
+struct anon_vma *page_get_anon_vma(const struct page *page);
+/* Drops one. Any context; its lock is not held. */
+void put_anon_vma(struct anon_vma *av);
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-/* A fresh anonymous page, to be mapped at addr and nowhere else yet. Table locked. */
+/* A fresh anonymous page with its contents (it becomes PG_uptodate), to be mapped at addr and nowhere else
+ * yet. Table locked. */
 void page_add_new_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr);
 /* One more entry names the page. Table locked. */
 void page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr);
+/* The same of a page of the swap cache, locked; one that was read in gets its place in the reverse map:
+ * the VMA's own anon_vma if nobody else has an entry of it (exclusive), else the family's root. */
+void do_page_add_anon_rmap(struct page *page, struct vm_area_struct *vma, uintptr_t addr,
+			   bool exclusive);
 void page_add_file_rmap(struct page *page);
 static inline void page_dup_rmap(struct page *page)
 {
@@ -117,15 +123,31 @@ void page_remove_rmap(struct page *page);
 
 static inline struct anon_vma *page_anon_vma(const struct page *page)
 {
-	return PageAnon(page) ? (void *)((uintptr_t)page->mapping & ~PAGE_MAPPING_ANON) : NULL;
+	uintptr_t mapping = (uintptr_t)READ_ONCE(page->mapping);
+
+	return mapping & PAGE_MAPPING_ANON ? (void *)(mapping & ~PAGE_MAPPING_ANON) : NULL;
 }
 
 /* Where vma would map the page, or -EFAULT if it lies outside. */
 uintptr_t vma_address(const struct page *page, const struct vm_area_struct *vma);
-/* Calls fn for every VMA that may map the page, with the address; false ends the walk. The page
- * is locked or otherwise kept from being freed. Context: sleep. */
+/* Calls fn for every VMA that may map the page, with the address; false ends the walk. The caller
+ * holds a reference, and if the page is a file's its lock. Anonymous pages that no entry names have no
+ * such VMA. Context: sleep. */
 void rmap_walk(struct page *page,
 	       bool (*fn)(struct page *page, struct vm_area_struct *vma, uintptr_t addr, void *ctx),
 	       void *ctx);
+/* How many entries of the page were used since they were asked last; each is marked unused. *vm_flags:
+ * of their VMAs; with VM_LOCKED the others were not asked. locked: the caller has the page lock; a
+ * file's page that cannot be locked counts as used. Context: sleep. */
+int page_referenced(struct page *page, bool locked, vm_flags_t *vm_flags);
+/* The same where the caller has a reference of the page's anon_vma (NULL: not anonymous), so that the
+ * walk also comes to VMAs where something else stands in the entry's place. */
+void rmap_walk_held(struct page *page, struct anon_vma *av,
+		    bool (*fn)(struct page *page, struct vm_area_struct *vma, uintptr_t addr,
+			       void *ctx),
+		    void *ctx);
+
+/* Whether a VMA that locks the page maps it. The page is locked. Context: sleep. */
+bool page_mlocked_by_vma(struct page *page);
 
 #endif

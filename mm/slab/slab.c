@@ -79,6 +79,7 @@ static void swap_magazines(struct kmem_cache *c, struct kmem_cache_cpu *k)
 	assert_irqs_off();
 	k->loaded->count = k->top - k->base;
 	k->prev = k->loaded;
+	WRITE_ONCE(k->prev_count, k->prev->count);
 	load(c, k, m);
 }
 
@@ -121,6 +122,7 @@ static bool cpu_magazines_alloc(struct kmem_cache *c, struct kmem_cache_cpu *k)
 	}
 	load(c, k, a);
 	k->prev = b;
+	WRITE_ONCE(k->prev_count, 0);
 	return true;
 }
 
@@ -529,6 +531,7 @@ void flush_cpu(struct kmem_cache *c, unsigned cpu)
 		push_all(c, prev->obj, prev->count, &d);
 		k->top = k->base = k->end = NULL;
 		k->loaded = k->prev = NULL;
+		WRITE_ONCE(k->prev_count, 0);
 	}
 	hal_irq_restore(flags);
 	slab_run_deferred(c, &d, RET_IP);

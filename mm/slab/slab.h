@@ -57,9 +57,14 @@ void kmem_cache_free_bulk(struct kmem_cache *c, unsigned n, void **p);
 /* Drains the CPUs' magazines and gives every empty slab back; returns the pages given back.
  * Context: sleep (with interrupts off only this CPU's magazines are drained). */
 size_t kmem_cache_shrink(struct kmem_cache *c);
-/* kmem_cache_shrink() of every cache, for reclaim, which may run inside the slab allocator: 0 if
- * slab_mutex is held. Context: sleep. */
-size_t slab_reclaim(void);
+/* Reclaim may run inside the slab allocator: these do nothing, and answer 0, where slab_mutex is held.
+ * Context: sleep. */
+/* Free objects that are of no use where they are: in magazines and depots, and in slabs without another.
+ * What slab_shrink() could take. */
+unsigned long slab_idle_objects(void);
+/* kmem_cache_shrink() of one cache after the other, from where the last call ended, until n such objects are
+ * gone or there are none. How many went; *pages grows by the pages given back. */
+unsigned long slab_shrink(unsigned long n, unsigned long *pages);
 
 /* n bytes, aligned to a word, powers of two to themselves. 0 bytes are 1 byte. NULL: no memory, or
  * more than the largest block. */

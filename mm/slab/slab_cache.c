@@ -327,8 +327,20 @@ static void flush_on_this_cpu(void *arg)
 	flush_cpu(arg, hal_cpu_id());
 }
 
+static unsigned long pages_of_cache(struct kmem_cache *c)
+{
+	unsigned long n;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&c->lock, flags);
+	n = c->nr_pages;
+	spin_unlock_irqrestore(&c->lock, flags);
+	return n;
+}
+
 size_t kmem_cache_shrink(struct kmem_cache *c)
 {
+	unsigned long before = pages_of_cache(c), after;
 	unsigned n = hal_cpu_count();
 
 	ASSERT_DEBUG_I("I12", !lockdep_holds(&c->lock));
@@ -338,7 +350,10 @@ size_t kmem_cache_shrink(struct kmem_cache *c)
 		hal_ipi_call(n < 64 ? (1ull << n) - 1 : ~0ull, flush_on_this_cpu, c);
 	os_preempt(-1);
 	flush_depot(c);
-	return discard_empty(c);
+	discard_empty(c);
+	/* Many went while the magazines were emptied. Meanwhile others may have asked for more. */
+	after = pages_of_cache(c);
+	return before > after ? before - after : 0;
 }
 
 /* slab_mutex held. The cache of magazines comes last, for the others give theirs back. */
@@ -360,15 +375,70 @@ void slab_drain(void)
 	mutex_unlock(&slab_mutex);
 }
 
-size_t slab_reclaim(void)
+static unsigned long idle_objects(struct kmem_cache *c)
 {
-	size_t pages;
+	unsigned long n;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&c->lock, flags);
+	n = c->nr_empty_objs + slab_in_magazines(c);
+	spin_unlock_irqrestore(&c->lock, flags);
+	return n;
+}
+
+unsigned long slab_idle_objects(void)
+{
+	unsigned long n = 0;
+	struct kmem_cache *c;
 
 	if (!mutex_trylock(&slab_mutex))
 		return 0;
-	pages = shrink_all();
+	list_for_each_entry(c, cache_list(), list)
+		n += idle_objects(c);
 	mutex_unlock(&slab_mutex);
-	return pages;
+	return n;
+}
+
+/* Caches from number first to last of the list: shrinks those that have something, until n objects are
+ * gone. *at: the number of the one after the last that was looked at. */
+static unsigned long shrink_some(unsigned first, unsigned last, unsigned long n, unsigned *at,
+				 unsigned long *pages)
+{
+	unsigned long gone = 0;
+	struct kmem_cache *c;
+	unsigned i = 0;
+
+	assert_mutex_held(&slab_mutex);
+	list_for_each_entry(c, cache_list(), list) {
+		unsigned long idle;
+
+		if (gone >= n || i > last)
+			break;
+		if (i++ < first)
+			continue;
+		idle = idle_objects(c);
+		if (idle)
+			*pages += kmem_cache_shrink(c);
+		gone += idle;
+		*at = i;
+	}
+	return gone;
+}
+
+unsigned long slab_shrink(unsigned long n, unsigned long *pages)
+{
+	static unsigned hand; /* slab_mutex */
+	unsigned long gone;
+	unsigned from;
+
+	if (!mutex_trylock(&slab_mutex))
+		return 0;
+	from = hand;
+	gone = shrink_some(from, UINT32_MAX, n, &hand, pages);
+	if (gone < n && from)
+		gone += shrink_some(0, from - 1, n - gone, &hand, pages);
+	mutex_unlock(&slab_mutex);
+	return gone;
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */

@@ -41,6 +41,7 @@ struct kmem_cache_cpu {
 	void **base, **end;  /* its first place, and behind its last one */
 	struct slab_mag *loaded;
 	struct slab_mag *prev; /* always full or empty */
+	unsigned prev_count; /* objects in it, for those who count; atomic */
 	unsigned long allocs;
 } __attribute__((aligned(64)));
 
@@ -79,6 +80,7 @@ struct kmem_cache {
 	unsigned nr_mags_full, nr_mags_empty;
 	unsigned long nr_partial, nr_slabs, nr_objs;
 	unsigned long nr_free;	      /* free objects in slabs (not in magazines) */
+	unsigned long nr_empty_objs;  /* of those the ones in slabs that are empty */
 	unsigned long nr_lost;	      /* retired after a corruption; never handed out again */
 	unsigned long nr_pages;
 	uint64_t random;	      /* slab_freelist_random=1: what comes next */
@@ -325,7 +327,7 @@ bool slab_object_is_free(const struct kmem_cache *c, struct page *page, const vo
 bool slab_bits_sound(const struct kmem_cache *c, struct page *page);
 /* Does the deferred work of slab_push(). No lock held: this takes the zone's. ip: the caller. */
 void slab_run_deferred(struct kmem_cache *c, struct slab_deferred *d, uintptr_t ip);
-size_t discard_empty(struct kmem_cache *c);
+void discard_empty(struct kmem_cache *c);
 extern bool slab_shuffle; /* objects leave their slab in random order: slab_freelist_random=1 */
 
 /* ---- slab.c: magazines ----------------------------------------------------------------------- */
@@ -345,6 +347,8 @@ int slab_init(void);   /* after the buddy; 0 or -ENOMEM */
 void slab_exit(void);  /* every cache but the first ones is gone, or reported */
 /* All magazines back to the slabs, empty slabs back to the buddy. Context: sleep. */
 void slab_drain(void);
+/* Free objects in magazines; cache->lock held. Those of other CPUs may move meanwhile. */
+unsigned long slab_in_magazines(const struct kmem_cache *c);
 struct kmem_cache *slab_find(const char *name); /* slab_mutex held; NULL: none */
 
 /* ---- kmalloc.c ------------------------------------------------------------------------------- */

@@ -5,9 +5,10 @@
 
 /* ---- slabinfo -------------------------------------------------------------------------------- */
 
-/* cache->lock held: free objects in magazines. Those of other CPUs may move meanwhile: what makes
- * no sense then counts for nothing. */
-static unsigned long in_magazines(const struct kmem_cache *c)
+/* What makes no sense, because it was read while it moved, counts for nothing: the owners' stores are the
+ * fast paths, and plain. */
+__attribute__((no_sanitize("thread")))
+unsigned long slab_in_magazines(const struct kmem_cache *c)
 {
 	unsigned long n = 0;
 
@@ -18,9 +19,7 @@ static unsigned long in_magazines(const struct kmem_cache *c)
 		size_t loaded = __atomic_load_n(&k->top, __ATOMIC_RELAXED) -
 				__atomic_load_n(&k->base, __ATOMIC_RELAXED);
 
-		n += loaded <= c->cap ? loaded : 0;
-		if (k->prev)
-			n += k->prev->count;
+		n += (loaded <= c->cap ? loaded : 0) + READ_ONCE(k->prev_count);
 	}
 	for (const struct slab_mag *m = c->mags_full; m; m = m->next)
 		n += m->count;
@@ -35,7 +34,7 @@ static void show_cache(struct kmem_cache *c, quire_emit_fn emit, void *ctx)
 	spin_lock_irqsave(&c->lock, flags);
 	objs = c->nr_objs;
 	slabs = c->nr_slabs;
-	idle = c->nr_free + in_magazines(c);
+	idle = c->nr_free + slab_in_magazines(c);
 	spin_unlock_irqrestore(&c->lock, flags);
 	emitf(emit, ctx, "%-17s %6lu %6lu %6u %4u %4lu", c->name, objs - min(objs, idle), objs,
 	      c->size, c->objs, 1ul << c->order);
@@ -117,7 +116,7 @@ static long check_magazines(struct kmem_cache *c)
 
 long slab_check(struct kmem_cache *c)
 {
-	unsigned long free = 0, full = 0, partial = 0, objs = 0;
+	unsigned long free = 0, full = 0, partial = 0, objs = 0, empty = 0;
 	struct page *page;
 	irqflags_t flags;
 	long bad = 0;
@@ -126,6 +125,7 @@ long slab_check(struct kmem_cache *c)
 	list_for_each_entry(page, &c->partial, lru) {
 		bad += check_slab_page(c, page, &free) + !slab_has_free(page);
 		objs += slab_total(page);
+		empty += slab_inuse(page) ? 0 : slab_total(page);
 		partial++;
 	}
 	list_for_each_entry(page, &c->full, lru) {
@@ -134,10 +134,11 @@ long slab_check(struct kmem_cache *c)
 		full++;
 	}
 	bad += free != c->nr_free;
+	bad += empty != c->nr_empty_objs;
 	bad += objs != c->nr_objs;
 	bad += partial != c->nr_partial;
 	bad += partial + full != c->nr_slabs;
-	bad += c->nr_free + in_magazines(c) + c->nr_lost > c->nr_objs;
+	bad += c->nr_free + slab_in_magazines(c) + c->nr_lost > c->nr_objs;
 	bad += check_magazines(c);
 	spin_unlock_irqrestore(&c->lock, flags);
 	return bad;

@@ -142,6 +142,7 @@ void add_slab(struct kmem_cache *c, struct page *page)
 	c->nr_slabs++;
 	c->nr_objs += slab_total(page);
 	c->nr_free += slab_total(page);
+	c->nr_empty_objs += slab_total(page);
 	c->nr_pages += 1ul << compound_order(page);
 }
 
@@ -154,6 +155,7 @@ static void remove_slab(struct kmem_cache *c, struct page *page, struct list_hea
 	c->nr_slabs--;
 	c->nr_objs -= slab_total(page);
 	c->nr_free -= slab_total(page);
+	c->nr_empty_objs -= slab_total(page);
 	c->nr_pages -= 1ul << compound_order(page);
 }
 
@@ -169,6 +171,8 @@ void slab_give_up(struct kmem_cache *c, struct page *page)
 	unsigned lost = slab_total(page) - slab_inuse(page);
 
 	assert_held(&c->lock);
+	if (lost == slab_total(page))
+		c->nr_empty_objs -= lost;
 	memset(slab_bits(c, page), 0, SLAB_WORDS(slab_total(page)) * sizeof(uint64_t));
 	count_inuse(page, lost);
 	c->nr_free -= lost;
@@ -256,6 +260,8 @@ unsigned slab_pop(struct kmem_cache *c, struct page *page, void **obj, unsigned 
 		return 0;
 	}
 	n = min(n, free);
+	if (free == slab_total(page))
+		c->nr_empty_objs -= free;
 	if (unlikely(slab_shuffle))
 		pop_random(c, slab_bits(c, page), nth_object(c, page, 0), obj, n, free);
 	else
@@ -278,7 +284,10 @@ static __attribute__((noinline)) void slab_change_list(struct kmem_cache *c, str
 		list_move(&page->lru, &c->partial);
 		c->nr_partial++;
 	}
-	if (!slab_inuse(page) && c->nr_partial > SLAB_MIN_PARTIAL)
+	if (slab_inuse(page))
+		return;
+	c->nr_empty_objs += slab_total(page);
+	if (c->nr_partial > SLAB_MIN_PARTIAL)
 		remove_slab(c, page, dead);
 }
 
@@ -306,21 +315,17 @@ void slab_push(struct kmem_cache *c, void *const *obj, unsigned n, struct slab_d
 	}
 }
 
-/* All empty slabs, also those that are kept against the next burst; pages given back. */
-size_t discard_empty(struct kmem_cache *c)
+/* All empty slabs, also those that are kept against the next burst. */
+void discard_empty(struct kmem_cache *c)
 {
 	struct page *page, *next;
-	size_t before, after;
 	irqflags_t flags;
 	LIST_HEAD(dead);
 
 	spin_lock_irqsave(&c->lock, flags);
-	before = c->nr_pages;
 	list_for_each_entry_safe(page, next, &c->partial, lru)
 		if (!slab_inuse(page))
 			remove_slab(c, page, &dead);
-	after = c->nr_pages;
 	spin_unlock_irqrestore(&c->lock, flags);
 	discard_list(c, &dead);
-	return before - after;
 }

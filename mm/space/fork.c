@@ -17,6 +17,8 @@
 struct fork_copy {
 	struct vm_area_struct *dst, *src;
 	bool cow, exec, hw_accessed;
+	bool failed; /* an entry could not be copied */
+	unsigned long looked; /* entries of the last batch */
 	uintptr_t protected_first, protected_end; /* what lost its W in the parent */
 };
 
@@ -56,12 +58,24 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 	set_pte(dst, v);
 }
 
-/* Copies the next `batch` entries of a table that are not empty; both tables locked. Where the next one
- * would be; *copied: how many of them were present. */
+/* Copies one swap entry: one more names the slot. False: it cannot be counted. Both tables locked. */
+static bool copy_swap_pte(pte_t *dst, pte_t *src, pte_t v, long rss[])
+{
+	assert_pte_locked(src);
+	assert_pte_locked(dst);
+	if (swap_duplicate(pte_to_swp_entry(v)))
+		return false;
+	rss[MM_SWAPENTS]++;
+	set_pte(dst, v);
+	return true;
+}
+
+/* Copies up to `batch` entries of a table that are not empty; both tables locked. Where the next one
+ * would be; *copied: how many the child has; c->looked: how many that were. c->failed: one could not be. */
 static __attribute__((noinline)) uintptr_t copy_pte_batch(struct fork_copy *c, pte_t *dst, pte_t *src, uintptr_t start, uintptr_t end,
 				unsigned long batch, unsigned long *copied, long rss[])
 {
-	unsigned long n = 0;
+	unsigned long n = 0, passed = 0;
 
 	if (unlikely(c->exec))
 		sync_code_batch(src, (end - start) >> PAGE_SHIFT, batch);
@@ -74,16 +88,27 @@ static __attribute__((noinline)) uintptr_t copy_pte_batch(struct fork_copy *c, p
 		if (likely(pte_present(v))) {
 			copy_pte(c, dst, src, v, start, rss);
 			n++;
+		} else if (is_swap_pte(v)) {
+			if (!copy_swap_pte(dst, src, v, rss)) {
+				c->failed = true;
+				break;
+			}
+			n++;
+			batch -= min(batch, PTL_BATCH / PTL_BATCH_SLOW - 1ul); /* a slot's count costs more */
+		} else {
+			passed++;
 		}
 	}
 	*copied = n;
+	c->looked = n + passed;
 	return start;
 }
 
 static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start, uintptr_t end,
 			  void *ctx)
 {
-	unsigned long left = pt_page(src)->private, batch, copied;
+	/* Reclaim may take entries away meanwhile, and adds none. Acquire: its mark is seen then. */
+	unsigned long left = __atomic_load_n(&pt_page(src)->private, __ATOMIC_ACQUIRE), batch, copied;
 	long rss[NR_MM_COUNTERS] = {0};
 	struct fork_copy *c = ctx;
 	uintptr_t at;
@@ -95,33 +120,27 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	dst = pt_make(c->dst->vm_mm, start);
 	if (!dst)
 		return -ENOMEM;
-	for (at = start; at != end && left; left -= batch) {
+	for (at = start; at != end && left && !c->failed; left -= min(left, c->looked)) {
 		unsigned long done = (at - start) >> PAGE_SHIFT;
 
-		batch = min(left, c->exec ? (unsigned long)PTL_BATCH_CODE : PTL_BATCH);
+		batch = min(left, c->exec ? (unsigned long)PTL_BATCH_SLOW : PTL_BATCH);
 		ptl_lock_two(dst, src);
+		count_entries(pt_page(dst), batch); /* as many as there may be */
 		at = copy_pte_batch(c, dst + done, src + done, at, end, batch, &copied, rss);
-		count_entries(pt_page(dst), copied);
+		count_entries(pt_page(dst), (long)copied - (long)batch);
 		ptl_unlock_two(dst, src);
 	}
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
 		if (rss[i])
 			add_mm_counter(c->dst->vm_mm, i, rss[i]);
-	return 0;
+	return c->failed ? -ENOMEM : 0;
 }
 
 /* Copies entries of src to the forked dst, write-protecting both. 0 or -ENOMEM. */
 static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *src)
 {
 	struct mm_struct *old = src->vm_mm;
-	struct fork_copy c = {
-		.dst = dst,
-		.src = src,
-		.cow = is_cow_mapping(src->vm_flags),
-		.exec = src->vm_flags & VM_EXEC,
-		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
-		.protected_first = UINTPTR_MAX,
-	};
+	struct fork_copy c;
 	int err;
 
 	assert_held_write(&old->mmap_lock);
@@ -129,10 +148,20 @@ static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *sr
 	/* Without an anon_vma there is nothing that a refault would not find again. */
 	if (!(src->vm_flags & (VM_HUGETLB | VM_PFNMAP | VM_MIXEDMAP)) && !src->anon_vma)
 		return 0;
+	c = (struct fork_copy){
+		.dst = dst,
+		.src = src,
+		.cow = is_cow_mapping(src->vm_flags),
+		.exec = src->vm_flags & VM_EXEC,
+		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
+		.protected_first = UINTPTR_MAX,
+	};
 	err = pt_for_each(old, src->vm_start, src->vm_end, copy_pte_range, &c);
 	/* On failure too: the parent's right to write is gone already. */
 	if (c.protected_first < c.protected_end)
 		hal_tlb_flush(&old->arch, c.protected_first, c.protected_end, 0, false);
+	/* Else the parent might go on writing to a page that the child finds in the swap cache. */
+	flush_tlb_batched_pending(old);
 	return err;
 }
 
@@ -268,15 +297,30 @@ int dup_mmap(struct mm_struct *mm, struct mm_struct *old)
 
 /* ---- exit ------------------------------------------------------------------------------------ */
 
+/* What a victim has to give at once it gives first: locked pages, tables and areas take their time. The
+ * reaper may be at it too. */
+static void exit_victim(struct mm_struct *mm)
+{
+	down_read(&mm->mmap_lock);
+	oom_reap_mm(mm);
+	up_read(&mm->mmap_lock);
+}
+
 void exit_mmap(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
 	struct mmu_gather tlb;
 	long accounted = 0;
+	bool victim = mm_has_flag(mm, MMF_OOM_VICTIM);
 
 	ASSERT(!READ_ONCE(mm->mm_users));
+	if (unlikely(victim))
+		exit_victim(mm);
 	down_write(&mm->mmap_lock);
 	vma = mm->mmap;
+	for (struct vm_area_struct *v = vma; mm->locked_vm && v; v = v->vm_next)
+		if (v->vm_flags & VM_LOCKED)
+			munlock_vma_pages_range(v, v->vm_start, v->vm_end);
 	mm->mmap = NULL;
 	mm->mm_rb = RB_ROOT;
 	mm->vmacache = NULL;
@@ -292,4 +336,7 @@ void exit_mmap(struct mm_struct *mm)
 	}
 	vm_unacct_memory(accounted);
 	up_write(&mm->mmap_lock);
+	/* Not before: what was locked may be most of it, and the next one would die for nothing. */
+	if (unlikely(victim))
+		mm_oom_skip(mm);
 }

@@ -11,13 +11,15 @@
  *                                      written again
  *     COLD                             accessed bits are cleared
  *     PAGEOUT                          vmscan.c, pageout_range
- *     WILLNEED                         the object's pages are read in; nothing is mapped
+ *     WILLNEED                         the object's pages, or what lies in swap, are read in; nothing is
+ *                                      mapped
  *     REMOVE                           a hole is punched into the object
  *
  * WILLNEED and REMOVE release mmap_lock while they work on the object, and look the VMA up again. A
  * new advice: madvise_behavior_valid(), needs_write_lock(), then advised_flags() or madvise_vma().
  */
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/object/filemap.h"
 #include "mm/space/hooks.h"
 #include "mm/space/range.h"
@@ -133,7 +135,7 @@ static int madvise_flags(struct vm_area_struct *vma, struct vm_area_struct **pre
 		if (err)
 			return err;
 	}
-	vma->vm_flags = flags;
+	vma_set_flags(vma, flags);
 	return 0;
 }
 
@@ -149,13 +151,36 @@ static bool can_madv_lru(const struct vm_area_struct *vma)
  * marked dirty itself must not be taken from them. */
 static bool may_be_freed(struct page *page)
 {
+	bool ok;
+
 	ASSERT_DEBUG(page_mapcount(page) > 0);
-	if (!page_test(page, PG_dirty))
+	if (!page_test(page, PG_dirty) && !PageSwapCache(page))
 		return true;
 	if (page_mapcount(page) != 1)
 		return false;
-	page_clear(page, PG_dirty);
-	return true;
+	if (!PageSwapCache(page)) {
+		page_clear(page, PG_dirty);
+		return true;
+	}
+	/* A slot would bring the contents back. */
+	if (!trylock_page(page))
+		return false;
+	ok = !PageSwapCache(page) || try_to_free_swap(page);
+	if (ok)
+		page_clear(page, PG_dirty);
+	unlock_page(page);
+	return ok;
+}
+
+/* What lies on a device is not read in any more: as if nobody had written. */
+static void free_swap_pte(struct mm_struct *mm, pte_t *pte)
+{
+	swp_entry_t entry = pte_to_swp_entry(pte_get(pte));
+
+	assert_pte_locked(pte);
+	ptep_get_and_clear(mm, pte);
+	add_mm_counter(mm, MM_SWAPENTS, -1);
+	free_swap_and_cache(entry);
 }
 
 /* The entry and its page look as if nobody had written. */
@@ -164,12 +189,19 @@ static void free_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool ke
 	struct pte_desc d = pte_desc(pte_get(pte));
 
 	assert_pte_locked(pte);
+	if (d.kind == PTE_SWAP) {
+		free_swap_pte(tlb->mm, pte);
+		return;
+	}
 	if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
 	    !may_be_freed(pfn_to_page(d.pfn)))
 		return;
 	/* No swap page is owed to it: pageout_range() may drop it. */
-	if (page_test_and_clear(pfn_to_page(d.pfn), PG_swapbacked))
+	if (page_test(pfn_to_page(d.pfn), PG_swapbacked)) {
+		lru_change_flags(pfn_to_page(d.pfn), 0,
+				 1ul << PG_swapbacked | 1ul << PG_active | 1ul << PG_referenced);
 		count_vm_event(PGLAZYFREE);
+	}
 	d = pte_desc(hal_pte_xchg(pte, 0));
 	d.dirty = false;
 	d.accessed = keep_accessed;
@@ -188,7 +220,7 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 	ptl_lock(&table->ptl);
 	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
 		free_pte(ctx, pte, start, keep_accessed);
-		ptl_breathe(&table->ptl, pte_index_of(pte) + 1);
+		ptl_breathe_every(&table->ptl, pte_index_of(pte) + 1, PTL_BATCH_PAGE);
 	}
 	ptl_unlock(&table->ptl);
 	return 0;
@@ -262,6 +294,19 @@ static int madvise_dontneed_free(struct vm_area_struct *vma, uintptr_t start, ui
 	return 0;
 }
 
+/* Reads in what swap entries name; maps nothing. mmap_lock for reading keeps the tables. */
+static int willneed_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	assert_held_any(&mm->mmap_lock);
+	for (; start != end; start += PAGE_SIZE, pte++) {
+		pte_t v = pte_get(pte);
+
+		if (is_swap_pte(v))
+			swap_willneed(pte_to_swp_entry(v));
+	}
+	return 0;
+}
+
 /* Brings an object's pages into its cache; maps nothing (MA21). Drops mmap_lock meanwhile. */
 static int madvise_willneed(struct vm_area_struct *vma, struct vm_area_struct **prev,
 			    uintptr_t start, uintptr_t end)
@@ -272,8 +317,15 @@ static int madvise_willneed(struct vm_area_struct *vma, struct vm_area_struct **
 
 	assert_held_read(&mm->mmap_lock);
 	*prev = vma;
-	if (!file || mapping_shmem(file->f_mapping))
+	if (!file) {
+		pt_for_each(mm, start, end, willneed_range, NULL);
 		return 0;
+	}
+	if (mapping_shmem(file->f_mapping)) {
+		shmem_willneed(file->f_mapping, linear_page_index(vma, start),
+			       linear_page_index(vma, end - 1));
+		return 0;
+	}
 	*prev = NULL;
 	get_file(file);
 	up_read(&mm->mmap_lock);

@@ -13,6 +13,8 @@ static unsigned char mincore_page(struct vm_area_struct *vma, uintptr_t addr)
 	pte_t v = pte ? pte_get(pte) : 0;
 
 	assert_held_any(&vma->vm_mm->mmap_lock);
+	if (is_swap_pte(v)) /* it may have been read ahead, or not have left yet */
+		return swap_cache_resident(pte_to_swp_entry(v));
 	if (!pte_none(v)) /* on the move is in memory too */
 		return 1;
 	if (!vma->vm_file || vma_is_anonymous(vma))

@@ -3,10 +3,18 @@
  * mlock, munlock, mlockall and populating (MAP_POPULATE): VM_LOCKED is a flag of VMAs, counted
  * against RLIMIT_MEMLOCK; what makes it true is that the pages are faulted in at once and reclaim
  * leaves such VMAs alone.
+ *
+ * Pages that such a VMA maps carry PG_mlocked and lie in the unevictable list, so that scans do not
+ * come by them: new anonymous pages from the start (page_add_new_anon_rmap), the others when they are
+ * populated, or when a scan meets them. When the VMA goes, or unlocks them, the reverse map tells
+ * whether another one locks the page; who takes the last entry away needs not ask.
  */
 #include "mm/space/hooks.h"
+#include "mm/lru/lru.h"
+#include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
 #include <quire/abi.h>
+#include <quire/os.h>
 
 bool can_do_mlock(struct mm_struct *mm)
 {
@@ -22,6 +30,103 @@ int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len)
 	    !os_capable(mm->owner, CAP_IPC_LOCK))
 		return -EAGAIN;
 	return 0;
+}
+
+/* ---- pages ----------------------------------------------------------------------------------- */
+
+#define MLOCK_BATCH 16u
+
+/* Pages of one table that are looked at without its lock. */
+struct mlock_walk {
+	struct vm_area_struct *vma;
+	bool lock;
+	unsigned nr;
+	struct page *pages[MLOCK_BATCH]; /* referenced */
+};
+
+/* No VMA locks the page any more, as far as this one is concerned; perhaps another does. */
+static void munlock_vma_page(struct page *page)
+{
+	assert_page_locked(page);
+	if (!page_test(page, PG_mlocked))
+		return;
+	if (page_mlocked_by_vma(page))
+		count_vm_event(UNEVICTABLE_PGMLOCKED); /* Linux counts it as locked anew */
+	else if (lru_munlock(page))
+		count_vm_event(UNEVICTABLE_PGMUNLOCKED);
+}
+
+void munlock_page(struct page *page)
+{
+	might_sleep();
+	if (!page_test(page, PG_mlocked))
+		return;
+	lock_page(page);
+	munlock_vma_page(page);
+	unlock_page(page);
+}
+
+/* With its lock a page stays in its file; that it still has an entry is looked at once more when it is
+ * freed (lru_release). */
+static void mlock_walk_pages(struct mlock_walk *w)
+{
+	assert_held_any(&w->vma->vm_mm->mmap_lock);
+	for (unsigned i = 0; i < w->nr; i++) {
+		struct page *page = w->pages[i];
+
+		lock_page(page);
+		if (!w->lock)
+			munlock_vma_page(page);
+		else if (page->mapping && page_mapcount(page) > 0)
+			lru_mlock(page);
+		unlock_page(page);
+		put_page(page);
+	}
+	w->nr = 0;
+}
+
+static int mlock_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	struct page *table = pt_page(pte);
+	struct mlock_walk *w = ctx;
+
+	assert_held_any(&mm->mmap_lock);
+	while (start != end) {
+		ptl_lock(&table->ptl);
+		for (; start != end && w->nr < MLOCK_BATCH; start += PAGE_SIZE, pte++) {
+			pte_t v = pte_get(pte);
+			struct page *page = pte_present(v) ? vm_normal_page(w->vma, v) : NULL;
+
+			if (page && page_test(page, PG_listed) &&
+			    page_test(page, PG_mlocked) != w->lock) {
+				get_page(page);
+				w->pages[w->nr++] = page;
+			}
+		}
+		ptl_unlock(&table->ptl);
+		mlock_walk_pages(w);
+	}
+	return 0;
+}
+
+/* What is there of the range becomes locked, as the VMA is. */
+static void mlock_vma_pages_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	struct mlock_walk w = {.vma = vma, .lock = true};
+
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	if ((vma->vm_flags & (VM_LOCKED | VM_SPECIAL)) == VM_LOCKED)
+		pt_for_each(vma->vm_mm, start, end, mlock_pte_range, &w);
+}
+
+void munlock_vma_pages_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+{
+	struct mlock_walk w = {.vma = vma};
+
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
+	vma_set_flags(vma, vma->vm_flags & VM_LOCKED_CLEAR_MASK);
+	pt_for_each(vma->vm_mm, start, end, mlock_pte_range, &w);
 }
 
 /* ---- populating ------------------------------------------------------------------------------ */
@@ -81,9 +186,12 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 		if (ret & VM_FAULT_ERROR)
 			return -EFAULT;
 		/* Waiting for a page on the move is not one of the steps. */
-		tries += !(ret & VM_FAULT_RETRY);
+		if (ret & VM_FAULT_RETRY)
+			continue;
+		tries++;
 		__atomic_fetch_add(ret & VM_FAULT_MAJOR ? &mm->maj_flt : &mm->min_flt, 1,
 				   __ATOMIC_RELAXED);
+		os_count_fault(ret & VM_FAULT_MAJOR);
 	}
 	if (clean)
 		pt_for_each(mm, addr, addr + PAGE_SIZE, mark_wanted, NULL);
@@ -96,7 +204,9 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
 	/* Private writable memory takes its own pages now, so that no write faults later. */
 	bool write = (vma->vm_flags & (VM_WRITE | VM_SHARED)) == VM_WRITE;
-	long done = 0;
+	uintptr_t at;
+	long done;
+	int err = 0;
 
 	/* Nothing can be had of a PROT_NONE mapping, not even a lock for later. */
 	if (!vma_is_accessible(vma))
@@ -104,18 +214,18 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 	if (vma->vm_flags & VM_LOCKONFAULT) {
 		if (write)
 			pt_for_each(vma->vm_mm, start, end, mark_wanted, NULL);
+		mlock_vma_pages_range(vma, start, end);
 		return (end - start) >> PAGE_SHIFT;
 	}
-	for (; start < end; start += PAGE_SIZE, done++) {
-		int err = populate_page(vma, start, write);
-
-		if (err)
-			return done ? done : err;
-		if (os_fatal_signal_pending())
-			return done ? done : -EINTR;
+	for (at = start; at < end && !err; at += err ? 0 : PAGE_SIZE) {
+		err = populate_page(vma, at, write);
+		if (!err && os_fatal_signal_pending())
+			err = -EINTR;
 		os_cond_resched();
 	}
-	return done;
+	mlock_vma_pages_range(vma, start, at);
+	done = (long)((at - start) >> PAGE_SHIFT);
+	return done ? done : err;
 }
 
 int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore_errors)
@@ -190,7 +300,10 @@ static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		npages = 0;
 	vm_count(&mm->locked_vm, npages);
 	/* An area that took the range in keeps what else it is (soft-dirty). */
-	vma->vm_flags = lock ? newflags : vma->vm_flags & VM_LOCKED_CLEAR_MASK;
+	if (lock)
+		vma_set_flags(vma, newflags);
+	else
+		munlock_vma_pages_range(vma, start, end);
 	return 0;
 }
 

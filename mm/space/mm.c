@@ -16,6 +16,7 @@
 #include "mm/base/mmzone.h"
 #include "mm/base/param.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/spaces.h"
 #include "mm/phys/commit.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/rmap/rmap.h"
@@ -27,6 +28,7 @@ bool mm_aslr;
 struct list_head mmlist = LIST_HEAD_INIT(mmlist);
 spinlock_t mmlist_lock = SPINLOCK_INIT_RANK("mmlist_lock", RANK_MMLIST);
 static struct kmem_cache *mm_cachep;
+static int32_t oom_victims; /* spaces with MMF_OOM_VICTIM and without MMF_OOM_SKIP; atomic */
 static uint64_t random_state; /* atomic; the seed, and a step for each number taken */
 
 /* With a seed all later addresses are the same in each run; without one they are unpredictable. */
@@ -71,6 +73,7 @@ int mm_virt_init(void)
 	mmap_keeps_replaced = boot_param_bool("keep_replaced", false);
 #endif
 	INIT_LIST_HEAD(&mmlist);
+	oom_victims = 0;
 	pgtable_init();
 	mm_cachep = kmem_cache_create("mm_struct", sizeof(struct mm_struct), 64,
 				      SLAB_HWCACHE_ALIGN, NULL);
@@ -149,6 +152,7 @@ static void mm_init(struct mm_struct *mm, void *owner)
 	init_rwsem_named(&mm->mmap_lock, "mmap_lock");
 	spin_lock_init_rank(&mm->page_table_lock, "page_table_lock", RANK_PTL_UPPER);
 	mm->mm_rb = RB_ROOT;
+	INIT_LIST_HEAD(&mm->oom_reap);
 }
 
 static int mm_finish(struct mm_struct *mm)
@@ -157,6 +161,7 @@ static int mm_finish(struct mm_struct *mm)
 
 	if (err)
 		return err;
+	lru_space_begin(mm);
 	spin_lock(&mmlist_lock);
 	list_add_tail(&mm->mmlist, mm_list());
 	spin_unlock(&mmlist_lock);
@@ -217,6 +222,7 @@ static void mmput(struct mm_struct *mm)
 	if (__atomic_sub_fetch(&mm->mm_users, 1, __ATOMIC_ACQ_REL))
 		return;
 	exit_mmap(mm);
+	lru_space_end(mm);
 	spin_lock(&mmlist_lock);
 	mm_unlist(mm);
 	spin_unlock(&mmlist_lock);
@@ -232,6 +238,41 @@ static bool mmget_not_zero(struct mm_struct *mm)
 						     __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		;
 	return users != 0;
+}
+
+/* Both flags change in one atomic each, and whoever makes the pair count or stop counting sees it. */
+void mm_mark_victim(struct mm_struct *mm)
+{
+	if (!(mm_set_flag(mm, MMF_OOM_VICTIM) & (MMF_OOM_VICTIM | MMF_OOM_SKIP)))
+		__atomic_fetch_add(&oom_victims, 1, __ATOMIC_RELAXED);
+}
+
+void mm_oom_skip(struct mm_struct *mm)
+{
+	if ((mm_set_flag(mm, MMF_OOM_SKIP) & (MMF_OOM_VICTIM | MMF_OOM_SKIP)) == MMF_OOM_VICTIM)
+		__atomic_fetch_sub(&oom_victims, 1, __ATOMIC_RELAXED);
+}
+
+bool mm_victims_left(void)
+{
+	return READ_ONCE(oom_victims) > 0;
+}
+
+struct mm_struct *mm_next(struct mm_struct *prev)
+{
+	struct mm_struct *mm = NULL, *found = NULL;
+	struct list_head *at;
+
+	spin_lock(&mmlist_lock);
+	for (at = prev ? prev->mmlist.next : mm_list()->next; at != mm_list() && !found; at = at->next) {
+		mm = list_entry(at, struct mm_struct, mmlist);
+		if (mmget_not_zero(mm))
+			found = mm;
+	}
+	spin_unlock(&mmlist_lock);
+	if (prev)
+		mmput(prev);
+	return found;
 }
 
 void mmgrab(struct mm_struct *mm)
@@ -322,8 +363,20 @@ bool quire_mm_tryget(struct quire_mm *mm)
 	return mmget_not_zero(to_mm(mm));
 }
 
+void quire_mm_sleeps(struct quire_mm *mm)
+{
+	WRITE_ONCE(to_mm(mm)->slept, READ_ONCE(node_spaces.evictions) + 1);
+}
+
+void quire_mm_runs(struct quire_mm *mm)
+{
+	WRITE_ONCE(to_mm(mm)->slept, 0);
+}
+
 void quire_mm_switch(struct quire_mm *mm)
 {
+	if (mm)
+		quire_mm_runs(mm);
 	hal_space_switch(mm ? &to_mm(mm)->arch : NULL);
 }
 

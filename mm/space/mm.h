@@ -27,6 +27,9 @@ static inline struct list_head *mm_list(void)
 	return &mmlist;
 }
 
+/* The space after prev (NULL: the first), with a user of ours; lets prev go. NULL: no more. Spaces that
+ * are made meanwhile come last. Context: sleep. */
+struct mm_struct *mm_next(struct mm_struct *prev);
 /* Keeps the structure and its mmap_lock, not what is mapped: the space may be empty by the time
  * that it is locked. The caller knows that it is not torn down yet. */
 void mmgrab(struct mm_struct *mm);
@@ -37,6 +40,15 @@ void exit_mmap(struct mm_struct *mm);
 /* A copy-on-write copy of oldmm's VMAs and pages in the empty mm; on -ENOMEM or -EINTR mm holds
  * a part of it, which exit_mmap() undoes. */
 int dup_mmap(struct mm_struct *mm, struct mm_struct *oldmm);
+
+/* ---- victims of the OOM killer --------------------------------------------------------------- */
+
+/* Who uses mm was killed for its memory. Any context. */
+void mm_mark_victim(struct mm_struct *mm);
+/* Its memory is given back, or will not be: it keeps nobody from choosing another victim. */
+void mm_oom_skip(struct mm_struct *mm);
+/* A victim's memory is still to come. Any context. */
+bool mm_victims_left(void);
 
 /* ---- counters -------------------------------------------------------------------------------- */
 

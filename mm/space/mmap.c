@@ -377,8 +377,10 @@ int do_munmap(struct mm_struct *mm, uintptr_t start, size_t len)
 		return err;
 	vma = prev ? prev->vm_next : mm->mmap;
 	for (struct vm_area_struct *v = vma; mm->locked_vm && v && v->vm_start < end; v = v->vm_next)
-		if (v->vm_flags & VM_LOCKED)
+		if (v->vm_flags & VM_LOCKED) {
 			vm_count(&mm->locked_vm, -(long)vma_pages(v));
+			munlock_vma_pages_range(v, v->vm_start, v->vm_end);
+		}
 	detach_vmas_to_be_unmapped(mm, vma, prev, end);
 	unmap_region(mm, vma, prev, start, end);
 	remove_vma_list(mm, vma);
@@ -514,11 +516,11 @@ void mmap_finish(struct mm_struct *mm, struct vm_area_struct *vma, vm_flags_t vm
 	vm_stat_account(mm, vm_flags, npages);
 	if (vm_flags & VM_LOCKED) {
 		if ((vm_flags & VM_SPECIAL) || is_vm_hugetlb_page(vma) || vma == get_gate_vma(mm))
-			vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+			vma_set_flags(vma, vma->vm_flags & VM_LOCKED_CLEAR_MASK);
 		else
 			vm_count(&mm->locked_vm, npages);
 	}
-	vma->vm_flags |= VM_SOFTDIRTY;
+	vma_set_flags(vma, vma->vm_flags | VM_SOFTDIRTY);
 	vma_set_page_prot(vma);
 }
 

@@ -87,6 +87,7 @@ static unsigned long change_protection(struct vm_area_struct *vma, uintptr_t sta
 	pt_for_each(vma->vm_mm, start, end, change_pte_range, &p);
 	if (p.flush_first < p.flush_end)
 		hal_tlb_flush(&vma->vm_mm->arch, p.flush_first, p.flush_end, 0, false);
+	flush_tlb_batched_pending(vma->vm_mm);
 	return p.changed;
 }
 
@@ -160,7 +161,7 @@ static int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pp
 		return err;
 	}
 	vma = *pprev;
-	vma->vm_flags = newflags;
+	vma_set_flags(vma, newflags);
 	/* Asked with the old rights: where they change, each page's next write must be noticed. */
 	notify = vma_wants_writenotify(vma, vma->vm_page_prot);
 	vma_set_page_prot(vma);

@@ -76,7 +76,7 @@ static size_t move_batch(struct vm_area_struct *vma, pte_t *from, uintptr_t old,
 	ptl_lock_two(first_to, first_from);
 	most = old_table->private;
 	if (vma->vm_flags & VM_EXEC) {
-		most = min(most, (unsigned long)PTL_BATCH_CODE);
+		most = min(most, (unsigned long)PTL_BATCH_SLOW);
 		sync_code_batch(from, len >> PAGE_SHIFT, most);
 	}
 	for (; old != end && moved < most; old += PAGE_SIZE, new_ += PAGE_SIZE, from++, to++) {
@@ -95,8 +95,8 @@ static size_t move_batch(struct vm_area_struct *vma, pte_t *from, uintptr_t old,
 	if (moved == old_table->private)
 		old = end; /* the rest is empty */
 	/* Every entry of the new place was empty: it was unmapped, or never mapped. */
-	count_entries(old_table, -(long)moved);
 	count_entries(new_table, (long)moved);
+	count_entries(old_table, -(long)moved);
 	/* Before another CPU can lock the old table and find the page gone from there. */
 	if (flush_first < flush_end)
 		hal_tlb_flush(&mm->arch, flush_first, flush_end, 0, false);
@@ -137,7 +137,7 @@ static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 		pte_t *from = pt_find(mm, old), *to;
 
 		part = min(len - done, PMD_SPAN - (old & (PMD_SPAN - 1)));
-		if (!from || !pt_page(from)->private)
+		if (!from || !__atomic_load_n(&pt_page(from)->private, __ATOMIC_ACQUIRE))
 			continue;
 		part = min(part, PMD_SPAN - (new_addr & (PMD_SPAN - 1)));
 		to = pt_make(mm, new_addr);
@@ -152,6 +152,8 @@ static size_t move_page_tables(struct vm_area_struct *vma, uintptr_t old,
 			drop_rmap_locks(vma);
 		os_cond_resched();
 	}
+	/* Before somebody gets a fresh page at the old place. */
+	flush_tlb_batched_pending(mm);
 	return done;
 }
 
@@ -191,9 +193,9 @@ static void move_keep_old(struct move *m, struct vm_area_struct *vma, struct vm_
 
 	assert_held_write(&m->mm->mmap_lock);
 	inside = m->old > vma->vm_start && m->old + m->old_len < vma->vm_end;
-	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+	vma_set_flags(vma, vma->vm_flags & VM_LOCKED_CLEAR_MASK);
 	if (accounted && inside && new_vma != vma && next && !(next->vm_flags & VM_ACCOUNT)) {
-		next->vm_flags |= VM_ACCOUNT;
+		vma_set_flags(next, next->vm_flags | VM_ACCOUNT);
 		vm_unacct_memory(-(long)vma_pages(next));
 	}
 	if (locked)
@@ -209,7 +211,7 @@ static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool acco
 
 	assert_held_write(&m->mm->mmap_lock);
 	if (accounted)
-		vma->vm_flags &= ~VM_ACCOUNT;
+		vma_set_flags(vma, vma->vm_flags & ~VM_ACCOUNT);
 	failed = do_munmap(m->mm, m->old, m->old_len) != 0;
 	if (!accounted)
 		return;
@@ -219,7 +221,7 @@ static void move_unmap_old(struct move *m, struct vm_area_struct *vma, bool acco
 	/* What is left of the source keeps its own part of the charge. */
 	for (v = find_vma(m->mm, start); v && v->vm_start < end; v = v->vm_next)
 		if (failed || v->vm_end <= m->old || v->vm_start >= old_end)
-			v->vm_flags |= VM_ACCOUNT;
+			vma_set_flags(v, v->vm_flags | VM_ACCOUNT);
 }
 
 static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)

@@ -17,5 +17,8 @@ void free_pgtables(struct mmu_gather *tlb, struct vm_area_struct *vma, uintptr_t
 		   uintptr_t ceiling);
 /* Empties [start, start + size), any VMAs. mmap_lock for reading at least. */
 void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size);
+/* Takes the pages of a victim away under its users: private ones, and no locked ones. mmap_lock for
+ * reading. */
+void oom_reap_mm(struct mm_struct *mm);
 
 #endif

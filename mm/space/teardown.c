@@ -5,6 +5,7 @@
  * The walk visits only tables that exist and leaves one as soon as nothing in it is alive, so its
  * cost follows the pages that are mapped and not the range.
  */
+#include "mm/lru/lru.h"
 #include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
@@ -12,13 +13,26 @@
 struct zap {
 	struct mmu_gather *tlb;
 	const struct vm_area_struct *vma;
-	struct page *table;		     /* that is being emptied */
+	unsigned long left;		     /* entries of the table, whose count falls later */
 	const struct address_space *mapping; /* not NULL: only this file's own pages */
 };
 
 static bool zap_skips(const struct zap *z, const struct page *page)
 {
 	return z->mapping && page && page->mapping != z->mapping;
+}
+
+/* One entry fewer names the slot. Only a page of the file's own has to go where z->mapping is set: what
+ * was swapped out is a private copy. */
+static void zap_swap(struct zap *z, pte_t *pte, pte_t v, long rss[])
+{
+	assert_pte_locked(pte);
+	if (z->mapping)
+		return;
+	hal_pte_xchg(pte, 0);
+	z->left--;
+	rss[MM_SWAPENTS]--;
+	free_swap_and_cache(pte_to_swp_entry(v));
 }
 
 /* A page on the move: its reference and its mapping are gone already, its place in the counters is
@@ -33,32 +47,39 @@ static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 			return;
 		rss[mm_counter(pfn_to_page(d.pfn))]--;
 	}
-	ptep_get_and_clear(z->vma->vm_mm, pte);
+	hal_pte_xchg(pte, 0);
+	z->left--;
 }
 
-/* Empties one entry. Table locked. Returns true when the gather is full. */
-static bool zap_pte(struct zap *z, pte_t *pte, uintptr_t addr, long rss[])
+/* Empties one entry, v, and says so in z->left. Table locked. Returns true when the gather is full. */
+static bool zap_pte(struct zap *z, pte_t *pte, pte_t v, uintptr_t addr, long rss[])
 {
-	pte_t v = pte_get(pte);
 	struct page *page;
 
 	assert_pte_locked(pte);
 	if (unlikely(!pte_present(v))) {
-		zap_migration(z, pte, v, rss);
+		if (is_swap_pte(v))
+			zap_swap(z, pte, v, rss);
+		else
+			zap_migration(z, pte, v, rss);
 		return false;
 	}
 	page = vm_normal_page(z->vma, v);
 	if (zap_skips(z, page))
 		return false;
 	v = hal_pte_xchg(pte, 0);
-	count_entries(z->table, -1);
+	z->left--;
 	if (likely(arch_pte_is_leaf(v)))
 		tlb_note(z->tlb, addr, addr + PAGE_SIZE);
 	if (!page)
 		return false;
 	rss[mm_counter(page)]--;
-	if (!PageAnon(page) && arch_pte_has(v, PTE_BIT_DIRTY))
-		set_page_dirty(page);
+	if (!PageAnon(page)) {
+		if (arch_pte_has(v, PTE_BIT_DIRTY))
+			set_page_dirty(page);
+		if (arch_pte_has(v, PTE_BIT_ACCESSED) && !(z->vma->vm_flags & VM_SEQ_READ))
+			mark_page_accessed(page);
+	}
 	page_remove_rmap(page);
 	return tlb_remove_page(z->tlb, page);
 }
@@ -72,16 +93,22 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	unsigned n;
 
 	ASSERT_DEBUG(start < end);
-	z->table = table;
-	while (start != end && __atomic_load_n(&table->private, __ATOMIC_RELAXED)) {
+	/* Acquire: if the last one was reclaim's, its mark is seen (table_entry_went). */
+	while (start != end && __atomic_load_n(&table->private, __ATOMIC_ACQUIRE)) {
 		ptl_lock(&table->ptl);
-		for (n = 0; start != end && table->private && !full && n < PTL_BATCH_ZAP;
+		z->left = table->private;
+		for (n = 0; start != end && z->left && !full && n < PTL_BATCH_ZAP;
 		     start += PAGE_SIZE, pte++) {
-			if (pte_none(pte_get(pte)))
+			pte_t v = pte_get(pte);
+
+			if (pte_none(v))
 				continue;
-			full = zap_pte(z, pte, start, rss);
-			n++;
+			/* Giving a slot back costs more than emptying an entry. */
+			n += unlikely(!arch_pte_is_leaf(v)) && is_swap_pte(v) ?
+				     PTL_BATCH_ZAP / PTL_BATCH_SLOW : 1;
+			full = zap_pte(z, pte, v, start, rss);
 		}
+		count_entries(table, (long)z->left - (long)table->private);
 		ptl_unlock(&table->ptl);
 		if (full)
 			tlb_flush_mmu(z->tlb);
@@ -147,6 +174,25 @@ void zap_page_range(struct vm_area_struct *vma, uintptr_t start, size_t size)
 	update_hiwater_rss(mm);
 	unmap_vmas(&tlb, vma, start, start + size);
 	tlb_finish_mmu(&tlb);
+}
+
+/* Shared pages have other owners, locked ones a promise that outlives their owner's. */
+static bool can_reap(const struct vm_area_struct *vma)
+{
+	if (vma->vm_flags & (VM_LOCKED | VM_HUGETLB | VM_PFNMAP))
+		return false;
+	return vma_is_anonymous(vma) || !(vma->vm_flags & VM_SHARED);
+}
+
+void oom_reap_mm(struct mm_struct *mm)
+{
+	assert_held_any(&mm->mmap_lock);
+	/* First: a fault that comes by from now on must not take an entry that is gone for untouched
+	 * memory, and fill it with zeros that a system call would then write to a file. */
+	mm_set_flag(mm, MMF_UNSTABLE);
+	for (struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next)
+		if (can_reap(vma))
+			zap_page_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 }
 
 /* ---- a file's pages, everywhere -------------------------------------------------------------- */

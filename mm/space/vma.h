@@ -146,6 +146,11 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr);
 bool can_do_mlock(struct mm_struct *mm);
 /* Would locking len more bytes exceed the limit? 0 or -EAGAIN. */
 int mlock_future_check(struct mm_struct *mm, vm_flags_t flags, size_t len);
+/* The VMA, or the part of it, locks nothing any more: clears its flags, and lets pages go that no other
+ * VMA locks. mmap_lock for writing. Context: sleep. */
+void munlock_vma_pages_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end);
+/* One page that has just lost an entry of a locked VMA. The caller has a reference. Context: sleep. */
+void munlock_page(struct page *page);
 /* Faults the pages of a range in, as locking wants them. mmap_lock not held. 0 or -errno. */
 int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore_errors);
 static inline void mm_populate(struct mm_struct *mm, uintptr_t addr, size_t len)

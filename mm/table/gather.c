@@ -73,6 +73,8 @@ static void free_pages_gathered(struct page **pages, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		struct page *page = pages[i];
 
+		if (unlikely(PageSwapCache(page)))
+			free_swap_cache(page);
 		if (!PageAnon(page)) {
 			put_page(page);
 			continue;
@@ -117,9 +119,10 @@ void tlb_finish_mmu(struct mmu_gather *tlb)
 	struct mm_struct *mm = tlb->mm;
 	struct gather_batch *next;
 
-	/* Another gather of this space has emptied entries that we found empty, and may not have
-	 * flushed yet: our caller must not return before they are gone. */
-	if (unlikely(__atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_ACQUIRE) > 1))
+	/* Another gather of this space, or reclaim, has emptied entries that we found empty, and may not
+	 * have flushed yet: our caller must not return before they are gone. */
+	if (unlikely(__atomic_load_n(&mm->tlb_flush_pending, __ATOMIC_ACQUIRE) > 1 ||
+		     tlb_flush_batched(mm)))
 		tlb_note(tlb, mm->start, mm->task_size);
 	tlb_flush_mmu(tlb);
 	__atomic_fetch_sub(&mm->tlb_flush_pending, 1, __ATOMIC_RELEASE);

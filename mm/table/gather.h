@@ -30,6 +30,21 @@ struct mmu_gather {
 	struct page *local[GATHER_LOCAL];
 };
 
+/* Reclaim has taken entries of the space away, and not flushed yet. */
+static inline bool tlb_flush_batched(const struct mm_struct *mm)
+{
+	return __atomic_load_n(&mm->tlb_flush_batched, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* For who changes what a range means without a gather, after its tables' locks were held and before the
+ * program relies on it: what reclaim has emptied there is flushed too when it returns. Any context with
+ * interrupts on. */
+static inline void flush_tlb_batched_pending(struct mm_struct *mm)
+{
+	if (unlikely(tlb_flush_batched(mm)))
+		hal_tlb_flush(&mm->arch, mm->start, mm->task_size, 0, false);
+}
+
 void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm);
 /* A present entry of [start, end) changed. */
 static inline void tlb_note(struct mmu_gather *tlb, uintptr_t start, uintptr_t end)

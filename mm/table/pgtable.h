@@ -29,6 +29,7 @@
 
 #include "mm/base/lockrank.h"
 #include "mm/base/mm_types.h"
+#include "mm/swap/swap.h"
 
 typedef pteval_t pte_t;
 typedef struct {
@@ -106,12 +107,16 @@ static inline struct page *pt_page(const pteval_t *entry)
 	return virt_to_page((const void *)((uintptr_t)entry & PAGE_MASK));
 }
 
-/* Some entries more, or less, in a table; its lock is held. Walks that only want to know whether
- * there is any entry read the count without it. */
+/* Some entries more, or less, in a table; its lock is held. Who finds that there is none passes over the
+ * table without its lock. So the count rises before an entry is there, and falls when nothing is left to
+ * be done for it: its page has lost the mapping, its new place is counted. */
 static inline void count_entries(struct page *table, long by)
 {
 	ASSERT_DEBUG_I("I29", by >= 0 || table->private >= (unsigned long)-by);
-	WRITE_ONCE(table->private, table->private + by);
+	if (by < 0)
+		__atomic_store_n(&table->private, table->private + by, __ATOMIC_RELEASE);
+	else
+		WRITE_ONCE(table->private, table->private + by);
 }
 
 static inline void count_entry(const pteval_t *entry, int by)
@@ -156,6 +161,7 @@ void ptl_wait(uint32_t *ptl);
 static inline void ptl_lock_order(uint32_t *ptl, bool nested)
 {
 	os_preempt(1);
+	lockdep_spins("ptl");
 	lockdep_acquire(ptl, "ptl", RANK_PTL, nested);
 	if (unlikely(__atomic_exchange_n(ptl, 1, __ATOMIC_ACQUIRE)))
 		ptl_wait(ptl);
@@ -180,8 +186,8 @@ static inline void ptl_unlock(uint32_t *ptl)
  */
 #define PTL_BATCH      256u
 #define PTL_BATCH_ZAP  128u
-#define PTL_BATCH_SLOW 48u /* where each costs more */
-#define PTL_BATCH_CODE 32u /* where the instruction cache is told of each */
+#define PTL_BATCH_SLOW 32u /* where each costs more, or the instruction cache is told of each */
+#define PTL_BATCH_PAGE 8u  /* where each changes its page's list, or frees its slot */
 
 /* Which entry of its table it is. */
 static inline unsigned long pte_index_of(const pte_t *pte)
@@ -189,13 +195,18 @@ static inline unsigned long pte_index_of(const pte_t *pte)
 	return ((uintptr_t)pte & (PAGE_SIZE - 1)) / sizeof(*pte);
 }
 
-/* After each entry that a walk has looked at or changed: n of them. */
-static inline void ptl_breathe(uint32_t *ptl, unsigned long n)
+/* After each entry that a walk has looked at or changed, n of them: others get the lock after every so many. */
+static inline void ptl_breathe_every(uint32_t *ptl, unsigned long n, unsigned every)
 {
-	if (unlikely(n % PTL_BATCH_SLOW == 0)) {
+	if (unlikely(n % every == 0)) {
 		ptl_unlock(ptl);
 		ptl_lock(ptl);
 	}
+}
+
+static inline void ptl_breathe(uint32_t *ptl, unsigned long n)
+{
+	ptl_breathe_every(ptl, n, PTL_BATCH_SLOW);
 }
 
 /* The table that an entry lies in is locked, or the lock itself held, by this CPU. */
@@ -323,6 +334,27 @@ static inline pte_t ptep_get_and_clear(struct mm_struct *mm, pte_t *p)
 	if (old)
 		count_entry(p, -1);
 	return old;
+}
+
+/* ---- swap entries ---------------------------------------------------------------------------- */
+
+/* Not "present", and not "none" either: whoever walks a table has to say what becomes of it. It counts
+ * as a live entry of its table. docs/swap.md lists all of them. */
+static inline bool is_swap_pte(pte_t pte)
+{
+	return !arch_pte_is_leaf(pte) && pte_desc(pte).kind == PTE_SWAP;
+}
+
+static inline swp_entry_t pte_to_swp_entry(pte_t pte)
+{
+	ASSERT_DEBUG(is_swap_pte(pte));
+	return (swp_entry_t){pte_desc(pte).pfn.n};
+}
+
+static inline pte_t swp_entry_to_pte(swp_entry_t entry, bool soft_dirty)
+{
+	return pte_make((struct pte_desc){
+		.kind = PTE_SWAP, .pfn = PFN(entry.val), .soft_dirty = soft_dirty});
 }
 
 /* ---- code ------------------------------------------------------------------------------------ */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Printing a page-table walk level by level: for the monitor, and for a fault that finds tables
- * it cannot trust. Takes no lock. */
+/* Printing page tables: the walk of one address level by level, for the monitor and for a fault that
+ * finds tables it cannot trust, which takes no lock; and all entries of a range. */
 #include "lib/printf.h"
 #include "mm/table/pgtable.h"
 #include <quire/quire.h>
@@ -49,4 +49,42 @@ void quire_show_walk(struct quire_mm *qmm, uintptr_t addr, quire_emit_fn emit, v
 			return;
 		table = pt_table_of(v, level);
 	}
+}
+
+/* The entries of one table from start to end, within what it covers, each with what lies below it.
+ * mmap_lock for reading: no table goes away. */
+static void show_entries(struct mm_struct *mm, pteval_t *table, unsigned level, uintptr_t start, uintptr_t end,
+			 quire_emit_fn emit, void *ctx)
+{
+	assert_held_any(&mm->mmap_lock);
+	while (start < end) {
+		pteval_t v = hal_pte_get(table + pt_index(start, level));
+		enum pte_kind kind = arch_pte_decode(v, level).kind;
+		uintptr_t next = (start | (pt_span(level) - 1)) + 1;
+
+		if (!next || next > end)
+			next = end;
+		if (kind != PTE_NONE) {
+			emitf(emit, ctx, "%*s%s %#lx = ", 2 * (int)(pt_levels - level), "", level_name(level),
+			      (unsigned long)(start & ~(pt_span(level) - 1)));
+			show_entry(emit, ctx, v, level);
+		}
+		if (level && kind == PTE_TABLE)
+			show_entries(mm, pt_table_of(v, level), level - 1, start, next, emit, ctx);
+		start = next;
+	}
+}
+
+void quire_show_tables(struct quire_mm *qmm, uintptr_t start, uintptr_t end, quire_emit_fn emit, void *ctx)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	if (start < mm->start)
+		start = mm->start;
+	if (!end || end > mm->task_size)
+		end = mm->task_size;
+	down_read(&mm->mmap_lock);
+	emitf(emit, ctx, "tables, root pfn %#llx\n", (unsigned long long)page_to_pfn(virt_to_page(mm->pgd)).n);
+	show_entries(mm, mm->pgd, pt_levels - 1, start, end, emit, ctx);
+	up_read(&mm->mmap_lock);
 }

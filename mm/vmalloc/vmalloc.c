@@ -508,10 +508,24 @@ void quire_stack_free(void *stack)
 		vfree(stack);
 }
 
-void vmalloc_drain(void)
+unsigned long stack_cache_size(void)
 {
+	unsigned long n = 0;
+	irqflags_t flags;
+
+	spin_lock_irqsave(&stack_lock, flags);
+	for (unsigned i = 0; i < STACK_CACHE; i++)
+		n += *stack_slot(i) != NULL;
+	spin_unlock_irqrestore(&stack_lock, flags);
+	return n;
+}
+
+unsigned long stack_cache_shrink(unsigned long n)
+{
+	unsigned long gone = 0;
+
 	might_sleep();
-	for (unsigned i = 0; i < STACK_CACHE; i++) {
+	for (unsigned i = 0; i < STACK_CACHE && gone < n; i++) {
 		irqflags_t flags;
 		void *stack;
 
@@ -520,7 +534,15 @@ void vmalloc_drain(void)
 		*stack_slot(i) = NULL;
 		spin_unlock_irqrestore(&stack_lock, flags);
 		vfree(stack);
+		gone += stack != NULL;
 	}
+	return gone;
+}
+
+void vmalloc_drain(void)
+{
+	might_sleep();
+	stack_cache_shrink(STACK_CACHE);
 	while (purge_vmap_area_lazy()) /* the array of a large area's pages waits next */
 		;
 }

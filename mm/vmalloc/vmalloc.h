@@ -124,7 +124,11 @@ bool is_vmalloc_addr(const void *p);
 struct page *vmalloc_to_page(const void *addr);
 pfn_t vmalloc_to_pfn(const void *addr);
 
-/* Frees the kernel stacks that are kept for the next one, and flushes. */
+/* Kernel stacks that are kept for the next task; frees about n of them, how many it did. The pages come back
+ * with the next flush. Context: sleep (the second). */
+unsigned long stack_cache_size(void);
+unsigned long stack_cache_shrink(unsigned long n);
+/* Frees all of them, and flushes. */
 void vmalloc_drain(void);
 /* Pages of vmalloc areas and stacks in use. */
 unsigned long vmalloc_nr_pages(void);

@@ -27,6 +27,10 @@ void kernel_timer_tick(struct trap_frame *tf)
 {
 }
 
+void kernel_kick(struct trap_frame *tf)
+{
+}
+
 void kernel_irq_exit(void)
 {
 }

@@ -6,6 +6,7 @@
  */
 #include "test/arch/contract.h"
 
+#include "lib/bits.h"
 #include "lib/printf.h"
 #include <quire/abi.h>
 
@@ -313,7 +314,7 @@ static void call_me(void *arg)
 
 static void test_ipi_leaves_the_caller_out(void)
 {
-	unsigned one = 1, others = hal_cpu_count() - 1;
+	unsigned one = 1, others = (unsigned)hweight64(hal_cpus_online()) - 1;
 
 	called = 0;
 	hal_ipi_call(1ull << hal_cpu_id(), call_me, &one);
@@ -785,6 +786,345 @@ static void test_kernel_text(void)
 		hal_phys_to_virt(hal_virt_to_phys((void *)(uintptr_t)contract_run)), true));
 }
 
+/* ---- several CPUs ----------------------------------------------------------------------------- */
+
+/* Each CPU but this one is started once, and then does one job after the other. */
+static struct worker {
+	void (*job)(unsigned cpu); /* atomic; NULL: it waits for one */
+	uint64_t seen;		   /* how often it saw what it looks at; atomic */
+	uint64_t wrong;
+} workers[64];
+
+static bool enough;	   /* atomic: the jobs are to end */
+
+static void work(void *arg)
+{
+	struct worker *w = arg;
+	unsigned cpu = (unsigned)(w - workers);
+	void (*job)(unsigned cpu);
+
+	for (;;) {
+		while (!(job = __atomic_load_n(&w->job, __ATOMIC_ACQUIRE)))
+			hal_cpu_relax();
+		if (job == (void (*)(unsigned))1)
+			return;
+		job(cpu);
+		__atomic_store_n(&w->job, NULL, __ATOMIC_RELEASE);
+	}
+}
+
+static void all_do(void (*job)(unsigned cpu))
+{
+	__atomic_store_n(&enough, false, __ATOMIC_RELEASE);
+	for (unsigned c = 1; c < hal_cpu_count(); c++) {
+		workers[c].seen = workers[c].wrong = 0;
+		__atomic_store_n(&workers[c].job, job, __ATOMIC_RELEASE);
+	}
+}
+
+/* Until each has looked so often. */
+static void all_have_seen(uint64_t n)
+{
+	for (unsigned c = 1; c < hal_cpu_count(); c++)
+		while (__atomic_load_n(&workers[c].seen, __ATOMIC_ACQUIRE) < n)
+			hal_cpu_relax();
+}
+
+/* Ends the jobs; how much was wrong. */
+static uint64_t all_done(void)
+{
+	uint64_t wrong = 0;
+
+	__atomic_store_n(&enough, true, __ATOMIC_RELEASE);
+	for (unsigned c = 1; c < hal_cpu_count(); c++) {
+		while (__atomic_load_n(&workers[c].job, __ATOMIC_ACQUIRE))
+			hal_cpu_relax();
+		wrong += workers[c].wrong;
+	}
+	return wrong;
+}
+
+static bool goes_on(void)
+{
+	return !__atomic_load_n(&enough, __ATOMIC_ACQUIRE);
+}
+
+static void saw(unsigned cpu, bool wrong)
+{
+	workers[cpu].wrong += wrong;
+	__atomic_add_fetch(&workers[cpu].seen, 1, __ATOMIC_RELEASE);
+}
+
+/* In an emulator with fewer processors than CPUs each answer takes a turn of all of them. */
+static unsigned rounds(void)
+{
+	return 1600 / (hal_cpu_count() * hal_cpu_count());
+}
+
+static bool alone(void)
+{
+	return hal_cpu_count() == 1 || hal_irqs_off();
+}
+
+static void test_cpus_start(void)
+{
+	unsigned n = hal_cpu_count();
+
+	CHECK(hal_cpus_online() & 1);
+	CHECK(hal_cpu_start(0, NULL, work, NULL) == -EINVAL);
+	CHECK(hal_cpu_start(n, NULL, work, NULL) == -EINVAL);
+	if (alone())
+		return;
+	for (unsigned c = 1; c < n; c++) {
+		char *stack = hal_phys_to_virt(take(4 * PAGE));
+
+		workers[c] = (struct worker){0};
+		CHECK(hal_cpu_start(c, stack + 4 * PAGE, work, &workers[c]) == 0);
+		CHECK(hal_cpus_online() >> c & 1);
+		CHECK(hal_cpu_start(c, stack + 4 * PAGE, work, &workers[c]) == -EBUSY);
+	}
+	CHECK(hal_cpus_online() == (n < 64 ? (1ull << n) - 1 : ~0ull));
+}
+
+static void knows_itself(unsigned cpu)
+{
+	while (goes_on())
+		saw(cpu, hal_cpu_id() != cpu || hal_irqs_off());
+}
+
+static void test_cpus_know_themselves(void)
+{
+	if (alone())
+		return;
+	all_do(knows_itself);
+	all_have_seen(1000);
+	CHECK(all_done() == 0);
+}
+
+static void count_answer(void *arg)
+{
+	__atomic_add_fetch((uint64_t *)arg, hal_irqs_off() ? 1 : 1000, __ATOMIC_RELAXED);
+}
+
+static void calls_all(unsigned cpu)
+{
+	while (goes_on()) {
+		uint64_t answers = 0;
+
+		hal_ipi_call(~0ull, count_answer, &answers);
+		saw(cpu, answers != hal_cpu_count() - 1);
+	}
+}
+
+/* Everybody calls everybody, all at once. */
+static void test_calls_cross(void)
+{
+	if (alone())
+		return;
+	all_do(calls_all);
+	for (unsigned i = 0; i < rounds(); i++) {
+		uint64_t answers = 0, one = 1ull << (1 + i % (hal_cpu_count() - 1));
+
+		hal_ipi_call(~0ull, count_answer, &answers);
+		CHECK(answers == hal_cpu_count() - 1);
+		hal_ipi_call(one, count_answer, &answers);
+		CHECK(answers == hal_cpu_count());
+	}
+	all_have_seen(rounds());
+	CHECK(all_done() == 0);
+}
+
+#define GOOD 0x600dull
+#define BAD  0xbadull
+
+static void reads_user(unsigned cpu)
+{
+	uint64_t v;
+
+	switch_to(&space);
+	while (goes_on())
+		saw(cpu, get(VA, &v) && v != GOOD);
+	switch_to(NULL);
+}
+
+static void set_word(pfn_t pfn, uint64_t v)
+{
+	*(volatile uint64_t *)kva(pfn) = v;
+}
+
+/* The page changes its frame again and again; whoever reaches the old one after the flush is wrong. */
+static void test_flush_reaches_all(void)
+{
+	pfn_t frame[2] = {page_frame(), page_frame()};
+	uint64_t seen = 0;
+
+	if (alone())
+		return;
+	set_word(frame[0], GOOD);
+	map_desc(VA, user_leaf(frame[0], true));
+	all_do(reads_user);
+	for (unsigned i = 0; i < rounds(); i++) {
+		all_have_seen(seen += 3);
+		unmap_page(VA);
+		set_word(frame[i & 1], BAD);
+		set_word(frame[!(i & 1)], GOOD);
+		map_desc(VA, user_leaf(frame[!(i & 1)], true));
+	}
+	all_have_seen(seen + 3);
+	CHECK(all_done() == 0);
+	unmap_page(VA);
+}
+
+/* The same with the table above it, which is then another's. */
+static void test_freed_tables_reach_all(void)
+{
+	pteval_t *above = slot(&space, VA, 1), table[2];
+	pfn_t frame[2] = {page_frame(), page_frame()};
+	uint64_t seen = 0;
+
+	if (alone())
+		return;
+	for (unsigned i = 0; i < 2; i++) {
+		hal_pte_set(above, 0);
+		hal_tlb_flush(&space, VA, VA + (PAGE << ARCH_INDEX_BITS), 1, true);
+		map_desc(VA, user_leaf(frame[i], true));
+		table[i] = hal_pte_get(above);
+	}
+	set_word(frame[1], GOOD);
+	all_do(reads_user);
+	for (unsigned i = 0; i < rounds(); i++) {
+		all_have_seen(seen += 3);
+		hal_pte_xchg(above, 0);
+		hal_tlb_flush(&space, VA, VA + (PAGE << ARCH_INDEX_BITS), 0, true);
+		set_word(frame[!(i & 1)], BAD);
+		set_word(frame[i & 1], GOOD);
+		hal_pte_set(above, table[i & 1]);
+		hal_pt_published(&space, VA);
+	}
+	all_have_seen(seen + 3);
+	CHECK(all_done() == 0);
+	unmap_page(VA);
+}
+
+static uintptr_t kernel_va;
+
+static void reads_kernel(unsigned cpu)
+{
+	uint64_t v;
+
+	switch_to(&space);
+	while (goes_on())
+		saw(cpu, contract_kernel_read((void *)kernel_va, cpu, &v) && v != GOOD);
+	switch_to(NULL);
+}
+
+static void test_kernel_flush_reaches_all(void)
+{
+	pfn_t frame[2] = {page_frame(), page_frame()};
+	uint64_t seen = 0;
+
+	if (alone())
+		return;
+	kernel_va = hal_kernel_layout()->vmalloc_base + 600 * PAGE;
+	CHECK(!contract_kernel_may((void *)kernel_va, false));
+	all_do(reads_kernel);
+	for (unsigned i = 0; i < rounds(); i++) {
+		set_word(frame[i & 1], GOOD);
+		CHECK(hal_kernel_map(kernel_va, frame[i & 1], 1, KMAP_R, MT_WB, give_table, NULL) == 0);
+		all_have_seen(seen += 3);
+		forget(kernel_va, 1);
+		set_word(frame[i & 1], BAD);
+	}
+	CHECK(all_done() == 0);
+}
+
+static struct arch_space shared_space;
+
+static void stays_in_space(unsigned cpu)
+{
+	switch_to(&shared_space);
+	while (goes_on())
+		saw(cpu, false);
+	switch_to(NULL);
+}
+
+/* A space ends while others are still on its tables, which are then no tables any more. */
+static void test_space_is_left_by_all(void)
+{
+	pfn_t root = page_frame();
+
+	if (alone())
+		return;
+	CHECK(hal_space_init(&shared_space, root, true) == 0);
+	all_do(stays_in_space);
+	all_have_seen(10);
+	hal_space_destroy(&shared_space);
+	for (unsigned i = 0; i < PAGE / 8; i++)
+		((volatile uint64_t *)kva(root))[i] = BAD;
+	for (unsigned c = 1; c < hal_cpu_count(); c++)
+		all_have_seen(workers[c].seen + 1000);
+	CHECK(all_done() == 0);
+}
+
+#define SPACES 20
+
+static struct arch_space many[SPACES];
+
+static void takes_turns(unsigned cpu)
+{
+	unsigned i = cpu;
+	uint64_t v;
+
+	while (goes_on()) {
+		i = (i * 5 + 3) % SPACES;
+		switch_to(&many[i]);
+		saw(cpu, !get(VA, &v) || v != i);
+	}
+	switch_to(NULL);
+}
+
+/* More spaces than some machines have numbers for, on all CPUs at once. */
+static void test_spaces_take_turns(void)
+{
+	for (unsigned i = 0; i < SPACES; i++) {
+		pfn_t pfn = page_frame();
+
+		CHECK(hal_space_init(&many[i], page_frame(), true) == 0);
+		set_word(pfn, i);
+		hal_pte_set(slot(&many[i], VA, 0), arch_pte_encode(user_leaf(pfn, true), 0));
+		hal_pt_published(&many[i], VA);
+	}
+	if (!alone())
+		all_do(takes_turns);
+	for (unsigned round = 0; round < 3 * SPACES; round++) {
+		unsigned i = round * 7 % SPACES;
+
+		switch_to(&many[i]);
+		CHECK(holds(VA, i));
+	}
+	if (!alone()) {
+		all_have_seen(100);
+		CHECK(all_done() == 0);
+	}
+	switch_to(&space);
+	for (unsigned i = 0; i < SPACES; i++)
+		hal_space_destroy(&many[i]);
+}
+
+/* The last: whoever was started idles, and still answers. */
+static void test_idle_cpus_answer(void)
+{
+	uint64_t answers = 0;
+
+	if (alone())
+		return;
+	for (unsigned c = 1; c < hal_cpu_count(); c++)
+		__atomic_store_n(&workers[c].job, (void (*)(unsigned))1, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < 20; i++)
+		hal_ipi_call(~0ull, count_answer, &answers);
+	CHECK(answers == 20 * (hal_cpu_count() - 1));
+}
+
 /* ---- the run --------------------------------------------------------------------------------- */
 
 static const struct {
@@ -823,6 +1163,15 @@ static const struct {
 	{"kernel map tells a corrupt entry", test_kernel_map_corrupt},
 	{"one kernel flush for many unmappings", test_kernel_flush_covers_many},
 	{"kernel text is not writable", test_kernel_text},
+	{"CPUs start", test_cpus_start},
+	{"CPUs know themselves", test_cpus_know_themselves},
+	{"calls cross", test_calls_cross},
+	{"a flush reaches all CPUs", test_flush_reaches_all},
+	{"freed tables are forgotten by all CPUs", test_freed_tables_reach_all},
+	{"a kernel flush reaches all CPUs", test_kernel_flush_reaches_all},
+	{"a space is left by all CPUs", test_space_is_left_by_all},
+	{"spaces take turns", test_spaces_take_turns},
+	{"idle CPUs answer", test_idle_cpus_answer},
 };
 
 static void report(unsigned number, const char *prefix, const char *name)

@@ -18,6 +18,9 @@ bool contract_fault(const struct fault_info *fi);
 /* What the wrapper of a machine provides: whether kernel mode may read, or write, the byte at p
  * right now. Writes what it read. */
 bool contract_kernel_may(void *p, bool write);
+/* The word at p, a kernel address that may not be there; false: it is not. On any CPU, `cpu` its number;
+ * while a space of the test runs. */
+bool contract_kernel_read(const uint64_t *p, unsigned cpu, uint64_t *v);
 /* For a wrapper that tries addresses by user copies: a user page that is mapped and writable in
  * the running space. false: no space runs. */
 bool contract_scratch_user(uintptr_t *va);

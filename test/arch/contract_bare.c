@@ -3,7 +3,9 @@
  * The contract test as a kernel of its own: what a machine calls when it starts and when it traps.
  */
 #include "arch/hal_kernel.h"
+#include "arch/common/boot.h"
 #include "lib/printf.h"
+#include "lib/string.h"
 #include <quire/quire.h>
 #include "test/arch/contract.h"
 
@@ -24,6 +26,14 @@ bool contract_kernel_may(void *p, bool write)
 	return !write || hal_copy_from_user(byte, user_page, 1) == 0;
 }
 
+/* By way of a word of the CPU's own in a user page. */
+bool contract_kernel_read(const uint64_t *p, unsigned cpu, uint64_t *v)
+{
+	uintptr_t word = user_page + 8 * cpu;
+
+	return !hal_copy_to_user(word, p, 8) && !hal_copy_from_user(v, word, 8);
+}
+
 static _Noreturn void unexpected(const char *what, const struct trap_frame *tf)
 {
 	char line[160];
@@ -36,8 +46,20 @@ static _Noreturn void unexpected(const char *what, const struct trap_frame *tf)
 
 _Noreturn void kernel_main(const struct boot_info *bi)
 {
-	unsigned ran, failed = contract_run("", 1, &ran);
-	char line[32];
+	unsigned ran, failed;
+	char line[64], smp[8];
+	uint64_t n;
+
+	if (boot_option(bi->cmdline, "smp", smp, sizeof(smp)) && !parse_u64(smp, &n) &&
+	    hal_cpu_count() != n) {
+		hal_log(line, scnprintf(line, sizeof(line), "Bail out! %u CPUs, not %s\n",
+					hal_cpu_count(), smp));
+		hal_exit(2);
+	}
+
+	if (hal_cpu_count() > 1)
+		hal_irq_enable(); /* who waits for other CPUs answers them */
+	failed = contract_run("", 1, &ran);
 
 	hal_log(line, scnprintf(line, sizeof(line), "1..%u\n", ran));
 	hal_exit(failed ? 1 : 0);

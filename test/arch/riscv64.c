@@ -314,6 +314,10 @@ void kernel_timer_tick(struct trap_frame *tf)
 	arrived(tf, EV_TICK, tf->x[9] == 0x1111 && tf->x[31] == 0x2222);
 }
 
+void kernel_kick(struct trap_frame *tf)
+{
+}
+
 void kernel_irq_exit(void)
 {
 }

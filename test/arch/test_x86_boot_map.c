@@ -39,8 +39,9 @@ void boot_die(const char *fmt, ...)
 }
 
 void x86_console_init(void) {}
-void x86_tables_init(void) {}
+void x86_tables_init(unsigned cpu, void *stack_top) {}
 void x86_features_init(void) {}
+void x86_acpi_init(uint64_t pa) {}
 void x86_mmu_init(void) {}
 void x86_time_init(void) {}
 void kernel_main(const struct boot_info *bi)
@@ -57,6 +58,8 @@ static struct {
 	char cmdline[8192];
 } *low;
 
+static struct start_module module; /* of the next boot_with() */
+
 /* Lays out n entries and runs the parser; the image lies at 1 MiB as on the machine. */
 static void boot_with(const struct start_entry *e, unsigned n, const char *words)
 {
@@ -66,6 +69,7 @@ static void boot_with(const struct start_entry *e, unsigned n, const char *words
 	if (n)
 		memcpy(low->e, e, n * sizeof(*e));
 	strcpy(low->cmdline, words);
+	low->mod = module;
 	low->si = (struct start_info){
 		.magic = START_MAGIC,
 		.version = 1,
@@ -195,6 +199,40 @@ Test(x86_boot_map, a_ring_that_cannot_be_is_refused)
 	x86_trace_ring_init();
 	cr_expect_eq(ring_size, 0);
 	cr_expect(strstr(log_text, "no room"));
+}
+
+/* The firmware took the page in which the initrd ends: it moves, whole, to where all is RAM. */
+Test(x86_boot_map, an_initrd_that_runs_out_of_ram)
+{
+	unsigned char *area = mmap(NULL, 64 << 10, PROT_READ | PROT_WRITE,
+				   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	uint64_t at = (uint64_t)area;
+	struct start_entry e[] = {{MB, MB, 1, 0}, {at, 0x8000, 1, 0}, {at + 0x8000, 0x8000, 2, 0}};
+
+	cr_assert_neq(area, MAP_FAILED);
+	for (unsigned i = 0; i < 0x2345; i++)
+		area[0x6000 + i] = (unsigned char)(i * 7 >> 3);
+	module = (struct start_module){.start = at + 0x6000, .size = 0x2345};
+	boot_with(e, N(e), "");
+	cr_expect_eq(initrd_start, at + 0x5000);
+	cr_expect_eq(initrd_size, 0x2345);
+	for (unsigned i = 0; i < 0x2345; i++)
+		cr_assert_eq(((unsigned char *)initrd_start)[i], (unsigned char)(i * 7 >> 3));
+	cr_expect(claimed(at + 0x5000, at + 0x8000));
+	cr_expect(strstr(log_text, "initrd moved"));
+}
+
+/* One that lies where nothing can be read, or that fits nowhere, is left out later, with a reason. */
+Test(x86_boot_map, an_initrd_that_is_nowhere)
+{
+	struct start_entry e[] = {{MB, MB, 1, 0}};
+
+	module = (struct start_module){.start = 1ull << 40, .size = 0x2000};
+	boot_with(e, N(e), "");
+	cr_expect_eq(initrd_start, 1ull << 40);
+	cr_expect_null(initrd_address());
+	cr_expect_eq(initrd_size, 0);
+	cr_expect(strstr(log_text, "does not lie in RAM"));
 }
 
 Test(x86_boot_map, words_behind_the_dashes_are_the_programs)

@@ -459,7 +459,7 @@ static void run_together(void *(*const *fn)(void *), unsigned n)
 		CHECK(pthread_create(&t[i], NULL, fn[i], NULL) == 0);
 	for (unsigned i = 0; i < n; i++)
 		pthread_join(t[i], NULL);
-	while (waitpid(-1, NULL, 0) > 0) /* orphans, if we are the first program */
+	while (waitpid(-1, NULL, 0) > 0)
 		;
 	CHECK(errno == ECHILD);
 }

@@ -190,26 +190,32 @@ static void pipes(void)
 
 static void interrupted_calls(void)
 {
-	struct itimerval soon = {.it_value = {.tv_usec = 50000}};
+	/* Again and again: on a busy host the first may come before the call that it is to interrupt. */
+	struct itimerval soon = {.it_value = {.tv_usec = 50000}, .it_interval = {.tv_usec = 50000}};
+	struct itimerval never = {0};
 	struct timespec none = {0, 0};
 	siginfo_t info;
 	sigset_t set;
 	pid_t pid;
 	char c = 0;
-	int p[2];
+	int p[2], before;
 
 	CHECK(pipe(p) == 0);
 	on(SIGALRM, counted, 0);
 	setitimer(ITIMER_REAL, &soon, NULL);
-	CHECK(read(p[0], &c, 1) == -1 && errno == EINTR && alarms == 1);
+	CHECK(read(p[0], &c, 1) == -1 && errno == EINTR && alarms >= 1);
+	setitimer(ITIMER_REAL, &never, NULL);
 	on(SIGALRM, counted, SA_RESTART);
+	before = alarms;
 	setitimer(ITIMER_REAL, &soon, NULL);
-	pid = fork();
+	pid = fork(); /* a timer is not inherited */
 	if (!pid) {
 		usleep(150000);
 		_exit(write(p[1], "z", 1) != 1);
 	}
-	CHECK(read(p[0], &c, 1) == 1 && c == 'z' && alarms == 2 && status_of(pid) == 0);
+	CHECK(read(p[0], &c, 1) == 1 && c == 'z' && alarms > before);
+	setitimer(ITIMER_REAL, &never, NULL);
+	CHECK(status_of(pid) == 0);
 	sigemptyset(&set);
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
 """Boots a kernel image with one program as its first and checks how both end.
-usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... [-k TEXT [-n TEXT]] PROGRAM|ARCHIVE
+usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUMENT]... [-d DISK]... [-m MIB] [-t SECONDS] [-k TEXT [-n TEXT]] PROGRAM|ARCHIVE
 The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
 as many pages must be free after the program as before. -k: it must hang, and is
-ended when its log says TEXT; -n: what that must not say a second later. A file named *.cpio is given as it is."""
+ended when its log says TEXT; -n: what that must not say a second later. A file named *.cpio is given as it is.
+-m: memory of the machine (128). -t: time until it counts as hung (300).
+DISK: KiB[,swap][,ro][,iops=N][,bad-read=SECTOR][,bad-write=SECTOR], zeros; with swap the first page
+is mkswap's header; the sector fails; iops: requests a second at most."""
 import argparse
 import os
 import re
@@ -19,13 +22,36 @@ sys.dont_write_bytecode = True
 
 import arches  # noqa: E402
 import cpio  # noqa: E402
+import disks  # noqa: E402
 
 SECONDS = 300
 
 
-def command(machine, image, initrd, words, log):
-    return [*arches.find(machine).command(128, log), '-kernel', image, '-initrd', initrd,
-            '-append', ' '.join(words)]
+def make_disk(folder, n, text):
+    size, *words = text.split(',')
+    disk = disks.Disk(os.path.join(folder, f'disk{n}'))
+    with open(disk.path, 'wb') as f:
+        f.truncate(int(size) << 10)
+    for w in words:
+        if w == 'ro':
+            disk.read_only = True
+        elif w.startswith('iops='):
+            disk.iops = int(w[5:])
+        elif w == 'swap':
+            with open(disk.path, 'r+b') as f:
+                f.write(disks.swap_header(int(size) << 10))
+        else:
+            kind, sector = re.fullmatch(r'bad-(read|write)=(\d+)', w).groups()
+            disk.bad_sectors = disks.bad_sectors(folder, [int(sector)], kind)
+    return disk
+
+
+def command(args, tmp, initrd, words, log):
+    arch = arches.find(args.machine)
+    found = [make_disk(tmp, n, d) for n, d in enumerate(args.disk)]
+    cpus = ['-smp', str(args.cpus)] if args.cpus else []
+    return [*arch.command(args.memory, log), *cpus, *disks.options(arch, found), '-kernel', args.image,
+            '-initrd', initrd, '-append', ' '.join(words)]
 
 
 def problems(args, code, log):
@@ -60,7 +86,7 @@ def run(args, argv, log):
     """(the machine's status, what QEMU said); one that hangs on purpose is ended, status 0."""
     with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True) as process:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + args.time
         while process.poll() is None and time.monotonic() < deadline:
             if args.hangs and re.search(args.hangs, read(log)):
                 time.sleep(1 if args.never else 0)
@@ -69,7 +95,7 @@ def run(args, argv, log):
             time.sleep(0.02)
         if process.poll() is None:
             process.kill()
-            return -1, f'QEMU did not end within {SECONDS} s'
+            return -1, f'QEMU did not end within {args.time} s'
         return arches.find(args.machine).ended(process.returncode), process.stdout.read()
 
 
@@ -83,8 +109,15 @@ def main():
     p.add_argument('-n', '--never')
     p.add_argument('-w', '--word', action='append', default=[])
     p.add_argument('-a', '--argument', action='append', default=[])
+    p.add_argument('-c', '--cpus', type=int)
+    p.add_argument('-m', '--memory', type=int, default=128)
+    p.add_argument('-t', '--time', type=int, default=SECONDS)
+    p.add_argument('-d', '--disk', action='append', default=[])
     p.add_argument('program')
     args = p.parse_args()
+    if args.cpus and os.environ.get('QUIRE_ICOUNT'):
+        print('1..0 # SKIP instructions are counted on one CPU alone')
+        return 0
     with tempfile.TemporaryDirectory() as tmp:
         initrd, log = os.path.join(tmp, 'initrd'), os.path.join(tmp, 'log')
         with open(args.program, 'rb') as f:
@@ -94,7 +127,7 @@ def main():
         with open(initrd, 'wb') as f:
             f.write(data)
         words = ['init=/program', *args.word, *(['--', *args.argument] if args.argument else [])]
-        code, err = run(args, command(args.machine, args.image, initrd, words, log), log)
+        code, err = run(args, command(args, tmp, initrd, words, log), log)
         text = read(log)
     why = list(problems(args, code, text))
     print('1..1')

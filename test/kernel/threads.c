@@ -5,9 +5,12 @@
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -102,11 +105,64 @@ static void ends_with_threads(char *self)
 	CHECK(status_of(pid) == 9);
 }
 
+static void *fresh_pages(size_t n, int flags)
+{
+	void *p = mmap(NULL, n * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+		       -1, 0);
+
+	CHECK(p != MAP_FAILED);
+	return p;
+}
+
+static long own_faults(void)
+{
+	struct rusage u;
+
+	CHECK(!getrusage(RUSAGE_THREAD, &u));
+	return u.ru_minflt;
+}
+
+static volatile int touching;
+
+static void *toucher(void *pages)
+{
+	touching = 1;
+	for (size_t i = 0; i < 512; i++)
+		((volatile char *)pages)[i * 4096] = 1;
+	return NULL;
+}
+
+/* Pages that a call faults in are the calling thread's faults, and nobody else's. */
+static void populated_faults(void)
+{
+	static char copy[16 * 4096];
+	struct iovec here = {copy, sizeof(copy)}, there = {.iov_len = sizeof(copy)};
+	void *pages = fresh_pages(512, 0);
+	pthread_t other;
+	long before;
+
+	memset(copy, 1, sizeof(copy));
+	there.iov_base = fresh_pages(16, 0);
+	before = own_faults();
+	CHECK(process_vm_readv(getpid(), &here, 1, &there, 1, 0) == sizeof(copy));
+	CHECK(own_faults() == before + 16);
+	CHECK(!copy[0] && !copy[sizeof(copy) - 1]);
+	/* Another thread's faults meanwhile are not ours. */
+	CHECK(!pthread_create(&other, NULL, toucher, pages));
+	while (!touching)
+		sched_yield();
+	before = own_faults();
+	fresh_pages(2048, MAP_POPULATE);
+	CHECK(own_faults() == before + 2048);
+	CHECK(!pthread_join(other, NULL));
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1)
 		return 9;
 	joined();
+	populated_faults();
 	semaphore_between_processes();
 	ends_with_threads(argv[0]);
 	printf("threads: %d failures\n", failures);

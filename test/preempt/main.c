@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preempt [OPTION]... FIRST[-LAST] OPERATIONS
+ * preempt [OPTION]... FIRST[-LAST] OPERATIONS, and cpus the same
  *
  * Random operations of several tasks at once, machine by machine: one for each seed, each in a host
  * process of its own, so that a broken one, or one that hangs, ends alone. A seed with its options
@@ -8,7 +8,8 @@
  *
  *   --every N   mean of points between interrupts (fake.h), 0: only the clock's; by the seed
  *   --at K      one interrupt at exactly the K-th point
- *   --tasks N   processes of each round, instead of 2 to 6
+ *   --tasks N   processes of each round, instead of by the seed
+ *   --cpus N    instead of by the seed; of preempt there is one
  *   --without X,Y ...  operations of these names are not done
  *   --races     two accesses that nothing orders are failures, too
  *   --limit N   seconds for one seed. 120
@@ -31,13 +32,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "arch/fake/fake_user.h"
 #include "lib/lockdep.h"
-#include "test/preempt/preempt.h"
+#include "test/preempt/run.h"
 
 #pragma weak fake_unwatched /* with the instrumented core only */
 
 #define BY_SEED UINT32_MAX
+
+struct progress *progress;
 
 static struct plan plan;
 static unsigned every = BY_SEED;
@@ -103,7 +105,7 @@ void fail(const char *why, ...)
 	va_start(ap, why);
 	vsnprintf(text, sizeof(text), why, ap);
 	va_end(ap);
-	fprintf(stderr, "preempt: %s\n", text);
+	fprintf(stderr, "%s: %s\n", program_name, text);
 	note(text);
 	end_run();
 }
@@ -127,7 +129,7 @@ static void accused(enum fake_accusation what, const char *msg, void *ctx)
 	note(text);
 	progress->races++;
 	if (what != FAKE_RACE) {
-		fprintf(stderr, "preempt: %s\n", text);
+		fprintf(stderr, "%s: %s\n", program_name, text);
 		end_run();
 	}
 }
@@ -145,13 +147,8 @@ void __wrap_os_panic(const char *why)
 /* What kind of machine it is hangs on the seed, too. */
 static struct fake_config machine_of(const struct plan *p)
 {
-	static char words[128];
 	uint64_t bits = p->seed * 0x9e3779b97f4a7c15ull >> 40;
-
-	snprintf(words, sizeof(words), "norandmaps%s%s%s", bits & 256 ? " late_free=1" : "",
-		 (bits & 0x600) == 0x600 ? " slub_debug=FZPU" : "",
-		 (bits & 0x3800) == 0x3800 ? " preempt=none" : "");
-	return (struct fake_config){
+	struct fake_config c = {
 		.ram = 32u << 20,
 		.seed = p->seed,
 		.preempt_every = p->every,
@@ -164,9 +161,11 @@ static struct fake_config machine_of(const struct plan *p)
 		.tlb_entries = bits & 32 ? 16 : 0,
 		.spurious_every = bits & 64 ? 50 : 0,
 		.kernel_tables = bits & 128,
-		.cmdline = words,
 		.log = keep_log,
 	};
+
+	program_machine(&c, p);
+	return c;
 }
 
 static _Noreturn void run_machine(const struct plan *p)
@@ -178,14 +177,13 @@ static _Noreturn void run_machine(const struct plan *p)
 	signal(SIGBUS, on_crash);
 	signal(SIGABRT, on_crash);
 	fake_on_accusation(accused, NULL);
-	world.plan = *p;
 	if (fake_machine_create(&c))
 		_exit(2);
 	if (&fake_unwatched)
 		fake_unwatched(lockdep_cpus, sizeof(lockdep_cpus));
-	status = fake_run(first_task, NULL);
+	status = program_run(p);
 	progress->points = fake_points();
-	progress->switches = fake_counters()->timer_irqs;
+	progress->switches = fake_counters()->timer_irqs + fake_counters()->turns;
 	if (status)
 		fail("the machine ended with status %d", status);
 	if (progress->races)
@@ -224,7 +222,7 @@ static bool run_seed(const struct plan *p)
 		end = 1e300;
 	}
 	if (pid < 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 2)) {
-		fprintf(stderr, "preempt: no machine\n");
+		fprintf(stderr, "%s: no machine\n", program_name);
 		exit(2);
 	}
 	if (!status)
@@ -232,6 +230,33 @@ static bool run_seed(const struct plan *p)
 	if (!progress->why[0])
 		snprintf(progress->why, sizeof(progress->why), "host status %#x", status);
 	return false;
+}
+
+/* ---- operations ------------------------------------------------------------------------------ */
+
+static bool left_out(const char *name, const struct plan *p)
+{
+	const char *s = p->without;
+	size_t n = strlen(name);
+
+	for (; s && (s = strstr(s, name)); s += n)
+		if ((s == p->without || s[-1] == ',') && (!s[n] || s[n] == ','))
+			return true;
+	return false;
+}
+
+unsigned choose_operation(const struct operation *ops, unsigned n, const struct plan *p, uint64_t *rng)
+{
+	unsigned sum = 0, pick, op;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += ops[i].weight;
+	do {
+		pick = (rnd_of(rng) >> 11) % sum;
+		for (op = 0; pick >= ops[op].weight; op++)
+			pick -= ops[op].weight;
+	} while (left_out(ops[op].name, p));
+	return op;
 }
 
 /* ---- seeds ----------------------------------------------------------------------------------- */
@@ -262,25 +287,24 @@ static void mark_done(uint64_t seed)
 static void tell_failure(void)
 {
 	printf("# seed %llu, operation %llu (%s), round %llu, point %llu: %s\n"
-	       "# again: preempt --every %u%s %llu %llu\n",
+	       "# again: %s --every %u%s%s %llu %llu\n",
 	       (unsigned long long)plan.seed, (unsigned long long)progress->operations,
 	       operation_name(progress->last), (unsigned long long)progress->rounds,
-	       (unsigned long long)progress->points, progress->why, plan.every,
-	       plan.tasks ? " --tasks N" : "", (unsigned long long)plan.seed,
+	       (unsigned long long)progress->points, progress->why, program_name, plan.every,
+	       plan.tasks ? " --tasks N" : "", plan.cpus ? " --cpus N" : "", (unsigned long long)plan.seed,
 	       (unsigned long long)plan.operations);
 	fflush(stdout);
 }
 
 static int run_all(uint64_t first, uint64_t last)
 {
-	static const unsigned rates[5] = {300, 40, 1000, 150, 5000};
 	uint64_t ran = 0, failed = 0, points = 0, switches = 0, operations = 0;
 
 	for (plan.seed = first; plan.seed <= last; plan.seed++) {
 		if (seed_done(plan.seed))
 			continue;
 		ran++;
-		plan.every = every == BY_SEED ? rates[plan.seed % 5] : every;
+		plan.every = every == BY_SEED ? program_rates[plan.seed % 5] : every;
 		if (run_seed(&plan)) {
 			mark_done(plan.seed);
 		} else {
@@ -294,7 +318,7 @@ static int run_all(uint64_t first, uint64_t last)
 		operations += progress->operations;
 	}
 	printf("1..1\n%sok 1 - %llu of seeds %llu-%llu, %llu operations, %llu points, "
-	       "%llu interrupts%s\n", failed ? "not " : "", (unsigned long long)ran, (unsigned long long)first,
+	       "%llu interrupts or turns%s\n", failed ? "not " : "", (unsigned long long)ran, (unsigned long long)first,
 	       (unsigned long long)last, (unsigned long long)operations,
 	       (unsigned long long)points, (unsigned long long)switches, failed ? ": failed" : "");
 	return failed != 0;
@@ -302,9 +326,9 @@ static int run_all(uint64_t first, uint64_t last)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: preempt [--every N] [--at K] [--tasks N] [--without NAME,...] [--races]\n"
+	fprintf(stderr, "usage: %s [--every N] [--at K] [--tasks N] [--cpus N] [--without NAME,...] [--races]\n"
 			"               [--limit N] [--done FILE] [--log] [--go-on] "
-			"FIRST[-LAST] OPERATIONS\n");
+			"FIRST[-LAST] OPERATIONS\n", program_name);
 	return 2;
 }
 
@@ -338,6 +362,8 @@ int main(int argc, char **argv)
 			plan.at = strtoull(argv[++i], NULL, 0), every = 0;
 		else if (!strcmp(argv[i], "--tasks"))
 			plan.tasks = strtoul(argv[++i], NULL, 0);
+		else if (!strcmp(argv[i], "--cpus"))
+			plan.cpus = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--without"))
 			plan.without = argv[++i];
 		else if (!strcmp(argv[i], "--limit"))

@@ -844,11 +844,7 @@ static void op_files(struct task *t)
 
 /* ---- which ----------------------------------------------------------------------------------- */
 
-static const struct {
-	void (*fn)(struct task *t);
-	const char *name;
-	unsigned weight;
-} ops[] = {
+static const struct operation ops[] = {
 	{op_store, "store", 30}, {op_verify, "verify", 20}, {op_map, "mmap", 8},
 	{op_unmap, "munmap", 6}, {op_protect, "mprotect", 8}, {op_remap, "mremap", 8},
 	{op_advise, "madvise", 6}, {op_file, "shared file", 10}, {op_torn, "file cut", 12},
@@ -866,28 +862,10 @@ const char *operation_name(int op)
 	return op >= 0 && op < (int)OPS ? ops[op].name : "none";
 }
 
-static bool left_out(unsigned op)
-{
-	const char *name = ops[op].name, *s = world.plan.without;
-	size_t n = strlen(name);
-
-	for (; s && (s = strstr(s, name)); s += n)
-		if ((s == world.plan.without || s[-1] == ',') && (!s[n] || s[n] == ','))
-			return true;
-	return false;
-}
-
 void operate(struct task *t)
 {
-	unsigned sum = 0, pick, op;
+	unsigned op = choose_operation(ops, OPS, &world.plan, &t->rng);
 
-	for (unsigned i = 0; i < OPS; i++)
-		sum += ops[i].weight;
-	do {
-		pick = rnd(t, sum);
-		for (op = 0; pick >= ops[op].weight; op++)
-			pick -= ops[op].weight;
-	} while (left_out(op));
 	progress->operations++;
 	progress->last = op;
 	ops[op].fn(t);

@@ -6,9 +6,7 @@
 #ifndef TEST_PREEMPT_H
 #define TEST_PREEMPT_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "test/preempt/run.h"
 
 #define PAGE	  4096u
 #define PAGES	  16u /* of private memory that a task plays with */
@@ -17,24 +15,6 @@
 #define RECORD	  64
 #define THREAD	  (0x100 | 0x200 | 0x400 | 0x800 | 0x10000) /* clone's flags for one */
 #define CHILDREN  2   /* forked and not yet waited for, of one task */
-
-struct plan {
-	uint64_t seed, operations;
-	unsigned every; /* mean of points between interrupts; 0: only ticks of the clock */
-	uint64_t at;	/* one interrupt at exactly that point; 0: none */
-	const char *without; /* names of operations, with commas; NULL: all are done */
-	bool races;	/* are failures */
-	unsigned tasks; /* processes of one round; 0: by the seed */
-};
-
-/* Lies in memory that the process which waits for the run sees, too. */
-struct progress {
-	uint64_t operations, rounds, points, switches, races;
-	int last;      /* kind of the last operation begun */
-	char why[512]; /* the first failure */
-};
-
-extern struct progress *progress;
 
 /* The model of one task: what each byte of its memory must be. */
 struct task {
@@ -65,19 +45,10 @@ struct world {
 
 extern struct world world;
 
-uint64_t rnd_of(uint64_t *rng);
 static inline unsigned rnd(struct task *t, unsigned n)
 {
 	return (rnd_of(&t->rng) >> 11) % n;
 }
-
-/* Ends the run: says why, with the operation's number. */
-_Noreturn __attribute__((format(printf, 1, 2))) void fail(const char *why, ...);
-#define REQUIRE(cond, ...)                 \
-	do {                               \
-		if (!(cond))               \
-			fail(__VA_ARGS__); \
-	} while (0)
 
 /* ---- calls; pointers are addresses of the running space -------------------------------------- */
 
@@ -101,7 +72,6 @@ void verify_all(struct task *t);
 void operate(struct task *t);
 /* Waits for every child. */
 void wait_children(struct task *t);
-const char *operation_name(int op);
 
 #define BASE	  0x100000000ul /* of the first task's memory; each has STRIDE bytes */
 #define STRIDE	  0x4000000ul

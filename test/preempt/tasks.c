@@ -16,14 +16,25 @@
 #define OWN	     (MAX_TASKS * STRIDE + BASE) /* the first program's scratch */
 
 struct world world;
-struct progress *progress;
 
-uint64_t rnd_of(uint64_t *rng)
+const char *const program_name = "preempt";
+const unsigned program_rates[5] = {300, 40, 1000, 150, 5000};
+
+void program_machine(struct fake_config *c, const struct plan *p)
 {
-	*rng ^= *rng << 13;
-	*rng ^= *rng >> 7;
-	*rng ^= *rng << 17;
-	return *rng;
+	static char words[128];
+	uint64_t bits = p->seed * 0x9e3779b97f4a7c15ull >> 40;
+
+	snprintf(words, sizeof(words), "norandmaps%s%s%s", bits & 256 ? " late_free=1" : "",
+		 (bits & 0x600) == 0x600 ? " slub_debug=FZPU" : "",
+		 (bits & 0x3800) == 0x3800 ? " preempt=none" : "");
+	c->cmdline = words;
+	world.plan = *p;
+}
+
+int program_run(const struct plan *p)
+{
+	return fake_run(first_task, NULL);
 }
 
 long call6(long nr, const long a[6])

@@ -15,7 +15,7 @@
 #include <quire/abi.h>
 #include <quire/quire.h>
 
-#include "test/programs/programs.h"
+#include "test/programs/meet.h"
 
 #define NAMES	 (A + 0x1000)  /* paths */
 
@@ -75,18 +75,8 @@ void *__wrap_quire_kmalloc(size_t n, unsigned flags)
 
 /* ---- checks, and what the programs share ------------------------------------------------------ */
 
-static int failures;
 static int fds[2];
-static int other_done;
 static long answer; /* the other thread's */
-
-#define CHECK(cond)                                                         \
-	do {                                                                \
-		if (!(cond)) {                                              \
-			printf("# %s:%d: not so: %s\n", __FILE__, __LINE__, #cond); \
-			failures++;                                         \
-		}                                                           \
-	} while (0)
 
 static long path(const char *s)
 {
@@ -126,33 +116,6 @@ static void pipe_new(void)
 {
 	CHECK(SC(NR_PIPE2, MAIN, 0) == 0);
 	fake_peek(fds, MAIN, sizeof(fds));
-}
-
-static void other_main(void *program)
-{
-	((void (*)(void))program)();
-	other_done = 1;
-	SC(NR_EXIT, 0);
-}
-
-/* Starts the second thread; it gets as far as it can before this returns. */
-static void other_start(void (*program)(void))
-{
-	other_done = 0;
-	CHECK(fake_fork(THREAD, other_main, (void *)program, 0) > 0);
-}
-
-static void others_run(void)
-{
-	for (int i = 0; i < TURNS; i++)
-		SC(NR_YIELD, 0);
-}
-
-static void other_join(void)
-{
-	for (int i = 0; i < 10000 && !other_done; i++)
-		SC(NR_YIELD, 0);
-	CHECK(other_done);
 }
 
 /* ---- a file stays for as long as a call uses it ------------------------------------------------ */
@@ -571,16 +534,6 @@ static const struct program_test tests[] = {
 	{"two at the console get different lines", two_at_the_console},
 };
 
-static char log_text[4096];
-
-static void log_out(const char *s, size_t n)
-{
-	size_t used = strlen(log_text);
-
-	if (used + n < sizeof(log_text))
-		memcpy(log_text + used, s, n);
-}
-
 static void first_program(void *state)
 {
 	SC(NR_MMAP, A, A_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -603,24 +556,12 @@ static void type(const char *s)
 
 static bool run(unsigned i)
 {
-	struct fake_config c = {.log = log_out, .cmdline = "norandmaps", .ram = 64 << 20,
-				.console = true, .seed = i + 1};
-	int status;
+	struct fake_config c = {.cmdline = "norandmaps", .console = true};
 
-	failures = 0;
 	armed = NOWHERE;
 	skip = 0;
-	memset(log_text, 0, sizeof(log_text));
 	type("ab\ncd\n");
-	if (fake_machine_create(&c))
-		return false;
-	status = fake_run(first_program, &i);
-	fake_machine_destroy();
-	CHECK(status == 0);
-	CHECK(!strstr(log_text, "not given back"));
-	if (failures)
-		printf("# %s\n", log_text);
-	return !failures;
+	return run_on(&c, first_program, i);
 }
 
 int main(int argc, char **argv)

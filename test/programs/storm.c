@@ -5,29 +5,13 @@
  * is checked: records are whole, sums are right, each answer is one that may be. The same seed is the
  * same run.
  */
-#include <stdbool.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "test/programs/storm.h"
 
-#include "arch/fake/fake_user.h"
-#include "lib/lockdep.h"
-#include "user/u_nr.h"
-#include <quire/abi.h>
-
-#define A	0x100000000ul
 #define ROOM	0x4000ul /* of user memory for each thread */
 #define THREADS 4
 #define NAMES	4
 #define SLOTS	4 /* descriptors that all of them use and replace: 40 ..., above any that an open finds */
 #define FIRST	40
-#define SHARED	(CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD)
-
-#define CALL(nr, ...) call(nr, (long[6]){__VA_ARGS__})
-static long call(long nr, const long *a)
-{
-	return fake_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
-}
 
 static struct thread {
 	unsigned id, rng, operations;
@@ -36,24 +20,12 @@ static struct thread {
 	bool done;
 } threads[THREADS];
 
-static unsigned seed, wanted, failures, appended;
-static bool races;
+static unsigned appended;
 static int ends[2]; /* of the pipe that all use */
-
-#define CHECK(cond, ...)                                                              \
-	do {                                                                          \
-		if (!(cond)) {                                                        \
-			printf("# seed %u, line %d: not so: %s: ", seed, __LINE__, #cond); \
-			printf(__VA_ARGS__);                                          \
-			printf("\n");                                                 \
-			failures++;                                                   \
-		}                                                                     \
-	} while (0)
 
 static unsigned rnd(struct thread *t, unsigned n)
 {
-	t->rng = t->rng * 1664525u + 1013904223u;
-	return (t->rng >> 8) % n;
+	return next_random(&t->rng, n);
 }
 
 static long text(struct thread *t, unsigned slot, const char *fmt, unsigned i)
@@ -330,65 +302,21 @@ static void first_program(void *state)
 	fake_exit(0);
 }
 
-static char log_text[8192];
-
-static void log_out(const char *s, size_t n)
-{
-	size_t used = strlen(log_text);
-
-	if (used + n < sizeof(log_text))
-		memcpy(log_text + used, s, n);
-}
-
-/* Races are told, and counted as failures; all else that the machine accuses of is fatal. */
-static void accused(enum fake_accusation what, const char *msg, void *ctx)
-{
-	printf("# seed %u: %s: %s\n", seed, fake_accusation_name(what), msg);
-	failures++;
-	if (what != FAKE_RACE)
-		abort();
-}
-
 static bool run(void)
 {
-	struct fake_config c = {.log = log_out, .cmdline = "norandmaps", .ram = 64 << 20,
-				.seed = seed, .preempt_every = 5 + seed % 3 * 40,
-				.watch_races = races};
 	int status;
 
-	failures = appended = 0;
-	memset(log_text, 0, sizeof(log_text));
+	appended = 0;
 	memset(threads, 0, sizeof(threads));
 	for (unsigned i = 0; i < THREADS; i++)
 		threads[i] = (struct thread){.id = i, .rng = seed * THREADS + i, .room = A + i * ROOM};
-	fake_on_accusation(accused, NULL);
-	if (fake_machine_create(&c))
+	if (!machine_up("norandmaps", 5 + seed % 3 * 40))
 		return false;
-	fake_unwatched(lockdep_cpus, sizeof(lockdep_cpus)); /* an interrupt leaves them as they were */
 	status = fake_run(first_program, NULL);
-	fake_machine_destroy();
-	CHECK(status == 0, "%d", status);
-	CHECK(!strstr(log_text, "not given back"), "pages");
-	if (failures)
-		printf("# %s\n", log_text);
-	return !failures;
+	return machine_down(status);
 }
 
 int main(int argc, char **argv)
 {
-	unsigned first = 1, last = 5, bad = 0;
-
-	wanted = argc > 2 ? (unsigned)atoi(argv[2]) : 300;
-	if (argc > 1 && sscanf(argv[1], "%u-%u", &first, &last) < 2)
-		last = first;
-	races = argc > 3;
-	printf("1..%u\n", last - first + 1);
-	for (seed = first; seed <= last; seed++) {
-		bool good = run();
-
-		printf("%sok %u - seed %u\n", good ? "" : "not ", seed - first + 1, seed);
-		fflush(stdout);
-		bad += !good;
-	}
-	return bad != 0;
+	return run_seeds(argc, argv, 300, run);
 }

@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(TOP, 'tools'))
 sys.dont_write_bytecode = True
 
 import compare  # noqa: E402
+import disks  # noqa: E402
 import machines  # noqa: E402
 import oracle  # noqa: E402
 import qemu  # noqa: E402
@@ -211,9 +212,79 @@ def run_sizes(machine):
                    r.stdout.splitlines())
 
 
+DISKS = '''
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+int main(void)
+{
+	int a = open("/dev/vda", O_RDWR), b = open("/dev/vdb", O_RDWR);
+	char c[2] = "??";
+	struct sysinfo s;
+
+	if (a < 0 || b < 0 || sysinfo(&s))
+		return 1;
+	if (pread(a, c, 1, 1000) != 1 || pwrite(a, "w", 1, 5000) != 1 || fsync(a) ||
+	    pread(b, c + 1, 1, 2000) != 1 || pwrite(b, "w", 1, 5000) != -1)
+		return 2;
+	printf("%ld %ld %.2s %lu\\n", (long)lseek(a, 0, SEEK_END), (long)lseek(b, 0, SEEK_END), c,
+	       (unsigned long)(s.totalswap * s.mem_unit >> 10));
+	return 0;
+}
+'''
+
+
+def disk_run(machine, compiler, folder):
+    """(status, output, the first disk's contents) of a program with two disks and swap."""
+    source, binary = os.path.join(folder, 'p.c'), os.path.join(folder, 'program')
+    with open(source, 'w') as f:
+        f.write(DISKS)
+    subprocess.run([compiler, '-O1', '-static', '-o', binary, source], check=True)
+    found = []
+    for n, size in enumerate((3 << 20, 5 << 20)):
+        data = bytearray(size)
+        data[1000 * (n + 1)] = ord('ab'[n])
+        found.append(disks.Disk(os.path.join(folder, f'disk{n}'), n == 1))
+        with open(found[n].path, 'wb') as f:
+            f.write(data)
+    files = {'/program': (binary, 0o755)}
+    if machine in ARCHES:
+        r = qemu.run(qemu.Config(machine, '/program', [], files, disks=found, swap=16 << 20))
+        out = r.status, r.log
+    else:
+        job = oracle.Job('disks', ['/program'], False, 60)
+        r = oracle.run_jobs([job], files, machine, disks=found, swap=16 << 20)[0]
+        out = r.status, r.output.decode(errors='replace')
+    with open(found[0].path, 'rb') as f:
+        return *out, f.read()
+
+
+def run_disks(machine):
+    """Disks by the names that they have everywhere, one that cannot be written, and swap behind them."""
+    compiler = next((c for c in (ARCHES[machine].compilers if machine in ARCHES else ('gcc',))
+                     if have(c)), None)
+    try:
+        if not compiler:
+            raise CannotRun('no compiler')
+        with tempfile.TemporaryDirectory() as folder:
+            status, log, data = disk_run(machine, compiler, folder)
+    except CannotRun as e:
+        if machine in ARCHES and compiler:
+            report(False, f'{machine}: disks', str(e).splitlines())
+        else:
+            report(True, f'{machine}: disks # SKIP {str(e).splitlines()[0]}')
+        return
+    good = re.search(r'^3145728 5242880 ab 16380$', log, re.M)
+    report(status == 0 and good and data[5000] == ord('w') and data.count(0) == len(data) - 2,
+           f'{machine}: disks', [f'status {status}', *log.splitlines()[-5:]])
+
+
 def main():
     machine = sys.argv[1]
     run_forktest(machine)
+    if machine in ARCHES or machine.startswith('linux'):
+        run_disks(machine)
     if machine.startswith('linux'):     # its scenarios are asked for by ./quire ask and diff
         run_sizes(machine)
         print(f'1..{count}')

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Random scenarios against what a real 5.10 was recorded to answer, and that record against a live
 5.10 where its kernel can be had. usage: test_fuzz.py MACHINE [SEEDS]; TAP on standard output.
+test_fuzz.py hog SEEDS [PROGRESS]: the same answers while memory is short (on the machine in software).
 """
 import os
 import sys
@@ -14,8 +15,26 @@ import oracle  # noqa: E402
 from common import CannotRun  # noqa: E402
 
 
+EVICTIONS = 20      # a scenario, on average; with fewer nothing is tested
+
+
+def hog(count, progress):
+    """Memory enough, and a hog at the low mark: the same answers. progress: a file to go on from."""
+    print('1..1')
+    c = fuzz.Campaign(['host:plenty', 'host:hog'], 0, count, 40, progress)
+    c.run(2)
+    good = c.seeds() == count and not c.different and c.evictions.written >= EVICTIONS * count
+    print(f'{"" if good else "not "}ok 1 - {count} random scenarios answered as with memory enough')
+    print('# ' + c.evictions.say(count))
+    for s in sorted(c.different)[:5]:
+        print(f'# seed {s}: {c.different[s]}; ./quire fuzz --hog --on host --seeds {s} shrinks it')
+
+
 def main():
     machine = sys.argv[1]
+    if machine == 'hog':
+        hog(int(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else '')
+        return
     path = os.path.join(HERE, 'fuzz-5.10.txt')
     ops, recorded = fuzz.read_digests(path)
     count = int(sys.argv[2]) if len(sys.argv) > 2 else len(recorded)

@@ -22,11 +22,16 @@
 #include "mm/object/filemap.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_alloc.h"
+#include "mm/reclaim/vmscan.h"
 #include "mm/report/check.h"
 #include "mm/slab/slab.h"
 #include "mm/space/range.h"
 #include "mm/vmalloc/vmalloc.h"
+#include <quire/abi.h>
+#include <quire/block.h>
 #include <quire/quire.h>
+
+#include "../unit/toy_compressor.h"
 
 #define CPUS  4
 #define RAM   (128ull << 20)
@@ -433,6 +438,165 @@ static void one_space_end(void)
 	quire_inode_put(inode);
 }
 
+/* ---- the same space and others, with pages that go to swap and come back ------------------------- */
+
+#define OWN	  48 /* pages of each CPU in the space, which only it writes */
+#define OWN_AT(c) (ARENA + (512 + (uintptr_t)(c) * OWN) * PAGE_SIZE)
+#define DISKS	  2
+
+static struct swap_disk {
+	struct quire_blkdev dev;
+	uint8_t *data;
+	uint32_t on; /* atomic */
+} disks[DISKS];
+
+static uint64_t lost; /* atomic: pages that held something else */
+
+/* Answers at once; each of its sectors is locked by nobody, for no two transfers of one slot may be
+ * under way together: that would be a race, and the sanitizer's to tell. */
+static struct quire_bio *swap_disk_submit(struct quire_blkdev *dev, struct quire_bio *chain, bool wait)
+{
+	struct swap_disk *d = dev->driver;
+
+	while (chain) {
+		struct quire_bio *bio = chain;
+		uint8_t *at = d->data + (bio->sector << QUIRE_SECTOR_SHIFT);
+		irqflags_t flags;
+
+		chain = bio->next;
+		if (bio->op == QUIRE_BIO_WRITE)
+			memcpy(at, hal_phys_to_virt(bio->phys), bio->len);
+		else
+			memcpy(hal_phys_to_virt(bio->phys), at, bio->len);
+		flags = hal_irq_save();
+		bio->end_io(bio, 0);
+		hal_irq_restore(flags);
+	}
+	return NULL;
+}
+
+static const struct quire_blkdev_ops swap_disk_ops = {.submit = swap_disk_submit};
+
+static void swap_disk_make(struct swap_disk *d, const char *name, uint32_t slots, bool in_memory)
+{
+	uint32_t head[3] = {1, slots - 1, 0};
+
+	d->data = calloc(slots, PAGE_SIZE);
+	memcpy(d->data + 1024, head, sizeof(head));
+	memcpy(d->data + PAGE_SIZE - 10, "SWAPSPACE2", 10);
+	d->dev = (struct quire_blkdev){.name = name, .sectors = (uint64_t)slots << (PAGE_SHIFT - 9),
+				       .queue_depth = 32, .ops = &swap_disk_ops, .driver = d,
+				       .in_memory = in_memory};
+	d->on = !quire_swapon(&d->dev, NULL, 0);
+}
+
+static void swap_on_off(struct worker *w)
+{
+	struct swap_disk *d = &disks[rnd(w, DISKS)];
+
+	if (__atomic_exchange_n(&d->on, 2, __ATOMIC_ACQ_REL) == 1)
+		__atomic_store_n(&d->on, quire_swapoff(&d->dev) ? 1 : 0, __ATOMIC_RELEASE);
+	else
+		__atomic_store_n(&d->on, quire_swapon(&d->dev, NULL, 0) ? 0 : 1, __ATOMIC_RELEASE);
+}
+
+/* Compressing is switched, and the pool has a hundredth of memory or nothing. */
+static void zswap_turn(struct worker *w)
+{
+	quire_zswap_enable(rnd(w, 4));
+	quire_zswap_set_max_pool_percent((unsigned)rnd(w, 2));
+}
+
+static void swapping(struct worker *w)
+{
+	uint64_t tag[OWN] = {0}, v;
+
+	for (unsigned i = 0; i < rounds; i++) {
+		unsigned page = (unsigned)rnd(w, OWN), what = (unsigned)rnd(w, 64);
+		uintptr_t at = OWN_AT(w->cpu) + page * PAGE_SIZE;
+
+		if (what < 2) {
+			quire_reclaim(1 + rnd(w, 100));
+		} else if (what < 5) {
+			quire_madvise(space, OWN_AT(rnd(w, CPUS)), OWN * PAGE_SIZE, MADV_PAGEOUT);
+		} else if (what < 6) {
+			quire_madvise(space, ARENA, 256 * PAGE_SIZE, MADV_PAGEOUT);
+		} else if (what < 10) {
+			change(w);
+		} else if (what < 11 && !rnd(w, 8)) {
+			swap_on_off(w);
+		} else if (what < 12 && !rnd(w, 8)) {
+			zswap_turn(w);
+		} else if (what < 30) {
+			fault(space, place(w, 1), rnd(w, 2));
+		} else if (what < 46) {
+			v = ((uint64_t)w->cpu + 1) << 56 | i;
+			if (quire_mm_write(space, at, &v, 8) == 8)
+				tag[page] = v;
+		} else if (quire_mm_read(space, at, &v, 8) == 8 && v != tag[page]) {
+			__atomic_fetch_add(&lost, 1, __ATOMIC_RELAXED);
+		}
+	}
+}
+
+static void swapping_up(bool in_memory)
+{
+	one_space_start();
+	quire_mmap(space, OWN_AT(0), CPUS * OWN * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0);
+	swap_disk_make(&disks[0], "a", 3000, false);
+	swap_disk_make(&disks[1], "b", 300, in_memory);
+	lost = 0;
+}
+
+static void swapping_start(void)
+{
+	swapping_up(false);
+}
+
+/* The same with compressed copies, and one of the two without a device behind them. */
+static void compressing_start(void)
+{
+	toy_spread = 3000;
+	swapping_up(true);
+}
+
+static long swapping_check(void);
+
+static long compressing_check(void)
+{
+	struct quire_zswap_info z;
+
+	quire_zswap_info(&z);
+	if (!z.loaded_pages || !z.written_back_pages)
+		printf("# %lu loaded, %lu written back, %lu dropped\n", z.loaded_pages, z.written_back_pages,
+		       z.dropped_pages);
+	return swapping_check() + !z.loaded_pages + (long)z.decompress_fail;
+}
+
+static long swapping_check(void)
+{
+	if (lost)
+		printf("# %lu pages held something else\n", (unsigned long)lost);
+	return quire_check(space) + (long)lost;
+}
+
+static void swapping_end(void)
+{
+	struct quire_swap_info info;
+
+	quire_mm_put(space);
+	quire_file_put(file);
+	quire_inode_put(inode);
+	while (quire_swap_info(0, &info))
+		if (info.used || quire_swapoff(info.dev)) {
+			printf("# %lu slots are in use\n", info.used);
+			break;
+		}
+	for (unsigned i = 0; i < DISKS; i++)
+		free(disks[i].data);
+}
+
 /* ---- a file mapped by many, growing and shrinking ------------------------------------------------ */
 
 static struct quire_mm *spaces[CPUS];
@@ -612,6 +776,72 @@ static void moving_space_start(void)
 	one_space_start();
 	quire_mmap(space, ARENA + 64 * PAGE_SIZE, 32 * PAGE_SIZE, PROT_READ | PROT_WRITE,
 		   MAP_SHARED | MAP_FIXED, file, 0);
+}
+
+/* ---- a space that is reclaimed meanwhile: to swap, and back ------------------------------------- */
+
+static void reclaimed_start(void)
+{
+	moving_space_start();
+	swap_disk_make(&disks[0], "a", 2048, false);
+	ASSERT(disks[0].on);
+}
+
+static bool two_policies;
+
+static void two_policies_start(void)
+{
+	reclaimed_start();
+	two_policies = true;
+	ASSERT(quire_sysctl_set("reclaim_policy", 1) == 0);
+}
+
+/* One CPU reclaims and moves pages, one gives them up and locks them, one cuts the file and forks. */
+static void reclaimed_space(struct worker *w)
+{
+	for (unsigned i = 0; i < rounds / 2; i++) {
+		uintptr_t at = place(w, 8);
+		unsigned what = (unsigned)rnd(w, 64);
+
+		if (w->cpu == 0 && what < 8)
+			quire_reclaim(1 + rnd(w, 64));
+		else if (w->cpu == 0 && what == 8)
+			compact_memory();
+		else if (w->cpu == 0 && what == 9 && two_policies)
+			quire_sysctl_set("reclaim_policy", (long)rnd(w, 2));
+		else if (w->cpu == 3 && what == 9)
+			rnd(w, 2) ? quire_mm_sleeps(space) : quire_mm_runs(space);
+		else if (w->cpu == 1 && what < 4)
+			quire_madvise(space, at, 8 * PAGE_SIZE, what & 1 ? MADV_FREE : MADV_PAGEOUT);
+		else if (w->cpu == 1 && what < 6)
+			what & 1 ? quire_mlock(space, at, 8 * PAGE_SIZE, 0) :
+				   quire_munlock(space, at, 8 * PAGE_SIZE);
+		else if (w->cpu == 2 && what == 0)
+			quire_inode_truncate(inode, rnd(w, 2) * 32 * PAGE_SIZE);
+		else if (w->cpu == 2 && what == 1)
+			fork_and_touch(w);
+		else if (w->cpu == 3 && what < 2)
+			quire_madvise(space, at, 8 * PAGE_SIZE, MADV_DONTNEED);
+		else
+			fault(space, at, rnd(w, 2));
+	}
+}
+
+static void reclaimed_end(void)
+{
+	uint64_t out = sum_vm_event(PSWPOUT);
+
+	quire_munlock(space, ARENA, 256 * PAGE_SIZE);
+	ASSERT(quire_swapoff(&disks[0].dev) == 0);
+	ASSERT(out);
+	one_space_end();
+	free(disks[0].data);
+}
+
+static void two_policies_end(void)
+{
+	two_policies = false;
+	reclaimed_end();
 }
 
 /* ---- a page that is valid, seen without its lock ------------------------------------------------ */
@@ -820,7 +1050,12 @@ static const struct {
 	{"valid-pages", valid_start, valid, NULL, valid_end},
 	{"families", NULL, families, NULL, families_end},
 	{"rwsems", rwsems_start, rwsems, rwsems_check, rwsems_end},
+	{"swapping", swapping_start, swapping, swapping_check, swapping_end},
+	{"compressing", compressing_start, swapping, compressing_check, swapping_end,
+	 "zswap.enabled=1 zswap.max_pool_percent=1"},
 	{"moving-space", moving_space_start, moving_space, one_space_check, one_space_end},
+	{"reclaimed-space", reclaimed_start, reclaimed_space, one_space_check, reclaimed_end},
+	{"two-policies", two_policies_start, reclaimed_space, one_space_check, two_policies_end},
 };
 
 static bool part(unsigned i)
@@ -828,7 +1063,7 @@ static bool part(unsigned i)
 	long broken, held;
 
 	if (host_machine_create(RAM, CPUS) ||
-	    quire_init(&(struct quire_config){.params = parts[i].params}))
+	    quire_init(&(struct quire_config){.params = parts[i].params, .compressor = &toy_compressor}))
 		return false;
 	if (parts[i].start)
 		parts[i].start();

@@ -14,9 +14,9 @@ import tap  # noqa: E402
 
 ABI = os.path.join(TOP, 'include', 'quire', 'abi.h')
 HEADERS = ('errno.h', 'fcntl.h', 'poll.h', 'sched.h', 'signal.h', 'stdio.h', 'time.h', 'unistd.h',
-           'sys/ioctl.h', 'sys/mman.h', 'sys/prctl.h', 'sys/random.h', 'sys/resource.h',
-           'sys/stat.h', 'sys/time.h', 'sys/wait.h', 'linux/capability.h', 'linux/elf-em.h',
-           'linux/futex.h', 'linux/magic.h', 'linux/reboot.h')
+           'sys/epoll.h', 'sys/eventfd.h', 'sys/ioctl.h', 'sys/mman.h', 'sys/prctl.h', 'sys/random.h',
+           'sys/resource.h', 'sys/socket.h', 'sys/stat.h', 'sys/time.h', 'sys/timerfd.h', 'sys/wait.h', 'linux/capability.h', 'linux/elf-em.h',
+           'linux/fs.h', 'linux/futex.h', 'linux/magic.h', 'linux/reboot.h')
 # Numbers of Linux that no header for programs has.
 KERNEL_ONLY = {'ERESTARTSYS'}
 # Old numbers that the host's headers may lack or tell differently, with the reason.

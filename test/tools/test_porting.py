@@ -17,7 +17,7 @@ import tap  # noqa: E402
 # Where an architecture is named as an example, or by what is made for it and listed as a whole.
 ELSEWHERE = re.compile(r'^(\.|build|out/|oracle/|docs/|test/(mutants|scenario|recording|tools)/)'
                        r'|\.(pyc|zst|xz)$')
-EXAMPLES = {'test/fuzz/board.dts', 'test/unit/test_riscv_pte.c', 'test/arch/test_riscv_boot_tree.c'}
+EXAMPLES = {'test/models/space.pml', 'test/fuzz/board.dts', 'test/unit/test_riscv_pte.c', 'test/arch/test_riscv_boot_tree.c'}
 
 
 def porting():
@@ -30,7 +30,7 @@ def listed():
     arch = arches.ARCHES['riscv64']
     part = porting().split('### Which files')[1].split('\n## ')[0]
     text = part.replace('NAME', arch.name).replace('FOLDER', arch.folder)
-    return set(re.findall(r'`([\w./]+\.\w+)`', text)) - {'boot.S'}
+    return set(re.findall(r'`([\w./]+\.\w+|Containerfile)`', text)) - {'boot.S'}
 
 
 def naming():
@@ -57,7 +57,7 @@ class Porting(unittest.TestCase):
 
     def test_few_lines_serve_hal(self):
         _, *lines = port_lines.table(TOP)[0]
-        self.assertLessEqual(max(lines), 400)
+        self.assertLessEqual(max(lines), 550)
 
     def test_every_file_is_named(self):
         self.assertEqual(sorted(set(naming()) - listed() - EXAMPLES), [])

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The host-side tools: formats, parsers, comparisons. No QEMU, no root, no network."""
+import contextlib
 import glob
 import io
 import os
@@ -19,14 +20,17 @@ import arches  # noqa: E402
 import ask  # noqa: E402
 import bench  # noqa: E402
 import bench_q  # noqa: E402
+import bench_reclaim  # noqa: E402
 import check_order  # noqa: E402
 import check_rooms  # noqa: E402
+import commands  # noqa: E402
 import common  # noqa: E402
 import compare  # noqa: E402
 import compile_replay  # noqa: E402
 import coverage  # noqa: E402
 import cpio  # noqa: E402
 import ctf  # noqa: E402
+import disks  # noqa: E402
 import fuzz  # noqa: E402
 import kmem  # noqa: E402
 import machines  # noqa: E402
@@ -493,6 +497,58 @@ class Traces(Folder):
         self.assertIn('address = 0x1000001000', out.stdout)
 
 
+class Disks(Folder):
+    def refused(self, text, why):
+        with self.assertRaises(common.CannotRun) as e:
+            disks.parse(text)
+        self.assertIn(why, str(e.exception))
+
+    def test_options(self):
+        path = os.path.join(self.folder, 'a,b')
+        with open(path, 'wb') as f:
+            f.truncate(1 << 20)
+        self.assertEqual(disks.parse(path), disks.Disk(path))
+        self.assertEqual(disks.parse(path + ',ro'), disks.Disk(path, True))
+        self.assertEqual(disks.parse(path + ',rw'), disks.Disk(path))
+        self.refused(path + 'c', 'no such file')
+        self.refused(self.folder, 'is no regular file')
+        with open(path, 'ab') as f:
+            f.write(b'x')
+        self.refused(path, '1048577 bytes long, which is no whole number of sectors')
+        with open(path, 'wb'):
+            pass
+        self.refused(path, '0 bytes long')
+
+    def test_how_many(self):
+        one = disks.Disk('x')
+        disks.check_count([one] * disks.MOST, 0)
+        for n, swap in (disks.MOST, 1 << 20), (disks.MOST + 1, 0):
+            with self.assertRaises(common.CannotRun):
+                disks.check_count([one] * n, swap)
+
+    def test_swap_header(self):
+        head = disks.swap_header(1 << 20)
+        self.assertEqual(len(head), 4096)
+        self.assertEqual(head[4086:], b'SWAPSPACE2')
+        self.assertEqual(struct.unpack_from('<III', head, 1024), (1, 255, 0))
+        for size in 4096 * 9, (1 << 20) + 512:
+            with self.assertRaises(common.CannotRun):
+                disks.check_swap(size)
+        disks.check_swap(4096 * 10)
+
+    def test_swap_comes_last(self):
+        found, words = disks.with_swap([disks.Disk('x')], 1 << 20, self.folder)
+        self.assertEqual(words, ['swap=/dev/vdb'])
+        self.assertEqual(os.path.getsize(found[1].path), 1 << 20)
+        self.assertEqual(disks.with_swap(found, 0, self.folder), (found, []))
+
+    def test_commas_are_doubled_for_qemu(self):
+        out = disks.options(arches.ARCHES['riscv64'], [disks.Disk('a,b', True)])
+        self.assertIn('if=none,id=disk0,format=raw,file=a,,b,readonly=on', out)
+        self.assertIn('virtio-blk-device,bus=virtio-mmio-bus.0,drive=disk0', out)
+        self.assertEqual(disks.options(arches.ARCHES['x86_64'], []), [])
+
+
 class Monitor(unittest.TestCase):
     def test_x86_tlb(self):
         text = ('0000001000000000: 0000000002345000 X--DA--UW\n'
@@ -546,7 +602,7 @@ class Ring(Folder):
         with open(run.path('log'), 'w') as f:
             f.write('quire: trace ring phys=0x80001000 size=0x2000\n')
         words = [qemu.RING_MAGIC, 1, 64, 3, 0, 1, 0, 0, 0]
-        with open(run.path('ram'), 'wb') as f:
+        with open(run.memory, 'wb', closefd=False) as f:
             f.write(bytes(4096) + struct.pack('<9Q', *words).ljust(4096, b'\0') +
                     (bytes(range(64)) * 3).ljust(4096, b'\0'))
         run.step()
@@ -576,18 +632,6 @@ class Output(unittest.TestCase):
                          ['a', '""', '"b c"', '"q\\"\\\\"'])
         with self.assertRaises(common.CannotRun):
             qemu.quoted('a\nb')
-
-    def test_output_while_it_comes(self):
-        log = ('SBI v1\nquire: up\none\ntwo\x1e\nquire: a word\nquire: another\n three\n'
-               'quire: end\nno end')
-        for step in range(1, 9):
-            out = io.StringIO()
-            live = machines.Output(out)
-            for n in range(0, len(log), step):
-                live.show(log[:n])
-                self.assertTrue(machines.program_output(log).startswith(out.getvalue()), n)
-            live.show(log, ended=True)
-            self.assertEqual(out.getvalue(), 'one\ntwo three\nno end')
 
     def test_program_output(self):
         log = 'OpenSBI\nriscv: x\nquire: up\nhello\nquire: odd\nno end\x1e\nquire: a\nquire: b\n'
@@ -689,8 +733,8 @@ class Bench(Folder):
     def test_rows(self):
         self.assertEqual(bench_q.chosen(['Q7', 'Q1']), ['Q1', 'Q7', 'Q7w'])
         self.assertEqual(bench_q.chosen([]), bench_q.NAMES)
-        with self.assertRaisesRegex(common.CannotRun, 'Q12: no such row'):
-            bench_q.chosen(['Q12'])
+        with self.assertRaisesRegex(common.CannotRun, 'Q16: no such row'):
+            bench_q.chosen(['Q16'])
 
     def test_lines_name_the_best_peer(self):
         lines = bench_q._lines('x86_64', ['Q0', 'Q1'], {('Q0', 0): (100.0, 101.0), ('Q1', 0): (9.0, 9.0)},
@@ -711,7 +755,34 @@ class Bench(Folder):
     def test_a_line_without_a_peer(self):
         line = {'row': 'H7', 'workload': 'pair', 'machine': 'host', 'unit': 'ns', 'ours': 4.04,
                 'peer': None, 'peer_name': 'no peer', 'ratio': None}
-        self.assertRegex(bench.table_line(line), r'^  H7 .* 4\.0 +- +-  no peer$')
+        self.assertRegex(bench.table_line(line), r'^  H7 .* 4\.0 +- +- no peer$')
+
+    def test_tables_fit_80_columns(self):
+        rows = [{'row': r.name, 'workload': r.workload + ', 10,000 other areas', 'ours': 147147716.5,
+                 'peer': 247785123.0, 'ratio': 11.25, 'floor': r.floor, 'peer_name': name}
+                for r in bench_q.ROWS for name in ('linux-5.10', 'linux-6.12-riscv64')]
+        for lines in (rows, rows[::2], [dict(r, peer=None, peer_name='no peer', ratio=None) for r in rows]):
+            out = io.StringIO()
+            with contextlib.redirect_stdout(out), mock.patch.object(bench_q, 'build_id', lambda m: 'f' * 16):
+                bench_q.show('riscv64', lines)
+            self.assertLessEqual(max(map(len, out.getvalue().splitlines())), 80)
+            for r in lines:
+                self.assertIn(f'  {r["row"]} ', out.getvalue())
+        line = {'row': 'H10', 'workload': 'one allocates, another frees, 64 B in bulk of 32 each (cache)',
+                'unit': 'bytes', 'ours': 123456.7, 'peer': 345678.9, 'ratio': 2.8, 'peer_name': 'mimalloc-2.0.9-secure'}
+        text = bench.table_line(line)
+        self.assertLessEqual(max(map(len, text.splitlines())), 80)
+        for word in line['workload'].split():
+            self.assertIn(word, text)
+
+    def test_help_names_every_row(self):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), mock.patch.dict(os.environ, COLUMNS='80'), \
+                self.assertRaises(SystemExit):
+            commands.main(['bench', '--help'])
+        self.assertLessEqual(max(map(len, out.getvalue().splitlines())), 80)
+        for name in [*bench.ROWS, *(r.name for r in bench_q.ROWS), 'Q12']:
+            self.assertRegex(out.getvalue(), rf'\b{name}\b')
 
     def test_a_library_as_a_peer(self):
         lib = self.path('lib.so', b'')
@@ -737,6 +808,155 @@ class Bench(Folder):
         self.assertEqual((dict(counts), rounds), ({5: 2, 6: 1}, 2))
 
 
+class Reclaim(Folder):
+    """Row Q12: what is told to the program, what is read from it, what is made of it."""
+    LOG = ('boot\nq12 then pswpin 7\nq12 then nr_free_pages 90\nq12 begin 2\nq12 now pswpin 27\n'
+           'q12 now nr_free_pages 50\nq12 now pgsteal_kswapd 5\nq12 process 1 12 3\nq12 process 0 8 4\nq12 done 2\n')
+
+    @staticmethod
+    def result(read, processes=(1,)):
+        return bench_reclaim.Result(read, 2 * read, list(processes), {}, 1.0)
+
+    def test_arguments(self):
+        setting = bench_reclaim.Setting('idle:48M:first+2*orderx3/zipf:2M:exit', 128, 70, 1, seed=5)
+        self.assertEqual(bench_reclaim.arguments(setting, '/dev/x', 2), [
+            'swap=/dev/x', 'policy=1', 'ballast=70', 'wait=2', 'seed=5', 'turn=0', 'p=idlex1:12288:first',
+            'p=orderx3/zipfx1:512:exit', 'p=orderx3/zipfx1:512:exit'])
+
+    def test_words_of_the_program(self):
+        self.assertEqual(bench_reclaim.parse(self.LOG),
+                         ([8, 12], {'pswpin': 20, 'nr_free_pages': -40, 'pgsteal_kswapd': 5}))
+        for gone in ('q12 process 0 8 4\n', 'q12 process 1 12 3\nq12 process 0 8 4\n'):
+            with self.assertRaises(common.CannotRun):
+                bench_reclaim.parse(self.LOG.replace(gone, ''))
+
+    def watch(self, *stats):
+        """One over a log that grows by a line a look, and counters as they are listed."""
+        stats = list(stats)
+        with mock.patch.object(qemu, 'Monitor') as monitor:
+            monitor.return_value.command = lambda _: [
+                {'device': 'other', 'stats': {}}, {'device': 'disk0', 'stats': stats.pop(0)}]
+            return bench_reclaim.Watch(self.folder)
+
+    @staticmethod
+    def stats(read, written):
+        return {'rd_bytes': read, 'wr_bytes': written}
+
+    def test_counters_from_before_the_first_write_to_the_end(self):
+        w = self.watch(self.stats(100, 0), self.stats(4096, 0), self.stats(9000, 8192),
+                       self.stats(9999, 9000))
+        for text, done in (('', False), ('q12 begin 2\n', False), ('q12 begin 2\n', False),
+                           ('q12 begin 2\n', False), (self.LOG, True)):
+            self.path('log', text.encode())
+            self.assertEqual(w.step(), done)
+        self.assertEqual((w.before['rd_bytes'], w.after['rd_bytes']), (4096, 9999))
+
+    def test_a_watch_that_came_too_late_is_no_result(self):
+        w = self.watch(self.stats(100, 4096))
+        self.path('log', b'q12 begin 2\n')
+        with self.assertRaisesRegex(common.CannotRun, 'before its counters'):
+            w.step()
+        self.path('log', b'q12 failed: mlock -12\n')
+        with self.assertRaisesRegex(common.CannotRun, 'mlock -12'):
+            w.step()
+
+    def test_instructions(self):
+        for words, want in (((900, 100, 350), 250), ((900, 0, 350), None), ((900, 350, 100), None)):
+            path = self.path('count', struct.pack('<3Q', *words))
+            if want:
+                self.assertEqual(bench_reclaim.counted(path), want)
+            else:
+                with self.assertRaises(common.CannotRun):
+                    bench_reclaim.counted(path)
+
+    def test_ballast_is_searched(self):
+        def kernel(memory, noise=0):
+            return lambda mem, ballast: 49152 - (memory + (mem - 128) * 256 - ballast) * 9 // 10 + noise
+        mem, ballast, tries = bench_reclaim.find_ballast(kernel(30000), 32733, 0)
+        self.assertEqual(mem, 128)
+        self.assertLess(abs(kernel(30000)(mem, ballast) / 32733 - 1), 0.01)
+        self.assertEqual(tries[0], (128, 0, kernel(30000)(128, 0)))
+        # One that leaves less than wanted gets a larger machine; one that cannot be helped is no peer.
+        mem, ballast, _ = bench_reclaim.find_ballast(kernel(15000), 32733, 500)
+        self.assertEqual(mem, 144)
+        self.assertGreaterEqual(ballast, 0)
+        self.assertLess(abs(kernel(15000)(mem, ballast) / 32733 - 1), 0.01)
+        with self.assertRaisesRegex(common.CannotRun, 'no ballast'):
+            bench_reclaim.find_ballast(lambda mem, ballast: 1000, 32733, 0)
+
+    def kept(self):
+        return bench_reclaim.Kept(self.path('sub/results'))
+
+    def test_results_are_kept(self):
+        image, other, runs = self.path('image', b'1'), self.path('other', b'2'), []
+
+        def run(contestant, image, setting):
+            runs.append((contestant.name, image, setting))
+            return self.result(len(runs))
+        setting = bench_reclaim.Setting('zipf', 128, 5)
+        with mock.patch.multiple(bench_reclaim, run=run, program=lambda: image, say=lambda text: None):
+            self.assertEqual(self.kept().get(bench_reclaim.OURS, image, setting).read, 1)
+            self.assertEqual(self.kept().get(bench_reclaim.OURS, image, setting).read, 1)
+            with open(self.path('sub/results'), 'a', encoding='utf-8') as f:
+                f.write('{"key": "broken o')
+            kept = self.kept()
+            self.assertEqual(kept.get(bench_reclaim.OURS, image, setting).read, 1)
+            # Anything else is another run.
+            for n, (where, what) in enumerate((
+                    (other, setting), (image, bench_reclaim.Setting('random', 128, 5)),
+                    (image, bench_reclaim.Setting('zipf', 144, 5)), (image, bench_reclaim.Setting('zipf', 128, 6)),
+                    (image, bench_reclaim.Setting('zipf', 128, 5, 1)),
+                    (image, bench_reclaim.Setting('zipf', 128, 5, turn=1)),
+                    (image, bench_reclaim.Setting('zipf', 128, 5, number=1)))):
+                self.assertEqual(kept.get(bench_reclaim.OURS, where, what).read, n + 2)
+
+    def test_judging(self):
+        figures = {'linux-5.10': 1000, 'linux-6.12': 800, 'linux-7.2': None, 'quire': 1050, 'quire-trial': 321}
+        ratios = bench_reclaim.judge('zipf', figures, None)
+        self.assertEqual(ratios, {'quire/5.10': (1.05, 1.05), 'trial/best': (0.40125, 0.4)})
+        self.assertEqual([bench_reclaim.kept_limit(*r) for r in ratios.values()], [True, False])
+        ratios = bench_reclaim.judge('zipf-uneven-4', {**figures, 'quire-trial': None}, None)
+        self.assertEqual(ratios, {'quire/5.10': (1.05, 1.05), 'worst process': (None, 1.1)})
+        self.assertIsNone(bench_reclaim.kept_limit(None, 1.1))
+        # A handful of pages more or less is no difference.
+        ratios = bench_reclaim.judge('idle-zipf', {'linux-5.10': 4, 'quire': 9, 'quire-trial': 250}, None)
+        self.assertEqual(ratios, {'quire/5.10': (1.0, 1.05), 'trial/best': (2.5, 1.0)})
+
+    def test_worst_process(self):
+        ours = [self.result(0, (110, 3000)), self.result(0, (90, 4000))]
+        self.assertEqual(bench_reclaim.worst_process(ours, [self.result(0, (10, 2000))]), 1.5)
+        self.assertEqual(bench_reclaim.worst_process(ours, [self.result(0, (10, 6000))]), 1.0)
+        self.assertIsNone(bench_reclaim.worst_process(ours, []))
+
+    def test_a_table(self):
+        d = {'row': 'Q12:zipf', 'belady': 624, 'from_table': ['linux-7.2'],
+             'figures': {'linux-5.10': 17775, 'linux-6.12': 17396, 'linux-7.2': 18175, 'quire': 20000},
+             'ratios': {'quire/5.10': (1.125, 1.05), 'trial/best': (None, 0.4)}}
+        self.assertRegex(bench_reclaim.table([d])[1],
+                         r'^zipf +17,775 +17,396 +18,175\* +20,000 +- +624 +1\.12 of 1\.05 ! +- +-$')
+
+    def test_rows(self):
+        self.assertEqual(bench_reclaim.chosen(['Q12:zipf', 'Q12:random']), ['random', 'zipf'])
+        self.assertEqual(len(bench_reclaim.chosen(['Q12:rows'])), 7)
+        self.assertEqual(bench_reclaim.chosen(['Q12'])[-1], 'cost')
+        self.assertIn('zipf-uneven-16', bench_reclaim.chosen(['Q12:uneven']))
+        self.assertEqual([bench_reclaim.turn(r) for r in ('zipf', 'zipf-uneven-4', 'sleep-zipf')],
+                         [0, 500, 500])
+        for w in ('Q12:nosuch', 'Q12:'):
+            with self.assertRaisesRegex(common.CannotRun, 'no such row'):
+                bench_reclaim.chosen([w])
+        self.assertEqual(set(bench_reclaim.TABLE['linux-5.10']), set(bench_reclaim.LIMITS))
+
+    def test_only_where_it_is_named(self):
+        seen = []
+        with mock.patch.object(bench_q, 'run', lambda words, *a: seen.append(('q', words)) or 0), \
+                mock.patch.object(bench_reclaim, 'main', lambda words, *a: seen.append(('12', words)) or 1):
+            self.assertEqual(bench.run_q([], bench.Options()), 0)
+            self.assertEqual(bench.run_q(['Q1', 'Q12:zipf'], bench.Options()), 1)
+            self.assertEqual(bench.run_q(['Q12'], bench.Options()), 1)
+        self.assertEqual(seen, [('q', []), ('q', ['Q1']), ('12', ['Q12:zipf']), ('12', ['Q12'])])
+
+
 # As much of a program's file as is looked at before it runs.
 ELF_X86_64 = b'\x7fELF\2' + b'\0' * 13 + b'\x3e\0'
 
@@ -760,7 +980,7 @@ class Command(Folder):
         for args in ((), ('nosuch',), ('run', '/nonexistent'), ('run', bad),
                      ('run', '--on', 'vax', bad), ('trace', bad), ('record', '-o', 'x'),
                      ('exec', 'x86_64', '/nonexistent'),
-                     ('bench', '--peer-lib', 'x=/nonexistent.so', 'H1'),
+                     ('bench', '--peer-lib', 'x=/nonexistent.so', 'H1'), ('bench', 'Q12:nosuch'),
                      ('exec', '--smp', '0', 'x86_64', program)):
             r = self.quire(*args)
             self.assertEqual(r.returncode, 2, args)
@@ -769,7 +989,7 @@ class Command(Folder):
 
     def test_machines_that_a_real_kernel_does_not_start_in(self):
         program = self.path('program', ELF_X86_64)
-        for option, why in (('--mem=32M', 'wants at least 64M'), ('--mem=0', 'wants at least 64M'),
+        for option, why in (('--mem=32M', 'wants at least 64M'), ('--mem=0', 'not a size'),
                             ('--mem=x', 'not a size'), ('--smp=0', 'wants at least 1'),
                             ('--smp=33', '33 processors: wants 1 to 32')):
             r = self.quire('exec', option, 'linux-5.10', program)
@@ -843,6 +1063,50 @@ class Fuzz(unittest.TestCase):
             self.assertEqual(fuzz.shrink(('a', 'b'), 1, 40), 1 << 3 | 1 << 17)
         finally:
             fuzz._differing = real
+
+    def test_the_pair_that_differs(self):
+        on = ['host', 'x86_64', 'riscv64', 'linux-5.10']
+        for what, pair in (('host=a x86_64=a riscv64=b linux-5.10=a', ('riscv64', 'linux-5.10')),
+                           ('host=a x86_64=b riscv64=a linux-5.10=b', ('host', 'linux-5.10')),
+                           ('host=a x86_64=a riscv64=a linux-5.10=b', ('host', 'linux-5.10')),
+                           ('host=a x86_64=died: no = end of it riscv64=a', ('host', 'x86_64')),
+                           ('host=a riscv64=b', ('host', 'riscv64'))):
+            self.assertEqual(fuzz.pair_of(on, what), pair, what)
+        self.assertEqual(fuzz.pair_of(['host:plenty', 'host:hog'], 'host:plenty=a host:hog=b'),
+                         ('host:plenty', 'host:hog'))
+
+    def test_ends_of_user_space(self):
+        op = 'munmap(@36, 0x7ffffffff000) = 0 faults=0'
+        self.assertTrue(fuzz.by_task_size(('host', 'riscv64'), op))
+        self.assertTrue(fuzz.by_task_size(('riscv64', 'linux-5.10'), 'mlock(@1, 0x800000000000) = 0'))
+        self.assertFalse(fuzz.by_task_size(('host', 'x86_64'), op))
+        self.assertFalse(fuzz.by_task_size(('host', 'riscv64'), 'munmap(@36, 0x1000) = 0x7ffffffff000'))
+
+    def test_examined_are_those_that_differ(self):
+        """Four machines, one of which differs in two seeds: in one by the end of its user space."""
+        texts = {0: ('munmap(@3, 0x7ffffffff000) = -1 EINVAL', 'munmap(@3, 0x7ffffffff000) = 0'),
+                 1: ('munmap(@3, 0x1000) = 0', 'munmap(@3, 0x1000) = -1 EINVAL')}
+        asked = []
+
+        def run_on(machine, words, cases=None, *_, **__):
+            asked.append(machine)
+            return ''.join(f'S {i} seed {line.split()[0]}\n{texts[int(line.split()[0])][machine == "riscv64"]}\n'
+                           for i, line in enumerate(cases.splitlines()))
+        out = io.StringIO()
+        argv = ['fuzz', '--seeds', '0:3', '--on', 'host,x86_64,riscv64,linux-5.10']
+        with mock.patch.object(fuzz, 'run_on', run_on), mock.patch.object(fuzz.build, 'build_for'), \
+                mock.patch.object(commands.packages, 'ensure'), \
+                mock.patch.object(fuzz, 'digests', lambda m, a, b, *_, **__: {
+                    s: 'b' if m == 'riscv64' and s < 2 else 'a' for s in range(a, b)}), \
+                mock.patch.object(fuzz, 'shrink', lambda pair, *_: asked.append(pair) or 1), \
+                contextlib.redirect_stdout(out):
+            status = commands.main(argv)
+        self.assertEqual(status, 1, out.getvalue())
+        self.assertIn(('riscv64', 'linux-5.10'), asked)
+        self.assertEqual(len([a for a in asked if isinstance(a, tuple)]), 1)
+        self.assertIn('seed 0: user space ends elsewhere: munmap(@3, 0x7ffffffff000)', out.getvalue())
+        self.assertIn('1 differ, 1 more by TASK_SIZE', out.getvalue())
+        self.assertNotIn('now and then', out.getvalue())
 
     def test_a_campaign_goes_on_where_it_was(self):
         real = fuzz.digests

@@ -95,12 +95,17 @@ static inline struct quire_mm *space_new(void)
 	return mm;
 }
 
-static inline void space_up_cfg(const struct fake_config *fc)
+static inline void space_up_with(const struct fake_config *fc, const struct quire_config *qc)
 {
-	machine_up_cfg(fc, NULL);
+	machine_up_cfg(fc, qc);
 	fake_on_fault(space_fault, NULL);
 	taken = 0;
 	run_space(space_new());
+}
+
+static inline void space_up_cfg(const struct fake_config *fc)
+{
+	space_up_with(fc, NULL);
 }
 
 static inline void space_up(void)

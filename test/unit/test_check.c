@@ -113,7 +113,7 @@ Test(check, entries)
 	SWAPPED("I25", area(0)->vm_flags, area(0)->vm_flags & ~VM_WRITE);
 	SWAPPED("I25", mm_now()->user, false);
 	ENTRY("I25", 0, d.kind = PTE_PROTNONE);
-	ENTRY("I25", 0, d.kind = PTE_SWAP);
+	ENTRY("I41", 0, d.kind = PTE_SWAP);
 	ENTRY("I33", 4, d.pfn.n = pfn);
 	ENTRY("I33", 4, d.w = true);
 	ENTRY("I28", 0, d = (struct pte_desc){.kind = PTE_NONE});

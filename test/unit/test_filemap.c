@@ -616,8 +616,9 @@ Test(filemap, pages_that_are_not_valid)
 	machine_down();
 }
 
-/* Who may not wait for a file system does not make the cache give way. */
-Test(filemap, cache_stays_for_who_may_not_wait)
+/* Who may not wait does not make the cache give way; who may, does so without a file's own code, for
+ * the pages are clean. */
+Test(filemap, cache_gives_way_to_who_may_wait)
 {
 	static struct page *p[40000];
 	struct quire_inode *inode;
@@ -626,9 +627,12 @@ Test(filemap, cache_stays_for_who_may_not_wait)
 	machine_up(64 * MIB, 1);
 	inode = inode_of(70, 0);
 	quire_inode_populate(inode, 0, 70 * PAGE_SIZE);
-	while ((p[n] = alloc_pages((GFP_KERNEL & ~__GFP_FS) | __GFP_NOWARN, 0)))
+	while ((p[n] = alloc_pages(GFP_NOWAIT | __GFP_NOWARN, 0)))
 		n++;
 	cr_expect_eq(quire_inode_cached_pages(inode), 70);
+	while ((p[n] = alloc_pages((GFP_KERNEL & ~__GFP_FS) | __GFP_NOWARN, 0)))
+		n++;
+	cr_expect_eq(quire_inode_cached_pages(inode), 0);
 	while (n)
 		__free_pages(p[--n], 0);
 	quire_inode_put(inode);

@@ -19,6 +19,7 @@ static const char *const steps[] = {
 	"the list of the machine's memory: error 22",
 	"no memory for the kernel's page tables",
 	"no memory for the CPUs' counters",
+	"no memory for the lists of pages",
 	"no memory for struct pages and zones",
 	"struct pages and zones: error 117",
 	"no memory for the slab allocator's frame numbers",

@@ -464,7 +464,7 @@ Test(lib_locks, other_locks_are_not_touched_once_they_were_let_go, .timeout = 60
 	LETS_GO(mutex_unlock(&stepped->mutex), &stepped->mutex.state);
 	cr_expect_eq(wakes, 1);
 	spin_lock(&stepped->spin);
-	LETS_GO(spin_unlock(&stepped->spin), &stepped->spin.tickets);
+	LETS_GO(spin_unlock(&stepped->spin), &stepped->spin.taken);
 }
 #endif
 
@@ -491,6 +491,66 @@ Test(lib_locks, the_order_of_locks_is_watched)
 	cr_assert_eq(lockdep_held(), 0);
 	cr_assert_str_eq(PANIC_OF(mutex_lock(&mutex)), "");
 	mutex_unlock(&mutex);
+}
+
+/* What could end in two CPUs that wait for each other, seen on one. */
+Test(lib_locks, locks_held_over_waits_for_other_cpus)
+{
+	spinlock_t over = SPINLOCK_INIT("over"), off = SPINLOCK_INIT("off"), fine = SPINLOCK_INIT("fine");
+
+	spin_lock(&over);
+	spin_lock(&fine);
+	cr_assert_str_eq(PANIC_OF(lockdep_waits_for_cpus()), "");
+	spin_unlock(&fine);
+	spin_unlock(&over);
+	irqs_off = true;
+	cr_assert(spin_trylock(&over)); /* waits for nobody */
+	spin_unlock(&over);
+	cr_assert_str_eq(PANIC_OF(spin_lock(&over)),
+			 "lock order: over is held over a wait for other CPUs, and taken with interrupts off");
+	cr_assert_str_eq(PANIC_OF(spin_lock(&off)), "");
+	spin_unlock(&off);
+	irqs_off = false;
+	spin_lock(&off);
+	cr_assert_str_eq(PANIC_OF(lockdep_waits_for_cpus()),
+			 "lock order: off is held over a wait for other CPUs, and taken with interrupts off");
+	spin_unlock(&off);
+	spin_lock(&fine); /* with interrupts on, as ever */
+	cr_assert_str_eq(PANIC_OF(lockdep_waits_for_cpus()), "");
+	spin_unlock(&fine);
+}
+
+Test(lib_locks, locks_taken_in_calls_from_other_cpus)
+{
+	spinlock_t called = SPINLOCK_INIT("called"), on = SPINLOCK_INIT("on"), both = SPINLOCK_INIT("both");
+
+	irqs_off = true;
+	cr_assert_str_eq(PANIC_OF(lockdep_call(true)), "");
+	cr_assert_str_eq(PANIC_OF(spin_lock(&called)), "");
+	spin_unlock(&called);
+	lockdep_call(false);
+	spin_lock(&both); /* with interrupts off a call cannot come */
+	spin_unlock(&both);
+	irqs_off = false;
+	spin_lock(&on);
+	irqs_off = true; /* a call interrupts */
+	cr_assert_str_eq(PANIC_OF(lockdep_call(true)), "");
+	cr_assert_str_eq(PANIC_OF(spin_lock(&both)), "");
+	spin_unlock(&both);
+	lockdep_call(false);
+	spin_unlock(&on);
+	lockdep_call(true);
+	cr_assert_str_eq(PANIC_OF(spin_lock(&on)),
+			 "lock order: on is taken in a call from another CPU, and held with interrupts on");
+	lockdep_call(false);
+	irqs_off = false;
+	spin_lock(&called);
+	irqs_off = true;
+	cr_assert_str_eq(PANIC_OF(lockdep_call(true)),
+			 "lock order: called is taken in a call from another CPU, and held with interrupts on");
+	lockdep_call(false);
+	spin_unlock(&called);
+	irqs_off = false;
 }
 
 Test(lib_locks, an_owner_is_known)

@@ -116,6 +116,60 @@ Test(lib_radix, random_operations_match_the_model)
 	}
 }
 
+/* Nodes whose entries are all values are counted, and found, whatever came before. */
+Test(lib_radix, nodes_of_values)
+{
+	enum { SPAN = 16 * RADIX_SLOTS };
+	static char kind[SPAN]; /* 0: none, 1: a pointer, 2: a value */
+	struct radix_tree t;
+	struct rand_state r;
+
+	rand_seed(&r, 3);
+	radix_init(&t, node_alloc, node_free, NULL);
+	for (int step = 0; step < 20000; step++) {
+		uint64_t i = rand_below(&r, SPAN), first = 0, nr = 0;
+		char now = (char)rand_below(&r, step / 2000 % 2 ? 3 : 2) ? 2 : (char)rand_below(&r, 2);
+		void *item = now == 2 ? radix_mk_value(i) : &t;
+
+		if (!now)
+			radix_delete(&t, i);
+		else if (kind[i])
+			radix_replace(&t, i, item);
+		else
+			cr_assert_eq(radix_insert(&t, i, item), 0);
+		kind[i] = now;
+		if (step % 4 == 0) { /* few entries are left */
+			i = rand_below(&r, SPAN);
+			radix_delete(&t, i);
+			kind[i] = 0;
+		}
+		for (unsigned n = 0; n < SPAN; n += RADIX_SLOTS) {
+			unsigned used = 0, values = 0;
+
+			for (unsigned s = n; s < n + RADIX_SLOTS; s++) {
+				used += kind[s] != 0;
+				values += kind[s] == 2;
+			}
+			if (!used || values != used)
+				continue;
+			nr++;
+			cr_assert(radix_next_value_node(&t, &first));
+			cr_assert_eq(first, n);
+			first += RADIX_SLOTS;
+		}
+		cr_assert_eq(t.nr_value_nodes, nr);
+		cr_assert(!radix_next_value_node(&t, &first));
+	}
+	for (uint64_t i = 0; i < SPAN; i++)
+		radix_delete(&t, i);
+	cr_assert_eq(t.nr_value_nodes, 0);
+	cr_assert_eq(nodes, 0);
+	cr_assert_eq(radix_insert(&t, UINT64_MAX, radix_mk_value(1)), 0);
+	for (uint64_t i = 0; radix_next_value_node(&t, &i); radix_delete(&t, UINT64_MAX))
+		cr_assert_eq(i, UINT64_MAX - RADIX_SLOTS + 1);
+	cr_assert_eq(nodes, 0);
+}
+
 Test(lib_radix, a_failed_insertion_changes_nothing)
 {
 	struct radix_tree t;

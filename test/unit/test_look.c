@@ -7,7 +7,6 @@
 
 #include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
-#include "mm/migrate/migrate.h"
 
 static struct text t;
 
@@ -83,8 +82,7 @@ Test(look, chain)
 	space_down();
 }
 
-/* While the reverse map is walked the page and its anon_vma stay: no last reference is dropped by a plain
- * store, no anon_vma is freed, and the page is locked. */
+/* While the reverse map is walked the page stays: it is locked, and a reference held. */
 static bool safe_lines;
 static unsigned mapped_lines;
 
@@ -95,7 +93,7 @@ static void emit_while_held(void *ctx, const char *s, size_t n)
 	if (!memmem(s, n, "mapped at", 9))
 		return;
 	mapped_lines++;
-	safe_lines = migrate_running() && page_test(page, PG_locked) && page_count(page) == 2;
+	safe_lines = page_test(page, PG_locked) && page_count(page) == 2;
 }
 
 Test(look, nothing_goes_away_meanwhile)
@@ -110,10 +108,6 @@ Test(look, nothing_goes_away_meanwhile)
 	cr_expect_eq(mapped_lines, 1);
 	cr_expect(safe_lines);
 	cr_expect_eq(page_count(page), 1);
-	cr_expect_not(migrate_running());
-	cr_assert(migrate_begin());
-	cr_expect(strstr(page_look(pfn_at(AT(0))), "the reverse map is not asked\n"), "%s", t.s);
-	migrate_end();
 	space_down();
 }
 
@@ -144,8 +138,11 @@ Test(look, frames)
 
 	space_up();
 	mmap_at(AT(0), 4, RW, PRIV | FIX);
-	store_at(AT(0), 1);
-	pfn = pfn_at(AT(0)) & ~511ull;
+	/* The second leaves for this CPU's list. */
+	for (unsigned i = 0; i < 3; i++)
+		store_at(AT(i), 1);
+	pfn = pfn_at(AT(2)) & ~511ull;
+	madvise_at(AT(1), 1, 4);
 	t.n = 0;
 	quire_show_frames(pfn, 512, text_emit, &t);
 	for (s = t.s; s && *s; s = strchr(s, '\n') + 1) {
@@ -155,7 +152,7 @@ Test(look, frames)
 		seen += n;
 	}
 	cr_expect_geq(seen, 512);
-	cr_expect_eq(count_of(t.s, ", anonymous\n"), 1, "%s", t.s);
+	cr_expect_geq(count_of(t.s, ", anonymous\n"), 1, "%s", t.s);
 	cr_expect_neq(count_of(t.s, ", on a per-CPU list\n"), 0, "%s", t.s);
 	cr_expect_neq(count_of(t.s, ", free, order "), 0, "%s", t.s);
 	t.n = 0;
@@ -175,7 +172,7 @@ Test(look, page)
 	store_at(AT(0), 1);
 	pfn = pfn_at(AT(0));
 	cr_expect(strstr(page_look(pfn), "1 references, 1 entries,"), "%s", t.s);
-	cr_expect(strstr(t.s, "swapbacked, anonymous"), "%s", t.s);
+	cr_expect(strstr(t.s, "swapbacked listed batched, anonymous"), "%s", t.s);
 	cr_expect_eq(count_of(t.s, "mapped at"), 1);
 	cr_expect_eq(count_of(t.s, ", writable,"), 1);
 	cr_assert_eq(quire_mm_fork(cur, NULL, &child), 0);

@@ -897,12 +897,6 @@ Test(mm_rare, notes_are_taken_away)
 	put_page(page);
 	check_now();
 	cr_expect_eq(load_at(AT(0)), 0, "given back while it moved");
-	page = note(AT(1), PTE_SWAP, &was);
-	add_mm_counter(mm_now(), MM_ANONPAGES, -1);
-	quire_madvise(cur, AT(1), PS, 4);
-	put_page(page);
-	check_now();
-	cr_expect_eq(load_at(AT(1)), 0);
 	/* A copy on the move is no page of the file, and stays when the file loses its own. */
 	f = file_new(4, FRW);
 	mmap_file(AT(8), 4, RW, MAP_PRIVATE | FIX, f, 0);

@@ -3,6 +3,7 @@
 #include "mm_test.h"
 
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/phys/buddy.h"
 #include "phys_hooks.h"
 #include <quire/trace.h>
@@ -623,6 +624,87 @@ Test(page_alloc, the_last_resort)
 	__free_pages(p, 0);
 	give_all(n);
 	machine_down();
+}
+
+/* Marks that were raised to keep types apart hide what would do. */
+Test(page_alloc, nobody_dies_for_a_boost)
+{
+	struct page *p;
+	unsigned n;
+
+	machine_up(64 * MIB, 1);
+	n = take_all(GFP_KERNEL);
+	for (unsigned i = 0; i < 20; i++) /* above the min mark, below the high one */
+		__free_pages(many[--n], 0);
+	drain_all_pages();
+	for (unsigned i = 0; i < MAX_NR_ZONES; i++) {
+		irqflags_t flags;
+
+		spin_lock_irqsave(&zones[i].lock, flags);
+		zones[i].watermark_boost = populated_zone(&zones[i]) ? 4 * PAGEBLOCK_PAGES : 0;
+		zone_marks_changed(&zones[i]);
+		spin_unlock_irqrestore(&zones[i].lock, flags);
+	}
+	page_oom_hook = kill_one;
+	victims = 1;
+	p = alloc_pages(GFP_KERNEL, 0);
+	cr_expect(p);
+	cr_expect_eq(victims, 1);
+	__free_pages(p, 0);
+	page_oom_hook = NULL;
+	give_all(n);
+	machine_down();
+}
+
+static unsigned rounds, rounds_needed;
+static unsigned long round_frees; /* what each round before the last claims to have freed */
+
+static unsigned long free_in_the_end(gfp_t gfp, unsigned order)
+{
+	return ++rounds < rounds_needed ? round_frees : give_hoard_back(gfp, order);
+}
+
+/* Memory is out but for what a scan keeps, and one page is asked for. frees: what each round claims to
+ * have freed, until the round number `needed` does. */
+static void ask_for_one(unsigned long frees, unsigned needed)
+{
+	struct page *p;
+	unsigned n;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned i = 0; i < 64; i++)
+		hoard[i] = alloc_pages(GFP_KERNEL, 0);
+	n = take_all(GFP_KERNEL);
+	/* Nobody's pages: they are always there to be reclaimed, and never are. */
+	for (unsigned i = 0; i < n / 4; i++)
+		lru_cache_add(many[i]);
+	lru_add_drain_all();
+	page_reclaim_hook = free_in_the_end;
+	page_oom_hook = kill_one;
+	victims = 1;
+	rounds = 0;
+	rounds_needed = needed;
+	round_frees = frees;
+	p = alloc_pages(GFP_KERNEL, 0);
+	cr_assert(p);
+	__free_pages(p, 0);
+	page_reclaim_hook = NULL;
+	page_oom_hook = NULL;
+	give_all(n);
+	give_hoard_back(0, 0);
+	machine_down();
+}
+
+/* Rounds that free something go on; of those that free nothing 17 in a row are enough to choose a victim,
+ * however much still looks reclaimable. */
+Test(page_alloc, as_long_as_something_is_freed)
+{
+	ask_for_one(1, 50);
+	cr_expect_eq(rounds, 50, "%u", rounds);
+	cr_expect_eq(victims, 1, "a kill in spite of progress");
+	ask_for_one(0, 50);
+	cr_expect_eq(rounds, 17, "%u", rounds);
+	cr_expect_eq(victims, 0);
 }
 
 Test(page_alloc, no_such_zone)

@@ -162,7 +162,7 @@ Test(page_debug, only_what_nobody_has_is_lost)
 	p[1]._refcount = 0;
 	__free_pages(p, 2);
 	p = alloc_pages(GFP_KERNEL, 2);
-	page_set(p, PG_lru);
+	page_set(p, PG_swapcache);
 	__free_pages(p, 2);
 	cr_expect_eq(nr_lost_pages(), 4);
 	quire_exit();

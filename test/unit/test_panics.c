@@ -87,7 +87,7 @@ Test(panics, an_entry_of_no_known_kind)
 
 	page_up();
 	d = pte_desc(pte_get(pt_find(mm_now(), AT(0))));
-	d.kind = PTE_SWAP;
+	d.kind = PTE_PROTNONE; /* of a VMA that allows access: nobody stores such a one */
 	hal_pte_xchg(pt_find(mm_now(), AT(0)), pte_make(d));
 	cr_expect(PANICS(fault_at(AT(0), FAULT_READ, FAULT_TRANSLATION)));
 	cr_expect_str_eq(why, "entry of no known kind in a live VMA");

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "lib/spinlock.h"
+#include "mm/lru/lru.h"
 #include "mm/phys/buddy.h"
 #include "mm/slab/slab_def.h"
 
@@ -375,4 +376,56 @@ Test(points, data_of_one_cpu)
 	fake_on_accusation(NULL, NULL);
 	fake_machine_destroy();
 	free(shared);
+}
+
+/* ---- the last reference, and somebody who finds the page on a list ---------------------------- */
+
+static struct page *victim;
+static bool found;
+
+/* Another CPU brings the page to a list, and takes it from there as compaction would. */
+static void isolates_victim(void *ctx)
+{
+	fake_cpu_switch(1);
+	lru_add_drain_all();
+	found = isolate_lru_frame(victim);
+	fake_cpu_switch(0);
+}
+
+/* Either the page is free, or it is his. */
+static void last_reference_against_isolation(bool drained)
+{
+	unsigned finds = 0;
+	uint64_t at = 0;
+
+	do {
+		at++;
+		victim = alloc_pages(GFP_KERNEL, 0);
+		cr_assert(victim);
+		os_preempt(1);
+		lru_cache_add_new(victim, 0);
+		os_preempt(-1);
+		if (drained)
+			lru_add_drain_all();
+		found = false;
+		fake_on_point(isolates_victim, NULL);
+		fake_choose_points(0, at);
+		put_page(victim);
+		fake_on_point(NULL, NULL);
+		finds += found;
+		cr_assert_eq(page_count(victim), found, "point %lu", at);
+		cr_assert_eq(page_test(victim, PG_listed), found, "point %lu", at);
+		if (found)
+			put_page(victim);
+		cr_assert_eq(page_count(victim), 0);
+	} while (fake_points() >= at);
+	cr_assert_gt(finds, 0);
+}
+
+Test(points, last_reference_and_isolation)
+{
+	smp_up();
+	last_reference_against_isolation(false);
+	last_reference_against_isolation(true);
+	smp_down();
 }

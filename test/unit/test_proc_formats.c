@@ -18,7 +18,7 @@ static struct text ours;
 /* Beginnings of lines. Those of zones follow "nr_free_pages" of each. */
 static const char *const absent[] = {
 	"DirectMap",		    "balloon_",
-	"Node #, zone   Device",    "      nr_zone_",
+	"Node #, zone   Device",    "      nr_zone_write_pending",
 	"      numa_",		    "      nr_bounce",
 	"      nr_zspages",	    "      nr_free_cma",
 };

@@ -117,6 +117,49 @@ Test(proc_mm, dump_and_walk)
 	space_down();
 }
 
+/* How often a piece stands in the text. */
+static unsigned times(const char *text, const char *piece)
+{
+	unsigned n = 0;
+
+	for (const char *p = text; (p = strstr(p, piece)) != NULL; p++)
+		n++;
+	return n;
+}
+
+Test(proc_mm, all_entries_of_the_tables)
+{
+	char line[64];
+
+	space_up();
+	mmap_at(AT(0), 4, RW, PRIV | FIX);
+	store_at(AT(0), 1);
+	store_at(AT(3), 1);
+	mmap_at(AT(100000), 1, PROT_READ, PRIV | FIX);
+	load_at(AT(100000));
+	t.n = 0;
+	quire_show_tables(cur, 0, 0, text_emit, &t);
+	cr_expect_eq(times(t.s, "root pfn"), 1);
+	cr_expect_eq(times(t.s, " leaf pfn "), 3, "%s", t.s);
+	snprintf(line, sizeof(line), "pte %#lx = ", (unsigned long)AT(3));
+	cr_expect_eq(times(t.s, line), 1, "%s", t.s);
+	cr_expect_geq(times(t.s, " table pfn "), (unsigned)ARCH_MAX_LEVELS - 2);
+	/* A range has what lies in it, and the tables that lead there. */
+	t.n = 0;
+	quire_show_tables(cur, AT(3), AT(4), text_emit, &t);
+	cr_expect_eq(times(t.s, " leaf pfn "), 1, "%s", t.s);
+	cr_expect_eq(times(t.s, line), 1, "%s", t.s);
+	t.n = 0;
+	quire_show_tables(cur, AT(1), AT(3), text_emit, &t);
+	cr_expect_eq(times(t.s, " leaf pfn "), 0, "%s", t.s);
+	/* No access is no reason to be left out. */
+	mprotect_at(AT(0), 1, PROT_NONE);
+	t.n = 0;
+	quire_show_tables(cur, AT(0), AT(1), text_emit, &t);
+	cr_expect_eq(times(t.s, " protnone pfn "), 1, "%s", t.s);
+	space_down();
+}
+
 Test(proc_mm, copies_from_outside)
 {
 	char buf[100] = "over the border of a page", got[100];

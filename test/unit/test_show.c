@@ -5,6 +5,9 @@
 #include <stdio.h>
 
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
+#include "mm/slab/slab_def.h"
+#include "mm/vmalloc/vmalloc.h"
 #include <quire/abi.h>
 
 #define MIB (1ull << 20)
@@ -141,6 +144,86 @@ Test(show, drop_caches)
 	cr_expect_eq(quire_sysctl_write("drop_caches", "2", 1), 1);
 	cr_expect_eq(sum_vm_event(DROP_SLAB), slab + 2);
 	cr_expect_eq(sum_vm_event(DROP_PAGECACHE), 2);
+	machine_down();
+}
+
+/* 2 takes what every shrinker has: free objects, stacks kept for the next task, and what waits for a flush. */
+Test(show, drop_caches_asks_all_shrinkers)
+{
+	static void *p[1000];
+	struct kmem_cache *c;
+	void *stack[3];
+	unsigned long used;
+
+	machine_up(64 * MIB, 2);
+	c = kmem_cache_create("s", 256, 0, SLAB_NO_MERGE, NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = kmem_cache_alloc(c, GFP_KERNEL);
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		kmem_cache_free(c, p[i]);
+	for (unsigned i = 0; i < 3; i++)
+		stack[i] = quire_stack_alloc(4);
+	for (unsigned i = 0; i < 3; i++)
+		quire_stack_free(stack[i]);
+	cr_expect_gt(slab_idle_objects(), 900);
+	cr_expect_eq(stack_cache_size(), 3);
+	used = vmalloc_nr_pages();
+	cr_expect_eq(quire_sysctl_write("drop_caches", "2", 1), 1);
+	cr_expect_lt(slab_idle_objects(), 128);
+	cr_expect_eq(c->nr_pages, 0);
+	cr_expect_eq(stack_cache_size(), 0);
+	cr_expect_eq(vmalloc_nr_pages(), used - 12);
+	cr_expect_eq(kmem_cache_destroy(c), 0);
+	machine_down();
+}
+
+static int zeros_readpage(struct quire_inode *inode, uint64_t index, void *dst)
+{
+	memset(dst, 0, PAGE_SIZE);
+	return 0;
+}
+
+/* Half of an amount, or the low marks if that is less, is not to be had. */
+static unsigned long part(unsigned long pages, unsigned long low)
+{
+	return pages - min(pages / 2, low);
+}
+
+/* 5.10's sum, with few pages of files and with many. */
+#define FILE_PAGES (15 * MIB / PAGE_SIZE / 40 * 40)
+
+Test(show, available_memory)
+{
+	static const struct quire_inode_ops zeros = {.readpage = zeros_readpage};
+	struct quire_inode *inode;
+	unsigned long low = 0, reserve = 0;
+
+	machine_up(64 * MIB, 1);
+	for (unsigned z = 0; z < MAX_NR_ZONES; z++) {
+		unsigned long most = 0;
+
+		for (unsigned j = z; j < MAX_NR_ZONES; j++)
+			most = max(most, zones[z].lowmem_reserve[j]);
+		low += zones[z].watermark[WMARK_LOW];
+		reserve += min(most + zones[z].watermark[WMARK_HIGH], zones[z].managed_pages);
+	}
+	cr_assert(low > 0 && low < 1000); /* marks are bytes, a page may be 64 KiB */
+	inode = quire_inode_create(&zeros, NULL, 1, 1, 0);
+	quire_inode_truncate(inode, FILE_PAGES * PAGE_SIZE);
+	for (unsigned long pages = 0; pages <= FILE_PAGES; pages += FILE_PAGES / 40) {
+		unsigned long slab;
+
+		cr_assert_eq(quire_inode_populate(inode, 0, pages * PAGE_SIZE), 0);
+		lru_add_drain_all();
+		cr_assert_eq(node_page_state(NR_INACTIVE_FILE), pages);
+		slab = node_page_state(NR_SLAB_RECLAIMABLE);
+		cr_expect_eq(si_mem_available(), nr_free_buddy() - reserve +
+							 part(pages, low) + part(slab, low));
+		t.n = 0;
+		quire_show_meminfo(text_emit, &t);
+		cr_expect_eq(field("MemAvailable"), si_mem_available() * (PAGE_SIZE >> 10));
+	}
+	quire_inode_put(inode);
 	machine_down();
 }
 

@@ -203,6 +203,45 @@ Test(slab, shrink_gives_pages_back)
 	machine_down();
 }
 
+/* Objects in magazines, depots and empty slabs are counted one by one; those in slabs with another are not,
+ * for no page would come back. Caches take turns. */
+Test(slab, idle_objects_are_counted, .timeout = 20)
+{
+	static void *p[2][1000];
+	struct kmem_cache *c[2];
+	unsigned long before, pages = 0;
+
+	machine_up(64 * MIB, 2);
+	for (unsigned i = 0; i < 2; i++)
+		c[i] = kmem_cache_create(i ? "one" : "other", 256, 0, SLAB_NO_MERGE, NULL);
+	while (slab_shrink(~0ul, &pages))
+		;
+	before = slab_idle_objects();
+	cr_expect_eq(before, 0);
+	for (unsigned i = 0; i < 2; i++)
+		for (unsigned n = 0; n < 1000; n++)
+			p[i][n] = kmem_cache_alloc(c[i], GFP_KERNEL);
+	for (unsigned i = 0; i < 2; i++) {
+		before = slab_idle_objects();
+		for (unsigned n = 0; n < 1000; n++)
+			kmem_cache_free(c[i], p[i][n]);
+		cr_expect_geq(slab_idle_objects(), before + 1000 - c[i]->objs);
+	}
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect_eq(slab_check(c[i]), 0);
+	pages = 0;
+	cr_expect_geq(slab_shrink(1, &pages), 1, "the first that has any");
+	cr_expect(c[0]->nr_pages || c[1]->nr_pages, "no more than is asked for");
+	while (slab_shrink(1, &pages))
+		;
+	cr_expect_eq(c[0]->nr_pages + c[1]->nr_pages, 0, "the others have their turn");
+	cr_expect_geq(pages, 2000 * 256 / PAGE_SIZE);
+	cr_expect_eq(slab_idle_objects(), 0);
+	for (unsigned i = 0; i < 2; i++)
+		cr_expect_eq(kmem_cache_destroy(c[i]), 0);
+	machine_down();
+}
+
 /* What magazines and the depot keep is found by whoever else is short of memory. */
 Test(slab, memory_kept_for_speed_is_given_up_under_pressure)
 {
@@ -531,6 +570,7 @@ Test(slab, starts_of_objects)
 Test(slab, shrink_where_it_may_not_wait)
 {
 	struct kmem_cache *c;
+	unsigned long pages = 0;
 	irqflags_t flags;
 
 	machine_up(64 * MIB, 4);
@@ -541,9 +581,12 @@ Test(slab, shrink_where_it_may_not_wait)
 	hal_irq_restore(flags);
 	kmem_cache_free(c, kmem_cache_alloc(c, GFP_KERNEL));
 	mutex_lock(&slab_mutex);
-	cr_expect_eq(slab_reclaim(), 0);
+	cr_expect_eq(slab_idle_objects(), 0);
+	cr_expect_eq(slab_shrink(~0ul, &pages), 0);
 	mutex_unlock(&slab_mutex);
-	cr_expect_gt(slab_reclaim(), 0);
+	cr_expect_gt(slab_idle_objects(), 0);
+	cr_expect_gt(slab_shrink(~0ul, &pages), 0);
+	cr_expect_gt(pages, 0);
 	cr_expect_eq(kmem_cache_destroy(c), 0);
 	machine_down();
 }

@@ -5,7 +5,7 @@
 #define FREE	8
 #define PAGEOUT 21
 
-/* PAGEOUT leaves alone what is not shared memory of this space only. */
+/* PAGEOUT leaves alone what others map, and what has nowhere to go. */
 Test(vmscan, shared_memory_that_others_map_stays)
 {
 	struct quire_mm *parent, *child;
@@ -23,7 +23,10 @@ Test(vmscan, shared_memory_that_others_map_stays)
 	store_at(AT(17), 3);
 	cr_expect_eq(madvise_at(AT(8), 4, PAGEOUT), 0);
 	cr_expect_eq(madvise_at(AT(16), 4, PAGEOUT), 0);
-	cr_expect(present_at(AT(8)) && present_at(AT(16)) && present_at(AT(17)));
+	cr_expect_not(present_at(AT(8)), "a file's page loses its entry; written, it stays in its file");
+	cr_expect(page_cache_resident(vma_at(AT(8))->vm_file->f_mapping, 0));
+	cr_expect_eq(load_at(AT(8)), 1);
+	cr_expect(present_at(AT(16)) && present_at(AT(17)), "there is no swap");
 	parent = cur;
 	cr_assert_eq(quire_mm_fork(parent, NULL, &child), 0);
 	run_space(child);
