@@ -7,11 +7,14 @@ build/latency-x86_64, build/latency-riscv64: releases that measure how long inte
 Each is an ordinary meson build folder; a change of the sources is rebuilt by the next call.
 """
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 
 import lz4
 import packages
+import testlog
 from arches import ARCHES, NAMES
 from common import CannotRun, TOP, build_folder as folder, have, say, wait_for_lock
 
@@ -105,37 +108,25 @@ def build_kernel(machine):
 
 def meson_test(name, suites, extra=()):
     """Runs suites of a build, or the tests named last in extra; returns (passed, failed) and prints
-    meson's own list."""
-    log = os.path.join(folder(name), 'meson-logs', 'testlog.json')
+    meson's own list, and to standard output why tests failed."""
+    logs = os.path.join(folder(name), 'meson-logs')
+    keeper, kept = os.path.join(TOP, 'tools', 'keep_output.sh'), os.path.join(logs, 'kept')
+    shutil.rmtree(kept, ignore_errors=True)
+    os.makedirs(kept)
+    log = os.path.join(logs, 'testlog-keep_output.sh.json')     # meson puts the wrapper into the name
     if os.path.exists(log):
         os.remove(log)
-    argv = ['meson', 'test', '-C', folder(name), '--no-rebuild', '--print-errorlogs', *extra]
+    argv = ['meson', 'test', '-C', folder(name), '--no-rebuild', '--wrapper', shlex.join([keeper, kept]), *extra]
     for s in suites:
         argv += ['--suite', s]
-    r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd=TOP)
-    passed, failed = count_results(log)
+    # What a test says before its time is up is in the file by then.
+    r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd=TOP,
+                       env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    tests = testlog.read(log)
+    for t in tests:
+        for line in testlog.reasons(t, kept):
+            print(line, flush=True)
+    passed, failed = testlog.count(tests)
     if r.returncode and not failed:
         failed = 1
-    return passed, failed
-
-
-def count_results(log):
-    """Single results where the tests report them (TAP), else one a test program."""
-    import json
-    passed = failed = 0
-    if not os.path.exists(log):
-        return 0, 0
-    with open(log) as f:
-        for line in f:
-            t = json.loads(line)
-            out = t.get('stdout') or ''
-            subs = [s for s in out.splitlines() if s.startswith(('ok ', 'not ok '))]
-            if subs and t['result'] in ('OK', 'FAIL'):
-                bad = sum(1 for s in subs if s.startswith('not ok'))
-                passed += len(subs) - bad
-                failed += bad or (t['result'] == 'FAIL')
-            elif t['result'] in ('OK', 'EXPECTEDFAIL'):
-                passed += 1
-            elif t['result'] != 'SKIP':
-                failed += 1
     return passed, failed

@@ -21,6 +21,7 @@ import ask  # noqa: E402
 import bench  # noqa: E402
 import bench_q  # noqa: E402
 import bench_reclaim  # noqa: E402
+import build  # noqa: E402
 import check_order  # noqa: E402
 import check_rooms  # noqa: E402
 import commands  # noqa: E402
@@ -40,6 +41,7 @@ import qemu  # noqa: E402
 import record  # noqa: E402
 import recording  # noqa: E402
 import tap  # noqa: E402
+import testlog  # noqa: E402
 import trace  # noqa: E402
 
 
@@ -224,6 +226,72 @@ class Coverage(Folder):
             r = coverage.Rules(f.read())
         for name in [*r.thresholds, *(f for f, _ in r.exclusions if f != '*')]:
             self.assertTrue(os.path.exists(os.path.join(TOP, name)), name)
+
+
+TESTS = '''
+project('some')
+sh = find_program('sh')
+foreach name, script : {
+    'before': 'echo 1..2; echo "ok 1 - a"; echo "# the reason"; echo "not ok 2 - b"; exit 1',
+    'behind': 'echo 1..2; echo "not ok 1 - c"; echo "# because"; echo "ok 2 - d"',
+    'good': 'echo 1..1; echo "# nobody asks"; echo "ok 1 - e"',
+    'slow': 'echo 1..1; echo "# the last word"; exec sleep 100'}
+  test(name, sh, args: ['-c', script], protocol: 'tap', timeout: name == 'slow' ? 4 : 60, suite: 'some')
+endforeach
+test('broken', sh, args: ['-c', 'echo "two words"; echo trouble >&2; kill -9 $$'], suite: 'some')
+'''
+
+
+class Testlog(Folder):
+    """Why a test failed is said, of each kind of failure, and no more than somebody reads."""
+
+    def test_run(self):
+        self.path('meson.build', TESTS.encode())
+        where = self.path('of')
+        subprocess.run(['meson', 'setup', where, self.folder], stdout=subprocess.DEVNULL, check=True)
+        with mock.patch.object(build, 'folder', lambda name: where), \
+                mock.patch.object(build, 'TOP', TOP), open(os.devnull, 'w') as nowhere, \
+                contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(io.StringIO()) as out:
+            self.assertEqual(build.meson_test('some', ['some']), (3, 4))
+        said = out.getvalue().splitlines()
+        for name, result, lines in (
+                ('before', 'ERROR', ['not ok 2 - b', '# the reason']),
+                ('behind', 'FAIL', ['not ok 1 - c', '# because']),
+                ('slow', 'TIMEOUT', ['# the last word']),
+                ('broken', 'FAIL', ['two words', 'trouble'])):
+            at = [i for i, s in enumerate(said) if s.startswith(f'{name}: {result} after ')]
+            self.assertEqual(len(at), 1, said)
+            for n, line in enumerate(lines):
+                self.assertEqual(said[at[0] + 1 + n], '    ' + line)
+        self.assertNotIn('nobody', out.getvalue())
+
+    def reasons(self, stdout, result='FAIL', stderr=''):
+        return testlog.reasons({'name': 'x', 'result': result, 'stdout': stdout, 'stderr': stderr})
+
+    def test_one_long_reason(self):
+        told = [f'# line {n}' for n in range(500)]
+        lines = self.reasons('\n'.join(['ok 1', *told, 'not ok 2', 'ok 3']))
+        self.assertLessEqual(len(lines), testlog.LINES + 1)
+        self.assertEqual(lines[-1], '    # line 499')
+        self.assertIn(' lines more', lines[2])
+
+    def test_many_failures(self):
+        every = [s for n in range(300) for s in (f'not ok {n}', *['# a'] * n, f'# why {n}')]
+        lines = self.reasons('\n'.join(every), stderr='\n'.join(['noise'] * 300 + ['the end']))
+        self.assertLessEqual(len(lines), testlog.LINES + 1)
+        self.assertEqual(lines[1], '    not ok 0')
+        self.assertIn('    # why 0', lines)
+        self.assertIn('    # why 5', lines)
+        self.assertEqual(lines[-1], '    the end')
+        self.assertTrue(any('failed results more' in s for s in lines))
+
+    def test_reason_of_another(self):
+        """What stands between two failures is said once."""
+        lines = self.reasons('not ok 1\n# of the first\nnot ok 2\nnot ok 3')
+        self.assertEqual([s.strip() for s in lines[1:]], ['not ok 1', '# of the first', 'not ok 2', 'not ok 3'])
+
+    def test_good(self):
+        self.assertEqual(self.reasons('ok 1', result='OK'), [])
 
 
 class Cpio(unittest.TestCase):
