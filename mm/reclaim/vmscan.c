@@ -103,7 +103,8 @@ static unsigned long move_pages_to_lru(struct list_head *list, struct list_head 
 
 	assert_held(&node_lruvec.lru_lock);
 	for (unsigned n = 0; n < SWAP_CLUSTER_MAX && !list_empty(list); n++) {
-		struct page *page = list_first_entry(list, struct page, lru);
+		/* The one that was at the cold end first: the order stays. */
+		struct page *page = list_last_entry(list, struct page, lru);
 
 		list_del(&page->lru);
 		/* On no list: nobody can take a reference by it, so a count of 1 is ours for good. */

@@ -19,6 +19,7 @@
 #define HOG    (80ul << 20) /* of a machine with 64 MiB */
 #define LOCKED 256ul	     /* pages */
 #define HOT    512ul
+#define EARLY  2560ul /* pages of the hog that are older than the hot ones */
 #define DISK   "/dev/vda"
 
 static char text[65536];
@@ -103,9 +104,15 @@ static uint64_t sign(size_t i, unsigned pass)
 	return (i + 1) * 0x9e3779b97f4a7c15ull + pass;
 }
 
-/* Every page of the hog is written, with what it must have held before looked at; every few pages the
- * hot ones are used. Major faults of those alone. */
-static long scan(char *hog, const volatile char *hot, unsigned pass)
+/*
+ * Every page of the hog is written, with what it must have held before looked at; every few pages the
+ * hot ones are used. Major faults of those alone.
+ *
+ * The hot ones are not the oldest of all. At the first lack of memory every page looks used: a scan goes
+ * round the whole list, and comes to the oldest a second time before the program could use them again.
+ * A real 5.10 loses a hot set that lies there, too (63 major faults of 64 clusters, in one run of four).
+ */
+static long scan(char *hog, volatile char *hot, unsigned pass)
 {
 	long hot_faults = 0, before;
 
@@ -119,7 +126,10 @@ static long scan(char *hog, const volatile char *hot, unsigned pass)
 		}
 		*first = sign(i, pass);
 		*last = ~sign(i, pass);
-		if (i % 2048)
+		if (!pass && i == EARLY)
+			for (size_t h = 0; h < HOT; h++)
+				hot[h * PAGE] = 1;
+		if (i % 512 || (!pass && i < EARLY))
 			continue;
 		before = major_faults();
 		for (size_t h = 0; h < HOT; h++)
@@ -205,16 +215,14 @@ int main(void)
 	for (size_t i = 0; i < LOCKED; i++)
 		locked[i * PAGE] = (char)i;
 	CHECK(mlock(locked, LOCKED * PAGE) == 0);
-	for (size_t h = 0; h < HOT; h++)
-		hot[h * PAGE] = 1;
-	scan(hog, hot, 0);
+	faults += scan(hog, hot, 0);
 	margin_is_kept();
 	locked_stay(locked);
 	for (unsigned pass = 1; pass < 4; pass++)
 		faults += scan(hog, hot, pass);
 	printf("%ld major faults of %lu hot pages; activated %ld, refaults %ld\n", faults, HOT,
 	       vmstat("pgactivate"), vmstat("workingset_refault_anon"));
-	CHECK(faults < (long)HOT / 4);
+	CHECK(faults < (long)HOT / 16); /* half of them, read back eight at a time, once */
 	CHECK(vmstat("pgactivate") >= (long)HOT / 2);
 	CHECK(vmstat("workingset_refault_anon") > 0);
 	flushes_are_few();
