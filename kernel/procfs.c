@@ -1080,7 +1080,8 @@ static void put_leaf(const struct quire_leaf *l, void *ctx)
 }
 
 /* The trace is on for as long as the dump takes; a full ring waits for its reader. Interrupts are off from
- * the dump until the reader has compared it with this processor's own view: nothing else may run here. */
+ * the dump until the reader has compared it with this processor's own view: nothing else may run here. A
+ * task that ends has no space of its own any more: if it was pre-empted since, another's is loaded. */
 void dump_tables(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
@@ -1092,6 +1093,7 @@ void dump_tables(struct quire_mm *mm, uint64_t id)
 		return;
 	before = latency_enter(PATH_DUMP);
 	flags = hal_irq_save();
+	quire_mm_switch(mm);
 	quire_trace_enable(true);
 	quire_dump_tables(mm, put_leaf, &count);
 	end[0] = count;
