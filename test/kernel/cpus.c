@@ -5,9 +5,10 @@
  * are told of CPUs. Arguments: "seconds N" (10 without), "pinned": each thread alone on its CPU. Exit
  * status 0: no byte was wrong. Runs on any Linux too.
  *
- * What finds a CPU that was left out of a flush: a reader keeps touching a page of its own, on its own
- * CPU and never switched away, whose frame another thread takes away by MADV_DONTNEED; the frame is at
- * once somebody else's, who writes there. A stale translation shows the old or the other's bytes.
+ * What finds a CPU that was left out of a flush, where two meet by chance (flushes.c has them shake
+ * hands): a reader keeps touching a page of its own, on its own CPU and never switched away, whose frame
+ * another thread takes away by MADV_DONTNEED; the frame is at once somebody else's, who writes there. A
+ * stale translation shows the old or the other's bytes.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
