@@ -183,6 +183,7 @@ struct task {
 	uintptr_t oom_fault_addr;  /* of the last fault that found no memory, and how many in a row */
 	unsigned oom_faults;
 	bool dying;
+	unsigned stops;		   /* in the middle of a call so far; its own */
 	bool leave;		   /* another thread runs exec: this one ends, and only this */
 	struct process *vfork_child; /* it waits for this one, referenced */
 	/* user memory to tell of our end */

@@ -679,17 +679,20 @@ SYSCALL1(epoll_create, int, size)
 	return size <= 0 ? -EINVAL : create(0);
 }
 
+/* Stopped and let go on meanwhile, it ends, though no handler ran: so does Linux. */
 static long wait_for_events(struct epoll *ep, uintptr_t dst, long max, uint64_t deadline)
 {
+	unsigned stops = current->stops;
 	long n = 0;
 	int err;
 
 	atomic_add_of(&ep->waiters, 1);
 	atomic_add_of(&sleepers, 1);
-	err = wait_event(&ep->wait, (n = give_events(ep, dst, max)) != 0, true, deadline);
+	err = wait_event(&ep->wait, (n = give_events(ep, dst, max)) != 0 || current->stops != stops, true,
+			 deadline);
 	atomic_sub_of(&sleepers, 1);
 	atomic_sub_of(&ep->waiters, 1);
-	return err == -EINTR ? err : n;
+	return err == -EINTR || (!n && current->stops != stops) ? -EINTR : n;
 }
 
 /* deadline: 0: none. */

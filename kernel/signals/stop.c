@@ -137,5 +137,6 @@ bool stop_in_call(void)
 		stop_while_told();
 	else
 		return false;
+	current->stops++;
 	return !signal_pending(current);
 }

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -231,6 +232,26 @@ static void threads_stop(void)
 	close(p[1]);
 }
 
+/* But epoll_wait ends. */
+static void epoll_ends_by_a_stop(void)
+{
+	int ep = epoll_create1(0), st;
+	struct epoll_event e;
+	pid_t pid = fork();
+
+	if (!pid) {
+		st = epoll_wait(ep, &e, 1, 20000);
+		_exit(st == -1 && errno == EINTR ? 7 : 8);
+	}
+	while (state_of(pid) != 'S')
+		usleep(1000);
+	kill(pid, SIGSTOP);
+	CHECK(waitpid(pid, &st, WUNTRACED) == pid && WIFSTOPPED(st));
+	kill(pid, SIGCONT);
+	CHECK(status_of(pid) == 7);
+	close(ep);
+}
+
 /* SIGCONT lets go on even if it is blocked, and takes stops back that wait; a stop takes SIGCONT back. */
 static void undone(void)
 {
@@ -357,6 +378,7 @@ int main(void)
 	limited();
 	stops();
 	threads_stop();
+	epoll_ends_by_a_stop();
 	undone();
 	own_time();
 	signal_timers();
