@@ -155,6 +155,8 @@ const char *hal_elf_platform(void);
 const char *hal_machine_name(void);
 /* A CPU's lines of /proc/cpuinfo after its number, into buf: bytes. */
 size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size);
+/* The number by which the machine itself, or an emulator of it, knows this CPU. */
+unsigned hal_cpu_number(unsigned cpu);
 /* EM_X86_64 or EM_RISCV. 0: this machine loads no ELF (the fake). */
 unsigned hal_elf_machine(void);
 /* Where mmap's search starts from, as this architecture's Linux places it (bytes). */

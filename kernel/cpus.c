@@ -51,11 +51,6 @@ void cpus_start(void)
 {
 	unsigned n = hal_cpu_count(), wanted = options.cpus ? (unsigned)min(options.cpus, (uint64_t)n) : n;
 
-	/* The checker looks at spaces that no other CPU may be changing. */
-	if (options.mem_check && wanted > 1) {
-		klog("mem_check=1: one CPU of %u runs", n);
-		wanted = 1;
-	}
 	if (wanted == 1)
 		return;
 	/* From here on: who may have to wait for another CPU answers its calls. The timer does not run yet. */

@@ -25,7 +25,7 @@ struct cpu {
 	uint64_t wakeups;	     /* the lock: tasks put into the queue since the start */
 	/* its own, interrupts off; others may look at the times */
 	struct task *left;	     /* who had the CPU before the switch that is under way */
-	bool left_moves;	     /* and may not go on here */
+	bool left_moves;	     /* and may not go on here; atomic: until it is in another queue */
 	uint64_t switched_at;	     /* when curr got the CPU, or was last charged for it; ns */
 	uint64_t wanted_since;	     /* curr.need_resched: since when; ns */
 	uint64_t user_ns, system_ns, idle_ns; /* by the tick */
@@ -71,6 +71,34 @@ int cpu_of_panic(void);
 
 /* From a kick: does not return if another CPU has a panic. */
 void cpu_kicked(struct cpu *c, const struct trap_frame *tf);
+
+/* ---- stop.c ----------------------------------------------------------------------------------- */
+
+enum stop_phase { STOP_NONE, STOP_DRAIN, STOP_HELD };
+extern uint32_t stop_phase; /* atomic; read before a CPU chooses a task, under its lock */
+
+static inline bool stopping(void)
+{
+	return unlikely(__atomic_load_n(&stop_phase, __ATOMIC_RELAXED));
+}
+
+/* Returns when no other task is in the kernel but asleep, and none runs. The caller holds nothing that
+ * others wait for without sleeping. Any number may ask at once. Context: sleep. */
+void cpus_stop(void);
+/* The others go on. Whether they stood still from the return of cpus_stop() until now: false if the caller
+ * had to sleep meanwhile, which let them. */
+bool cpus_go_on(void);
+/* The others have stood still so far. The caller of cpus_stop(). */
+bool cpus_are_stopped(void);
+/* quire_check(mm) with nobody beside it. Context: sleep. */
+long check_alone(struct quire_mm *mm);
+/* The caller has done what it was to do in the kernel, and lets others run. */
+void schedule_quietly(void);
+
+/* For the scheduler: may t have a CPU; the running task is about to sleep. Interrupts off. */
+bool stop_lets_run(const struct task *t);
+void stop_owner_sleeps(void);
+void stop_init(void);
 
 /* ---- affinity.c ------------------------------------------------------------------------------ */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The monitor: a prompt on the console when no first program was named. It looks, runs programs,
- * and changes nothing but what it is told to.
+ * and changes nothing but what it is told to. While it looks, the others stand still (stop.c).
  */
+#include "cpus.h"
 #include "kernel.h"
 
 #include <quire/trace.h>
@@ -351,29 +352,30 @@ static void cmd_help(char **arg);
 static const struct {
 	const char *name, *what;
 	void (*fn)(char **arg);
+	bool alone; /* it looks at what all others change: they stand still */
 } commands[] = {
 	{"help", "this list", cmd_help},
-	{"ps", "processes", cmd_ps},
-	{"maps", "PID: the mappings of a process", cmd_maps},
-	{"smaps", "PID: the same with what is resident", cmd_smaps},
-	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk},
-	{"tables", "PID [START END]: every entry of its page tables", cmd_tables},
-	{"vma", "PID ADDR: the mapping round an address", cmd_vma},
-	{"tree", "PID: the mappings as nodes of their tree, with the gaps", cmd_tree},
-	{"page", "PFN, or PID ADDR: what a frame is used for, and who maps it", cmd_page},
-	{"rmap", "the same as page: who maps a frame, by the reverse map", cmd_page},
-	{"lru", "pages on each list, and what reclaim did with them", cmd_lru},
-	{"frames", "PFN COUNT: what these frames are, free blocks by order", cmd_frames},
-	{"fault", "how often each way of a fault was taken", cmd_fault},
-	{"buddy", "free blocks by zone and order", cmd_buddy},
-	{"slab", "slab caches", cmd_slab},
-	{"meminfo", "/proc/meminfo", cmd_meminfo},
-	{"vmstat", "/proc/vmstat", cmd_vmstat},
-	{"zones", "/proc/zoneinfo", cmd_zones},
+	{"ps", "processes", cmd_ps, true},
+	{"maps", "PID: the mappings of a process", cmd_maps, true},
+	{"smaps", "PID: the same with what is resident", cmd_smaps, true},
+	{"walk", "PID ADDR: how an address translates, level by level", cmd_walk, true},
+	{"tables", "PID [START END]: every entry of its page tables", cmd_tables, true},
+	{"vma", "PID ADDR: the mapping round an address", cmd_vma, true},
+	{"tree", "PID: the mappings as nodes of their tree, with the gaps", cmd_tree, true},
+	{"page", "PFN, or PID ADDR: what a frame is used for, and who maps it", cmd_page, true},
+	{"rmap", "the same as page: who maps a frame, by the reverse map", cmd_page, true},
+	{"lru", "pages on each list, and what reclaim did with them", cmd_lru, true},
+	{"frames", "PFN COUNT: what these frames are, free blocks by order", cmd_frames, true},
+	{"fault", "how often each way of a fault was taken", cmd_fault, true},
+	{"buddy", "free blocks by zone and order", cmd_buddy, true},
+	{"slab", "slab caches", cmd_slab, true},
+	{"meminfo", "/proc/meminfo", cmd_meminfo, true},
+	{"vmstat", "/proc/vmstat", cmd_vmstat, true},
+	{"zones", "/proc/zoneinfo", cmd_zones, true},
 	{"trace", "[on|off]: the last records of the trace", cmd_trace},
 	{"drain", "give all free pages and objects that are kept in lists back", cmd_drain},
 	{"sysctl", "NAME [VALUE]: a tunable of the core", cmd_sysctl},
-	{"check", "check every invariant", cmd_check},
+	{"check", "check every invariant", cmd_check, true},
 	{"inject", "page|slab N: let an allocation fail", cmd_inject},
 	{"run", "PROGRAM [ARG]...: run the first program", cmd_run},
 	{"exit", "[STATUS]: end the machine", cmd_exit},
@@ -383,6 +385,15 @@ static void cmd_help(char **arg)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		print("%-8s %s\n", commands[i].name, commands[i].what);
+}
+
+static void run_command(void (*fn)(char **arg), bool alone, char **arg)
+{
+	if (alone)
+		cpus_stop();
+	fn(arg);
+	if (alone && !cpus_go_on())
+		print("others ran meanwhile: what is told may be half done\n");
 }
 
 void monitor_command(char *line)
@@ -403,7 +414,7 @@ void monitor_command(char *line)
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(arg[0], commands[i].name)) {
-			commands[i].fn(arg);
+			run_command(commands[i].fn, commands[i].alone, arg);
 			return;
 		}
 	print("%s? (help lists what there is)\n", arg[0]);

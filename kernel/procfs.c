@@ -1079,33 +1079,40 @@ static void put_leaf(const struct quire_leaf *l, void *ctx)
 	quire_trace_words(QUIRE_TR_TABLE_LEAF, w, 4);
 }
 
-/* The trace is on for as long as the dump takes; a full ring waits for its reader. Interrupts are off from
- * the dump until the reader has compared it with this processor's own view: nothing else may run here. A
- * task that ends has no space of its own any more: if it was pre-empted since, another's is loaded. */
-void dump_tables(struct quire_mm *mm, uint64_t id)
+/* The trace is on for as long as the dump takes; a full ring waits for its reader. A task that ends has no
+ * space of its own any more: if it was pre-empted since, another's is loaded. */
+static void dump_once(struct quire_mm *mm, uint64_t id)
 {
 	uint64_t count = 0, end[2];
 	bool was = quire_trace_enabled();
-	enum latency_path before;
-	irqflags_t flags;
 
-	if (!trace_ring || !mm)
-		return;
-	before = latency_enter(PATH_DUMP);
-	flags = hal_irq_save();
-	quire_mm_switch(mm);
+	use_mm(mm);
 	quire_trace_enable(true);
 	quire_dump_tables(mm, put_leaf, &count);
 	end[0] = count;
 	end[1] = id;
 	quire_trace_words(QUIRE_TR_TABLE_END, end, 2);
 	quire_trace_enable(was);
-	if (__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE)) {
-		__atomic_store_n(&trace_ring->dump_wait, 1 + hal_cpu_id(), __ATOMIC_RELEASE);
-		while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
-			hal_cpu_relax();
-	}
-	hal_irq_restore(flags);
+}
+
+/* Nobody else runs from the dump until the reader has compared it with this processor's own view, which
+ * the running task does not leave meanwhile. One that had to wait for the space's lock is dumped again. */
+void dump_tables(struct quire_mm *mm, uint64_t id)
+{
+	enum latency_path before;
+
+	if (!trace_ring || !mm)
+		return;
+	before = latency_enter(PATH_DUMP);
+	do {
+		cpus_stop();
+		dump_once(mm, id);
+		if (__atomic_load_n(&trace_ring->reader, __ATOMIC_ACQUIRE) && cpus_are_stopped()) {
+			__atomic_store_n(&trace_ring->dump_wait, 1 + hal_cpu_number(hal_cpu_id()), __ATOMIC_RELEASE);
+			while (__atomic_load_n(&trace_ring->dump_wait, __ATOMIC_ACQUIRE))
+				hal_cpu_relax();
+		}
+	} while (!cpus_go_on());
 	latency_leave(before);
 }
 
@@ -1120,7 +1127,7 @@ static long write_dump(const char *s, size_t n, struct process *p)
 
 static void show_check(struct text *t, struct process *p)
 {
-	say(t, "%ld\n", quire_check(t->mm));
+	say(t, "%ld\n", check_alone(t->mm));
 }
 
 static void show_counts(struct text *t, struct process *p)

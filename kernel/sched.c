@@ -59,6 +59,7 @@ void sched_init(void)
 	memset(cpus, 0, sizeof(cpus));
 	cpus_online = 0;
 	cpus_init();
+	stop_init();
 	sched_cpu_online(&cpus[0], &boot_task);
 	pids_init();
 	wait_init();
@@ -98,18 +99,18 @@ static void finish_switch(void)
 {
 	struct cpu *c = this_cpu();
 	struct task *left = c->left;
-	bool dead = left->state == TASK_DEAD, moves = c->left_moves;
+	bool dead = left->state == TASK_DEAD;
 
 	c->left = NULL;
-	c->left_moves = false;
 	__atomic_store_n(&left->on_cpu, false, __ATOMIC_RELEASE);
 	if (unlikely(dead)) {
 		raw_lock(&dead_lock);
 		list_add_tail(&left->run, &dead_tasks);
 		raw_unlock(&dead_lock);
 		__atomic_sub_fetch(&ending_tasks, 1, __ATOMIC_RELEASE);
-	} else if (unlikely(moves)) {
+	} else if (unlikely(c->left_moves)) {
 		enqueue_somewhere(left);
+		__atomic_store_n(&c->left_moves, false, __ATOMIC_RELEASE);
 	}
 }
 
@@ -183,7 +184,7 @@ static void put_back(struct cpu *c, struct task *prev)
 	if (prev == c->idle)
 		return;
 	if (unlikely(!may_run_on(prev, c))) {
-		c->left_moves = true;
+		WRITE_ONCE(c->left_moves, true);
 		c->nr_running--;
 	} else if (unlikely(c->urgent_waits) && !slice_over(prev)) {
 		list_add(&prev->run, c->queue.next); /* its slice goes on behind that one */
@@ -194,10 +195,21 @@ static void put_back(struct cpu *c, struct task *prev)
 	}
 }
 
+/* The lock. The first of the queue that may run now, NULL: none. */
+static struct task *first_of_queue(struct cpu *c)
+{
+	struct task *t;
+
+	list_for_each_entry(t, &c->queue, run)
+		if (likely(!stopping()) || stop_lets_run(t))
+			return t;
+	return NULL;
+}
+
 /* The lock. Who runs next, which may be prev. */
 static struct task *choose(struct cpu *c, struct task *prev)
 {
-	struct task *next = c->idle;
+	struct task *next;
 
 	if (prev->state != TASK_RUNNING) {
 		c->nr_running--;
@@ -207,18 +219,20 @@ static struct task *choose(struct cpu *c, struct task *prev)
 		put_back(c, prev);
 	}
 	c->urgent_waits = false;
-	if (!list_empty(&c->queue)) {
-		next = list_first_entry(&c->queue, struct task, run);
+	next = first_of_queue(c);
+	if (next) {
 		list_del(&next->run);
 		next->queued = false;
+	} else {
+		next = c->idle;
 	}
 	WRITE_ONCE(c->curr, next);
 	next->on_cpu = true;
 	return next;
 }
 
-/* Interrupts off. The caller is queued behind all others if it can still run. */
-static void pick_next(void)
+/* Interrupts off. The caller is queued behind all others if it can still run. false: it goes on at once. */
+static bool pick_next(void)
 {
 	struct cpu *c = this_cpu();
 	struct task *prev = current, *next;
@@ -228,19 +242,24 @@ static void pick_next(void)
 	WRITE_ONCE(prev->need_resched, false);
 	prev->preempt_word = NOBODY_WAITS;
 	charge(c, prev, hal_clock_ns());
+	if (stopping() && prev->state != TASK_RUNNING)
+		stop_owner_sleeps();
 	raw_lock(&c->lock);
 	goes_on = prev->state == TASK_RUNNING;
 	next = choose(c, prev);
 	raw_unlock(&c->lock);
 	if (slice_over(next))
 		next->slice_left = clamp(next->slice_left + (int64_t)TICK_NS, (int64_t)0, (int64_t)TICK_NS);
+	if (stopping()) /* it stops where it would return to user mode */
+		WRITE_ONCE(next->need_resched, true);
 	if (next == prev)
-		return;
+		return false;
 	if (goes_on)
 		WRITE_ONCE(prev->usage.nivcsw, prev->usage.nivcsw + 1);
 	else
 		WRITE_ONCE(prev->usage.nvcsw, prev->usage.nvcsw + 1);
 	switch_to(prev, next);
+	return true;
 }
 
 void schedule(void)
@@ -339,6 +358,8 @@ void kernel_kick(struct trap_frame *tf)
 		return;
 	c = this_cpu();
 	cpu_kicked(c, tf);
+	if (stopping())
+		WRITE_ONCE(t->need_resched, true);
 	if (!READ_ONCE(c->resched) || !__atomic_exchange_n(&c->resched, 0, __ATOMIC_ACQ_REL) || is_idle(t))
 		return;
 	if (!t->need_resched)
@@ -499,7 +520,7 @@ static bool pull(struct cpu *c)
 	struct cpu *busiest = c, *o;
 	struct task *t;
 
-	if (one_cpu())
+	if (one_cpu() || stopping())
 		return false;
 	for_each_online_cpu(o)
 		if (READ_ONCE(o->nr_running) > READ_ONCE(busiest->nr_running))
@@ -765,7 +786,7 @@ void kernel_timer_tick(struct trap_frame *tf)
 	if (unlikely(!one_cpu()) && !is_idle(t) && now / TICK_NS % BALANCE_TICKS == c->id % BALANCE_TICKS)
 		pull(c);
 	latency_leave(before);
-	if (is_idle(t) || list_empty(&c->queue))
+	if (is_idle(t) || list_empty(&c->queue) || stopping())
 		return;
 	charge(c, t, now);
 	if (!slice_over(t))
@@ -789,9 +810,7 @@ void idle_while(const uint32_t *word, uint32_t seen)
 	ASSERT(is_idle(current));
 	while (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
 		hal_irq_disable();
-		if (queue_waits(c))
-			pick_next();
-		else
+		if (!queue_waits(c) || !pick_next())
 			hal_idle();
 		hal_irq_enable();
 	}
@@ -804,12 +823,10 @@ _Noreturn void idle_loop(void)
 	latency_enter(PATH_IDLE);
 	for (;;) {
 		hal_irq_disable();
-		if (!c->id && shutting_down && no_process_left())
+		if (!c->id && shutting_down && no_process_left() && !stopping())
 			finish_shutdown();
-		if (queue_waits(c)) {
-			pick_next();
+		if (queue_waits(c) && pick_next())
 			continue;
-		}
 		if (!c->id)
 			check_deadlock();
 		hal_idle();

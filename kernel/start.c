@@ -275,9 +275,6 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	shutting_down = false;
 	monitor_task = NULL;
 	parse_cmdline(boot.cmdline);
-	/* The checker looks at all spaces, which no other task may have left half changed. */
-	if (options.mem_check)
-		options.preempt = false;
 	tty_init();
 	start_core();
 	cpus_start();

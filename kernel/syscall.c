@@ -4,6 +4,7 @@
  * all over this folder (SYSCALL1 ... in syscall.h), and a name that none of them defines answers
  * ENOSYS.
  */
+#include "cpus.h"
 #include "kernel.h"
 
 #include <quire/os.h>
@@ -83,7 +84,7 @@ static void trace_leave(unsigned long nr, long ret)
 /* mem_check=1: whatever the call did to its space, every rule still holds. */
 static void check_memory(unsigned long nr)
 {
-	if (current->proc && current->proc->mm && quire_check(current->proc->mm)) {
+	if (current->proc && current->proc->mm && check_alone(current->proc->mm)) {
 		klog("after system call %lu of task %d", nr, current->tid);
 		os_panic("the memory manager's invariants are broken");
 	}

@@ -143,6 +143,7 @@ struct task {
 	uint32_t preempt_word;
 	bool need_resched;	   /* interrupts off */
 	bool idle;		   /* it is a CPU's idle task */
+	bool quiet;		   /* it is through with what it did in the kernel (stop.c); its own */
 	/* the lock of its CPU (cpus.h) */
 	unsigned cpu;		   /* whose queue it is in, or was last; who took it out may change it */
 	struct list_head run;	   /* in that queue, or among the dead */

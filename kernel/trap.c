@@ -3,6 +3,7 @@
  * Traps other than system calls: page faults, other exceptions of a program, and the way out, where
  * whatever a handler or another task left is done before user mode.
  */
+#include "cpus.h"
 #include "kernel.h"
 
 #define MAX_OOM_FAULTS 16
@@ -138,7 +139,7 @@ void kernel_return_to_user(struct trap_frame *tf)
 
 		hal_irq_enable();
 		if (READ_ONCE(t->need_resched))
-			schedule();
+			schedule_quietly();
 		if (READ_ONCE(t->proc->group_exit) || READ_ONCE(t->leave))
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);

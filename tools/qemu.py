@@ -358,13 +358,17 @@ class Run:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def where(self):
-        """Where the processor stands, by QEMU's own registers."""
+        """Where each processor stands, by QEMU's own registers."""
+        found = []
         try:
-            text = Monitor(self.path('qmp'), 2).human('info registers')
+            monitor = Monitor(self.path('qmp'), 2)
+            for monitor.cpu in range(self.cfg.smp):
+                m = re.search(r'(?:RIP=| pc +)([0-9a-f]{16})', monitor.human('info registers'))
+                if m:
+                    found.append(f'0x{m[1]}')
         except (CannotRun, OSError, ValueError):
-            return ''
-        m = re.search(r'(?:RIP=| pc +)([0-9a-f]{16})', text)
-        return with_names(self.cfg.machine, f', at 0x{m[1]}') if m else ''
+            pass
+        return with_names(self.cfg.machine, ', at ' + ', '.join(found)) if found else ''
 
     # -- the log
     def tell(self):

@@ -145,3 +145,8 @@ bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f)
 	}
 	return !r.error;
 }
+
+unsigned hal_cpu_number(unsigned cpu)
+{
+	return (unsigned)rv_percpu[cpu].hart;
+}

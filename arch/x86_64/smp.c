@@ -122,3 +122,8 @@ void arch_call(unsigned cpu)
 {
 	x86_lapic_send(apic_ids[cpu], ICR_FIXED | X86_VEC_CALL);
 }
+
+unsigned hal_cpu_number(unsigned cpu)
+{
+	return apic_ids[cpu];
+}

@@ -252,20 +252,30 @@ void compact_node(unsigned order, unsigned highest)
 	migrate_end();
 }
 
-unsigned long compact_memory(void)
+/* Between migrate_begin() and _end(). Pages moved. */
+static long compact_zones(void)
 {
-	unsigned long moved = 0;
+	long moved = 0;
 	struct zone *z;
 
-	might_sleep();
-	if (!migrate_begin())
-		return 0;
+	ASSERT(migrate_running());
 	for_each_populated_zone(z) {
 		struct compact_control cc = {.zone = z, .order = -1};
 
 		compact_zone(&cc);
 		moved += cc.moved;
 	}
+	return moved;
+}
+
+long compact_memory(void)
+{
+	long moved;
+
+	might_sleep();
+	if (!migrate_begin())
+		return -EBUSY;
+	moved = compact_zones();
 	migrate_end();
 	return moved;
 }

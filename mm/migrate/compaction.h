@@ -5,9 +5,9 @@
 
 #include "mm/phys/page_alloc.h"
 
-/* Compacts every zone as far as it goes (sysctl compact_memory). Returns pages moved; 0 too if
- * another run is under way. Context: sleep. */
-unsigned long compact_memory(void);
+/* Compacts every zone as far as it goes (sysctl compact_memory). Returns pages moved; -EBUSY
+ * if another run is under way, or interrupts are off. Context: sleep. */
+long compact_memory(void);
 /* Enough is free in the zone, of whatever order, that moving pages can help a request for a block that
  * may go up to zone highest. Any context. */
 bool compaction_suitable(const struct zone *z, unsigned order, unsigned highest);

@@ -50,7 +50,7 @@ struct migration {
 	bool busy, exec;
 };
 
-static uint32_t migrating; /* atomic: 1 between begin and end */
+static uint32_t migrating; /* atomic: 1 between begin and end, 2 if somebody sleeps until then */
 
 bool migrate_begin(void)
 {
@@ -69,7 +69,17 @@ bool migrate_begin(void)
 void migrate_end(void)
 {
 	ASSERT(migrate_running());
-	__atomic_store_n(&migrating, 0, __ATOMIC_RELEASE);
+	if (__atomic_exchange_n(&migrating, 0, __ATOMIC_RELEASE) == 2)
+		os_wake(&migrating, UINT32_MAX);
+}
+
+void migrate_wait(void)
+{
+	uint32_t runs = 1;
+
+	might_sleep();
+	if (__atomic_compare_exchange_n(&migrating, &runs, 2, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED) || runs == 2)
+		os_wait(&migrating, &migrating, 2);
 }
 
 bool migrate_running(void)

@@ -12,6 +12,8 @@
  */
 bool migrate_begin(void);
 void migrate_end(void);
+/* Returns when one that was under way may have ended. Context: sleep. */
+void migrate_wait(void);
 /* Somebody is between the two. */
 bool migrate_running(void);
 

@@ -12,6 +12,7 @@
 #include "mm/base/trace.h"
 #include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
+#include "mm/migrate/migrate.h"
 #include "mm/object/filemap.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/reclaim/vmscan.h"
@@ -31,7 +32,9 @@ static void drop_caches(void)
 
 static void compact_all(void)
 {
-	compact_memory();
+	ASSERT(!hal_irqs_off());
+	while (compact_memory() == -EBUSY)
+		migrate_wait();
 }
 
 /* At least a page, at most a table, and a power of two below. */

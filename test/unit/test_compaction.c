@@ -9,11 +9,14 @@
 #include "mm/phys/buddy.h"
 #include "mm/phys/page_debug.h"
 
+static uint32_t slept; /* times that somebody would have */
+
 /* Threads that act as CPUs meet in locks here: who would sleep lets the other one run. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
 	irqflags_t f = hal_irq_save();
 
+	__atomic_add_fetch(&slept, 1, __ATOMIC_SEQ_CST);
 	hal_irq_restore(f); /* where calls from other CPUs are heard */
 	sched_yield();
 }
@@ -368,7 +371,7 @@ Test(compaction, who_may_not_ask)
 	cr_expect_not(try_to_compact_pages(GFP_NOIO, 1, ALLOC_WMARK_MIN, &ac));
 	cr_assert(migrate_begin());
 	cr_expect_not(attempt(1, MIGRATE_UNMOVABLE), "somebody else is at it");
-	cr_expect_eq(compact_memory(), 0);
+	cr_expect_eq(compact_memory(), -EBUSY);
 	cr_expect_not(migrate_begin(), "he still is");
 	migrate_end();
 	cr_expect_eq(sum_vm_event(COMPACTSTALL), stalls);
@@ -658,6 +661,42 @@ Test(compaction, holes_and_isolated_blocks)
 	unset_migratetype_isolate(pfn_to_page(PFN(first)), MIGRATE_MOVABLE);
 	cr_expect_eq(check_phys(), 0);
 	free(pfns);
+	space_down();
+}
+
+static uint32_t begun;
+
+/* Moves pages until somebody waits for the end of it. */
+static void moves_until_awaited(void *arg)
+{
+	uint32_t before;
+
+	cr_assert(migrate_begin());
+	before = __atomic_load_n(&slept, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&begun, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&slept, __ATOMIC_SEQ_CST) == before)
+		hal_cpu_relax();
+	migrate_end();
+}
+
+/* Who asks for it gets it, whoever else is at it at the moment. */
+Test(compaction, an_order_waits_for_the_run_under_way, .timeout = 60)
+{
+	unsigned long moved;
+	unsigned n;
+
+	machine_up_cfg(&(struct fake_config){.ram = 64 * MIB * (PS / 4096), .cpus = 2}, NULL);
+	fake_on_fault(space_fault, NULL);
+	run_space(space_new());
+	n = fragment();
+	moved = sum_vm_event(PGMIGRATE_SUCCESS);
+	cr_assert_eq(fake_cpu_start(1, moves_until_awaited, NULL), 0);
+	while (!__atomic_load_n(&begun, __ATOMIC_SEQ_CST))
+		hal_cpu_relax();
+	cr_expect_eq(quire_sysctl_set("compact_memory", 1), 0);
+	fake_cpu_join(1);
+	cr_expect_gt(sum_vm_event(PGMIGRATE_SUCCESS), moved);
+	check_marks(n);
 	space_down();
 }
 
