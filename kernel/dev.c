@@ -17,6 +17,11 @@ static long null_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *p
 	return (long)n;
 }
 
+static long null_write_kernel(struct open_file *f, const void *buf, size_t n, uint64_t *pos, bool nonblock)
+{
+	return (long)n;
+}
+
 static long zero_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	size_t left = hal_clear_user(buf, n);
@@ -62,7 +67,7 @@ static long full_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *p
 }
 
 const struct file_ops full_ops = {.read = zero_read, .write = full_write};
-const struct file_ops null_ops = {.read = null_read, .write = null_write};
+const struct file_ops null_ops = {.read = null_read, .write = null_write, .write_kernel = null_write_kernel};
 const struct file_ops zero_ops = {.read = zero_read, .write = null_write};
 const struct file_ops random_ops = {.read = random_read, .write = null_write};
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ELF loader: static 64-bit images, ET_EXEC and static PIE, read and laid out as Linux 5.10 lays
- * them out: each segment's file part mapped page by page, the rest of its last page cleared, the
- * remaining pages anonymous, the heap behind the last. A PIE without interpreter goes where mmap()
- * would put it. An image that is refused is refused before anything changed, with the reason
+ * ELF loader: 64-bit images, ET_EXEC and PIE, read and laid out as Linux 5.10 lays them out: each segment's
+ * file part mapped page by page, the rest of its last page cleared, the remaining pages anonymous, the heap
+ * behind the last. A PIE without interpreter goes where mmap() would put it, one with an interpreter
+ * (PT_INTERP, a program's dynamic loader) at two thirds of user space, and the interpreter where mmap() puts
+ * it: that one starts, and is told of the other by the auxiliary vector. An image that is refused is refused before anything changed, with the reason
  * logged.
  */
 #include "kernel.h"
@@ -64,8 +65,6 @@ static const char *segment_fault(const struct elf_phdr *p)
 {
 	uint64_t end = hal_mmu_info()->user_end;
 
-	if (p->p_type == PT_INTERP)
-		return "needs an interpreter, only static programs run";
 	if (p->p_type != PT_LOAD)
 		return NULL;
 	if (p->p_filesz > p->p_memsz)
@@ -79,17 +78,15 @@ static const char *segment_fault(const struct elf_phdr *p)
 	return NULL;
 }
 
-/* The address of the program headers in memory, as AT_PHDR tells it. */
+/* The address of the program headers in memory, as AT_PHDR tells it: as the segment has it that holds them
+ * in the file; none does: 0. */
 static void find_phdrs(struct elf_image *img, uint64_t phoff)
 {
 	for (unsigned i = 0; i < img->nr_ph; i++) {
 		const struct elf_phdr *p = &img->ph[i];
 
-		/* 5.10: e_phoff as seen from the first segment, wherever that lies in the file. */
-		if (p->p_type == PT_LOAD) {
-			img->phdr_addr = p->p_vaddr - p->p_offset + phoff;
-			return;
-		}
+		if (p->p_type == PT_LOAD && p->p_offset <= phoff && phoff - p->p_offset < p->p_filesz)
+			img->phdr_addr = p->p_vaddr + (phoff - p->p_offset);
 	}
 }
 
@@ -110,7 +107,8 @@ static int check_segments(struct elf_image *img, const char *path)
 	return loads ? 0 : refuse(path, "no segment to load");
 }
 
-int elf_read(struct vnode *v, const char *path, struct elf_image *img)
+/* Headers, checked. */
+static int read_headers(struct vnode *v, const char *path, struct elf_image *img)
 {
 	struct elf_header h;
 	const char *why;
@@ -133,22 +131,89 @@ int elf_read(struct vnode *v, const char *path, struct elf_image *img)
 	img->nr_ph = h.e_phnum;
 	img->entry = h.e_entry;
 	got = read_at(v, h.e_phoff, img->ph, n);
-	if (got < 0 || (size_t)got < n) {
-		elf_free(img);
+	if (got < 0 || (size_t)got < n)
 		return got < 0 ? (int)got : refuse(path, "program headers run past the file's end");
-	}
-	if (check_segments(img, path)) {
-		elf_free(img);
+	if (check_segments(img, path))
 		return -ENOEXEC;
-	}
 	find_phdrs(img, h.e_phoff);
 	return 0;
 }
 
+/* The file that PT_INTERP names, opened, and nobody may write to it. */
+static int open_interp(const char *path, struct open_file **out)
+{
+	struct path p;
+	int err = kernel_path(path, 0, &p);
+
+	if (err) {
+		klog("%s: not run: the interpreter is missing", path);
+		return err;
+	}
+	if (vnode_type(p.v) != S_IFREG || !(p.v->mode & 0111) || !p.v->contents)
+		err = -EACCES;
+	if (!err)
+		err = quire_inode_deny_write(p.v->contents);
+	if (!err) {
+		*out = file_alloc(p.v, p.full, 0);
+		if (!*out) {
+			quire_inode_allow_write(p.v->contents);
+			err = -ENOMEM;
+		}
+	}
+	path_put(&p);
+	return err;
+}
+
+/* The first PT_INTERP counts. */
+static int read_interp(struct vnode *v, const char *path, struct elf_image *img)
+{
+	const struct elf_phdr *p = NULL;
+	char name[PATH_LEN];
+	long got;
+	int err;
+
+	for (unsigned i = 0; !p && i < img->nr_ph; i++)
+		if (img->ph[i].p_type == PT_INTERP)
+			p = &img->ph[i];
+	if (!p)
+		return 0;
+	if (p->p_filesz < 2 || p->p_filesz > sizeof(name))
+		return refuse(path, "the name of its interpreter is too long or empty");
+	got = read_at(v, p->p_offset, name, p->p_filesz);
+	if (got < 0 || (uint64_t)got < p->p_filesz || name[p->p_filesz - 1])
+		return got < 0 ? (int)got : refuse(path, "the name of its interpreter does not end");
+	err = open_interp(name, &img->interp);
+	if (err)
+		return err;
+	img->interp_image = quire_kmalloc(sizeof(*img), QUIRE_GFP_ZERO);
+	if (!img->interp_image)
+		return -ENOMEM;
+	err = read_headers(img->interp->v, name, img->interp_image);
+	return err == -ENOEXEC ? -ELIBBAD : err;
+}
+
+int elf_read(struct open_file *f, const char *path, struct elf_image *img)
+{
+	int err = read_headers(f->v, path, img);
+
+	if (!err)
+		err = read_interp(f->v, path, img);
+	if (err)
+		elf_free(img);
+	return err;
+}
+
 void elf_free(struct elf_image *img)
 {
+	if (img->interp) {
+		quire_inode_allow_write(img->interp->v->contents);
+		file_put(img->interp);
+	}
+	if (img->interp_image)
+		quire_kfree(img->interp_image->ph);
+	quire_kfree(img->interp_image);
 	quire_kfree(img->ph);
-	img->ph = NULL;
+	*img = (struct elf_image){0};
 }
 
 static unsigned long prot_of(unsigned flags)
@@ -194,23 +259,24 @@ static long map_segment(struct quire_mm *mm, struct quire_file *qf, const struct
 	return at;
 }
 
-/* From the end of the file's bytes to the end of the segment's: clear, then anonymous pages. */
-static int map_bss(struct quire_mm *mm, uintptr_t bss, uintptr_t end, unsigned flags)
+/* Anonymous pages from the page behind `bss` to the one that holds `end`. */
+static int map_zeros(struct quire_mm *mm, uintptr_t bss, uintptr_t end, unsigned flags)
 {
 	uintptr_t start = ALIGN_UP(bss, PAGE_SIZE), stop = ALIGN_UP(end, PAGE_SIZE);
-	size_t tail = start - bss;
-	long r;
+	long r = 0;
 
-	if (stop > start) {
-		r = quire_mmap(mm, start, stop - start,
-			       PROT_READ | PROT_WRITE | (flags & PF_X ? PROT_EXEC : 0),
+	if (stop > start)
+		r = quire_mmap(mm, start, stop - start, PROT_READ | PROT_WRITE | (flags & PF_X ? PROT_EXEC : 0),
 			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, NULL, 0);
-		if (r < 0)
-			return (int)r;
-	}
-	if (end > bss && tail && hal_clear_user(bss, tail) && flags & PF_W)
-		return -EFAULT;
-	return 0;
+	return r < 0 ? (int)r : 0;
+}
+
+/* What lies behind the file's bytes in their last page, up to `most` of it, is zero; -EFAULT. */
+static int clear_tail(uintptr_t bss, size_t most)
+{
+	size_t tail = min(ALIGN_UP(bss, PAGE_SIZE) - bss, most);
+
+	return tail && hal_clear_user(bss, tail) ? -EFAULT : 0;
 }
 
 /* For /proc: the lowest start is code, the highest start data, as 5.10 counts. */
@@ -226,28 +292,46 @@ static void note_ranges(struct elf_image *img, const struct elf_phdr *p, uintptr
 	img->end_data = max(img->end_data, file_end);
 }
 
-int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img)
+/* Where mmap() may put the first segment: 0, anywhere; and how. An interpreter, or a PIE that has none. */
+static uintptr_t place_of(const struct elf_image *img, const struct elf_phdr *p, unsigned long *flags)
+{
+	*flags = 0;
+	if (!img->interp)
+		return 0;
+	*flags = MAP_FIXED;
+	return ((hal_stack_top() / 3 * 2) & PAGE_MASK) + (p->p_vaddr & PAGE_MASK);
+}
+
+static int map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img)
 {
 	struct quire_file *qf = file_mapping(f);
 	uintptr_t bss = 0, brk = 0;
 	unsigned bss_flags = 0;
 	bool first = true;
+	int err;
 
 	if (!qf)
 		return -ENOMEM;
 	for (unsigned i = 0; i < img->nr_ph; i++) {
 		const struct elf_phdr *p = &img->ph[i];
 		bool place = first && img->type == ET_DYN;
+		unsigned long how = MAP_FIXED;
+		uintptr_t addr = img->bias + p->p_vaddr;
 		long at;
 
 		if (p->p_type != PT_LOAD)
 			continue;
-		/* A segment behind one that ended in zeros: those come first, as on Linux. */
-		if (brk > bss && map_bss(mm, bss + img->bias, brk + img->bias, bss_flags))
-			return -ENOMEM;
-		bss = max(bss, brk);
-		at = map_segment(mm, qf, p, img->bias + p->p_vaddr, place ? 0 : MAP_FIXED,
-				 place ? total_size(img) : 0);
+		/* A segment behind one that ended in zeros: those come first, as on Linux; that the tail
+		 * cannot be cleared is nothing yet. */
+		if (brk > bss) {
+			err = map_zeros(mm, bss + img->bias, brk + img->bias, bss_flags);
+			if (err)
+				return err;
+			(void)!clear_tail(bss + img->bias, brk - bss);
+		}
+		if (place)
+			addr = place_of(img, p, &how);
+		at = map_segment(mm, qf, p, addr, how, place ? total_size(img) : 0);
 		if (at < 0)
 			return (int)at;
 		if (place)
@@ -263,5 +347,20 @@ int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *im
 	img->entry += img->bias;
 	img->phdr_addr += img->bias;
 	img->brk = ALIGN_UP(brk + img->bias, PAGE_SIZE);
-	return map_bss(mm, bss + img->bias, brk + img->bias, bss_flags);
+	err = map_zeros(mm, bss + img->bias, brk + img->bias, bss_flags);
+	if (!err && bss != brk && clear_tail(bss + img->bias, PAGE_SIZE) && bss_flags & PF_W)
+		err = -EFAULT;
+	return err;
+}
+
+int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img)
+{
+	int err = map_image(mm, f, img);
+
+	if (err || !img->interp)
+		return err;
+	err = map_image(mm, img->interp, img->interp_image);
+	img->interp_base = img->interp_image->bias;
+	img->interp_entry = img->interp_image->entry;
+	return err;
 }

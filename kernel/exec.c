@@ -8,7 +8,11 @@
 
 #include <quire/trace.h>
 
-#define ARGS_MAX     (1ul << 20)
+#define ARG_STRING_MAX (32 * PAGE_SIZE) /* of one string, its NUL included */
+#define ARG_ROOM_MIN (128ul << 10)
+#define ARG_ROOM_MAX (6ul << 20)  /* three quarters of the usual limit of a stack */
+#define CHUNK	     (64ul << 10)
+#define MAX_CHUNKS   (ARG_ROOM_MAX / CHUNK + 2)
 #define STACK_EXTRA  (128ul << 10) /* Linux: what a new stack is expanded by */
 #define MAX_SHEBANG  128
 
@@ -18,36 +22,57 @@ enum { AT_NULL = 0, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAG
 
 /* ---- argument strings ------------------------------------------------------------------------ */
 
-/* Doubles until need fits; -E2BIG beyond ARGS_MAX. */
-static int args_grow(struct exec_args *a, size_t need)
+/*
+ * Strings lie one after the other in chunks. Room is what 5.10 gives: a quarter of the stack's limit, at
+ * least 128 KiB and at most 6 MiB, of which the vectors' pointers take their part first; and no more than
+ * the stack itself may have.
+ */
+static int args_set_room(struct exec_args *a, size_t strings, size_t path)
 {
-	size_t room = a->room ? a->room : PAGE_SIZE;
-	char *buf;
+	uint64_t stack = rlimit_cur(current->proc, RLIMIT_STACK);
+	size_t room = max(min((uint64_t)ARG_ROOM_MAX, stack / 4), (uint64_t)ARG_ROOM_MIN);
+	size_t pointers = strings * sizeof(long);
 
-	while (room < need)
-		room *= 2;
-	if (room > ARGS_MAX)
+	if (room <= pointers)
 		return -E2BIG;
-	buf = quire_kmalloc(room, 0);
-	if (!buf)
-		return -ENOMEM;
-	if (a->buf)
-		memcpy(buf, a->buf, a->bytes);
-	quire_kfree(a->buf);
-	a->buf = buf;
-	a->room = room;
+	room -= pointers;
+	stack = max(stack & PAGE_MASK, (uint64_t)PAGE_SIZE);
+	a->room = min((uint64_t)room, stack - sizeof(long));
+	if (path > a->room)
+		return -E2BIG;
+	a->room -= path;
 	return 0;
+}
+
+static int args_append(struct exec_args *a, const char *s, size_t n)
+{
+	size_t part;
+
+	if (a->room && n > a->room - min(a->room, a->bytes))
+		return -E2BIG;
+	if (a->bytes + n > MAX_CHUNKS * CHUNK)
+		return -E2BIG;
+	if (!a->chunk)
+		a->chunk = quire_kmalloc(MAX_CHUNKS * sizeof(*a->chunk), QUIRE_GFP_ZERO);
+	for (; a->chunk && n; n -= part, s += part, a->bytes += part) {
+		char **c = &a->chunk[a->bytes / CHUNK];
+
+		if (!*c)
+			*c = quire_kmalloc(CHUNK, 0);
+		if (!*c)
+			return -ENOMEM;
+		part = min(n, CHUNK - a->bytes % CHUNK);
+		memcpy(*c + a->bytes % CHUNK, s, part);
+	}
+	return a->chunk ? 0 : -ENOMEM;
 }
 
 int exec_args_add(struct exec_args *a, const char *s, bool env)
 {
-	size_t n = strlen(s) + 1;
-	int err = a->bytes + n > a->room ? args_grow(a, a->bytes + n) : 0;
+	int err = args_append(a, s, strlen(s) + 1);
 
 	if (err)
 		return err;
-	memcpy(a->buf + a->bytes, s, n);
-	a->bytes += n;
 	if (env)
 		a->envc++;
 	else
@@ -57,26 +82,62 @@ int exec_args_add(struct exec_args *a, const char *s, bool env)
 
 void exec_args_free(struct exec_args *a)
 {
-	quire_kfree(a->buf);
+	for (size_t i = 0; a->chunk && i < MAX_CHUNKS; i++)
+		quire_kfree(a->chunk[i]);
+	quire_kfree(a->chunk);
 	*a = (struct exec_args){0};
 }
 
-/* Strings of a user's NULL-ended vector. */
-static int args_from_user(struct exec_args *a, uintptr_t vec, bool env)
+/* What lies from `at` on in one piece. */
+static const char *args_piece(const struct exec_args *a, size_t at, size_t *n)
 {
-	char *s = quire_kmalloc(32 * PAGE_SIZE, 0);
+	*n = min(a->bytes - at, CHUNK - at % CHUNK);
+	return a->chunk[at / CHUNK] + at % CHUNK;
+}
+
+/* Where the string after the one at `at` begins. */
+static size_t next_string(const struct exec_args *a, size_t at)
+{
+	while (at < a->bytes) {
+		size_t n;
+		const char *s = args_piece(a, at, &n), *nul = memchr(s, 0, n);
+
+		if (nul)
+			return at + (size_t)(nul - s) + 1;
+		at += n;
+	}
+	return at;
+}
+
+/* Pointers before the NULL that ends a user's vector; -EFAULT. */
+static long count_strings(uintptr_t vec)
+{
+	unsigned long p;
+	long n = 0;
+
+	for (; vec; vec += sizeof(p), n++) {
+		if (COPY_IN(p, vec))
+			return -EFAULT;
+		if (!p)
+			break;
+	}
+	return n;
+}
+
+/* Strings of a user's vector. */
+static int args_from_user(struct exec_args *a, uintptr_t vec, long count, bool env)
+{
+	char *s = quire_kmalloc(ARG_STRING_MAX, 0);
 	unsigned long p;
 	long n;
 	int err = s ? 0 : -ENOMEM;
 
-	for (; !err && vec; vec += sizeof(p)) {
+	for (; !err && count--; vec += sizeof(p)) {
 		if (COPY_IN(p, vec)) {
 			err = -EFAULT;
 			break;
 		}
-		if (!p)
-			break;
-		n = copy_string(s, p, 32 * PAGE_SIZE);
+		n = copy_string(s, p, ARG_STRING_MAX);
 		err = n == -ENAMETOOLONG ? -E2BIG : n < 0 ? (int)n : exec_args_add(a, s, env);
 	}
 	quire_kfree(s);
@@ -101,7 +162,7 @@ static int put_strings(struct quire_mm *mm, const char *path, const struct exec_
 		       bool exec, struct new_stack *st)
 {
 	uintptr_t top = hal_stack_top() - st->random.stack;
-	size_t name = strlen(path) + 1, used = sizeof(long) + name + a->bytes, size;
+	size_t name = strlen(path) + 1, used = sizeof(long) + name + a->bytes, size, n;
 	int err;
 
 	size = ALIGN_UP(used, PAGE_SIZE) + STACK_EXTRA;
@@ -114,35 +175,56 @@ static int put_strings(struct quire_mm *mm, const char *path, const struct exec_
 	st->execfn = top - sizeof(long) - name;
 	st->strings = st->execfn - a->bytes;
 	st->sp = st->strings;
-	if (quire_mm_write(mm, st->execfn, path, name) != name ||
-	    quire_mm_write(mm, st->strings, a->buf, a->bytes) != a->bytes)
+	if (quire_mm_write(mm, st->execfn, path, name) != name)
 		return -ENOMEM;
+	for (size_t at = 0; at < a->bytes; at += n) {
+		const char *s = args_piece(a, at, &n);
+
+		if (quire_mm_write(mm, st->strings + at, s, n) != n)
+			return -ENOMEM;
+	}
 	return 0;
 }
 
+/* Words on their way to the stack, in ascending order. */
 struct table {
-	unsigned long *w;
-	size_t n;
+	uintptr_t at;
+	unsigned n;
+	bool failed;
+	unsigned long w[64];
 };
+
+static void flush_words(struct table *t)
+{
+	t->failed |= hal_copy_to_user(t->at, t->w, t->n * sizeof(t->w[0])) != 0;
+	t->at += t->n * sizeof(t->w[0]);
+	t->n = 0;
+}
+
+static void put_word(struct table *t, unsigned long w)
+{
+	t->w[t->n++] = w;
+	if (t->n == ARRAY_SIZE(t->w))
+		flush_words(t);
+}
 
 static void put_aux(struct table *t, unsigned long key, unsigned long value)
 {
-	t->w[t->n++] = key;
-	t->w[t->n++] = value;
+	put_word(t, key);
+	put_word(t, value);
 }
 
-/* count pointers to strings that lie one after the other from *s here and *at there. */
-static void put_vector(struct table *t, const char **s, uintptr_t *at, int count)
+/* count pointers to strings from *s of a on, which lie behind `there` on the stack. */
+static void put_vector(struct table *t, const struct exec_args *a, size_t *s, uintptr_t there, int count)
 {
 	while (count-- > 0) {
-		size_t n = strlen(*s) + 1;
-
-		t->w[t->n++] = *at;
-		*s += n;
-		*at += n;
+		put_word(t, there + *s);
+		*s = next_string(a, *s);
 	}
-	t->w[t->n++] = 0;
+	put_word(t, 0);
 }
+
+#define AUX_PAIRS 18 /* without AT_PLATFORM */
 
 /* The order of 5.10. No AT_SYSINFO_EHDR: there is no vdso to find. */
 static void put_auxv(struct table *t, const struct elf_image *img, uintptr_t execfn,
@@ -154,7 +236,7 @@ static void put_auxv(struct table *t, const struct elf_image *img, uintptr_t exe
 	put_aux(t, AT_PHDR, img->phdr_addr);
 	put_aux(t, AT_PHENT, sizeof(struct elf_phdr));
 	put_aux(t, AT_PHNUM, img->nr_ph);
-	put_aux(t, AT_BASE, 0);
+	put_aux(t, AT_BASE, img->interp_base);
 	put_aux(t, AT_FLAGS, 0);
 	put_aux(t, AT_ENTRY, img->entry);
 	put_aux(t, AT_UID, 0);
@@ -173,12 +255,11 @@ static void put_auxv(struct table *t, const struct elf_image *img, uintptr_t exe
 /* argc, argv, envp and auxv, below the strings. */
 static int put_tables(const struct exec_args *a, const struct elf_image *img, struct new_stack *st)
 {
-	const char *platform = hal_elf_platform(), *s = a->buf;
+	const char *platform = hal_elf_platform();
 	uint64_t random[2] = {hal_entropy(), hal_entropy()};
-	uintptr_t p = (st->sp - st->random.sp) & ~15ul, u_platform = 0, u_random, at = st->strings;
+	uintptr_t p = (st->sp - st->random.sp) & ~15ul, u_platform = 0, u_random;
+	size_t words = (size_t)a->argc + (size_t)a->envc + 3 + 2 * (AUX_PAIRS + (platform != NULL)), s = 0;
 	struct table t = {.n = 0};
-	size_t room = (size_t)a->argc + (size_t)a->envc + 3 + 40;
-	int err = 0;
 
 	if (platform) {
 		p -= strlen(platform) + 1;
@@ -190,19 +271,15 @@ static int put_tables(const struct exec_args *a, const struct elf_image *img, st
 	u_random = p;
 	if (hal_copy_to_user(p, random, sizeof(random)))
 		return -EFAULT;
-	t.w = quire_kmalloc(room * sizeof(*t.w), 0);
-	if (!t.w)
-		return -ENOMEM;
-	t.w[t.n++] = (unsigned long)a->argc;
-	put_vector(&t, &s, &at, a->argc);
-	put_vector(&t, &s, &at, a->envc);
+	st->sp = (p - words * sizeof(long)) & ~15ul;
+	t.at = st->sp;
+	put_word(&t, (unsigned long)a->argc);
+	put_vector(&t, a, &s, st->strings, a->argc);
+	put_vector(&t, a, &s, st->strings, a->envc);
 	put_auxv(&t, img, st->execfn, u_random, u_platform);
-	ASSERT(t.n <= room);
-	st->sp = (p - t.n * sizeof(*t.w)) & ~15ul;
-	if (hal_copy_to_user(st->sp, t.w, t.n * sizeof(*t.w)))
-		err = -EFAULT;
-	quire_kfree(t.w);
-	return err;
+	flush_words(&t);
+	ASSERT(t.at == st->sp + words * sizeof(long));
+	return t.failed ? -EFAULT : 0;
 }
 
 /* ---- exec itself ----------------------------------------------------------------------------- */
@@ -275,7 +352,7 @@ static uintptr_t start_of_heap(const struct elf_image *img, const struct new_sta
 {
 	if (!st->randomised)
 		return img->brk;
-	return ALIGN_UP(img->bias ? hal_stack_top() / 3 * 2 : img->brk, PAGE_SIZE) + st->random.brk;
+	return ALIGN_UP(img->bias && !img->interp_base ? hal_stack_top() / 3 * 2 : img->brk, PAGE_SIZE) + st->random.brk;
 }
 
 static void set_layout(struct quire_mm *mm, const struct elf_image *img,
@@ -288,11 +365,11 @@ static void set_layout(struct quire_mm *mm, const struct elf_image *img,
 		.start_brk = heap, .brk = heap,
 		.start_stack = st->sp, .arg_start = st->strings,
 	};
-	const char *s = a->buf;
+	size_t s = 0;
 
 	for (int i = 0; i < a->argc; i++)
-		s += strlen(s) + 1;
-	l.arg_end = l.env_start = st->strings + (uintptr_t)(s - a->buf);
+		s = next_string(a, s);
+	l.arg_end = l.env_start = st->strings + s;
 	l.env_end = st->strings + a->bytes;
 	quire_mm_set_layout(mm, &l);
 }
@@ -332,7 +409,7 @@ static int build(struct quire_mm *mm, struct open_file *f, const char *path, str
 	if (err)
 		return err;
 	set_layout(mm, img, a, &st);
-	fresh_task(current, img->entry, st.sp);
+	fresh_task(current, img->interp_entry ? img->interp_entry : img->entry, st.sp);
 	return 0;
 }
 
@@ -371,8 +448,9 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 /* "#! interpreter [one argument]": puts both and the script's name before the arguments. */
 static int script_args(const char *line, const char *path, struct exec_args *a, char *interp)
 {
-	struct exec_args n = {0};
-	const char *s = line + 2, *e;
+	struct exec_args n = {.room = a->room};
+	const char *s = line + 2, *e, *piece;
+	size_t at, len;
 	char word[MAX_SHEBANG];
 	int err = 0;
 
@@ -393,10 +471,12 @@ static int script_args(const char *line, const char *path, struct exec_args *a, 
 		err = -ENOEXEC;
 	if (!err)
 		err = exec_args_add(&n, path, false);
-	s = a->buf;
-	for (int i = 0; !err && i < a->argc + a->envc; i++, s += strlen(s) + 1)
-		if (i > 0) /* argv[0] is replaced */
-			err = exec_args_add(&n, s, i >= a->argc);
+	for (at = next_string(a, 0); !err && at < a->bytes; at += len) { /* argv[0] is replaced */
+		piece = args_piece(a, at, &len);
+		err = args_append(&n, piece, len);
+	}
+	n.argc += a->argc - 1;
+	n.envc = a->envc;
 	if (err) {
 		exec_args_free(&n);
 		return err;
@@ -406,11 +486,30 @@ static int script_args(const char *line, const char *path, struct exec_args *a, 
 	return 0;
 }
 
-/* depth: how many interpreters of scripts brought us here. */
-static int exec_file(const char *path, struct exec_args *a, int depth)
+static int exec_file(const char *path, struct exec_args *a, int depth);
+
+static int exec_opened(struct open_file *f, const char *path, struct exec_args *a, int depth)
 {
 	char line[MAX_SHEBANG + 1] = {0}, interp[MAX_SHEBANG];
 	struct elf_image img;
+	int err;
+
+	quire_inode_read(f->v->contents, 0, (uintptr_t)line, MAX_SHEBANG, false);
+	if (line[0] == '#' && line[1] == '!') {
+		err = depth > 3 ? -ELOOP : script_args(line, path, a, interp);
+		return err ? err : exec_file(interp, a, depth + 1);
+	}
+	err = elf_read(f, path, &img);
+	if (!err) {
+		err = exec_image(f, path, a, &img);
+		elf_free(&img);
+	}
+	return err;
+}
+
+/* depth: how many interpreters of scripts brought us here. */
+static int exec_file(const char *path, struct exec_args *a, int depth)
+{
 	struct open_file *f;
 	struct path p;
 	int err = path_lookup(NULL, NULL, path, 0, &p);
@@ -425,18 +524,11 @@ static int exec_file(const char *path, struct exec_args *a, int depth)
 	path_put(&p);
 	if (!f)
 		return -ENOMEM;
-	quire_inode_read(f->v->contents, 0, (uintptr_t)line, MAX_SHEBANG, false);
-	if (line[0] == '#' && line[1] == '!') {
-		err = depth > 3 ? -ELOOP : script_args(line, path, a, interp);
-		if (!err)
-			err = exec_file(interp, a, depth + 1);
-		file_put(f);
-		return err;
-	}
-	err = elf_read(f->v, path, &img);
+	/* Who has it open for writing must not change it under the loader; its mappings see to the rest. */
+	err = quire_inode_deny_write(f->v->contents);
 	if (!err) {
-		err = exec_image(f, path, a, &img);
-		elf_free(&img);
+		err = exec_opened(f, path, a, depth);
+		quire_inode_allow_write(f->v->contents);
 	}
 	file_put(f);
 	return err;
@@ -452,17 +544,63 @@ int do_exec(const char *path, struct exec_args *a)
 	return exec_file(path, a, 0);
 }
 
+/* A program without any argument gets an empty one, as since CVE-2021-4034. */
+static int args_of_call(struct exec_args *a, uintptr_t argv, uintptr_t envp, size_t path)
+{
+	long argc = count_strings(argv), envc = argc < 0 ? argc : count_strings(envp);
+	int err;
+
+	if (envc < 0)
+		return (int)envc;
+	err = args_set_room(a, (size_t)max(argc, 1l) + (size_t)envc, path);
+	if (!err)
+		err = argc ? args_from_user(a, argv, argc, false) : exec_args_add(a, "", false);
+	return err ? err : args_from_user(a, envp, envc, true);
+}
+
 SYSCALL3(execve, uintptr_t, path_src, uintptr_t, argv, uintptr_t, envp)
 {
 	struct exec_args args = {0};
 	char path[PATH_LEN];
 	long n = copy_string(path, path_src, sizeof(path));
-	int err = n < 0 ? (int)n : args_from_user(&args, argv, false);
+	int err = n < 0 ? (int)n : args_of_call(&args, argv, envp, (size_t)n + 1);
 
 	if (!err)
-		err = args_from_user(&args, envp, true);
-	if (!err)
 		err = do_exec(path, &args);
+	exec_args_free(&args);
+	return err;
+}
+
+/* Relative to a folder, or the descriptor's own file. */
+SYSCALL5(execveat, int, dirfd, uintptr_t, path_src, uintptr_t, argv, uintptr_t, envp, unsigned, flags)
+{
+	struct exec_args args = {0};
+	struct path p;
+	char first;
+	int err;
+
+	if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+		return -EINVAL;
+	if (flags & AT_EMPTY_PATH && !COPY_IN(first, path_src) && !first && dirfd != AT_FDCWD) {
+		struct fd f = fdget(dirfd);
+
+		err = f.file ? args_of_call(&args, argv, envp, strlen(f.file->path) + 1) : -EBADF;
+		if (!err)
+			err = do_exec(f.file->path, &args);
+		fdput(f);
+		exec_args_free(&args);
+		return err;
+	}
+	err = user_path(dirfd, path_src, flags & AT_SYMLINK_NOFOLLOW ? LOOKUP_NOFOLLOW : 0, &p);
+	if (err)
+		return err;
+	if (vnode_type(p.v) == S_IFLNK)
+		err = -ELOOP;
+	if (!err)
+		err = args_of_call(&args, argv, envp, strlen(p.full) + 1);
+	if (!err)
+		err = do_exec(p.full, &args);
+	path_put(&p);
 	exec_args_free(&args);
 	return err;
 }

@@ -182,6 +182,7 @@ static void add_usage(struct usage *to, const struct usage *u)
 	to->stime_ns += READ_ONCE(u->stime_ns);
 	to->nvcsw += READ_ONCE(u->nvcsw);
 	to->nivcsw += READ_ONCE(u->nivcsw);
+	to->maxrss = max(to->maxrss, u->maxrss);
 }
 
 /* Words of user memory that others look at when a thread ends. */
@@ -324,6 +325,8 @@ void usage_of(struct process *p, struct usage *u)
 	*u = p->usage;
 	list_for_each_entry(t, &p->threads, thread)
 		add_usage(u, &t->usage);
+	if (p->mm)
+		u->maxrss = max(u->maxrss, quire_mm_peak_rss(p->mm));
 }
 
 void get_usage(struct process *p, struct usage *own, struct usage *children)
@@ -457,6 +460,7 @@ static int put_rusage(uintptr_t dst, const struct usage *u)
 	uint64_t r[18] = {u->utime_ns / NS_PER_SEC, u->utime_ns / NS_PER_US % US_PER_SEC,
 			  u->stime_ns / NS_PER_SEC, u->stime_ns / NS_PER_US % US_PER_SEC};
 
+	r[4] = u->maxrss * (PAGE_SIZE / 1024);
 	r[8] = u->min_flt;
 	r[9] = u->maj_flt;
 	r[16] = u->nvcsw;

@@ -22,6 +22,7 @@ struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags)
 	f->flags = flags;
 	f->v = v;
 	f->ops = v->fops;
+	f->memfd = v->memfd;
 	vnode_get(v);
 	return f;
 }
@@ -77,6 +78,8 @@ void file_put(struct open_file *f)
 		quire_mm_drop(f->mm);
 	if (f->qf)
 		quire_file_put(f->qf);
+	if (f->writes)
+		quire_inode_put_write(f->v->contents);
 	vnode_put(f->v);
 	quire_kfree(f);
 }
@@ -222,21 +225,48 @@ static void pos_set(struct open_file *f, uint64_t *pos, uint64_t to)
 /* ---- regular files --------------------------------------------------------------------------- */
 
 /* The core copies straight to the user, through the page cache. */
-static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long read_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
 {
 	struct range r = pos_take(f, pos, n, quire_inode_size(f->v->contents));
-	long done = quire_inode_read(f->v->contents, r.start, buf, r.n, true);
+	long done = quire_inode_read(f->v->contents, r.start, buf, r.n, user);
 
 	pos_done(f, pos, &r, done);
 	return done;
 }
 
+static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return read_regular(f, buf, n, pos, true);
+}
+
+static long regular_read_kernel(struct open_file *f, void *buf, size_t n, uint64_t *pos, bool nonblock)
+{
+	return read_regular(f, (uintptr_t)buf, n, pos, false);
+}
+
+/* RLIMIT_FSIZE: what begins there is refused, what reaches beyond is cut. */
+long file_size_room(const struct open_file *f, uint64_t at, size_t n)
+{
+	struct hal_siginfo si = {.signo = SIGXFSZ, .code = SI_USER, .pid = current->proc->pid};
+	uint64_t limit = rlimit_cur(current->proc, RLIMIT_FSIZE);
+
+	if (likely(limit == RLIM_INFINITY) || !n)
+		return (long)n;
+	if (at >= limit) {
+		send_signal_task(current, &si);
+		return -EFBIG;
+	}
+	return (long)min((uint64_t)n, limit - at);
+}
+
 /* At the end as it is when the bytes are written: two that append never write over each other. */
-static long regular_append(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long append_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
 {
 	uint64_t at = 0;
-	long done = quire_inode_append(f->v->contents, buf, n, true, &at);
+	long done = file_size_room(f, quire_inode_size(f->v->contents), n);
 
+	if (done > 0)
+		done = quire_inode_append(f->v->contents, buf, (size_t)done, user, &at);
 	if (done > 0)
 		pos_set(f, pos, at + (uint64_t)done);
 	return done;
@@ -244,7 +274,7 @@ static long regular_append(struct open_file *f, uintptr_t buf, size_t n, uint64_
 
 /* A write that would grow a sealed file is cut at its end, as shmem does; one that begins there is
  * refused. The core looks at the seals again. */
-static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static long write_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
 {
 	uint64_t size = quire_inode_size(f->v->contents);
 	unsigned seals = file_seals(f);
@@ -255,13 +285,28 @@ static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t
 		return -EPERM;
 	WRITE_ONCE(f->v->mtime_ns, hal_clock_ns());
 	if (file_flags(f) & O_APPEND)
-		return regular_append(f, buf, n, pos);
-	r = pos_take(f, pos, n, seals & F_SEAL_GROW ? size : UINT64_MAX);
+		return append_regular(f, buf, n, pos, user);
+	done = file_size_room(f, pos_get(f, pos), n);
+	if (done < 0)
+		return done;
+	r = pos_take(f, pos, (size_t)done, seals & F_SEAL_GROW ? size : UINT64_MAX);
 	if (n && !r.n)
 		return -EPERM;
-	done = quire_inode_write(f->v->contents, r.start, buf, r.n, true);
+	done = quire_inode_write(f->v->contents, r.start, buf, r.n, user);
 	pos_done(f, pos, &r, done);
 	return done;
 }
 
-const struct file_ops regular_ops = {.read = regular_read, .write = regular_write};
+static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return write_regular(f, buf, n, pos, true);
+}
+
+static long regular_write_kernel(struct open_file *f, const void *buf, size_t n, uint64_t *pos, bool nonblock)
+{
+	return write_regular(f, (uintptr_t)buf, n, pos, false);
+}
+
+const struct file_ops regular_ops = {.read = regular_read, .write = regular_write,
+				     .read_kernel = regular_read_kernel,
+				     .write_kernel = regular_write_kernel};

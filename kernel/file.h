@@ -18,6 +18,12 @@ struct file_ops {
 	 * theirs to move, by pos_take() and pos_done(). Two threads may be in here with one file. */
 	long (*read)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
 	long (*write)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
+	/* readv and writev in one; NULL: piece by piece. */
+	long (*vector)(struct open_file *f, uintptr_t vec, unsigned long count, bool write);
+	/* The same with the kernel's memory: NULL: splice and its relatives cannot use it. nonblock: besides what
+	 * the file's own flags say. */
+	long (*read_kernel)(struct open_file *f, void *buf, size_t n, uint64_t *pos, bool nonblock);
+	long (*write_kernel)(struct open_file *f, const void *buf, size_t n, uint64_t *pos, bool nonblock);
 	long (*ioctl)(struct open_file *f, unsigned cmd, unsigned long arg);
 	unsigned (*poll)(struct open_file *f); /* POLLIN, POLLOUT ... */
 	/* Where its changes are told, as long as the file is there. Every ops with poll has it. */
@@ -33,6 +39,8 @@ struct vnode_ops {
 	bool (*readdir)(struct vnode *dir, unsigned i, char name[32], unsigned *mode);
 	/* Where a symbolic link points now. */
 	void (*readlink)(struct vnode *v, char *buf, size_t size);
+	/* What it leads to whatever is called like that, with a reference, and its path; NULL: by the text. */
+	struct vnode *(*jump)(struct vnode *v, char path[PATH_LEN]);
 };
 
 struct vnode {
@@ -50,6 +58,7 @@ struct vnode {
 	void *priv;
 	uint64_t arg;
 	uint64_t mtime_ns;
+	bool memfd;		/* its seals count */
 	struct lock_set *locks; /* NULL: it never had any; atomic */
 };
 
@@ -72,6 +81,7 @@ struct open_file {
 	struct list_head watched; /* struct epoll_item.of_file: instances of epoll that watch it; pos_lock */
 	struct quire_mm *mm; /* of /proc/PID: the space when it was opened, grabbed, not used; or NULL */
 	bool memfd;
+	bool writes;	   /* it holds the right to write to v's contents */
 	char path[];
 };
 
@@ -165,6 +175,24 @@ bool file_writable(const struct open_file *f);
 /* F_SEAL_*; only a memfd has any. */
 unsigned file_seals(struct open_file *f);
 extern const struct file_ops regular_ops;
+
+/* Bytes from `at` on that the soft limit leaves of a write of n, -EFBIG: none, and SIGXFSZ was sent. */
+long file_size_room(const struct open_file *f, uint64_t at, size_t n);
+
+/* ---- pipe.c, for transfer.c -------------------------------------------------------------------- */
+
+/* What a FIFO's vnode opens by. */
+const struct file_ops *fifo_ops(void);
+bool is_pipe(const struct open_file *f);
+bool same_pipe(const struct open_file *a, const struct open_file *b);
+/* Waits until there is something to read: 1; 0: no writer is left; -EAGAIN, -ERESTARTSYS. */
+int pipe_wait_data(struct open_file *f, bool nonblock);
+/* Waits for room: how much; -EPIPE (with SIGPIPE), -EAGAIN, -ERESTARTSYS. */
+long pipe_wait_room(struct open_file *f, bool nonblock);
+/* Copies what lies `skip` bytes in, at most n; *taken: for pipe_drop(), which takes n bytes out unless others
+ * have taken some since. */
+size_t pipe_peek(struct open_file *f, size_t skip, void *buf, size_t n, uint64_t *taken);
+void pipe_drop(struct open_file *f, uint64_t taken, size_t n);
 
 /* ---- blkdev.c -------------------------------------------------------------------------------- */
 
@@ -309,6 +337,9 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 /* ---- dev.c ----------------------------------------------------------------------------------- */
 
 extern const struct file_ops null_ops, zero_ops, full_ops, random_ops;
+
+/* procfs.c: what a character device of that number opens by; NULL: there is none. */
+const struct file_ops *device_ops(uint64_t rdev);
 
 /* ---- tty.c ----------------------------------------------------------------------------------- */
 

@@ -214,7 +214,14 @@ static long stdio_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 	return cmd == FIONREAD ? COPY_OUT(arg, n) : -ENOTTY;
 }
 
-static const struct file_ops stdio_ops = {.read = stdio_read, .write = stdio_write,
+/* By /proc/self/fd: in the one direction that there is. */
+static int stdio_open(struct open_file *f)
+{
+	f->priv = &ends[f->v->arg];
+	return (file_flags(f) & O_ACCMODE) == (f->v->arg == HOSTIO_IN ? O_RDONLY : O_WRONLY) ? 0 : -EACCES;
+}
+
+static const struct file_ops stdio_ops = {.open = stdio_open, .read = stdio_read, .write = stdio_write,
 					  .poll = stdio_poll, .poll_head = stdio_poll_head, .ioctl = stdio_ioctl};
 
 int hostio_open(void)
@@ -227,6 +234,7 @@ int hostio_open(void)
 		if (!v)
 			return -ENOMEM;
 		v->fops = &stdio_ops;
+		v->arg = (uint64_t)fd;
 		v->nlink = 1;
 		f = file_alloc(v, "pipe:", fd == HOSTIO_IN ? O_RDONLY : O_WRONLY);
 		vnode_put(v);

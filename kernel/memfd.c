@@ -27,12 +27,12 @@ SYSCALL2(memfd_create, uintptr_t, name, unsigned, flags)
 		return -ENOMEM;
 	quire_inode_put(v->contents);
 	v->dev = MEMFD_DEV;
+	v->memfd = true;
 	v->contents = quire_inode_create(NULL, v, v->ino, v->dev, QUIRE_S_SHMEM);
 	f = v->contents ? file_alloc(v, path, O_RDWR) : NULL;
 	vnode_put(v);
 	if (!f)
 		return -ENOMEM;
-	f->memfd = true;
 	if (!file_mapping(f)) {
 		file_put(f);
 		return -ENOMEM;

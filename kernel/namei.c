@@ -58,6 +58,35 @@ SYSCALL3(mkdirat, int, dirfd, uintptr_t, path, unsigned, mode)
 	return do_mkdir(dirfd, path, mode);
 }
 
+/* A file, a FIFO, a socket that nobody has, or a device's node: those that there are keep their drivers,
+ * another leads nowhere. */
+static long do_mknod(int dirfd, uintptr_t path, unsigned mode, unsigned dev)
+{
+	unsigned type = mode & S_IFMT ? mode & S_IFMT : S_IFREG;
+	struct vnode *v;
+
+	if (type == S_IFDIR)
+		return -EPERM;
+	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK && type != S_IFCHR && type != S_IFBLK)
+		return -EINVAL;
+	v = vnode_new(type | (mode & MODE_BITS & ~fs_umask(current->proc->fs)));
+	if (v && (type == S_IFCHR || type == S_IFBLK)) {
+		v->rdev = dev;
+		v->fops = type == S_IFCHR ? device_ops(dev) : NULL;
+	}
+	return enter_new(dirfd, path, v);
+}
+
+SYSCALL3(mknod, uintptr_t, path, unsigned, mode, unsigned, dev)
+{
+	return do_mknod(AT_FDCWD, path, mode, dev);
+}
+
+SYSCALL4(mknodat, int, dirfd, uintptr_t, path, unsigned, mode, unsigned, dev)
+{
+	return do_mknod(dirfd, path, mode, dev);
+}
+
 SYSCALL2(symlink, uintptr_t, target, uintptr_t, path)
 {
 	return enter_new(AT_FDCWD, path, new_link(target));

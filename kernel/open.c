@@ -70,13 +70,38 @@ static int check_open(const struct path *p, unsigned flags)
 
 	if (type == S_IFLNK && !(flags & O_PATH))
 		return -ELOOP;
-	if (type == S_IFSOCK && !(flags & O_PATH))
-		return -ENXIO;
+	if ((type == S_IFSOCK || !type) && !(flags & O_PATH))
+		return -ENXIO; /* a socket, or what has no name at all */
 	if (flags & O_DIRECTORY && type != S_IFDIR)
 		return -ENOTDIR;
 	if (type == S_IFDIR && (flags & (O_ACCMODE | O_CREAT)) && !(flags & O_PATH))
 		return -EISDIR;
 	return 0;
+}
+
+/* What lies in the page cache, and may be changed. */
+static bool has_bytes(const struct vnode *v)
+{
+	return v->contents && vnode_type(v) == S_IFREG && v->fops == &regular_ops;
+}
+
+/* The new file f of v, and what opening it does. */
+static int open_file(struct open_file *f, unsigned flags, bool created)
+{
+	bool cuts = flags & O_TRUNC && !created, changes = cuts || (flags & O_ACCMODE) != O_RDONLY;
+	int err = 0;
+
+	if (flags & O_PATH)
+		return 0;
+	if (has_bytes(f->v) && changes) {
+		err = quire_inode_get_write(f->v->contents);
+		f->writes = !err;
+	}
+	if (!err && f->writes && cuts)
+		err = quire_inode_truncate(f->v->contents, 0);
+	if (!err && f->ops && f->ops->open)
+		err = f->ops->open(f);
+	return err;
 }
 
 int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file **out)
@@ -93,23 +118,19 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 	}
 	if (!err)
 		err = check_open(p, flags);
-	if (!err && flags & O_TRUNC && !created && p->v->contents &&
-	    vnode_type(p->v) == S_IFREG && p->v->fops == &regular_ops && !(flags & O_PATH))
-		err = quire_inode_truncate(p->v->contents, 0);
 	if (err)
 		return err;
+	if (vnode_type(p->v) == S_IFIFO && !(flags & O_PATH) && (flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
 	f = file_alloc(p->v, p->full, flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC));
 	if (!f)
 		return -ENOMEM;
-	if (!(flags & O_PATH) && f->ops && f->ops->open) {
-		err = f->ops->open(f);
-		if (err) {
-			file_put(f);
-			return err;
-		}
-	}
-	*out = f;
-	return 0;
+	err = open_file(f, flags, created);
+	if (err)
+		file_put(f);
+	else
+		*out = f;
+	return err;
 }
 
 static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)

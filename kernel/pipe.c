@@ -10,6 +10,10 @@
  *
  * Each side waits for the other's event. The last close of a side is one too: the other then sees an
  * end of file or a SIGPIPE.
+ *
+ * A FIFO is a pipe that its vnode finds as long as an end is open. One end may be for both. A reader that
+ * did not wait for a writer sees no end before one came: f->pos has how many had come when it was opened,
+ * for pipes have no positions.
  */
 #include "kernel.h"
 
@@ -17,23 +21,42 @@
 #define PIPE_SIZE  (PAGE_SIZE << PIPE_ORDER)
 #define PIPE_BUF   4096u
 
+static const struct file_ops pipe_ops;
+
 struct pipe {
 	struct mutex lock; /* all but refs; used, readers and writers may be looked at without */
 	char *buf;
 	size_t head, used;
 	uint64_t taken;	   /* bytes taken out since the pipe was made */
 	unsigned readers, writers;
-	atomic_t refs;	   /* both ends */
+	unsigned came_to_read, came_to_write; /* ends that were ever opened, of a FIFO */
+	unsigned both;	   /* ends that are open for both */
+	unsigned refs;	   /* ends that are open or being opened; fifo_lock */
+	struct wait_head opened;
 	struct wait_head readable, writable;
 	struct poll_head read_polls, write_polls;
 };
 
-static void pipe_put(struct pipe *p)
+/* Which pipe a vnode has, as long as an end is open. */
+static DEFINE_MUTEX(fifo_lock);
+
+static void pipe_free(struct pipe *p)
 {
-	if (!atomic_dec_and_test(&p->refs))
-		return;
 	quire_free_pages(p->buf, PIPE_ORDER);
 	quire_kfree(p);
+}
+
+static void pipe_put(struct vnode *v, struct pipe *p)
+{
+	bool last;
+
+	mutex_lock(&fifo_lock);
+	last = !--p->refs;
+	if (last)
+		v->priv = NULL;
+	mutex_unlock(&fifo_lock);
+	if (last)
+		pipe_free(p);
 }
 
 /* Something went into the pipe, or no writer is left; something went out of it, or no reader is left. The
@@ -44,23 +67,31 @@ static void tell_readers(struct pipe *p, unsigned events)
 	poll_tell(&p->read_polls, events);
 }
 
+/* Who has an end for both watches where readers do. */
+static void poll_tell_writers(struct pipe *p, unsigned events)
+{
+	poll_tell(&p->write_polls, events);
+	if (unlikely(READ_ONCE(p->both)))
+		poll_tell(&p->read_polls, events);
+}
+
 static void tell_writers(struct pipe *p, unsigned events)
 {
 	wake_all(&p->writable);
-	poll_tell(&p->write_polls, events);
+	poll_tell_writers(p, events);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Copies up to n bytes from the ring at `at` to the user; returns how many. */
-static size_t ring_to_user(struct pipe *p, size_t at, uintptr_t user, size_t n)
+/* Copies up to n bytes from the ring at `at` to the user, or to the kernel's buf; returns how many. */
+static size_t ring_to(struct pipe *p, size_t at, uintptr_t buf, size_t n, bool user)
 {
 	size_t done = 0;
 
 	while (done < n) {
 		size_t pos = (at + done) % PIPE_SIZE, chunk = min(n - done, PIPE_SIZE - pos), left;
 
-		left = hal_copy_to_user(user + done, p->buf + pos, chunk);
+		left = put_bytes(buf + done, p->buf + pos, chunk, user);
 		done += chunk - left;
 		if (left)
 			break;
@@ -69,13 +100,13 @@ static size_t ring_to_user(struct pipe *p, size_t at, uintptr_t user, size_t n)
 }
 
 /* A page at a time, each of them whole: a piece that the user cannot take stays in the pipe. */
-static size_t copy_pieces(struct pipe *p, size_t at, uintptr_t buf, size_t n)
+static size_t copy_pieces(struct pipe *p, size_t at, uintptr_t buf, size_t n, bool user)
 {
 	size_t done = 0, piece;
 
 	while (done < n) {
 		piece = min(n - done, (size_t)PAGE_SIZE);
-		if (ring_to_user(p, at + done, buf + done, piece) < piece)
+		if (ring_to(p, at + done, buf + done, piece, user) < piece)
 			break;
 		done += piece;
 	}
@@ -102,7 +133,7 @@ static bool take_out(struct pipe *p, uint64_t taken, size_t n, bool *was_full)
 
 /* What there is, at most n bytes: *got, or -EFAULT there. false: there is nothing. After a race lost
  * it is at most a page: that copy is short, so that others do not keep winning. */
-static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got, bool *was_full)
+static bool read_once(struct pipe *p, uintptr_t buf, size_t n, bool user, long *got, bool *was_full)
 {
 	uint64_t taken;
 	size_t at, there;
@@ -115,7 +146,7 @@ static bool read_once(struct pipe *p, uintptr_t buf, size_t n, long *got, bool *
 		mutex_unlock(&p->lock);
 		if (!there)
 			return false;
-		*got = (long)copy_pieces(p, at, buf, there);
+		*got = (long)copy_pieces(p, at, buf, there, user);
 		if (!*got)
 			*got = -EFAULT;
 		if (take_out(p, taken, *got > 0 ? (size_t)*got : 0, was_full))
@@ -130,10 +161,16 @@ static bool read_settled(struct pipe *p)
 	return READ_ONCE(p->used) || !READ_ONCE(p->writers);
 }
 
-/* Waits for the first byte only; 0 once no writer is left. */
-static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+static void tell_taken(struct pipe *p, bool was_full)
 {
-	struct pipe *p = f->priv;
+	wake_all(&p->writable);
+	if (was_full)
+		poll_tell_writers(p, POLLOUT | POLLWRNORM);
+}
+
+/* Waits for the first byte only; 0 once no writer is left. */
+static long read_pipe(struct pipe *p, uintptr_t buf, size_t n, bool user, bool nonblock)
+{
 	bool no_writer, was_full = false;
 	long got;
 
@@ -142,20 +179,28 @@ static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *po
 	for (;;) {
 		/* Looked at first: what the last writer left is there by then. */
 		no_writer = !atomic_load_of(&p->writers);
-		if (read_once(p, buf, n, &got, &was_full))
+		if (read_once(p, buf, n, user, &got, &was_full))
 			break;
 		if (no_writer)
 			return 0;
-		if (file_flags(f) & O_NONBLOCK)
+		if (nonblock)
 			return -EAGAIN;
 		if (wait_event(&p->readable, read_settled(p), true, 0) == -EINTR)
 			return -ERESTARTSYS;
 	}
 	if (got > 0)
-		wake_all(&p->writable);
-	if (got > 0 && was_full)
-		poll_tell(&p->write_polls, POLLOUT | POLLWRNORM);
+		tell_taken(p, was_full);
 	return got;
+}
+
+static bool nonblocking(const struct open_file *f)
+{
+	return file_flags(f) & O_NONBLOCK;
+}
+
+static long pipe_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return read_pipe(f->priv, buf, n, true, nonblocking(f));
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -172,7 +217,7 @@ static bool has_room(struct pipe *p, size_t n)
 }
 
 /* Waits for room for a write that has n bytes to go. 0 or an errno. */
-static int wait_for_room(struct open_file *f, struct pipe *p, size_t n)
+static int wait_for_room(struct pipe *p, size_t n, bool nonblock)
 {
 	struct hal_siginfo si = {.signo = SIGPIPE, .code = SI_USER, .pid = current->proc->pid};
 
@@ -183,7 +228,7 @@ static int wait_for_room(struct open_file *f, struct pipe *p, size_t n)
 		}
 		if (has_room(p, n))
 			return 0;
-		if (file_flags(f) & O_NONBLOCK)
+		if (nonblock)
 			return -EAGAIN;
 		if (wait_event(&p->writable, has_room(p, n) || !READ_ONCE(p->readers), true, 0) ==
 		    -EINTR)
@@ -226,7 +271,7 @@ static long write_pieces(struct open_file *f, uintptr_t buf, size_t n, char *pie
 	int err;
 
 	while (done < n) {
-		err = wait_for_room(f, p, n - done);
+		err = wait_for_room(p, n - done, nonblocking(f));
 		if (err)
 			return done ? (long)done : err;
 		have = min(n - done, size);
@@ -250,17 +295,108 @@ static long pipe_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *p
 	return write_by_pieces(f, buf, n, write_pieces);
 }
 
+/* ---- splice's side (transfer.c) --------------------------------------------------------------- */
+
+static long pipe_read_kernel(struct open_file *f, void *buf, size_t n, uint64_t *pos, bool nonblock)
+{
+	return read_pipe(f->priv, (uintptr_t)buf, n, false, nonblock);
+}
+
+/* All of it, unless the pipe does not block or a signal comes. */
+static long pipe_write_kernel(struct open_file *f, const void *buf, size_t n, uint64_t *pos, bool nonblock)
+{
+	struct pipe *p = f->priv;
+	size_t done = 0, part;
+	int err;
+
+	while (done < n) {
+		err = wait_for_room(p, 1 + PIPE_BUF, nonblock);
+		if (err)
+			return done ? (long)done : err;
+		part = put_in(p, (const char *)buf + done, n - done, 1 + PIPE_BUF);
+		done += part;
+		if (part)
+			tell_readers(p, POLLIN | POLLRDNORM);
+	}
+	return (long)done;
+}
+
+bool is_pipe(const struct open_file *f)
+{
+	return f->ops == &pipe_ops;
+}
+
+bool same_pipe(const struct open_file *a, const struct open_file *b)
+{
+	return a->priv == b->priv;
+}
+
+int pipe_wait_data(struct open_file *f, bool nonblock)
+{
+	struct pipe *p = f->priv;
+
+	for (;;) {
+		bool no_writer = !atomic_load_of(&p->writers);
+
+		if (READ_ONCE(p->used))
+			return 1;
+		if (no_writer)
+			return 0;
+		if (nonblock)
+			return -EAGAIN;
+		if (wait_event(&p->readable, read_settled(p), true, 0) == -EINTR)
+			return -ERESTARTSYS;
+	}
+}
+
+long pipe_wait_room(struct open_file *f, bool nonblock)
+{
+	struct pipe *p = f->priv;
+	int err = wait_for_room(p, 1 + PIPE_BUF, nonblock);
+
+	return err ? err : (long)(PIPE_SIZE - READ_ONCE(p->used));
+}
+
+size_t pipe_peek(struct open_file *f, size_t skip, void *buf, size_t n, uint64_t *taken)
+{
+	struct pipe *p = f->priv;
+
+	mutex_lock(&p->lock);
+	*taken = p->taken;
+	n = skip < p->used ? min(n, p->used - skip) : 0;
+	ring_to(p, p->head + skip, (uintptr_t)buf, n, false);
+	mutex_unlock(&p->lock);
+	return n;
+}
+
+void pipe_drop(struct open_file *f, uint64_t taken, size_t n)
+{
+	bool was_full = false;
+
+	if (n && take_out(f->priv, taken, n, &was_full))
+		tell_taken(f->priv, was_full);
+}
+
 /* ---- the ends -------------------------------------------------------------------------------- */
 
+static unsigned mode_of(const struct open_file *f)
+{
+	return file_flags(f) & O_ACCMODE;
+}
+
+/* A FIFO that nobody has written to yet has not ended. */
 static unsigned pipe_poll(struct open_file *f)
 {
 	struct pipe *p = f->priv;
 	size_t used = READ_ONCE(p->used);
+	unsigned r = 0;
 
-	if ((file_flags(f) & O_ACCMODE) == O_WRONLY)
-		return (used < PIPE_SIZE ? POLLOUT | POLLWRNORM : 0) |
-		       (READ_ONCE(p->readers) ? 0 : POLLERR);
-	return (used ? POLLIN | POLLRDNORM : 0) | (READ_ONCE(p->writers) ? 0 : POLLHUP);
+	if (mode_of(f) != O_WRONLY)
+		r |= (used ? POLLIN | POLLRDNORM : 0) |
+		     (READ_ONCE(p->writers) || f->pos == READ_ONCE(p->came_to_write) ? 0 : POLLHUP);
+	if (mode_of(f) != O_RDONLY)
+		r |= (used < PIPE_SIZE ? POLLOUT | POLLWRNORM : 0) | (READ_ONCE(p->readers) ? 0 : POLLERR);
+	return r;
 }
 
 static struct poll_head *pipe_poll_head(struct open_file *f)
@@ -282,24 +418,92 @@ static long pipe_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 static void pipe_release(struct open_file *f)
 {
 	struct pipe *p = f->priv;
-	bool writes = (file_flags(f) & O_ACCMODE) == O_WRONLY;
+	unsigned mode = mode_of(f);
 
+	if (!p)
+		return;
 	mutex_lock(&p->lock);
-	if (writes)
+	if (mode != O_RDONLY)
 		atomic_store_of(&p->writers, p->writers - 1);
-	else
+	if (mode != O_WRONLY)
 		atomic_store_of(&p->readers, p->readers - 1);
+	if (mode == O_RDWR)
+		WRITE_ONCE(p->both, p->both - 1);
 	mutex_unlock(&p->lock);
-	if (writes)
+	if (mode != O_RDONLY)
 		tell_readers(p, POLLHUP);
-	else
+	if (mode != O_WRONLY)
 		tell_writers(p, POLLERR);
-	pipe_put(p);
+	pipe_put(f->v, p);
+}
+
+static struct pipe *pipe_new(void);
+
+/* The vnode's pipe, made if no end is open, with one more that is being opened. NULL: no memory. */
+static struct pipe *pipe_of(struct vnode *v)
+{
+	struct pipe *p;
+
+	mutex_lock(&fifo_lock);
+	p = v->priv ? v->priv : pipe_new();
+	if (p) {
+		v->priv = p;
+		p->refs++;
+	}
+	mutex_unlock(&fifo_lock);
+	return p;
+}
+
+static void add_end(struct pipe *p, unsigned mode)
+{
+	mutex_lock(&p->lock);
+	if (mode != O_WRONLY) {
+		atomic_store_of(&p->readers, p->readers + 1);
+		WRITE_ONCE(p->came_to_read, p->came_to_read + 1);
+	}
+	if (mode != O_RDONLY) {
+		atomic_store_of(&p->writers, p->writers + 1);
+		WRITE_ONCE(p->came_to_write, p->came_to_write + 1);
+	}
+	if (mode == O_RDWR)
+		WRITE_ONCE(p->both, p->both + 1);
+	mutex_unlock(&p->lock);
+	wake_all(&p->opened);
+	wake_all(&p->readable);
+}
+
+/* By name, or by /proc/self/fd: waits for the other side, unless told not to. */
+static int pipe_open(struct open_file *f)
+{
+	unsigned mode = mode_of(f), came;
+	struct pipe *p = pipe_of(f->v);
+	int err = 0;
+
+	if (!p)
+		return -ENOMEM;
+	if (mode == O_WRONLY && file_flags(f) & O_NONBLOCK && !READ_ONCE(p->readers)) {
+		pipe_put(f->v, p);
+		return -ENXIO;
+	}
+	f->priv = p;
+	came = mode == O_WRONLY ? READ_ONCE(p->came_to_read) : READ_ONCE(p->came_to_write);
+	add_end(p, mode);
+	if (mode == O_RDONLY && !READ_ONCE(p->writers)) {
+		if (file_flags(f) & O_NONBLOCK)
+			f->pos = came;
+		else
+			err = wait_event(&p->opened, READ_ONCE(p->came_to_write) != came, true, 0);
+	} else if (mode == O_WRONLY && !READ_ONCE(p->readers)) {
+		err = wait_event(&p->opened, READ_ONCE(p->came_to_read) != came, true, 0);
+	}
+	return err ? -ERESTARTSYS : 0; /* its release gives the end back */
 }
 
 static const struct file_ops pipe_ops = {.read = pipe_read, .write = pipe_write,
 					 .poll = pipe_poll, .poll_head = pipe_poll_head,
-					 .ioctl = pipe_ioctl, .release = pipe_release};
+					 .ioctl = pipe_ioctl, .open = pipe_open, .release = pipe_release,
+					 .read_kernel = pipe_read_kernel,
+					 .write_kernel = pipe_write_kernel};
 
 static struct pipe *pipe_new(void)
 {
@@ -315,9 +519,12 @@ static struct pipe *pipe_new(void)
 	mutex_init_named(&p->lock, "pipe");
 	poll_head_init(&p->read_polls);
 	poll_head_init(&p->write_polls);
-	p->readers = p->writers = 1;
-	atomic_set(&p->refs, 2);
 	return p;
+}
+
+const struct file_ops *fifo_ops(void)
+{
+	return &pipe_ops;
 }
 
 /* Two files over one vnode: the first reads, the second writes. */
@@ -336,15 +543,14 @@ static int open_ends(struct open_file **end, unsigned flags)
 	end[1] = end[0] ? file_alloc(v, "pipe:", O_WRONLY | (flags & O_NONBLOCK)) : NULL;
 	vnode_put(v);
 	if (end[1]) {
-		end[0]->priv = end[1]->priv = p;
+		p->readers = p->writers = p->came_to_read = p->came_to_write = 1;
+		p->refs = 2;
+		v->priv = end[0]->priv = end[1]->priv = p;
 		return 0;
 	}
-	if (end[0]) {
-		end[0]->ops = NULL; /* it has no pipe to let go of */
-		file_put(end[0]);
-	}
-	quire_free_pages(p->buf, PIPE_ORDER);
-	quire_kfree(p);
+	if (end[0])
+		file_put(end[0]); /* it has no pipe to let go of */
+	pipe_free(p);
 	return -ENOMEM;
 }
 

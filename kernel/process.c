@@ -512,6 +512,8 @@ struct quire_mm *set_task_mm(struct process *p, struct quire_mm *mm)
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	old = p->mm;
+	if (old)
+		p->usage.maxrss = max(p->usage.maxrss, quire_mm_peak_rss(old));
 	p->mm = mm;
 	spin_unlock_irqrestore(&tasks_lock, flags);
 	return old;

@@ -675,8 +675,8 @@ static long copy_mem(struct quire_mm *mm, uintptr_t buf, size_t n, uintptr_t at,
 
 		if (write && hal_copy_from_user(tmp, buf + done, k))
 			return done ? (long)done : -EFAULT;
-		got = write ? quire_mm_write(mm, at + done, tmp, k)
-			    : quire_mm_read(mm, at + done, tmp, k);
+		got = write ? quire_mm_write_forced(mm, at + done, tmp, k)
+			    : quire_mm_read_forced(mm, at + done, tmp, k);
 		if (!write && got && hal_copy_to_user(buf + done, tmp, got))
 			return done ? (long)done : -EFAULT;
 		done += got;
@@ -793,18 +793,36 @@ static struct open_file *file_of(uint64_t pid, unsigned fd)
 	return f;
 }
 
+/* What has no name in the tree is told by its kind and number, as on Linux. */
 static void fd_target(struct vnode *v, char *buf, size_t size)
 {
 	struct open_file *f = file_of(v->arg >> 32, (unsigned)v->arg);
+	size_t n;
 
 	strscpy(buf, f ? f->path : "", size);
+	n = strlen(buf);
+	if (n && buf[n - 1] == ':')
+		scnprintf(buf + n, size - n, "[%llu]", (unsigned long long)f->v->ino);
 	if (f)
 		file_put(f);
 }
 
+static struct vnode *fd_jump(struct vnode *v, char path[PATH_LEN])
+{
+	struct open_file *f = file_of(v->arg >> 32, (unsigned)v->arg);
+	struct vnode *to = f ? f->v : NULL;
+
+	if (!f)
+		return NULL;
+	strscpy(path, f->path, PATH_LEN);
+	vnode_get(to);
+	file_put(f);
+	return to;
+}
+
 static const struct vnode_ops exe_ops = {.readlink = exe_target};
 static const struct vnode_ops cwd_ops = {.readlink = cwd_target};
-static const struct vnode_ops fd_link_ops = {.readlink = fd_target};
+static const struct vnode_ops fd_link_ops = {.readlink = fd_target, .jump = fd_jump};
 
 static struct vnode *link_vnode(const struct vnode_ops *ops, uint64_t arg)
 {
@@ -1450,20 +1468,29 @@ static int add_link(const char *path, const char *target)
 	return err == -EEXIST ? 0 : err;
 }
 
+static const struct {
+	const char *path;
+	const struct file_ops *ops;
+	unsigned rdev;
+} devices[] = {
+	{"/dev/null", &null_ops, 1 << 8 | 3},
+	{"/dev/zero", &zero_ops, 1 << 8 | 5},
+	{"/dev/full", &full_ops, 1 << 8 | 7},
+	{"/dev/random", &random_ops, 1 << 8 | 8},
+	{"/dev/urandom", &random_ops, 1 << 8 | 9},
+	{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},
+};
+
+const struct file_ops *device_ops(uint64_t rdev)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(devices); i++)
+		if (devices[i].rdev == rdev)
+			return devices[i].ops;
+	return NULL;
+}
+
 static int add_devices(void)
 {
-	static const struct {
-		const char *path;
-		const struct file_ops *ops;
-		unsigned rdev;
-	} devices[] = {
-		{"/dev/null", &null_ops, 1 << 8 | 3},
-		{"/dev/zero", &zero_ops, 1 << 8 | 5},
-		{"/dev/full", &full_ops, 1 << 8 | 7},
-		{"/dev/random", &random_ops, 1 << 8 | 8},
-		{"/dev/urandom", &random_ops, 1 << 8 | 9},
-		{"/dev/console", &console_ops, 5 << 8 | 1}, {"/dev/tty", &console_ops, 5 << 8},
-	};
 	struct vnode *dir = mkdir_path("/dev"), *v;
 	const char *name;
 	int err = dir ? 0 : -ENOMEM;
@@ -1483,6 +1510,9 @@ static int add_devices(void)
 
 int procfs_init(void)
 {
+	/* what every Linux's /dev has, though its kernel does not make it */
+	static const char *const links[][2] = {{"/dev/fd", "/proc/self/fd"}, {"/dev/stdin", "/proc/self/fd/0"},
+		{"/dev/stdout", "/proc/self/fd/1"}, {"/dev/stderr", "/proc/self/fd/2"}};
 	static const char *const dirs[] = {"/tmp", "/dev/shm", "/proc", "/sys/kernel/debug"};
 	struct vnode *v;
 	int err = 0;
@@ -1503,5 +1533,7 @@ int procfs_init(void)
 		err = add_sysctls();
 	if (!err)
 		err = add_link("/sys/kernel/debug/tracing", "/sys/kernel/tracing");
+	for (unsigned i = 0; i < ARRAY_SIZE(links) && !err; i++)
+		err = add_link(links[i][0], links[i][1]);
 	return err ? err : add_devices();
 }

@@ -97,6 +97,8 @@ static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, u
 		return -EBADF;
 	if (count > MAX_IOV)
 		return -EINVAL;
+	if (f->ops && f->ops->vector && !(file_flags(f) & O_PATH))
+		return f->ops->vector(f, vec, count, op == do_write);
 	for (; count--; vec += sizeof(iov)) {
 		if (COPY_IN(iov, vec))
 			return total ? total : -EFAULT;
@@ -162,6 +164,22 @@ static int64_t sought(uint64_t pos, uint64_t size, int64_t off, unsigned long wh
 	return base + off;
 }
 
+/* To the next data or hole. Of what is no regular file nothing is known: -EINVAL. */
+static long seek_extent(struct open_file *f, int64_t off, bool hole)
+{
+	int64_t to;
+
+	if (!f->v->contents || vnode_type(f->v) != S_IFREG)
+		return -EINVAL;
+	to = off < 0 ? -ENXIO : quire_inode_seek(f->v->contents, (uint64_t)off, hole);
+	if (to < 0)
+		return (long)to;
+	spin_lock(&f->pos_lock);
+	f->pos = (uint64_t)to;
+	spin_unlock(&f->pos_lock);
+	return (long)to;
+}
+
 static long do_seek(struct open_file *f, int64_t off, unsigned long whence)
 {
 	uint64_t size;
@@ -171,6 +189,8 @@ static long do_seek(struct open_file *f, int64_t off, unsigned long whence)
 		return -EBADF;
 	if (!seekable(f))
 		return -ESPIPE;
+	if (whence == SEEK_DATA || whence == SEEK_HOLE)
+		return seek_extent(f, off, whence == SEEK_HOLE);
 	if (whence != SEEK_SET && whence != SEEK_CUR && whence != SEEK_END)
 		return -EINVAL;
 	size = f->v->contents ? quire_inode_size(f->v->contents) : blkdev_file_size(f->v);
@@ -189,16 +209,6 @@ SYSCALL3(lseek, int, fd, int64_t, off, unsigned long, whence)
 
 	fdput(f);
 	return r;
-}
-
-SYSCALL2(sendfile, int, out_fd, int, in_fd)
-{
-	struct fd out = fdget(out_fd), in = fdget(in_fd);
-	bool bad = !out.file || !in.file || !file_writable(out.file) || !file_readable(in.file);
-
-	fdput(out);
-	fdput(in);
-	return bad ? -EBADF : -EINVAL; /* programs fall back to read and write */
 }
 
 /* ---- what writes without a lock over the copy use ---------------------------------------------- */

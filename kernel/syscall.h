@@ -7,6 +7,7 @@
 #define KERNEL_SYSCALL_H
 
 #include "arch/hal_kernel.h"
+#include "lib/string.h"
 #include <quire/abi.h>
 #include <quire/quire.h>
 
@@ -38,6 +39,23 @@
 		   (t2)a[2], (t3)a[3], (t4)a[4], (t5)a[5])
 #define COPY_IN(dst, src)  (hal_copy_from_user(&(dst), (src), sizeof(dst)) ? -EFAULT : 0)
 #define COPY_OUT(dst, src) (hal_copy_to_user((dst), &(src), sizeof(src)) ? -EFAULT : 0)
+
+/* To the user's memory, or the kernel's own. Bytes that were not copied. */
+static inline size_t put_bytes(uintptr_t dst, const void *src, size_t n, bool user)
+{
+	if (user)
+		return hal_copy_to_user(dst, src, n);
+	memcpy((void *)dst, src, n);
+	return 0;
+}
+
+static inline size_t get_bytes(void *dst, uintptr_t src, size_t n, bool user)
+{
+	if (user)
+		return hal_copy_from_user(dst, src, n);
+	memcpy(dst, (const void *)src, n);
+	return 0;
+}
 
 /* A user string into buf. Length, -EFAULT or -ENAMETOOLONG. */
 long copy_string(char *buf, uintptr_t src, size_t size);

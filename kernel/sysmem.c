@@ -20,6 +20,8 @@ SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long,
 	struct fd f;
 	long ret;
 
+	/* Denying writers is the loader's own flag; programs may not ask. */
+	flags &= ~(unsigned long)MAP_DENYWRITE;
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;

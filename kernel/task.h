@@ -76,6 +76,7 @@ struct usage {
 	uint64_t min_flt, maj_flt;
 	uint64_t utime_ns, stime_ns;
 	uint64_t nvcsw, nivcsw; /* switches: it slept or ended; it could have gone on */
+	uint64_t maxrss;	/* pages that it had at once, in spaces that it has left; of children: in any */
 };
 
 /*
@@ -359,8 +360,8 @@ int oom_adj_set(struct process *p, int adj, bool legacy);
 struct exec_args {
 	int argc, envc;
 	size_t bytes;	   /* of strings, NULs included */
-	char *buf;	   /* argc + envc strings, one after the other */
-	size_t room;
+	size_t room;	   /* that they may have; 0: as much as any */
+	char **chunk;	   /* argc + envc strings, one after the other (exec.c) */
 };
 int exec_args_add(struct exec_args *a, const char *s, bool env);
 void exec_args_free(struct exec_args *a);
@@ -375,13 +376,17 @@ struct elf_image {
 	struct elf_phdr *ph;
 	/* after elf_map_image() */
 	uintptr_t bias, brk, start_code, end_code, start_data, end_data;
+	/* the program that loads it, PT_INTERP */
+	struct open_file *interp; /* with a reference, and nobody writes to it; NULL: none */
+	struct elf_image *interp_image;
+	uintptr_t interp_base, interp_entry;
 };
 struct elf_phdr {
 	uint32_t p_type, p_flags;
 	uint64_t p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align;
 };
 /* 0 or -ENOEXEC, -ENOMEM, -EIO; says in the log what is wrong. */
-int elf_read(struct vnode *v, const char *path, struct elf_image *img);
+int elf_read(struct open_file *f, const char *path, struct elf_image *img);
 void elf_free(struct elf_image *img);
 /* Maps it into the running space. */
 int elf_map_image(struct quire_mm *mm, struct open_file *f, struct elf_image *img);

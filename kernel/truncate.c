@@ -21,6 +21,8 @@ static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
 	if ((seals & F_SEAL_SHRINK && (uint64_t)len < size) ||
 	    (seals & F_SEAL_GROW && (uint64_t)len > size))
 		return -EPERM;
+	if ((uint64_t)len > size && file_size_room(f, (uint64_t)len - 1, 1) < 0)
+		return -EFBIG;
 	return quire_inode_truncate(v->contents, (uint64_t)len);
 }
 
@@ -43,7 +45,12 @@ SYSCALL2(truncate, uintptr_t, path, int64_t, len)
 
 	if (err)
 		return err;
-	err = file_truncate(NULL, p.v, len);
+	err = p.v->contents ? quire_inode_get_write(p.v->contents) : 0;
+	if (!err) {
+		err = file_truncate(NULL, p.v, len);
+		if (p.v->contents)
+			quire_inode_put_write(p.v->contents);
+	}
 	path_put(&p);
 	return err;
 }
@@ -65,6 +72,9 @@ static long file_allocate(struct open_file *f, int mode, int64_t off, int64_t le
 	    (!(mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) && seals & F_SEAL_GROW &&
 	     (uint64_t)(off + len) > quire_inode_size(f->v->contents)))
 		return -EPERM;
+	if (!(mode & FALLOC_FL_KEEP_SIZE) && (uint64_t)(off + len) > quire_inode_size(f->v->contents) &&
+	    file_size_room(f, (uint64_t)(off + len) - 1, 1) < 0)
+		return -EFBIG;
 	return quire_inode_fallocate(f->v->contents, mode, (uint64_t)off, (uint64_t)len);
 }
 

@@ -36,6 +36,8 @@ struct vnode *vnode_new(unsigned mode)
 	v->dev = ROOT_DEV;
 	v->mtime_ns = hal_clock_ns();
 	INIT_LIST_HEAD(&v->entries);
+	if ((mode & S_IFMT) == S_IFIFO)
+		v->fops = fifo_ops();
 	if ((mode & S_IFMT) == S_IFREG) {
 		v->contents = quire_inode_create(NULL, v, v->ino, v->dev, QUIRE_S_SHMEM);
 		v->fops = &regular_ops;
@@ -329,6 +331,29 @@ static int arrive(struct walk *w, struct vnode *v, const char *name, unsigned fl
 	return 0;
 }
 
+/* A link that leads to an object rather than a name. 1, 0 or an errno as walk_step(). */
+static int jump(struct walk *w, struct vnode *v, const char *name, bool last)
+{
+	struct path *out = w->out;
+	struct vnode *to = v->ops->jump(v, out->full);
+
+	if (!to)
+		return -ENOENT;
+	if (!is_dir(to) && (!last || out->must_be_dir)) {
+		vnode_put(to);
+		return -ENOTDIR;
+	}
+	if (!last) {
+		step_to(w, to);
+		return 1;
+	}
+	strscpy(out->last, name, sizeof(out->last));
+	out->v = to;
+	out->parent = w->dir;
+	vnode_get(w->dir);
+	return 0;
+}
+
 /* One component. 1: there is more to go, 0: arrived. */
 static int walk_step(struct walk *w, unsigned flags)
 {
@@ -357,9 +382,11 @@ static int walk_step(struct walk *w, unsigned flags)
 	}
 	v = dir_lookup(w->dir, name);
 	if (is_link(v) && !(last && flags & LOOKUP_NOFOLLOW && !w->out->must_be_dir)) {
-		r = follow(w, v);
+		bool jumps = v->ops && v->ops->jump;
+
+		r = jumps ? jump(w, v, name, last) : follow(w, v);
 		vnode_put(v);
-		return r ? r : 1;
+		return jumps || r ? r : 1;
 	}
 	if (last)
 		return arrive(w, v, name, flags);

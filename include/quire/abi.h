@@ -45,6 +45,7 @@
 #define EROFS		30
 #define EMLINK		31
 #define EPIPE		32
+#define EDOM		33
 #define ERANGE		34
 #define EDEADLK		35
 #define ENAMETOOLONG	36
@@ -52,8 +53,10 @@
 #define ENOTEMPTY	39
 #define ELOOP		40
 #define EOVERFLOW	75
+#define ELIBBAD		80
 #define ENOTSOCK	88
 #define EMSGSIZE	90
+#define EPROTOTYPE	91
 #define ENOPROTOOPT	92
 #define EPROTONOSUPPORT	93
 #define ESOCKTNOSUPPORT	94
@@ -162,6 +165,7 @@
 #define SIGTTOU		22
 #define SIGURG		23
 #define SIGWINCH	28
+#define SIGXFSZ		25
 #define SIGVTALRM	26
 #define SIGPROF		27
 #define SIGSYS		31
@@ -289,6 +293,9 @@
 #ifndef AF_UNIX
 #define AF_UNIX		1
 #define SOCK_STREAM	1
+#define SOCK_DGRAM	2
+#define SOCK_RAW	3
+#define SOCK_SEQPACKET	5
 #define SHUT_RD		0
 #define SHUT_WR		1
 #define SHUT_RDWR	2
@@ -301,11 +308,17 @@
 #define SO_KEEPALIVE	9
 #define SO_PASSCRED	16
 #define SO_PEERCRED	17
+#define SO_RCVTIMEO	20
+#define SO_SNDTIMEO	21
 #define SO_ACCEPTCONN	30
+#define SO_PROTOCOL	38
 #define SO_DOMAIN	39
 #define SCM_RIGHTS	1
+#define SCM_CREDENTIALS 2
+#define MSG_OOB		0x1
 #define MSG_PEEK	0x2
 #define MSG_CTRUNC	0x8
+#define MSG_TRUNC	0x20
 #define MSG_DONTWAIT	0x40
 #define MSG_WAITALL	0x100
 #define MSG_NOSIGNAL	0x4000
@@ -317,6 +330,8 @@
 #define SEEK_SET	0
 #define SEEK_CUR	1
 #define SEEK_END	2
+#define SEEK_DATA	3
+#define SEEK_HOLE	4
 #endif
 
 /* <stdio.h>, with GNU extensions */
@@ -394,6 +409,8 @@
 
 /* <linux/capability.h> */
 #ifndef CAP_LAST_CAP
+#define CAP_SETGID	6
+#define CAP_SETUID	7
 #define CAP_IPC_LOCK			14
 #define CAP_SYS_RAWIO			17
 #define CAP_SYS_ADMIN			21
@@ -506,6 +523,7 @@
 #define TIOCGPGRP	0x540f
 #define TIOCSPGRP	0x5410
 #define TIOCGWINSZ	0x5413
+#define SIOCOUTQ	0x5411
 #define FIONREAD	0x541b
 #define FIONBIO		0x5421
 #define FIONCLEX	0x5450

@@ -84,7 +84,16 @@ void *quire_inode_private(struct quire_inode *inode);
 uint64_t quire_inode_size(struct quire_inode *inode);
 /* Pages that it has in memory, and of shared memory in swap. */
 uint64_t quire_inode_cached_pages(struct quire_inode *inode);
+/* Whoever may write holds this, and whoever runs the file denies it: each excludes the other, several of one
+ * kind may be. Open files with QUIRE_FMODE_WRITE hold it by themselves. 0 or -ETXTBSY. Context: any. */
+int quire_inode_get_write(struct quire_inode *inode);
+void quire_inode_put_write(struct quire_inode *inode);
+int quire_inode_deny_write(struct quire_inode *inode);
+void quire_inode_allow_write(struct quire_inode *inode);
 int quire_inode_truncate(struct quire_inode *inode, uint64_t size);
+/* Where from off on the next data are, or the next hole (there is one at the end). -ENXIO: none, or off is not
+ * in the file. Context: sleep. */
+int64_t quire_inode_seek(struct quire_inode *inode, uint64_t off, bool hole);
 /* FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE and plain allocation. */
 int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uint64_t len);
 /* Reads and writes through the page cache. buf is a user address (fix-up on fault, -EFAULT if
@@ -173,6 +182,8 @@ struct quire_mm_random {
 	uintptr_t brk;	 /* whole pages, less than 32 MiB: the heap begins higher */
 };
 bool quire_mm_random(struct quire_mm_random *r);
+/* The most pages that the space ever had in memory. Any context. */
+uint64_t quire_mm_peak_rss(struct quire_mm *mm);
 /* The stack VMA [end - size, end) of a new program, growing down. */
 int quire_mm_setup_stack(struct quire_mm *mm, uintptr_t end, size_t size, bool exec);
 /* A special mapping of kernel-owned pages (the vdso's kind), named in maps. */
@@ -240,6 +251,10 @@ void quire_place_put(const struct quire_place *place);
 /* Copies to or from a space that is not the running one (loader, debugger). Bytes copied. */
 size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n);
 size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n);
+/* The same past the rights of what is mapped, as a debugger needs it: what mprotect could make readable is
+ * read, and private memory is written to, in a copy of the page. */
+size_t quire_mm_write_forced(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n);
+size_t quire_mm_read_forced(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n);
 
 /* ---- looking ---------------------------------------------------------------------------------- */
 

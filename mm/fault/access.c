@@ -13,8 +13,24 @@
 
 /* ---- faulting in and copying ------------------------------------------------------------------ */
 
+/* What a forced access needs: the right that mprotect could give, or private memory that it could make
+ * writable, of which a write makes a copy. */
+static bool may_force(const struct vm_area_struct *vma, bool write)
+{
+	if (vma->vm_flags & (VM_IO | VM_PFNMAP))
+		return false;
+	return write ? (vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE : vma->vm_flags & VM_MAYREAD;
+}
+
+static bool may_access(const struct vm_area_struct *vma, bool write, bool force)
+{
+	if (write ? vma->vm_flags & VM_WRITE : vma_is_accessible(vma))
+		return true;
+	return force && may_force(vma, write);
+}
+
 /* The VMA of addr if the access is allowed there; mmap_lock for reading. */
-static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, bool write)
+static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, bool write, bool force)
 {
 	struct vm_area_struct *vma;
 
@@ -22,22 +38,22 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 	if (addr < mm->start || addr >= mm->task_size)
 		return NULL;
 	vma = find_extend_vma(mm, addr);
-	if (!vma || (write ? !(vma->vm_flags & VM_WRITE) : !vma_is_accessible(vma)))
-		return NULL;
-	return vma;
+	return vma && may_access(vma, write, force) ? vma : NULL;
 }
 
 /* The page that the entry names, referenced, if the access is allowed as it is; or NULL. The page of
  * zeros is never counted, as put_page() does not either. */
-static struct page *page_of_entry(const pte_t *pte, bool write)
+static struct page *page_of_entry(const pte_t *pte, bool write, bool copied)
 {
 	pte_t v = pte_get(pte);
 	struct page *page;
 
 	assert_pte_locked(pte);
-	if (!pte_present(v) || (write && !pte_write(v)))
+	if (!pte_present(v) || (write && !pte_write(v) && !copied))
 		return NULL;
 	page = pfn_to_page(pte_pfn(v));
+	if (write && !pte_write(v) && !PageAnon(page))
+		return NULL;
 	if (!is_zero_page(page))
 		get_page(page);
 	return page;
@@ -45,12 +61,14 @@ static struct page *page_of_entry(const pte_t *pte, bool write)
 
 /*
  * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
- * of its own and not one shared by copy-on-write. Ends with put_user_page(). mmap_lock for reading.
- * 0, -EFAULT, -ENOMEM.
+ * of its own and not one shared by copy-on-write. Where the entry must not be writable (a forced write)
+ * the page is our own once a write fault has been through, for no fork comes between. Ends with
+ * put_user_page(). mmap_lock for reading. 0, -EFAULT, -ENOMEM.
  */
 static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
 {
 	struct mm_struct *mm = vma->vm_mm;
+	bool forced = write && !(vma->vm_flags & VM_WRITE), copied = false;
 
 	assert_held_any(&mm->mmap_lock);
 	for (int tries = 0; tries < 16;) {
@@ -59,7 +77,7 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 
 		if (pte) {
 			ptl_lock(pte_lockptr(pte));
-			*pp = page_of_entry(pte, write);
+			*pp = page_of_entry(pte, write, copied);
 			ptl_unlock(pte_lockptr(pte));
 			if (*pp)
 				return 0;
@@ -74,6 +92,7 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 		if (!(ret & VM_FAULT_RETRY)) {
 			os_count_fault(ret & VM_FAULT_MAJOR);
 			tries++;
+			copied = forced;
 		}
 	}
 	return -EFAULT;
@@ -99,7 +118,7 @@ int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
 	int err = -EFAULT;
 
 	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, write);
+	vma = access_vma(mm, addr, write, false);
 	if (vma)
 		err = get_user_page(vma, addr, write, &page);
 	up_read(&mm->mmap_lock);
@@ -138,10 +157,10 @@ int quire_mm_place(struct quire_mm *qmm, uintptr_t addr, struct quire_place *pla
 	int err = -EFAULT;
 
 	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, true);
+	vma = access_vma(mm, addr, true, false);
 	if (!vma) {
 		writable = false;
-		vma = access_vma(mm, addr, false);
+		vma = access_vma(mm, addr, false, false);
 	}
 	if (vma)
 		err = get_user_page(vma, addr, writable, &page);
@@ -160,7 +179,7 @@ void quire_place_put(const struct quire_place *place)
 }
 
 /* Copies within one page. Returns 0 or -errno. */
-static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write)
+static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write, bool force)
 {
 	struct vm_area_struct *vma;
 	struct page *page;
@@ -169,7 +188,7 @@ static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n,
 
 	ASSERT(n && n <= PAGE_SIZE - (addr & ~PAGE_MASK));
 	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, write);
+	vma = access_vma(mm, addr, write, force);
 	if (vma)
 		err = get_user_page(vma, addr, write, &page);
 	if (!err) {
@@ -187,13 +206,13 @@ static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n,
 	return err;
 }
 
-static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write)
+static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write, bool force)
 {
 	size_t done = 0, part;
 
 	for (; done < n; done += part) {
 		part = min(n - done, PAGE_SIZE - ((addr + done) & ~PAGE_MASK));
-		if (access_one(mm, addr + done, (char *)buf + done, part, write))
+		if (access_one(mm, addr + done, (char *)buf + done, part, write, force))
 			break;
 	}
 	return done;
@@ -201,12 +220,22 @@ static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t 
 
 size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n)
 {
-	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true);
+	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true, false);
 }
 
 size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n)
 {
-	return access_mm(to_mm(mm), addr, dst, n, false);
+	return access_mm(to_mm(mm), addr, dst, n, false, false);
+}
+
+size_t quire_mm_write_forced(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n)
+{
+	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true, true);
+}
+
+size_t quire_mm_read_forced(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n)
+{
+	return access_mm(to_mm(mm), addr, dst, n, false, true);
 }
 
 /* ---- special mappings ------------------------------------------------------------------------- */

@@ -416,6 +416,19 @@ static void wp_page_reuse(struct vm_fault *vmf)
 		__wp_page_reuse(vmf);
 }
 
+/* A write past the area's rights (quire_mm_write_forced) to a page that is our own already: the entry stays
+ * read-only. Table locked; unlocks. */
+static __attribute__((noinline)) void wp_page_forced(struct vm_fault *vmf)
+{
+	const unsigned bits = PTE_BIT_ACCESSED | PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY;
+
+	assert_pte_locked(vmf->pte);
+	vmf->row = QUIRE_ROW_REUSE;
+	set_pte(vmf->pte, arch_pte_edit(vmf->orig_pte, bits, 0));
+	hal_pt_published(&vmf->vma->vm_mm->arch, vmf->address);
+	fault_unlock(vmf);
+}
+
 /* A filled copy of the old page, or a zeroed one for the page of zeros; NULL: no memory. */
 static struct page *wp_new_page(struct vm_fault *vmf, struct page *old)
 {
@@ -539,14 +552,17 @@ vm_fault_t do_wp_page(struct vm_fault *vmf)
 	struct page *page = vm_normal_page(vma, vmf->orig_pte);
 
 	assert_pte_locked(vmf->pte);
-	ASSERT_DEBUG(vma->vm_flags & VM_WRITE);
+	ASSERT_DEBUG(vma->vm_flags & VM_WRITE || vmf->flags & FAULT_FLAG_REMOTE);
 	if (page && PageAnon(page)) {
 		if (page_count(page) == 1 && trylock_page(page)) {
 			bool sole = sole_owner(page);
 
 			unlock_page(page);
 			if (sole) {
-				wp_page_reuse(vmf);
+				if (likely(vma->vm_flags & VM_WRITE))
+					wp_page_reuse(vmf);
+				else
+					wp_page_forced(vmf);
 				return 0;
 			}
 		}

@@ -44,12 +44,38 @@ static void put_write_access(struct quire_inode *inode)
 
 int deny_write_access(struct file *f)
 {
-	return count_unless_opposed(&f->f_inode->i_writecount, -1) ? 0 : -ETXTBSY;
+	return quire_inode_deny_write(f->f_inode);
 }
 
 void allow_write_access(struct file *f)
 {
-	__atomic_add_fetch(&f->f_inode->i_writecount, 1, __ATOMIC_ACQ_REL);
+	quire_inode_allow_write(f->f_inode);
+}
+
+int quire_inode_get_write(struct quire_inode *inode)
+{
+	return get_write_access(inode);
+}
+
+void quire_inode_put_write(struct quire_inode *inode)
+{
+	put_write_access(inode);
+}
+
+int quire_inode_deny_write(struct quire_inode *inode)
+{
+	return count_unless_opposed(&inode->i_writecount, -1) ? 0 : -ETXTBSY;
+}
+
+void quire_inode_allow_write(struct quire_inode *inode)
+{
+	__atomic_add_fetch(&inode->i_writecount, 1, __ATOMIC_ACQ_REL);
+}
+
+void deny_write_again(struct file *f)
+{
+	ASSERT(f->f_inode->i_writecount < 0);
+	__atomic_sub_fetch(&f->f_inode->i_writecount, 1, __ATOMIC_ACQ_REL);
 }
 
 int mapping_map_writable(struct address_space *m)

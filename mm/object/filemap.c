@@ -1092,6 +1092,49 @@ int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uin
 	return err;
 }
 
+/* The first page from index on that there is, or that there is not; none before `end`: that. */
+static uint64_t seek_page(struct address_space *m, uint64_t index, uint64_t end, bool hole)
+{
+	uint64_t at = index;
+
+	spin_lock(&m->i_lock);
+	while (at < end) {
+		uint64_t next = at;
+
+		if (!radix_next(locked_pages(m), &next))
+			next = end;
+		if (!hole || next != at) {
+			at = hole ? at : min(next, end);
+			break;
+		}
+		at++;
+	}
+	spin_unlock(&m->i_lock);
+	return min(at, end);
+}
+
+int64_t quire_inode_seek(struct quire_inode *inode, uint64_t off, bool hole)
+{
+	uint64_t size, to;
+
+	down_read(&inode->i_rwsem);
+	size = inode->i_size;
+	if (off >= size) {
+		up_read(&inode->i_rwsem);
+		return -ENXIO;
+	}
+	if (mapping_shmem(&inode->i_mapping))
+		to = seek_page(&inode->i_mapping, off >> PAGE_SHIFT, pages_of(size), hole) << PAGE_SHIFT;
+	else
+		to = hole ? size : off;
+	up_read(&inode->i_rwsem);
+	if (to <= off)
+		return (int64_t)off;
+	if (to < size)
+		return (int64_t)to;
+	return hole ? (int64_t)size : -ENXIO;
+}
+
 /* ---- start and end --------------------------------------------------------------------------- */
 
 int filemap_init(void)

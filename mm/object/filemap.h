@@ -76,6 +76,8 @@ struct file *get_file(struct file *f);
 void fput(struct file *f);	     /* NULL allowed. Context: sleep */
 /* Writing is refused while an executable is mapped (-ETXTBSY), and the other way round. */
 int deny_write_access(struct file *f);
+/* One more of those who deny it: somebody does already. */
+void deny_write_again(struct file *f);
 void allow_write_access(struct file *f);
 /* Writable shared mappings are counted; -EPERM where a seal forbids them. */
 int mapping_map_writable(struct address_space *m);

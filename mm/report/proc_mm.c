@@ -249,6 +249,13 @@ static unsigned long text_bytes(const struct mm_struct *mm, unsigned long exec)
 	return min(text, exec);
 }
 
+uint64_t quire_mm_peak_rss(struct quire_mm *qmm)
+{
+	struct mm_struct *mm = to_mm(qmm);
+
+	return max(READ_ONCE(mm->hiwater_rss), get_mm_rss(mm));
+}
+
 void quire_show_status(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
 {
 	struct mm_struct *mm = to_mm(qmm);

@@ -179,6 +179,8 @@ static void dup_link_file(struct vm_area_struct *vma)
 	down_write(&mapping->i_mmap_rwsem);
 	if (vma->vm_flags & VM_SHARED)
 		__atomic_fetch_add(&mapping->i_mmap_writable, 1, __ATOMIC_RELAXED);
+	if (vma->vm_flags & VM_DENYWRITE)
+		deny_write_again(vma->vm_file);
 	vma_interval_tree_insert(vma, i_mmap_write(mapping));
 	up_write(&mapping->i_mmap_rwsem);
 }

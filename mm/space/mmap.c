@@ -836,8 +836,7 @@ long quire_mmap(struct quire_mm *qmm, uintptr_t addr, size_t len, unsigned long 
 			return -EINVAL;
 		len = (len + huge_size(flags) - 1) & ~(huge_size(flags) - 1);
 	}
-	/* Denying writers is the kernel's own flag, for executables; programs may not ask. */
-	flags &= ~(unsigned long)(MAP_EXECUTABLE | MAP_DENYWRITE);
+	flags &= ~(unsigned long)MAP_EXECUTABLE;
 	down_write(&mm->mmap_lock);
 	ret = do_mmap(mm, file, addr, len, prot, flags, offset_pages(off), &populate);
 	up_write(&mm->mmap_lock);

@@ -307,6 +307,8 @@ static void __vma_link_file(struct vm_area_struct *vma)
 	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_flags & VM_SHARED)
 		__atomic_fetch_add(&mapping->i_mmap_writable, 1, __ATOMIC_RELAXED);
+	if (vma->vm_flags & VM_DENYWRITE)
+		deny_write_again(vma->vm_file);
 	vma_interval_tree_insert(vma, i_mmap_write(mapping));
 }
 
@@ -315,6 +317,8 @@ static void __vma_unlink_file(struct vm_area_struct *vma, struct address_space *
 	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_flags & VM_SHARED)
 		mapping_unmap_writable(mapping);
+	if (vma->vm_flags & VM_DENYWRITE)
+		allow_write_access(vma->vm_file);
 	vma_interval_tree_remove(vma, i_mmap_write(mapping));
 }
 
