@@ -383,7 +383,7 @@ def cmd_test(args):
     for n in names:
         if n not in SUITES:
             raise CannotRun(f'{n}: no such suite (there are {", ".join(SUITES)})')
-    builds = {'host'} | {b for n in names for b, _ in SUITES[n]} | (set(NAMES) if 'latency' in names else set())
+    builds = {'host'} | {b for n in names for b, _ in SUITES[n]} | (set(NAMES) if {'latency', 'mutants'} & set(names) else set())
     packages.ensure('test', [*(m for m in NAMES if any(b.endswith(m) for b in builds)),
                              *(['linux-5.10'] if 'oracle' in names else [])])
     total = [0, 0]
