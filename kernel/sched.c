@@ -322,13 +322,15 @@ void os_preempt(int delta)
 	struct task *t = current;
 
 #ifdef MEASURE_LATENCY
-	if (delta > 0 && !preempt_off())
-		latency_preempt_off((uintptr_t)__builtin_return_address(0));
 	if (delta < 0 && (t->preempt_word & ~NOBODY_WAITS) == 1)
 		latency_preempt_on((uintptr_t)__builtin_return_address(0));
 #endif
 	if (unlikely(hal_local_add(&t->preempt_word, (uint32_t)delta)))
 		preempt_now(t);
+#ifdef MEASURE_LATENCY
+	if (delta > 0 && (t->preempt_word & ~NOBODY_WAITS) == 1)
+		latency_preempt_off((uintptr_t)__builtin_return_address(0));
+#endif
 }
 
 void kernel_irq_exit(void)

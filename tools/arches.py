@@ -67,7 +67,7 @@ class Arch:
         fd, kept = tempfile.mkstemp(prefix=self.name + '-', suffix='.log', dir=counted)
         os.close(fd)
         name = self.log.strip('-')  # the one that QEMU's own option looks for
-        return ['-icount', 'shift=0,sleep=off', self.log, 'chardev:' + name,
+        return ['-icount', 'shift=0,sleep=on', self.log, 'chardev:' + name,
                 '-chardev', f'file,id={name},path={log},logfile={kept}']
 
 
@@ -101,6 +101,11 @@ ARCHES = {a.name: a for a in (
              'opensbi': 'boots:qemu-system-riscv64 virt'}),
 )}
 NAMES = tuple(ARCHES)
+
+
+def slowness():
+    """What limits of time in tests are multiplied by: a machine that counts instructions is slow."""
+    return 6 if os.environ.get('QUIRE_ICOUNT') else 1
 
 
 def find(name):

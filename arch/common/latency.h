@@ -3,7 +3,7 @@
  * How long interrupts are off, and how long pre-emption: a meter that a build with -Dlatency=true has
  * and any other has not (then all of this is empty). Where the state changes is told here; the
  * longest stretches are kept by the place where they ended, in the machine's count of instructions,
- * which is exact under QEMU's -icount shift=0. One CPU.
+ * which is exact under QEMU's -icount shift=0 on one CPU (that of several is of all together).
  */
 #ifndef ARCH_COMMON_LATENCY_H
 #define ARCH_COMMON_LATENCY_H
@@ -25,6 +25,9 @@ void latency_irqs_on(void);
 /* The depth of pre-emption leaves 0, or comes back to it, at this address. */
 void latency_preempt_off(uintptr_t at);
 void latency_preempt_on(uintptr_t at);
+/* A handler that an interrupt brought in is through, interrupts still off: its time, since they went off,
+ * is none of the stretch of pre-emption that it interrupted. */
+void latency_interrupted(void);
 /* Returns the path that was left, for latency_leave(). */
 enum latency_path latency_enter(enum latency_path path);
 void latency_leave(enum latency_path before);
@@ -32,10 +35,10 @@ void latency_leave(enum latency_path before);
 void latency_might_sleep(void);
 /* Calls fn for each path and state in which might_sleep() was passed, n times. */
 void latency_show_paths(void (*fn)(const char *path, bool irqs_off, bool preempt_off, uint64_t n));
-/* Forgets the start, which ran with interrupts off. They are off. */
+/* Measures from here on: the start ran with interrupts off. They are off. */
 void latency_start(void);
 /* Calls fn for every stretch of more than `least` instructions, the longest of each place it ended at.
- * kind: "interrupts" or "preemption"; from, to: code addresses. */
+ * kind: "interrupts" or "preemption"; from, to: code addresses. "lost": n stretches found no room. */
 void latency_show(uint64_t least, void (*fn)(const char *kind, uint64_t n, uintptr_t from,
 					     uintptr_t to));
 #else
@@ -52,6 +55,10 @@ static inline void latency_preempt_off(uintptr_t at)
 }
 
 static inline void latency_preempt_on(uintptr_t at)
+{
+}
+
+static inline void latency_interrupted(void)
 {
 }
 

@@ -123,22 +123,19 @@ static void interrupt(struct trap_frame *tf)
 	case IRQ_TIMER:
 		rv_timer_irq();
 		kernel_timer_tick(tf);
-		if (!tf_user(tf))
-			kernel_irq_exit();
 		break;
 	case IRQ_EXTERNAL:
 		rv_external_irq();
-		if (!tf_user(tf))
-			kernel_irq_exit();
 		break;
 	case IRQ_SOFT:
 		csr_clear(sip, SIE_SSIE); /* before the look: who calls later interrupts again */
 		smp_answer();
 		kernel_kick(tf);
-		if (!tf_user(tf))
-			kernel_irq_exit();
 		break;
 	}
+	latency_interrupted();
+	if (!tf_user(tf))
+		kernel_irq_exit();
 }
 
 static void user_exception(struct trap_frame *tf)

@@ -207,16 +207,19 @@ void x86_trap(struct trap_frame *tf, uint64_t cr2)
 	} else if (tf->vector == X86_VEC_TIMER) {
 		x86_lapic_ack();
 		kernel_timer_tick(tf);
+		latency_interrupted();
 		if (!tf_user(tf))
 			kernel_irq_exit();
 	} else if (tf->vector == X86_VEC_CALL) {
 		x86_lapic_ack();
 		smp_answer();
 		kernel_kick(tf);
+		latency_interrupted();
 		if (!tf_user(tf))
 			kernel_irq_exit();
 	} else if (tf->vector - X86_VEC_MSI < X86_NR_MSI) {
 		x86_message((unsigned)tf->vector);
+		latency_interrupted();
 		if (!tf_user(tf))
 			kernel_irq_exit();
 	} else if (tf->vector >= X86_VEC_PIC) {

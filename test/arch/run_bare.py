@@ -37,6 +37,7 @@ def status(machine, code):
 
 def main():
     machine, image = sys.argv[1:3]
+    seconds = SECONDS * arches.slowness()
     mib = sys.argv[3] if len(sys.argv) > 3 else '128'
     if any(w.startswith('smp=') for w in sys.argv[4:]) and os.environ.get('QUIRE_ICOUNT'):
         print('1..0 # SKIP instructions are counted on one CPU alone')
@@ -44,14 +45,14 @@ def main():
     with tempfile.TemporaryDirectory() as tmp:
         log = os.path.join(tmp, 'log')
         try:
-            run = subprocess.run(command(machine, image, mib, sys.argv[4:], log), timeout=SECONDS,
+            run = subprocess.run(command(machine, image, mib, sys.argv[4:], log), timeout=seconds,
                                  stdin=subprocess.DEVNULL, capture_output=True, text=True)
             code = status(machine, run.returncode)
             err = run.stderr
         except FileNotFoundError as e:
             code, err = 2, f'{e.filename} is not installed'
         except subprocess.TimeoutExpired:
-            code, err = 2, f'QEMU did not end within {SECONDS} s'
+            code, err = 2, f'QEMU did not end within {seconds} s'
         text = open(log, errors='replace').read() if os.path.exists(log) else ''
     for line in text.splitlines():
         print(line if TAP.match(line) or line.startswith('#') else '# ' + line)

@@ -5,7 +5,8 @@ usage: run_program.py MACHINE IMAGE [-s STATUS] [-l TEXT] [-w WORD]... [-a ARGUM
 The machine must end with STATUS (0), its log must hold TEXT, and unless the start failed on purpose
 as many pages must be free after the program as before. -k: it must hang, and is
 ended when its log says TEXT; -n: what that must not say a second later. A file named *.cpio is given as it is.
--m: memory of the machine (128). -t: time until it counts as hung (300).
+-m: memory of the machine (128). -t: time until it counts as hung (300; six times
+that where instructions are counted).
 DISK: KiB[,swap][,ro][,iops=N][,bad-read=SECTOR][,bad-write=SECTOR], zeros; with swap the first page
 is mkswap's header; the sector fails; iops: requests a second at most."""
 import argparse
@@ -115,6 +116,7 @@ def main():
     p.add_argument('-d', '--disk', action='append', default=[])
     p.add_argument('program')
     args = p.parse_args()
+    args.time *= arches.slowness()
     if args.cpus and os.environ.get('QUIRE_ICOUNT'):
         print('1..0 # SKIP instructions are counted on one CPU alone')
         return 0
