@@ -204,36 +204,42 @@ void blk_queue_die(struct blk_queue *q)
 			blk_request_done(q, &q->requests[i], -EIO);
 }
 
-/* Requests that are done, with about that many transfers, as a list; NULL: there are none. */
-static struct blk_request *take_done(struct blk_queue *q, long *budget)
+/* Transfers of the first request that is done, at most that many, as a chain; NULL: there are none.
+ * *whole: the request if they are its last ones, which is off the list then. */
+static struct quire_bio *take_done(struct blk_queue *q, long most, struct blk_request **whole, int *err)
 {
-	struct blk_request *done = q->done, **last = &q->done;
+	struct blk_request *rq = q->done;
+	struct quire_bio *first, *last;
 
 	assert_held(&q->lock);
-	while (*last && *budget > 0) {
-		*budget -= (*last)->segments;
-		last = &(*last)->next;
-	}
-	if (last == &q->done)
+	*whole = NULL;
+	if (!rq || most <= 0)
 		return NULL;
-	q->done = *last;
-	*last = NULL;
+	*err = rq->err;
+	first = last = rq->bios;
+	while (last->next && --most)
+		last = last->next;
+	rq->bios = last->next;
+	last->next = NULL;
+	if (rq->bios)
+		return first;
+	*whole = rq;
+	q->done = rq->next;
 	if (!q->done)
 		q->done_last = &q->done;
-	return done;
+	return first;
 }
 
 /* How many transfers that were. Interrupts off, lock not held: end_io may do what an interrupt may. */
-static unsigned end_bios(const struct blk_request *rq)
+static unsigned end_bios(struct quire_bio *bio, int err)
 {
-	struct quire_bio *bio = rq->bios;
 	unsigned n = 0;
 
 	while (bio) {
 		struct quire_bio *next = bio->next;
 
 		bio->next = NULL;
-		bio->end_io(bio, rq->err);
+		bio->end_io(bio, err);
 		bio = next;
 		n++;
 	}
@@ -249,28 +255,27 @@ irqflags_t blk_lock(struct blk_queue *q)
 }
 
 /* Starts and ends what can be, within the budget, and lets the lock go; whether something is left.
- * A request is free again only when its transfers have ended, so that there is always an end to what is
- * under way; then the next ones may start. */
+ * A request is free again only when its last transfers have ended, so that there is always an end to what
+ * is under way; then the next ones may start. */
 static bool run_and_unlock(struct blk_queue *q, irqflags_t flags, long budget)
 {
-	struct blk_request *done;
+	struct blk_request *whole;
+	struct quire_bio *bio;
 	bool room = false, left;
+	int err;
 
 	dispatch(q, &budget);
-	while ((done = take_done(q, &budget)) != NULL) {
-		unsigned ended = 0;
+	while ((bio = take_done(q, budget, &whole, &err)) != NULL) {
+		unsigned ended;
 
 		spin_unlock(&q->lock);
-		for (struct blk_request *rq = done; rq; rq = rq->next)
-			ended += end_bios(rq);
+		ended = end_bios(bio, err);
 		spin_lock(&q->lock);
 		q->taken -= ended;
-		while (done) {
-			struct blk_request *rq = done;
-
-			done = rq->next;
-			rq->next = q->free;
-			q->free = rq;
+		budget -= ended;
+		if (whole) {
+			whole->next = q->free;
+			q->free = whole;
 		}
 		room = true;
 		dispatch(q, &budget);

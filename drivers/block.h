@@ -16,7 +16,7 @@
 
 #define BLK_MAX_SECTORS	 256 /* of one request: 128 KiB */
 #define BLK_MAX_REQUESTS 64
-#define BLK_BUDGET	 16 /* transfers started and ended under one hold, give or take a request */
+#define BLK_BUDGET	 10 /* transfers ended under one hold, less those that were started, in whole requests */
 
 /* Transfers that follow each other on the device, as the device gets them. */
 struct blk_request {

@@ -29,12 +29,13 @@
  *
  * Batches. A fresh page goes into a slot of its CPU's batch; page->slot tells which. A slot that is
  * still full when its turn comes again empties the whole batch into the lists, under one hold of the
- * lock. What is freed before that leaves its slot by compare-exchange, without the lock: memory that
- * lives shortly never comes to a list. The two race: emptying takes each page out of its slot by an
- * exchange, so one of them has it. If it is the emptying side, the page is linked in the same hold of
- * lru_lock, and who frees it waits for that lock. page->slot stays as it is until the frame is used
- * for something else, so a stale look at PG_batched only leads to a slot that names another page.
- * Any CPU may empty any batch, which therefore needs no call to the others.
+ * lock (half of it where a policy sorts them, which takes longer). What is freed before that leaves
+ * its slot by compare-exchange, without the lock: memory that lives shortly never comes to a list. The
+ * two race: emptying takes each page out of its slot by an exchange, so one of them has it. If it is
+ * the emptying side, the page is linked in the same hold of lru_lock, and who frees it waits for that
+ * lock. page->slot stays as it is until the frame is used for something else, so a stale look at
+ * PG_batched only leads to a slot that names another page. Any CPU may empty any batch, which
+ * therefore needs no call to the others.
  *
  * The list a page is on follows from its flags (page_lru). So PG_active, PG_swapbacked and
  * PG_unevictable of a page that is on a list, or in a batch, change under lru_lock only, together
@@ -165,13 +166,11 @@ static void empty_batch(struct lru_batch *b)
 	tally_other(&t, 0);
 }
 
-/* The same where a policy says to which list each of them goes. */
-static void empty_batch_by_policy(struct lru_batch *b, void (*added)(struct page *page))
+/* The same where a policy says to which list each of them goes: n slots from `at` on. */
+static void empty_batch_by_policy(struct lru_batch *b, unsigned at, unsigned n, void (*added)(struct page *page))
 {
-	unsigned at = __atomic_load_n(&b->next, __ATOMIC_RELAXED);
-
 	assert_held(&node_lruvec.lru_lock);
-	for (unsigned i = 0; i < LRU_BATCH; i++, at++) {
+	for (unsigned i = 0; i < n; i++, at++) {
 		struct page *page = __atomic_exchange_n(&b->slot[at % LRU_BATCH], NULL,
 							__ATOMIC_ACQ_REL);
 
@@ -186,19 +185,38 @@ static void empty_batch_by_policy(struct lru_batch *b, void (*added)(struct page
 	}
 }
 
-/* Empties one CPU's batch into the lists. Any context. */
-static __attribute__((noinline)) void lru_drain_batch(struct lru_batch *b)
+/* Empties a CPU's batch into the lists, where a policy sorts them half of it, from slot `at` on. Whether it
+ * was the whole batch. Any context. */
+static __attribute__((noinline)) bool lru_drain_slots(struct lru_batch *b, unsigned at)
 {
 	const struct reclaim_policy *policy;
 	irqflags_t flags;
+	bool by_policy;
 
 	spin_lock_irqsave(&node_lruvec.lru_lock, flags);
 	policy = reclaim_policy;
-	if (unlikely(policy->page_added))
-		empty_batch_by_policy(b, policy->page_added);
+	by_policy = policy->page_added;
+	if (unlikely(by_policy))
+		empty_batch_by_policy(b, at, LRU_BATCH / 2, policy->page_added);
 	else
 		empty_batch(b);
 	spin_unlock_irqrestore(&node_lruvec.lru_lock, flags);
+	return !by_policy;
+}
+
+/* The slots whose turn comes next, at least half of them. Any context. */
+static void lru_drain_oldest(struct lru_batch *b)
+{
+	lru_drain_slots(b, __atomic_load_n(&b->next, __ATOMIC_RELAXED));
+}
+
+/* All that are in it now. Any context. */
+static void lru_drain_batch(struct lru_batch *b)
+{
+	unsigned at = __atomic_load_n(&b->next, __ATOMIC_RELAXED);
+
+	if (!lru_drain_slots(b, at))
+		lru_drain_slots(b, at + LRU_BATCH / 2);
 }
 
 void lru_add_drain_all(void)
@@ -209,7 +227,7 @@ void lru_add_drain_all(void)
 
 __attribute__((noinline)) void lru_cache_add_full(struct page *page, unsigned long add)
 {
-	lru_drain_batch(&lru_batches[hal_cpu_id()]);
+	lru_drain_oldest(&lru_batches[hal_cpu_id()]);
 	lru_cache_add_new(page, add);
 }
 
@@ -221,7 +239,7 @@ static struct page **lru_reserve_slot(struct page *page)
 	unsigned i = __atomic_load_n(&b->next, __ATOMIC_RELAXED) % LRU_BATCH;
 
 	if (unlikely(__atomic_load_n(&b->slot[i], __ATOMIC_RELAXED)))
-		lru_drain_batch(b);
+		lru_drain_oldest(b);
 	__atomic_store_n(&b->next, i + 1, __ATOMIC_RELAXED);
 	page->slot = cpu * LRU_BATCH + i;
 	return &b->slot[i];

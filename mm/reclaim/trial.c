@@ -40,6 +40,7 @@
 #define SKIP_MOST  256u /* pages passed over in a row */
 #define MOVE_MOST  16u /* pages moved without a look, under one hold of the lock */
 #define BREATHE	   8u  /* pages under one hold of the lock, where none is looked at */
+#define SKIP_BREATHE 64u /* pages passed over under one hold */
 #define FLUSH_PART 128u /* translations go after 1/128 of memory's evictions */
 #define FAILURES   8u  /* spaces in a row that had nothing to give */
 
@@ -50,13 +51,15 @@ struct contest {
 	irqflags_t flags;
 	struct list_head victims; /* isolated */
 	struct list_head dead;	  /* that nobody else had any more, isolated, with a count of 0 */
-	unsigned chosen, looks, steps;
+	unsigned chosen, looks;
+	unsigned steps; /* of work, in SKIP_BREATHEths of what one hold of the lock may do */
 	unsigned scanned[2]; /* anonymous, file */
 };
 
 static void contest_lock(struct contest *c)
 {
 	spin_lock_irqsave(&node_lruvec.lru_lock, c->flags);
+	c->steps = 0;
 }
 
 static void contest_unlock(struct contest *c)
@@ -66,18 +69,26 @@ static void contest_unlock(struct contest *c)
 		free_dead_pages(&c->dead);
 }
 
-/* A long hold of the lock is broken, so that interrupts come in: after every BREATHE calls. */
-static void contest_breathe(struct contest *c)
+/* A long hold of the lock is broken, so that interrupts come in: n more steps were made. */
+static void contest_breathe_after(struct contest *c, unsigned n)
 {
-	if (++c->steps % BREATHE)
+	c->steps += n;
+	if (c->steps < SKIP_BREATHE)
 		return;
 	contest_unlock(c);
 	contest_lock(c);
 }
 
+/* One page was dealt with. */
+static void contest_breathe(struct contest *c)
+{
+	contest_breathe_after(c, SKIP_BREATHE / BREATHE);
+}
+
 /* ---- one page -------------------------------------------------------------------------------- */
 
-/* The page of this kind that has its turn, isolated; NULL: none that this run may have. */
+/* The page of this kind that has its turn, isolated; NULL: none that this run may have. The lock is let go
+ * where many have to be passed over. */
 static struct page *take(struct contest *c, struct lru_space *sp, enum page_kind kind)
 {
 	struct list_head *l = space_list(sp, kind);
@@ -93,6 +104,7 @@ static struct page *take(struct contest *c, struct lru_space *sp, enum page_kind
 		}
 		list_del(&page->lru);
 		list_add(&page->lru, l);
+		contest_breathe_after(c, 1);
 	}
 	return NULL;
 }
@@ -553,6 +565,7 @@ static void choose_victims(struct contest *c, unsigned most)
 		if (!page)
 			break;
 		judge(c, page);
+		contest_breathe_after(c, 2 * SKIP_BREATHE / BREATHE); /* it may have compared many spaces */
 	}
 	most = min(most, c->chosen + pages_missing(c->sc));
 	while (c->chosen < most && failures < FAILURES) {

@@ -94,7 +94,7 @@ static __attribute__((noinline)) uintptr_t copy_pte_batch(struct fork_copy *c, p
 				break;
 			}
 			n++;
-			batch -= min(batch, PTL_BATCH / PTL_BATCH_SLOW - 1ul); /* a slot's count costs more */
+			batch -= min(batch, PTL_BATCH_COPY / PTL_BATCH_SLOW - 1ul); /* a slot's count costs more */
 		} else {
 			passed++;
 		}
@@ -123,7 +123,7 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 	for (at = start; at != end && left && !c->failed; left -= min(left, c->looked)) {
 		unsigned long done = (at - start) >> PAGE_SHIFT;
 
-		batch = min(left, c->exec ? (unsigned long)PTL_BATCH_SLOW : PTL_BATCH);
+		batch = min(left, c->exec ? (unsigned long)PTL_BATCH_SLOW : PTL_BATCH_COPY);
 		ptl_lock_two(dst, src);
 		count_entries(pt_page(dst), batch); /* as many as there may be */
 		at = copy_pte_batch(c, dst + done, src + done, at, end, batch, &copied, rss);

@@ -172,30 +172,31 @@ static bool may_be_freed(struct page *page)
 	return ok;
 }
 
-/* What lies on a device is not read in any more: as if nobody had written. */
-static void free_swap_pte(struct mm_struct *mm, pte_t *pte)
+/* What lies on a device is not read in any more: as if nobody had written. What that cost. */
+static unsigned free_swap_pte(struct mm_struct *mm, pte_t *pte)
 {
 	swp_entry_t entry = pte_to_swp_entry(pte_get(pte));
 
 	assert_pte_locked(pte);
 	ptep_get_and_clear(mm, pte);
 	add_mm_counter(mm, MM_SWAPENTS, -1);
-	free_swap_and_cache(entry);
+	return free_swap_and_cache(entry) ? PTL_COST_CACHED : PTL_COST_SLOT;
 }
 
-/* The entry and its page look as if nobody had written. */
-static void free_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool keep_accessed)
+/* The entry and its page look as if nobody had written. What that cost, in entries that are emptied. */
+static unsigned free_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool keep_accessed)
 {
 	struct pte_desc d = pte_desc(pte_get(pte));
+	unsigned cost;
 
 	assert_pte_locked(pte);
-	if (d.kind == PTE_SWAP) {
-		free_swap_pte(tlb->mm, pte);
-		return;
-	}
-	if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special ||
-	    !may_be_freed(pfn_to_page(d.pfn)))
-		return;
+	if (d.kind == PTE_SWAP)
+		return free_swap_pte(tlb->mm, pte);
+	if ((d.kind != PTE_LEAF && d.kind != PTE_PROTNONE) || d.special)
+		return 1;
+	cost = PageSwapCache(pfn_to_page(d.pfn)) ? PTL_COST_CACHED : 2 * PTL_COST_LISTED;
+	if (!may_be_freed(pfn_to_page(d.pfn)))
+		return cost;
 	/* No swap page is owed to it: pageout_range() may drop it. */
 	if (page_test(pfn_to_page(d.pfn), PG_swapbacked)) {
 		lru_change_flags(pfn_to_page(d.pfn), 0,
@@ -208,6 +209,7 @@ static void free_pte(struct mmu_gather *tlb, pte_t *pte, uintptr_t addr, bool ke
 	sync_code(pte_make(d));
 	set_pte(pte, pte_make(d));
 	tlb_note(tlb, addr, addr + PAGE_SIZE);
+	return cost;
 }
 
 /* MADV_FREE: the pages look as if they had never been written; reclaim may drop them. */
@@ -215,12 +217,17 @@ static int free_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uin
 {
 	bool keep_accessed = !hal_mmu_info()->hw_accessed_dirty;
 	struct page *table = pt_page(pte);
+	unsigned n = 0;
 
 	assert_held_any(&mm->mmap_lock);
 	ptl_lock(&table->ptl);
 	for (; start != end && table->private; start += PAGE_SIZE, pte++) {
-		free_pte(ctx, pte, start, keep_accessed);
-		ptl_breathe_every(&table->ptl, pte_index_of(pte) + 1, PTL_BATCH_PAGE);
+		n += free_pte(ctx, pte, start, keep_accessed);
+		if (n < PTL_BATCH)
+			continue;
+		n = 0;
+		ptl_unlock(&table->ptl);
+		ptl_lock(&table->ptl);
 	}
 	ptl_unlock(&table->ptl);
 	return 0;

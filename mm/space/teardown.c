@@ -10,6 +10,8 @@
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
 
+#define ZAP_FULL 0x10000u /* in a cost: the gather is full */
+
 struct zap {
 	struct mmu_gather *tlb;
 	const struct vm_area_struct *vma;
@@ -22,17 +24,17 @@ static bool zap_skips(const struct zap *z, const struct page *page)
 	return z->mapping && page && page->mapping != z->mapping;
 }
 
-/* One entry fewer names the slot. Only a page of the file's own has to go where z->mapping is set: what
- * was swapped out is a private copy. */
-static void zap_swap(struct zap *z, pte_t *pte, pte_t v, long rss[])
+/* One entry fewer names the slot; what that cost. Only a page of the file's own has to go where z->mapping is
+ * set: what was swapped out is a private copy. */
+static unsigned zap_swap(struct zap *z, pte_t *pte, pte_t v, long rss[])
 {
 	assert_pte_locked(pte);
 	if (z->mapping)
-		return;
+		return 1;
 	hal_pte_xchg(pte, 0);
 	z->left--;
 	rss[MM_SWAPENTS]--;
-	free_swap_and_cache(pte_to_swp_entry(v));
+	return free_swap_and_cache(pte_to_swp_entry(v)) ? PTL_COST_CACHED : PTL_COST_SLOT;
 }
 
 /* A page on the move: its reference and its mapping are gone already, its place in the counters is
@@ -51,37 +53,51 @@ static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 	z->left--;
 }
 
-/* Empties one entry, v, and says so in z->left. Table locked. Returns true when the gather is full. */
-static bool zap_pte(struct zap *z, pte_t *pte, pte_t v, uintptr_t addr, long rss[])
+/* What a file or its place in a list has to be told of its page. */
+static unsigned zap_file_page(const struct zap *z, struct page *page, pte_t v)
+{
+	unsigned cost = 1;
+
+	ASSERT_DEBUG(!PageAnon(page));
+	if (arch_pte_has(v, PTE_BIT_DIRTY)) {
+		set_page_dirty(page);
+		cost += PTL_COST_LISTED;
+	}
+	if (arch_pte_has(v, PTE_BIT_ACCESSED) && !(z->vma->vm_flags & VM_SEQ_READ)) {
+		mark_page_accessed(page);
+		cost += PTL_COST_LISTED;
+	}
+	return cost;
+}
+
+/* Empties one entry, v, and says so in z->left. Table locked. Returns what it cost, with ZAP_FULL when the
+ * gather is full. */
+static unsigned zap_pte(struct zap *z, pte_t *pte, pte_t v, uintptr_t addr, long rss[])
 {
 	struct page *page;
+	unsigned cost = 1;
 
 	assert_pte_locked(pte);
 	if (unlikely(!pte_present(v))) {
 		if (is_swap_pte(v))
-			zap_swap(z, pte, v, rss);
-		else
-			zap_migration(z, pte, v, rss);
-		return false;
+			return zap_swap(z, pte, v, rss);
+		zap_migration(z, pte, v, rss);
+		return 1;
 	}
 	page = vm_normal_page(z->vma, v);
 	if (zap_skips(z, page))
-		return false;
+		return 1;
 	v = hal_pte_xchg(pte, 0);
 	z->left--;
 	if (likely(arch_pte_is_leaf(v)))
 		tlb_note(z->tlb, addr, addr + PAGE_SIZE);
 	if (!page)
-		return false;
+		return 1;
 	rss[mm_counter(page)]--;
-	if (!PageAnon(page)) {
-		if (arch_pte_has(v, PTE_BIT_DIRTY))
-			set_page_dirty(page);
-		if (arch_pte_has(v, PTE_BIT_ACCESSED) && !(z->vma->vm_flags & VM_SEQ_READ))
-			mark_page_accessed(page);
-	}
+	if (!PageAnon(page))
+		cost = zap_file_page(z, page, v);
 	page_remove_rmap(page);
-	return tlb_remove_page(z->tlb, page);
+	return unlikely(tlb_remove_page(z->tlb, page)) ? cost | ZAP_FULL : cost;
 }
 
 static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
@@ -89,7 +105,6 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	struct page *table = pt_page(pte);
 	long rss[NR_MM_COUNTERS] = {0};
 	struct zap *z = ctx;
-	bool full = false;
 	unsigned n;
 
 	ASSERT_DEBUG(start < end);
@@ -97,22 +112,17 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 	while (start != end && __atomic_load_n(&table->private, __ATOMIC_ACQUIRE)) {
 		ptl_lock(&table->ptl);
 		z->left = table->private;
-		for (n = 0; start != end && z->left && !full && n < PTL_BATCH_ZAP;
-		     start += PAGE_SIZE, pte++) {
+		for (n = 0; start != end && z->left && n < PTL_BATCH; start += PAGE_SIZE, pte++) {
 			pte_t v = pte_get(pte);
 
 			if (pte_none(v))
 				continue;
-			/* Giving a slot back costs more than emptying an entry. */
-			n += unlikely(!arch_pte_is_leaf(v)) && is_swap_pte(v) ?
-				     PTL_BATCH_ZAP / PTL_BATCH_SLOW : 1;
-			full = zap_pte(z, pte, v, start, rss);
+			n += zap_pte(z, pte, v, start, rss);
 		}
 		count_entries(table, (long)z->left - (long)table->private);
 		ptl_unlock(&table->ptl);
-		if (full)
+		if (unlikely(n >= ZAP_FULL) && !tlb_make_room(z->tlb))
 			tlb_flush_mmu(z->tlb);
-		full = false;
 	}
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
 		if (rss[i])

@@ -326,14 +326,14 @@ void swap_free(swp_entry_t entry)
 	put_swap_device(a);
 }
 
-void free_swap_and_cache(swp_entry_t entry)
+bool free_swap_and_cache(swp_entry_t entry)
 {
 	struct swap_area *a;
 	struct page *page;
 	uint64_t w;
 
 	if (is_swapin_error(entry))
-		return;
+		return false;
 	a = get_swap_device(entry);
 	BUG_ON(!a);
 	w = put_entry(a, swp_offset(entry));
@@ -348,6 +348,7 @@ void free_swap_and_cache(swp_entry_t entry)
 		put_page(page);
 	}
 	put_swap_device(a);
+	return page;
 }
 
 unsigned long swp_swapcount(swp_entry_t entry)

@@ -99,8 +99,9 @@ bool swap_area_next_cached(struct swap_area *a, uint64_t *off);
 int swap_duplicate(swp_entry_t entry);
 /* One fewer; the last one frees the slot, unless a page is cached for it. Any context. */
 void swap_free(swp_entry_t entry);
-/* The same; a page that is cached for it and that nobody maps goes too, if it is not busy. */
-void free_swap_and_cache(swp_entry_t entry);
+/* The same; a page that is cached for it and that nobody maps goes too, if it is not busy. Whether
+ * there was one. */
+bool free_swap_and_cache(swp_entry_t entry);
 /* How many entries name it; 0 if it is free, or its area is off. Any context. */
 unsigned long swp_swapcount(swp_entry_t entry);
 /* A page is cached for it, valid (mincore). Any context. */

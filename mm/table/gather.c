@@ -19,8 +19,7 @@ void tlb_gather_mmu(struct mmu_gather *tlb, struct mm_struct *mm)
 	__atomic_fetch_add(&mm->tlb_flush_pending, 1, __ATOMIC_RELAXED);
 }
 
-/* Room for one more page: the active batch, or a new one if memory allows. */
-static bool gather_grow(struct mmu_gather *tlb)
+bool tlb_make_room(struct mmu_gather *tlb)
 {
 	struct gather_batch *b = tlb->active ? tlb->active->next : tlb->batches;
 
@@ -51,10 +50,10 @@ bool tlb_remove_page(struct mmu_gather *tlb, struct page *page)
 	ASSERT_DEBUG_I("I35", page_count(page) > 0);
 	if (!b) {
 		tlb->local[tlb->nr_local++] = page;
-		return tlb->nr_local == GATHER_LOCAL && !gather_grow(tlb);
+		return tlb->nr_local == GATHER_LOCAL;
 	}
 	b->pages[b->nr++] = page;
-	return b->nr == b->max && !gather_grow(tlb);
+	return b->nr == b->max;
 }
 
 void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end)

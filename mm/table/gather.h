@@ -55,9 +55,12 @@ static inline void tlb_note(struct mmu_gather *tlb, uintptr_t start, uintptr_t e
 	if (end > tlb->end)
 		tlb->end = end;
 }
-/* Adds an unmapped page; the reference is the gather's now. Returns true when the gather is
- * full: the caller then calls tlb_flush_mmu() once it holds no spinning lock. Any context. */
+/* Adds an unmapped page; the reference is the gather's now. Returns true when there is no room for
+ * another: once it holds no spinning lock, the caller makes some. Any context. */
 bool tlb_remove_page(struct mmu_gather *tlb, struct page *page);
+/* Room for more pages, after tlb_remove_page() was true. False: there is no memory, or enough was gathered;
+ * tlb_flush_mmu() makes room then. It allocates, which takes long where pages are few: no spinning lock. */
+bool tlb_make_room(struct mmu_gather *tlb);
 /* Adds a table that was taken out and spanned some of [start, end); it is the gather's now. */
 void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end);
 /* Flushes, then frees what was gathered so far. */

@@ -184,10 +184,14 @@ static inline void ptl_unlock(uint32_t *ptl)
  * others wait: a walk that changes many lets go and takes the lock again in between. What it found
  * before may then have changed, as between any two tables.
  */
-#define PTL_BATCH      256u
-#define PTL_BATCH_ZAP  128u
+#define PTL_BATCH      128u
+#define PTL_BATCH_COPY 192u /* of a fork */
 #define PTL_BATCH_SLOW 32u /* where each costs more, or the instruction cache is told of each */
-#define PTL_BATCH_PAGE 8u  /* where each changes its page's list, or frees its slot */
+#define PTL_BATCH_PAGE 8u  /* where each changes its page's list */
+/* Where some cost far more than others, the sum is at most PTL_BATCH: an entry that is emptied is 1. */
+#define PTL_COST_LISTED 4u  /* its page's place in a list or a file changes */
+#define PTL_COST_SLOT	8u  /* it gives a slot of swap back */
+#define PTL_COST_CACHED 32u /* and that one's page in the cache is freed */
 
 /* Which entry of its table it is. */
 static inline unsigned long pte_index_of(const pte_t *pte)

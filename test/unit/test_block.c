@@ -435,7 +435,8 @@ static void device_answers_all(void)
 	blk_unlock(&q, flags);
 }
 
-/* 16 requests of 16 pages end at once: an interrupt ends three of them, the thread all others. */
+/* 16 requests of 16 pages end at once: an interrupt ends a part of the first one, the next interrupt goes on
+ * where that stopped, the thread ends all others. */
 Test(block, an_interrupt_ends_no_more_than_its_budget)
 {
 	toy_up(BLK_MAX_REQUESTS, 16, false);
