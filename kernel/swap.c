@@ -25,6 +25,19 @@ static int device_at(uintptr_t path, char *name, struct quire_blkdev **dev)
 	return err;
 }
 
+/* What lies on devices would fit into memory, with an eighth of it to spare. */
+static bool swap_would_fit(void)
+{
+	struct quire_counts c;
+
+	quire_drain();
+	quire_drop_caches();
+	quire_get_counts(&c);
+	return c.swap_pages - c.free_swap_pages + c.managed_pages / 8 <= c.free_pages;
+}
+
+/* Files that memory does not hold stay where they are: the first process cannot be killed for the memory
+ * that it asks for. */
 void swap_off_at_end(void)
 {
 	struct quire_swap_info info;
@@ -35,7 +48,7 @@ void swap_off_at_end(void)
 	alone = all_processes.next == all_processes.prev;
 	spin_unlock_irqrestore(&tasks_lock, flags);
 	while (alone && quire_swap_info(0, &info))
-		if (quire_swapoff(info.dev))
+		if (!swap_would_fit() || quire_swapoff(info.dev))
 			break;
 }
 
