@@ -11,8 +11,7 @@
 #define ARG_STRING_MAX (32 * PAGE_SIZE) /* of one string, its NUL included */
 #define ARG_ROOM_MIN (128ul << 10)
 #define ARG_ROOM_MAX (6ul << 20)  /* three quarters of the usual limit of a stack */
-#define CHUNK	     (64ul << 10)
-#define MAX_CHUNKS   (ARG_ROOM_MAX / CHUNK + 2)
+#define PER_TABLE    (PAGE_SIZE / sizeof(char *)) /* pages of strings that a page can name */
 #define STACK_EXTRA  (128ul << 10) /* Linux: what a new stack is expanded by */
 #define MAX_SHEBANG  128
 
@@ -23,7 +22,8 @@ enum { AT_NULL = 0, AT_PHDR = 3, AT_PHENT, AT_PHNUM, AT_PAGESZ, AT_BASE, AT_FLAG
 /* ---- argument strings ------------------------------------------------------------------------ */
 
 /*
- * Strings lie one after the other in chunks. Room is what 5.10 gives: a quarter of the stack's limit, at
+ * Strings lie one after the other in single pages, so that a machine with little memory, and that in
+ * pieces, has them too. Room is what 5.10 gives: a quarter of the stack's limit, at
  * least 128 KiB and at most 6 MiB, of which the vectors' pointers take their part first; and no more than
  * the stack itself may have.
  */
@@ -44,27 +44,39 @@ static int args_set_room(struct exec_args *a, size_t strings, size_t path)
 	return 0;
 }
 
+/* The page that the next byte goes to; NULL: there is none. */
+static char *args_page(struct exec_args *a)
+{
+	size_t i = a->bytes / PAGE_SIZE;
+	char ***t = &a->table[i / PER_TABLE], **page;
+
+	if (!*t)
+		*t = quire_kmalloc(PAGE_SIZE, QUIRE_GFP_ZERO);
+	if (!*t)
+		return NULL;
+	page = &(*t)[i % PER_TABLE];
+	if (!*page)
+		*page = quire_kmalloc(PAGE_SIZE, 0);
+	return *page;
+}
+
 static int args_append(struct exec_args *a, const char *s, size_t n)
 {
 	size_t part;
 
 	if (a->room && n > a->room - min(a->room, a->bytes))
 		return -E2BIG;
-	if (a->bytes + n > MAX_CHUNKS * CHUNK)
+	if (a->bytes + n > ARRAY_SIZE(a->table) * PER_TABLE * PAGE_SIZE)
 		return -E2BIG;
-	if (!a->chunk)
-		a->chunk = quire_kmalloc(MAX_CHUNKS * sizeof(*a->chunk), QUIRE_GFP_ZERO);
-	for (; a->chunk && n; n -= part, s += part, a->bytes += part) {
-		char **c = &a->chunk[a->bytes / CHUNK];
+	for (; n; n -= part, s += part, a->bytes += part) {
+		char *page = args_page(a);
 
-		if (!*c)
-			*c = quire_kmalloc(CHUNK, 0);
-		if (!*c)
+		if (!page)
 			return -ENOMEM;
-		part = min(n, CHUNK - a->bytes % CHUNK);
-		memcpy(*c + a->bytes % CHUNK, s, part);
+		part = min(n, PAGE_SIZE - a->bytes % PAGE_SIZE);
+		memcpy(page + a->bytes % PAGE_SIZE, s, part);
 	}
-	return a->chunk ? 0 : -ENOMEM;
+	return 0;
 }
 
 int exec_args_add(struct exec_args *a, const char *s, bool env)
@@ -82,17 +94,21 @@ int exec_args_add(struct exec_args *a, const char *s, bool env)
 
 void exec_args_free(struct exec_args *a)
 {
-	for (size_t i = 0; a->chunk && i < MAX_CHUNKS; i++)
-		quire_kfree(a->chunk[i]);
-	quire_kfree(a->chunk);
+	for (size_t i = 0; i < ARRAY_SIZE(a->table); i++) {
+		for (size_t k = 0; a->table[i] && k < PER_TABLE; k++)
+			quire_kfree(a->table[i][k]);
+		quire_kfree(a->table[i]);
+	}
 	*a = (struct exec_args){0};
 }
 
 /* What lies from `at` on in one piece. */
 static const char *args_piece(const struct exec_args *a, size_t at, size_t *n)
 {
-	*n = min(a->bytes - at, CHUNK - at % CHUNK);
-	return a->chunk[at / CHUNK] + at % CHUNK;
+	size_t page = at / PAGE_SIZE;
+
+	*n = min(a->bytes - at, PAGE_SIZE - at % PAGE_SIZE);
+	return a->table[page / PER_TABLE][page % PER_TABLE] + at % PAGE_SIZE;
 }
 
 /* Where the string after the one at `at` begins. */
@@ -124,23 +140,35 @@ static long count_strings(uintptr_t vec)
 	return n;
 }
 
+/* One string of a user's, a page at a time. */
+static int arg_from_user(struct exec_args *a, char *page, uintptr_t src)
+{
+	for (size_t n = 0; n < ARG_STRING_MAX; n += PAGE_SIZE) {
+		long len = copy_string(page, src + n, PAGE_SIZE);
+		int err;
+
+		if (len < 0 && len != -ENAMETOOLONG)
+			return (int)len;
+		err = args_append(a, page, len < 0 ? PAGE_SIZE : (size_t)len + 1);
+		if (err || len >= 0)
+			return err;
+	}
+	return -E2BIG;
+}
+
 /* Strings of a user's vector. */
 static int args_from_user(struct exec_args *a, uintptr_t vec, long count, bool env)
 {
-	char *s = quire_kmalloc(ARG_STRING_MAX, 0);
+	char *page = quire_kmalloc(PAGE_SIZE, 0);
 	unsigned long p;
-	long n;
-	int err = s ? 0 : -ENOMEM;
+	int err = page ? 0 : -ENOMEM;
 
 	for (; !err && count--; vec += sizeof(p)) {
-		if (COPY_IN(p, vec)) {
-			err = -EFAULT;
-			break;
-		}
-		n = copy_string(s, p, ARG_STRING_MAX);
-		err = n == -ENAMETOOLONG ? -E2BIG : n < 0 ? (int)n : exec_args_add(a, s, env);
+		err = COPY_IN(p, vec) ? -EFAULT : arg_from_user(a, page, p);
+		if (!err)
+			*(env ? &a->envc : &a->argc) += 1;
 	}
-	quire_kfree(s);
+	quire_kfree(page);
 	return err;
 }
 

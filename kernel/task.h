@@ -361,7 +361,7 @@ struct exec_args {
 	int argc, envc;
 	size_t bytes;	   /* of strings, NULs included */
 	size_t room;	   /* that they may have; 0: as much as any */
-	char **chunk;	   /* argc + envc strings, one after the other (exec.c) */
+	char **table[4];   /* argc + envc strings, one after the other, in pages (exec.c) */
 };
 int exec_args_add(struct exec_args *a, const char *s, bool env);
 void exec_args_free(struct exec_args *a);
