@@ -92,20 +92,24 @@ void fault_unlock(struct vm_fault *vmf)
 	ptl_unlock(vmf->ptl);
 }
 
-/* Stores an entry that was empty and lets the access see it. Table locked, vmf->ptl its lock. */
-static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry,
-			       struct page *page)
+/* Stores an entry that is empty, and counted already, and lets the access see it. Table locked. */
+static inline void store_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry, struct page *page)
 {
-	struct page *table = container_of(vmf->ptl, struct page, ptl);
-
 	assert_pte_locked(p);
 	ASSERT_DEBUG_I("I29", pte_none(pte_get(p)));
 	/* Instruction fetch must see what was written into the page through other addresses. */
 	if (vmf->vma->vm_page_prot->d.x)
 		hal_icache_sync(page_address(page), PAGE_SIZE);
-	count_entries(table, 1);
 	set_pte(p, entry);
 	hal_pt_published(&vmf->vma->vm_mm->arch, addr);
+}
+
+/* The same of one that was not. vmf->ptl is the table's lock. */
+static inline void install_pte(struct vm_fault *vmf, pte_t *p, uintptr_t addr, pte_t entry, struct page *page)
+{
+	assert_ptl_held(vmf->ptl);
+	count_entries(container_of(vmf->ptl, struct page, ptl), 1);
+	store_pte(vmf, p, addr, entry, page);
 }
 
 /* The reaper has taken private pages of a victim: what is missing is not what was there. Looked at with
@@ -459,12 +463,13 @@ static void wp_replace(struct vm_fault *vmf, struct page *old, struct page *new_
 	}
 	/*
 	 * Through absent, with a flush: no CPU may read the old frame once another can write the
-	 * new one, and some machines demand it of any change of frame.
+	 * new one, and some machines demand it of any change of frame. It stays counted: a walker
+	 * that passed over the table would miss the old page, which has its mapping until the end.
 	 */
-	ptep_get_and_clear(mm, vmf->pte);
+	hal_pte_xchg(vmf->pte, 0);
 	hal_tlb_flush(&mm->arch, vmf->address, vmf->address + PAGE_SIZE, 0, false);
 	page_add_new_anon_rmap(new_, vma, vmf->address);
-	install_pte(vmf, vmf->pte, vmf->address, entry, new_);
+	store_pte(vmf, vmf->pte, vmf->address, entry, new_);
 	if (old)
 		page_remove_rmap(old);
 }

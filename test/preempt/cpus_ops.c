@@ -374,6 +374,42 @@ static void op_torn(struct task *t)
 	}
 }
 
+/*
+ * A page of the file that is cut, or two of them, alone in a table: its count of entries says that there is
+ * something, or nothing, while the page is on its way. Whoever takes the page away from all tables goes by
+ * that count.
+ */
+static void op_alone(struct task *t)
+{
+	uintptr_t va = t->base + STRIDE / 2 + STRIDE / 4, to = va + STRIDE / 8;
+	unsigned how = rnd(t, 5), page = rnd(t, 2);
+	struct quire_mm *mm = t->space->mm, *child;
+	uint64_t v;
+	long ret;
+
+	if (how == 4) {
+		ret = quire_inode_fallocate(world.torn, 3, page * PAGE, PAGE);
+		REQUIRE(!ret, "fallocate: %ld", ret);
+		return;
+	}
+	ret = quire_mmap(mm, va, 2 * PAGE, PROT_READ | PROT_WRITE, (how ? MAP_SHARED : MAP_PRIVATE) | MAP_FIXED,
+			 world.torn_file, page * PAGE);
+	REQUIRE(ret == (long)va, "mmap: %ld", ret);
+	fake_user_load(va, 8, &v, NULL); /* may end in SIGBUS, as all of these */
+	if (!how) { /* with a copy of its own it goes to a child */
+		fake_user_store(va + PAGE, 8, 1, NULL);
+		ret = quire_mm_fork(mm, NULL, &child);
+		REQUIRE(!ret, "fork: %ld", ret);
+		quire_mm_put(child);
+	} else if (how == 1) {
+		ret = quire_mremap(mm, va, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+		REQUIRE(ret == (long)to, "mremap: %ld", ret);
+		va = to;
+	}
+	ret = quire_munmap(mm, va, 2 * PAGE);
+	REQUIRE(!ret, "munmap: %ld", ret);
+}
+
 /* ---- what all threads of a space change ------------------------------------------------------ */
 
 #define RACY_MAGIC 0x5eed000000000000ull
@@ -650,7 +686,7 @@ static const struct operation ops[] = {
 	{op_advise, "madvise", 10}, {op_outside, "outside", 4}, {op_file, "shared file", 10},
 	{op_crowd, "crowd", 6}, {op_torn, "file cut", 12}, {op_racy, "racy", 40}, {op_fork, "fork", 5}, {op_wait, "wait", 1},
 	{op_look, "look", 3}, {op_grow, "grow", 5}, {op_migrate, "migrate", 4}, {op_reclaim, "reclaim", 4},
-	{op_swap, "swap", 1},
+	{op_swap, "swap", 1}, {op_alone, "alone", 0}, /* if asked for */
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))

@@ -234,13 +234,13 @@ static bool run_seed(const struct plan *p)
 
 /* ---- operations ------------------------------------------------------------------------------ */
 
-static bool left_out(const char *name, const struct plan *p)
+static bool listed(const char *name, const char *list)
 {
-	const char *s = p->without;
+	const char *s = list;
 	size_t n = strlen(name);
 
 	for (; s && (s = strstr(s, name)); s += n)
-		if ((s == p->without || s[-1] == ',') && (!s[n] || s[n] == ','))
+		if ((s == list || s[-1] == ',') && (!s[n] || s[n] == ','))
 			return true;
 	return false;
 }
@@ -249,13 +249,19 @@ unsigned choose_operation(const struct operation *ops, unsigned n, const struct 
 {
 	unsigned sum = 0, pick, op;
 
+	if (p->only) {
+		do
+			op = (rnd_of(rng) >> 11) % n;
+		while (!listed(ops[op].name, p->only));
+		return op;
+	}
 	for (unsigned i = 0; i < n; i++)
 		sum += ops[i].weight;
 	do {
 		pick = (rnd_of(rng) >> 11) % sum;
 		for (op = 0; pick >= ops[op].weight; op++)
 			pick -= ops[op].weight;
-	} while (left_out(ops[op].name, p));
+	} while (listed(ops[op].name, p->without));
 	return op;
 }
 
@@ -287,11 +293,12 @@ static void mark_done(uint64_t seed)
 static void tell_failure(void)
 {
 	printf("# seed %llu, operation %llu (%s), round %llu, point %llu: %s\n"
-	       "# again: %s --every %u%s%s %llu %llu\n",
+	       "# again: %s --every %u%s%s%s%s%s %llu %llu\n",
 	       (unsigned long long)plan.seed, (unsigned long long)progress->operations,
 	       operation_name(progress->last), (unsigned long long)progress->rounds,
 	       (unsigned long long)progress->points, progress->why, program_name, plan.every,
-	       plan.tasks ? " --tasks N" : "", plan.cpus ? " --cpus N" : "", (unsigned long long)plan.seed,
+	       plan.tasks ? " --tasks N" : "", plan.cpus ? " --cpus N" : "", plan.only ? " --only '" : "",
+	       plan.only ? plan.only : "", plan.only ? "'" : "", (unsigned long long)plan.seed,
 	       (unsigned long long)plan.operations);
 	fflush(stdout);
 }
@@ -326,8 +333,8 @@ static int run_all(uint64_t first, uint64_t last)
 
 static int usage(void)
 {
-	fprintf(stderr, "usage: %s [--every N] [--at K] [--tasks N] [--cpus N] [--without NAME,...] [--races]\n"
-			"               [--limit N] [--done FILE] [--log] [--go-on] "
+	fprintf(stderr, "usage: %s [--every N] [--at K] [--tasks N] [--cpus N] [--without NAME,...] [--only NAME,...]\n"
+			"               [--races] [--limit N] [--done FILE] [--log] [--go-on] "
 			"FIRST[-LAST] OPERATIONS\n", program_name);
 	return 2;
 }
@@ -366,6 +373,8 @@ int main(int argc, char **argv)
 			plan.cpus = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--without"))
 			plan.without = argv[++i];
+		else if (!strcmp(argv[i], "--only"))
+			plan.only = argv[++i];
 		else if (!strcmp(argv[i], "--limit"))
 			limit = strtoul(argv[++i], NULL, 0);
 		else if (!strcmp(argv[i], "--done"))

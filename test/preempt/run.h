@@ -17,6 +17,7 @@ struct plan {
 	unsigned every; /* mean of points between interrupts; 0: only ticks of the clock */
 	uint64_t at;	/* one interrupt at exactly that point; 0: none */
 	const char *without; /* names of operations, with commas; NULL: all are done */
+	const char *only;    /* the same, of those that are done, each as often as the others; NULL: all */
 	bool races;	/* are failures */
 	unsigned tasks; /* processes of one round; 0: by the seed */
 	unsigned cpus;	/* 0: by the seed */
@@ -68,7 +69,8 @@ struct operation {
 	unsigned weight;
 };
 
-/* One by the chance of rng, of those that --without leaves. */
+/* One by the chance of rng, of those that --without leaves, or of those of --only. One with weight 0 is done if
+ * it is named there. */
 unsigned choose_operation(const struct operation *ops, unsigned n, const struct plan *p, uint64_t *rng);
 
 #endif
