@@ -472,6 +472,13 @@ static void add_end(struct pipe *p, unsigned mode)
 	wake_all(&p->readable);
 }
 
+#define NAMELESS 1 /* vnode.arg of what pipe() made */
+
+static bool is_fifo(const struct vnode *v)
+{
+	return v->arg != NAMELESS;
+}
+
 /* By name, or by /proc/self/fd: waits for the other side, unless told not to. */
 static int pipe_open(struct open_file *f)
 {
@@ -481,6 +488,11 @@ static int pipe_open(struct open_file *f)
 
 	if (!p)
 		return -ENOMEM;
+	if (!is_fifo(f->v)) { /* a pipe's ends do not wait for one another */
+		f->priv = p;
+		add_end(p, mode);
+		return 0;
+	}
 	if (mode == O_WRONLY && file_flags(f) & O_NONBLOCK && !READ_ONCE(p->readers)) {
 		pipe_put(f->v, p);
 		return -ENXIO;
@@ -538,6 +550,7 @@ static int open_ends(struct open_file **end, unsigned flags)
 		return -ENOMEM;
 	}
 	v->fops = &pipe_ops;
+	v->arg = NAMELESS;
 	v->nlink = 1;
 	end[0] = file_alloc(v, "pipe:", flags & O_NONBLOCK);
 	end[1] = end[0] ? file_alloc(v, "pipe:", O_WRONLY | (flags & O_NONBLOCK)) : NULL;

@@ -17,6 +17,7 @@ import boot
 import build
 import compare
 import compile_replay
+import conformance
 import demo
 import disks
 import explain
@@ -26,6 +27,7 @@ import machines
 import oracle
 import packages
 import program
+import programs
 import record
 import repl
 import story
@@ -345,6 +347,14 @@ def cmd_exec(args):
     return program.execute(args, *_disks(args), _words(args, args.machine))
 
 
+def cmd_conformance(args):
+    return conformance.execute(args)
+
+
+def cmd_programs(args):
+    return programs.execute(args)
+
+
 def cmd_boot(args):
     return boot.execute(args, [*_words(args, args.machine), *args.words], *_disks(args))
 
@@ -607,6 +617,19 @@ def parser():
     p.add_argument('machine', help=', '.join(NAMES) + ' or linux-5.10')
     p.add_argument('program')
     p.add_argument('args', nargs=argparse.REMAINDER)
+    p = add('conformance', cmd_conformance, 'run a folder of static test programs here and on a real 5.10')
+    _kernel_option(p)
+    p.add_argument('--on', metavar='M,M…', default=','.join(NAMES), help='machines (default: %(default)s)')
+    p.add_argument('--list', metavar='FILE', help='which tests, a line each: NAME [seconds=N] [mem=SIZE] [alone] '
+                   '[file=HOST:/GUEST]… [-- ARG…]; without it all that there are, with no arguments')
+    p.add_argument('--all', action='store_true', help='tell of those that are the same everywhere, too')
+    p.add_argument('--tsv', metavar='FILE', help='write the whole table there, with tabs')
+    p.add_argument('folder', help='programs, or folders of them, one named after each machine')
+    p = add('programs', cmd_programs, "run programs of Debian's packages here and on a real 5.10")
+    _kernel_option(p)
+    p.add_argument('--show', action='store_true', help='print what each said here')
+    p.add_argument('--write', metavar='FILE', help='write the page of docs/programs.md there')
+    p.add_argument('names', nargs='*', help='of the list: which (default: all)')
     p = add('boot', cmd_boot, 'boot a machine with the monitor on its console')
     _guest_options(p)
     p.add_argument('--gdb', action='store_true', help='wait for a gdb on port 1234')

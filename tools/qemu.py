@@ -56,6 +56,7 @@ class Config:
     environment: list = field(default_factory=list)
     kept_log: str = ''      # where the kernel's log is kept; '': nowhere
     streams: object = None  # hostio.Streams: the program's standard input and output
+    quiet: bool = False     # the kernel's lines are not told
 
 
 @dataclass
@@ -380,7 +381,7 @@ class Run:
             return
         lines, self.log_told = text[self.log_told:end].splitlines(), end
         for line in lines:
-            if line.startswith('quire: ') and NOTICE.search(line):
+            if line.startswith('quire: ') and NOTICE.search(line) and not self.cfg.quiet:
                 self.cfg.streams.drain()
                 if '(SIGPIPE)' in line and self.cfg.streams.unread():
                     continue            # whoever stopped reading knows

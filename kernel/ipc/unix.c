@@ -1560,11 +1560,11 @@ static long sock_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)
 
 	if (cmd == FIONREAD && READ_ONCE(s->state) == LISTENING)
 		return -EINVAL;
-	if (cmd == SIOCOUTQ)
+	if (cmd == TIOCOUTQ)
 		n = (int)atomic_load_of(&s->sent);
 	else if (s->type == SOCK_SEQPACKET)
 		n = (int)READ_ONCE(s->packet_bytes);
-	return cmd == FIONREAD || cmd == SIOCOUTQ ? COPY_OUT(arg, n) : -ENOTTY;
+	return cmd == FIONREAD || cmd == TIOCOUTQ ? COPY_OUT(arg, n) : -ENOTTY;
 }
 
 static const struct file_ops sock_ops = {.read = sock_read, .write = sock_write, .poll = sock_poll,

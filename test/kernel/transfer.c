@@ -230,7 +230,16 @@ static void own_descriptors(void)
 	CHECK(!strcmp(link, path + n + 1));
 	again = open(path, O_RDONLY);
 	CHECK(again >= 0 && read(again, c, 3) == 3 && read(p[0], c, 10) == 3 && !memcmp(c, "def", 3));
-	close(again), close(p[0]), close(p[1]);
+	close(again);
+	/* whose writers are gone: what they left, and no wait for others */
+	CHECK(write(p[1], "left", 4) == 4);
+	close(p[1]);
+	again = open(path, O_RDONLY);
+	CHECK(again >= 0 && read(again, c, 10) == 4 && read(again, c, 10) == 0);
+	close(again);
+	again = open(path, O_WRONLY | O_NONBLOCK);
+	CHECK(again >= 0 && write(again, "x", 1) == 1 && read(p[0], c, 10) == 1);
+	close(again), close(p[0]);
 	/* a file that has no name any more */
 	fd = open(DIR "/gone", O_RDWR | O_CREAT | O_TRUNC, 0600);
 	CHECK(write(fd, "abc", 3) == 3 && unlink(DIR "/gone") == 0);
