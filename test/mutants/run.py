@@ -29,6 +29,7 @@ import glob
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -272,9 +273,13 @@ def test(work, machine, tests):
         if name not in known:
             return 2, f'{name}: there is no such test'
         t = known[name]
-        stops = ['--fail-fast'] if '--tap' in t['cmd'] else []      # Criterion's
+        # Criterion and the thread sanitizer end at the first that they find, too.
+        stops = ['--fail-fast'] if '--tap' in t['cmd'] else []
+        env = {**ENV, 'PYTHONUNBUFFERED': '1', **t['env']}
+        if 'TSAN_OPTIONS' in t['env']:
+            env['TSAN_OPTIONS'] += ' halt_on_error=1'
         status, out = run_to_failure(t['cmd'] + stops, t['workdir'] or os.path.join(work, 'build', machine),
-                                     limit_of(machine, t), {**ENV, 'PYTHONUNBUFFERED': '1', **t['env']})
+                                     limit_of(machine, t), env)
         if status:
             return status, f'{name}: status {status}\n{out}'
     return 0, ''
@@ -397,10 +402,17 @@ def try_all(work, queue, worker, times, took):
     return failed
 
 
-def show_times(took, prepared, checked):
-    """Where the time went, for people."""
-    print(f'# copies {prepared:.0f} s, unchanged tests {checked:.0f} s; of all mutants: builds '
-          f'{sum(s[0] for _, s in took):.0f} s, tests {sum(s[1] for _, s in took):.0f} s; the longest:')
+def cpu_time():
+    """Seconds that processors worked for us until now, which does not depend on who else is at work."""
+    r = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return r.ru_utime + r.ru_stime
+
+
+def show_times(took, phases):
+    """Where the time went, for people. phases: seconds and processors' seconds of each."""
+    print('# ' + ', '.join(f'{n} {t:.0f} s ({c:.0f} s of processors)' for n, t, c in phases))
+    print(f'# of all mutants: builds {sum(s[0] for _, s in took):.0f} s, tests {sum(s[1] for _, s in took):.0f} s; '
+          'the longest:')
     for m, spent in sorted(took, key=lambda t: -sum(t[1]))[:12]:
         print(f'# {m.name}: build {spent[0]:.1f} s, test {spent[1]:.1f} s')
 
@@ -427,23 +439,25 @@ def main():
             print(f'{m.name}: {m.what}  [{" ".join(m.tests or m.run)}]')
         return 0
     works = [f'{os.path.abspath(args.work)}-{i}' for i in range(min(WORKERS, len(mutants)))]
-    start = time.monotonic()
+    stops = [(time.monotonic(), cpu_time())]
     with concurrent.futures.ThreadPoolExecutor(len(works)) as pool:
         def each(function, *more):
             return [r.result() for r in [pool.submit(function, *a) for a in more]]
         bad = each(prepare, *[(w, mutants) for w in works])
-        prepared = time.monotonic()
+        stops.append((time.monotonic(), cpu_time()))
         if not any(bad):
             queue = Queue(to_check(mutants))
             bad = each(check, *[(w, queue, i) for i, w in enumerate(works)])
         for why in filter(None, bad):
             print('Bail out! ' + why)
             return 2
-        checked = time.monotonic()
+        stops.append((time.monotonic(), cpu_time()))
         print(f'1..{len(mutants)}', flush=True)
         queue, took = Queue(in_order(mutants)), []
         failed = sum(each(try_all, *[(w, queue, i, args.times, took) for i, w in enumerate(works)]))
-    show_times(took, prepared - start, checked - prepared)
+    stops.append((time.monotonic(), cpu_time()))
+    show_times(took, [(n, b[0] - a[0], b[1] - a[1]) for n, a, b in
+                      zip(('copies', 'unchanged tests', 'mutants'), stops, stops[1:])])
     return 1 if failed else 0
 
 
