@@ -28,6 +28,7 @@
 #define ENOMEM		12
 #define EACCES		13
 #define EFAULT		14
+#define ENOTBLK		15
 #define EBUSY		16
 #define EEXIST		17
 #define EXDEV		18
@@ -132,6 +133,12 @@
 #define MS_ASYNC	1
 #define MS_INVALIDATE	2
 #define MS_SYNC		4
+
+#define MS_RDONLY 1 /* mount() */
+
+#define SYNC_FILE_RANGE_WAIT_BEFORE 1u
+#define SYNC_FILE_RANGE_WRITE	    2u
+#define SYNC_FILE_RANGE_WAIT_AFTER  4u
 
 #define MLOCK_ONFAULT	0x01
 #define MCL_CURRENT	1

@@ -18,6 +18,7 @@
 
 struct fault_info;      /* arch/hal_types.h */
 struct quire_mm;        /* one address space */
+struct quire_page;      /* a page of a file that is being written to its device */
 struct quire_inode;     /* a file's contents: page cache and size */
 struct quire_file;      /* an open file: what a mapping holds on to */
 
@@ -72,9 +73,35 @@ struct quire_inode_ops {
 	int (*readpage)(struct quire_inode *inode, uint64_t index, void *dst);
 	/* The last reference is gone. NULL: nothing to do. */
 	void (*release)(struct quire_inode *inode, void *priv);
+	/*
+	 * What a file needs that is written back; all NULL: its dirty pages stay in memory until it is
+	 * gone. Context: sleep, unless it says else; a page or i_rwsem may be locked, so none of these
+	 * calls quire_inode_* for the same file.
+	 *
+	 * Writing page index, of which src is the contents, is to begin; *page is handed back with
+	 * quire_end_page_writeback(), once, when it is on the device or was given up. Bytes behind the
+	 * file's end are zero. Nothing of the file is given away before that.
+	 */
+	void (*writepage)(struct quire_inode *inode, uint64_t index, const void *src,
+			  struct quire_page *page);
+	/* Bytes [off, off + len) of one page are going to be written: there must be room for them when
+	 * writepage comes. 0, -ENOSPC, -EIO. NULL: there always is. */
+	int (*prepare_write)(struct quire_inode *inode, uint64_t off, size_t len);
+	/* The size, and what else is kept beside the pages, is to be written to the device. datasync: only
+	 * what is needed to find the data again. NULL: nothing. */
+	int (*write_inode)(struct quire_inode *inode, bool datasync);
+	/* All that was written is to be made durable. NULL: nothing to do. */
+	int (*flush)(struct quire_inode *inode);
+	/* The file has a new size, and no page behind it any more: what lies behind is given back. */
+	int (*truncate)(struct quire_inode *inode, uint64_t size);
+	/* The same for whole pages [off, end) inside the file. NULL: holes cannot be made. */
+	int (*punch)(struct quire_inode *inode, uint64_t off, uint64_t end);
+	uint64_t max_size; /* of a file, 0: INT64_MAX */
 };
 
-#define QUIRE_S_SHMEM 0x1u /* memory only: shared memory's rules (holes, no write-back) */
+#define QUIRE_S_SHMEM  0x1u /* memory only: shared memory's rules (holes, no write-back) */
+#define QUIRE_S_DEVICE 0x2u /* a device's own cache: its lock comes inside those of other files, and
+			     * what is asked for on its account enters no file system */
 
 struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *priv, uint64_t ino,
 				       uint32_t dev, unsigned flags); /* NULL: no memory */
@@ -104,6 +131,25 @@ long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, s
  * was, if any byte was written. */
 long quire_inode_append(struct quire_inode *inode, uintptr_t buf, size_t n, bool user,
 			uint64_t *off);
+/* writepage's end: err 0 or -errno, which fsync() and msync() then tell. Any context. */
+void quire_end_page_writeback(struct quire_page *page, int err);
+/* The file has no name any more: what is dirty need not be written when it goes. */
+void quire_inode_discard(struct quire_inode *inode);
+/* Something that write_inode writes has changed. Any context. */
+void quire_inode_mark_dirty(struct quire_inode *inode);
+/* Writes the file's dirty pages and what belongs to it, and waits. 0 or the first error. Does not make
+ * durable. Context: sleep. */
+int quire_inode_write_out(struct quire_inode *inode);
+/* syncfs(): the files of one device, by their i_dev, that are not QUIRE_S_DEVICE. Waits. */
+void quire_sync_dev(uint32_t dev);
+/* The size that a file has on its device. Nobody else knows the inode yet. */
+void quire_inode_set_size(struct quire_inode *inode, uint64_t size);
+/* Somebody besides the caller has a reference. */
+bool quire_inode_shared(struct quire_inode *inode);
+/* sync(): every file that can be written back, those with QUIRE_S_DEVICE last; then makes durable. */
+void quire_sync(void);
+/* Drops clean pages that nobody uses. How many. Context: sleep. */
+unsigned long quire_inode_invalidate(struct quire_inode *inode);
 /* Brings the pages of a range into the cache (readahead). */
 int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len);
 
@@ -120,6 +166,11 @@ void quire_file_get(struct quire_file *file);
 void quire_file_put(struct quire_file *file);
 struct quire_inode *quire_file_inode(struct quire_file *file);
 const char *quire_file_path(struct quire_file *file);
+/* fsync() of bytes [start, end) (end UINT64_MAX: all): written, durable, and an error that this file was not
+ * told of yet. datasync: fdatasync(). Context: sleep. */
+int quire_file_sync(struct quire_file *file, uint64_t start, uint64_t end, bool datasync);
+/* sync_file_range(): SYNC_FILE_RANGE_* of abi.h. */
+int quire_file_sync_range(struct quire_file *file, uint64_t start, uint64_t end, unsigned flags);
 unsigned quire_file_seals(struct quire_file *file);
 int quire_file_add_seals(struct quire_file *file, unsigned seals);
 

@@ -218,6 +218,10 @@ struct vm_operations_struct {
 
 /* ---- files and page cache (filemap.c, shmem.c) ------------------------------------------------ */
 
+/* Tags of i_pages. DIRTY: to be written. WRITEBACK: being written, or was: who finds PG_writeback clear
+ * takes it away. TOWRITE: one of those that a write-out which must end has yet to write. */
+enum { PAGECACHE_TAG_DIRTY, PAGECACHE_TAG_WRITEBACK, PAGECACHE_TAG_TOWRITE };
+
 struct address_space {
 	struct quire_inode *host;
 	struct radix_tree i_pages;     /* index -> page; i_lock */
@@ -227,6 +231,9 @@ struct address_space {
 	unsigned long nr_shadows;      /* slots that remember a page that left; i_lock */
 	unsigned long nr_shadow_nodes; /* nodes of i_pages that hold nothing else; i_lock */
 	struct radix_node *spare_nodes; /* for i_pages; i_lock */
+	unsigned long nr_dirty;	       /* entries of i_pages with PAGECACHE_TAG_DIRTY; i_lock */
+	uint64_t dirtied_when;	       /* os_clock_ns() when the first of them came, 0: none; i_lock */
+	uint32_t wb_err;	       /* errors of writes to the device (errseq.h); atomic */
 	struct rb_root i_mmap;	       /* interval tree of vma->shared; i_mmap_rwsem */
 	struct rw_semaphore i_mmap_rwsem;
 	int32_t i_mmap_writable;       /* atomic: writable shared maps; < 0: denied (seal) */
@@ -247,6 +254,7 @@ struct file {
 	struct quire_inode *f_inode;   /* holds a reference */
 	struct address_space *f_mapping;
 	char *f_path;		       /* for maps; slab memory, never NULL */
+	uint32_t f_wb_err;	       /* what of f_mapping->wb_err was told to this file; atomic */
 };
 
 static inline bool mm_has_flag(const struct mm_struct *mm, uint32_t flag)

@@ -32,6 +32,8 @@ enum node_stat_item {
 	NR_FILE_PAGES,	/* page cache, shared memory included */
 	NR_FILE_DIRTY,
 	NR_WRITEBACK,
+	NR_DIRTIED, /* these two only grow: pages of files that became dirty, that were written back */
+	NR_WRITTEN,
 	NR_SHMEM,
 	NR_SWAPCACHE, /* of NR_FILE_PAGES those in the swap cache */
 	NR_PAGETABLE,

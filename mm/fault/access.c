@@ -106,7 +106,7 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 static void put_user_page(struct page *page, bool wrote)
 {
 	if (wrote)
-		set_page_dirty(page);
+		set_page_dirty_lock(page);
 	put_page(page);
 }
 

@@ -369,7 +369,7 @@ static vm_fault_t do_shared_fault(struct vm_fault *vmf)
 		return ret;
 	vmf->row = object_row(vmf->page, false);
 	ret |= do_page_mkwrite(vmf);
-	if (!(ret & VM_FAULT_ERROR))
+	if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
 		ret |= finish_fault(vmf);
 	if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE)))
 		set_page_dirty(vmf->page);
@@ -522,19 +522,23 @@ static vm_fault_t wp_page_shared(struct vm_fault *vmf, struct page *page)
 		lock_page(page);
 		vmf->page = page;
 		ret = do_page_mkwrite(vmf);
-		unlock_page(page);
-		if (ret & VM_FAULT_ERROR)
-			goto out;
-		fault_lock(vmf);
-		if (pte_get(vmf->pte) != vmf->orig_pte) {
-			fault_unlock(vmf);
-			vmf->row = QUIRE_ROW_SPURIOUS;
-			goto out;
+		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE))) {
+			fault_lock(vmf);
+			if (pte_get(vmf->pte) == vmf->orig_pte) {
+				wp_page_reuse(vmf);
+				set_page_dirty(page);
+			} else {
+				fault_unlock(vmf);
+				vmf->row = QUIRE_ROW_SPURIOUS;
+			}
 		}
+		/* Not before: nobody writes it back between the object's say and the entry. */
+		unlock_page(page);
+		ret &= ~VM_FAULT_NOPAGE; /* it left the file: the entry is gone, once more */
+	} else {
+		wp_page_reuse(vmf);
+		set_page_dirty(page);
 	}
-	wp_page_reuse(vmf);
-	set_page_dirty(page);
-out:
 	put_page(page);
 	return ret;
 }

@@ -5,8 +5,10 @@
  * about their lifetime. What a file contains is in filemap.c and shmem.c.
  */
 #include "lib/string.h"
+#include "mm/base/errseq.h"
 #include "mm/base/lockrank.h"
 #include "mm/object/file_def.h"
+#include "mm/object/writeback.h"
 #include "mm/slab/slab.h"
 #include <quire/abi.h>
 
@@ -111,7 +113,8 @@ struct quire_inode *quire_inode_create(const struct quire_inode_ops *ops, void *
 	inode->prev_read = UINT64_MAX; /* none yet */
 	inode->ops = ops ? ops : &none;
 	inode->priv = priv;
-	init_rwsem_named(&inode->i_rwsem, "i_rwsem");
+	/* A file system changes its device's cache for a file whose own lock it holds. */
+	init_rwsem_named(&inode->i_rwsem, flags & QUIRE_S_DEVICE ? "bd_rwsem" : "i_rwsem");
 	mapping_init(&inode->i_mapping, inode);
 	spin_lock(&inodes_lock);
 	list_add_tail(&inode->all, inode_list());
@@ -150,6 +153,7 @@ void quire_inode_put(struct quire_inode *inode)
 	spin_unlock(&inodes_lock);
 	if (left)
 		return;
+	inode_write_last(inode);
 	truncate_inode_pages(&inode->i_mapping, 0, UINT64_MAX);
 	shmem_evict(inode);
 	if (inode->ops->release)
@@ -180,6 +184,17 @@ void *quire_inode_private(struct quire_inode *inode)
 	return inode->priv;
 }
 
+void quire_inode_set_size(struct quire_inode *inode, uint64_t size)
+{
+	ASSERT(__atomic_load_n(&inode->refcount, __ATOMIC_RELAXED) == 1 && !inode->i_mapping.nrpages);
+	__atomic_store_n(&inode->i_size, size, __ATOMIC_RELEASE);
+}
+
+bool quire_inode_shared(struct quire_inode *inode)
+{
+	return __atomic_load_n(&inode->refcount, __ATOMIC_ACQUIRE) > 1;
+}
+
 uint64_t quire_inode_size(struct quire_inode *inode)
 {
 	return i_size_read(inode);
@@ -197,7 +212,7 @@ uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 static int generic_file_mmap(struct file *f, struct vm_area_struct *vma)
 {
 	assert_held_write(&vma->vm_mm->mmap_lock);
-	vma->vm_ops = &generic_file_vm_ops;
+	vma->vm_ops = mapping_writes(f->f_mapping) ? &written_file_vm_ops : &generic_file_vm_ops;
 	return 0;
 }
 
@@ -239,6 +254,7 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 	quire_inode_get(inode);
 	f->f_inode = inode;
 	f->f_mapping = &inode->i_mapping;
+	f->f_wb_err = errseq_sample(&f->f_mapping->wb_err);
 	return f;
 }
 

@@ -35,8 +35,8 @@
  *                                           <-- page_remove_rmap ----------------
  *                                               (zap_pte, wp_replace, migration)
  *
- * There is no arrow from dirty to clean: nothing is written back yet, so a dirty page stays until
- * it is truncated. Pages of shared memory are the only copy, so drop_caches spares them; only those
+ * The way from dirty to clean, of files that are written back, is writeback.c's; a dirty page of another
+ * stays until it is truncated. Pages of shared memory are the only copy, so drop_caches spares them; only those
  * go to swap (shmem.c), and the slot of a page that lies there holds its entry, as a value.
  * Migration puts another frame into the page's slot, with its flags (migrate.c, replace_page).
  *
@@ -55,14 +55,16 @@
  * write goes through a page of its own (the bounce page), a read holds a reference only.
  *
  * Limits. Files of up to INT64_MAX bytes. Pages are read one by one: no readahead beyond what
- * quire_inode_populate() is asked for. No writeback.
+ * quire_inode_populate() is asked for.
  */
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
+#include "mm/base/memalloc.h"
 #include "mm/base/vmstat.h"
 #include "mm/lru/lru.h"
 #include "mm/lru/workingset.h"
 #include "mm/object/file_def.h"
+#include "mm/object/writeback.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/slab/slab.h"
 #include "mm/swap/swap.h"
@@ -105,6 +107,9 @@ void mapping_init(struct address_space *m, struct quire_inode *host)
 	m->nrpages = 0;
 	m->nr_swapped = 0;
 	m->nr_shadows = m->nr_shadow_nodes = 0;
+	m->nr_dirty = 0;
+	m->dirtied_when = 0;
+	m->wb_err = 0;
 	m->spare_nodes = NULL;
 	m->i_mmap = RB_ROOT;
 	init_rwsem_named(&m->i_mmap_rwsem, "i_mmap_rwsem");
@@ -256,7 +261,9 @@ void delete_from_page_cache(struct page *page)
 
 	assert_page_locked(page);
 	BUG_ON(!page_test(page, PG_locked) || page_mapcount(page) > 0);
+	ASSERT(!page_test(page, PG_writeback));
 	spin_lock(&m->i_lock);
+	untag_dirty(m, page->index);
 	was = radix_delete(locked_pages(m), page->index);
 	count_shadow_nodes(m);
 	__atomic_store_n(&m->nrpages, m->nrpages - 1, __ATOMIC_RELAXED);
@@ -351,13 +358,6 @@ static unsigned gang_get(struct address_space *m, struct page **pages, uint64_t 
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-void set_page_dirty(struct page *page)
-{
-	ASSERT_DEBUG_I("I17", page_test(page, PG_uptodate) || page_test(page, PG_reserved));
-	if (!page_test(page, PG_dirty))
-		page_set(page, PG_dirty);
-}
-
 /* Fills a locked page that is in the cache but not valid. */
 static int read_page(struct address_space *m, struct page *page)
 {
@@ -368,7 +368,10 @@ static int read_page(struct address_space *m, struct page *page)
 	assert_page_locked(page);
 	ASSERT_DEBUG_I("I14", page->mapping == m);
 	if (reads(m)) {
+		unsigned long saved = memalloc_nofs_save();
+
 		err = m->host->ops->readpage(m->host, page->index, p);
+		memalloc_nofs_restore(saved);
 		if (err)
 			return err;
 		count_vm_events(PGPGIN, PAGE_SIZE / 1024);
@@ -388,14 +391,15 @@ static int read_page(struct address_space *m, struct page *page)
 /* A fresh page in the cache, locked, with one reference for the caller. */
 static int new_cached_page(struct address_space *m, uint64_t index, struct page **out)
 {
-	struct page *page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+	gfp_t no = m->host->flags & QUIRE_S_DEVICE ? __GFP_FS : 0; /* a file system waits for it */
+	struct page *page = alloc_pages(GFP_HIGHUSER_MOVABLE & ~no, 0);
 	int err;
 
 	if (!page)
 		return -ENOMEM;
 	/* Compaction may have a reference by frame number, and the lock while it looks. */
 	lock_page(page);
-	err = add_to_page_cache(page, m, index, GFP_KERNEL);
+	err = add_to_page_cache(page, m, index, GFP_KERNEL & ~no);
 	if (err) {
 		unlock_page(page);
 		page_clear(page, PG_swapbacked);
@@ -425,6 +429,29 @@ static int find_or_swap_in(struct address_space *m, uint64_t index, struct page 
 	}
 }
 
+/* The page, locked, valid or not. */
+static int grab_page(struct address_space *m, uint64_t index, struct page **out, bool *major)
+{
+	int err;
+
+	for (;;) {
+		err = find_or_swap_in(m, index, out, major);
+		if (err != -ENOENT)
+			return err;
+		err = new_cached_page(m, index, out);
+		if (err != -EEXIST) /* else another CPU was first: use its page, or it went to swap */
+			return err;
+	}
+}
+
+/* One that could not be filled leaves again. Unlocks. */
+static void drop_invalid(struct page *page)
+{
+	delete_from_page_cache(page);
+	unlock_page(page);
+	put_page(page);
+}
+
 int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major)
 {
 	struct page *page;
@@ -432,24 +459,13 @@ int filemap_get_page(struct address_space *m, uint64_t index, struct page **out,
 
 	if (major)
 		*major = false;
-	for (;;) {
-		err = find_or_swap_in(m, index, &page, major);
-		if (!err)
-			break;
-		if (err != -ENOENT)
-			return err;
-		err = new_cached_page(m, index, &page);
-		if (!err)
-			break;
-		if (err != -EEXIST) /* else another CPU was first: use its page, or it went to swap */
-			return err;
-	}
+	err = grab_page(m, index, &page, major);
+	if (err)
+		return err;
 	if (!PageUptodate(page)) {
 		err = read_page(m, page);
 		if (err) {
-			delete_from_page_cache(page);
-			unlock_page(page);
-			put_page(page);
+			drop_invalid(page);
 			return err;
 		}
 		if (major && reads(m))
@@ -540,6 +556,47 @@ void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long 
 const struct vm_operations_struct generic_file_vm_ops = {
 	.fault = filemap_fault,
 	.map_pages = filemap_map_pages,
+};
+
+/* There is to be room for bytes [off, off + len) of one page, which is locked. */
+static int prepare_write(struct address_space *m, uint64_t off, size_t len)
+{
+	unsigned long saved;
+	int err;
+
+	if (!m->host->ops->prepare_write)
+		return 0;
+	saved = memalloc_nofs_save();
+	err = m->host->ops->prepare_write(m->host, off, len);
+	memalloc_nofs_restore(saved);
+	return err;
+}
+
+/* vm_ops->page_mkwrite of files that are written back. The page is locked and stays so; it is dirty before
+ * its entry can be written by, and nothing of it is on its way to the device. */
+static vm_fault_t filemap_page_mkwrite(struct vm_fault *vmf)
+{
+	struct address_space *m = vmf->vma->vm_file->f_mapping;
+	uint64_t at, size = i_size_read(m->host);
+
+	assert_page_locked(vmf->page);
+	/* It may have left the file before it was locked. */
+	if (vmf->page->mapping != m)
+		return VM_FAULT_NOPAGE;
+	at = (uint64_t)vmf->page->index << PAGE_SHIFT;
+	if (at >= size)
+		return VM_FAULT_SIGBUS;
+	if (prepare_write(m, at, min_t(uint64_t, PAGE_SIZE, size - at)))
+		return VM_FAULT_SIGBUS;
+	set_page_dirty(vmf->page);
+	wait_on_page_writeback(vmf->page);
+	return 0;
+}
+
+const struct vm_operations_struct written_file_vm_ops = {
+	.fault = filemap_fault,
+	.map_pages = filemap_map_pages,
+	.page_mkwrite = filemap_page_mkwrite,
 };
 
 /* ---- leaving the cache ----------------------------------------------------------------------- */
@@ -698,11 +755,14 @@ bool filemap_remove_frozen(struct page *page)
 		return false;
 	}
 	/* Looked at after the count: who made it dirty had a reference, or an entry, that is gone. */
-	if (page_test(page, PG_dirty)) {
+	if (page_test(page, PG_dirty) || page_test(page, PG_writeback)) {
 		page_ref_unfreeze(page, 2);
 		spin_unlock(&m->i_lock);
 		return false;
 	}
+	untag_dirty(m, page->index);
+	for (unsigned tag = 0; tag < RADIX_TAGS; tag++) /* a value in its place has none */
+		radix_tag_clear(locked_pages(m), page->index, tag);
 	if (reads(m)) {
 		was = radix_replace(locked_pages(m), page->index,
 				    radix_mk_value(workingset_eviction(page)));
@@ -729,8 +789,8 @@ static bool remove_mapping(struct address_space *m, struct page *page)
 	ASSERT_DEBUG_I("I15", page_count(page) > 0);
 	if (!trylock_page(page))
 		return false;
-	if (page->mapping == m && !page_test(page, PG_dirty) && page_mapcount(page) <= 0 &&
-	    page_count(page) == 2) {
+	if (page->mapping == m && !page_test(page, PG_dirty) && !page_test(page, PG_writeback) &&
+	    page_mapcount(page) <= 0 && page_count(page) == 2) {
 		delete_from_page_cache(page);
 		gone = true;
 	}
@@ -852,22 +912,80 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, si
 	return done;
 }
 
+/* The page of off for a write of n bytes there, locked and valid but for those bytes: what is overwritten
+ * as a whole, or lies behind the end, is not read. */
+static int write_begin(struct address_space *m, uint64_t off, size_t n, struct page **out)
+{
+	uint64_t at = off & PAGE_MASK;
+	struct page *page;
+	int err;
+
+	if (!mapping_writes(m))
+		return filemap_get_page(m, off >> PAGE_SHIFT, out, NULL);
+	err = grab_page(m, off >> PAGE_SHIFT, &page, NULL);
+	if (err)
+		return err;
+	if (!PageUptodate(page)) {
+		if (at >= i_size_read(m->host))
+			hal_clear_page(page_address(page));
+		else if (n != PAGE_SIZE)
+			err = read_page(m, page);
+	}
+	if (!err)
+		err = prepare_write(m, off, n);
+	if (err && !PageUptodate(page)) {
+		drop_invalid(page);
+		return err;
+	}
+	wait_on_page_writeback(page);
+	if (!err) {
+		*out = page;
+		return 0;
+	}
+	unlock_page(page);
+	put_page(page);
+	return err;
+}
+
+/* The file grew from `old` on inside a page. A mapping that may write the page asked for the part before only:
+ * it asks again. i_rwsem held, no page locked. */
+static void page_grew(struct address_space *m, uint64_t old)
+{
+	struct page *page;
+
+	if (!mapping_writes(m) || !m->host->ops->prepare_write || !(old & (PAGE_SIZE - 1)))
+		return;
+	page = find_lock_page(m, old >> PAGE_SHIFT);
+	if (!page)
+		return;
+	if (page_mkclean(page))
+		set_page_dirty(page);
+	unlock_page(page);
+	put_page(page);
+}
+
 /* One page's part of a write, from kernel memory. */
 static int write_page(struct address_space *m, uint64_t off, const void *src, size_t n)
 {
+	uint64_t old = i_size_read(m->host);
 	struct page *page;
-	int err = filemap_get_page(m, off >> PAGE_SHIFT, &page, NULL);
+	int err = write_begin(m, off, n, &page);
 
 	ASSERT_DEBUG(n && n <= PAGE_SIZE - (off & (PAGE_SIZE - 1)));
 	assert_held_write(&m->host->i_rwsem);
 	if (err)
 		return err;
 	memcpy((char *)page_address(page) + (off & (PAGE_SIZE - 1)), src, n);
+	SetPageUptodate(page);
 	set_page_dirty(page);
-	unlock_page(page);
-	put_page(page);
+	/* Before the page is unlocked: one behind the end is not written back. */
 	if (off + n > i_size_read(m->host))
 		i_size_write(m->host, off + n);
+	unlock_page(page);
+	put_page(page);
+	if (off + n > old)
+		page_grew(m, old);
+	balance_dirty_pages(m);
 	return 0;
 }
 
@@ -903,6 +1021,11 @@ static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf,
 	return done ? done : err;
 }
 
+static uint64_t max_size(const struct quire_inode *inode)
+{
+	return inode->ops->max_size ? inode->ops->max_size : INT64_MAX;
+}
+
 /* At *off, or at the end, which then becomes *off. */
 static long inode_write(struct quire_inode *inode, uint64_t *off, bool append, uintptr_t buf,
 			size_t n, bool user)
@@ -920,7 +1043,7 @@ static long inode_write(struct quire_inode *inode, uint64_t *off, bool append, u
 	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
 	    (inode->seals & F_SEAL_GROW && at + n > inode->i_size))
 		ret = -EPERM;
-	else if (at + n < at || at + n > INT64_MAX)
+	else if (at + n < at || at + n > max_size(inode))
 		ret = -EFBIG;
 	else
 		ret = write_locked(inode, at, buf, n, (char *)bounce);
@@ -963,20 +1086,28 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 
 /* The part [from, to) of the page at index becomes zeros, if it is cached: a hole reads as zeros
  * already, and what is read later is cut at the size. */
-static void zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
+static int zero_partial_page(struct address_space *m, uint64_t index, unsigned from, unsigned to)
 {
 	struct page *page;
+	int err;
 
 	ASSERT_DEBUG(from < to && to <= PAGE_SIZE);
-	/* One that cannot be read in now cannot be read later either. */
-	if (find_or_swap_in(m, index, &page, NULL))
-		return;
+	/* What is behind the page would be read again once the file grows: it has to change too. */
+	if (mapping_writes(m)) {
+		err = filemap_get_page(m, index, &page, NULL);
+		if (err)
+			return err;
+		wait_on_page_writeback(page);
+	} else if (find_or_swap_in(m, index, &page, NULL)) {
+		return 0; /* one that cannot be read in now cannot be read later either */
+	}
 	if (PageUptodate(page)) {
 		memset((char *)page_address(page) + from, 0, to - from);
 		set_page_dirty(page);
 	}
 	unlock_page(page);
 	put_page(page);
+	return 0;
 }
 
 int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
@@ -985,7 +1116,7 @@ int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
 	uint64_t old, hole = pages_of(size);
 	int err = 0;
 
-	if (size > INT64_MAX)
+	if (size > max_size(inode))
 		return -EFBIG;
 	down_write(&inode->i_rwsem);
 	old = inode->i_size;
@@ -996,41 +1127,75 @@ int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
 	}
 	/* First the size, so that no fault brings a page back; then entries, then pages. */
 	i_size_write(inode, size);
+	if (size > old)
+		page_grew(m, old);
 	/* Also at the same size: what was stored behind the end is gone afterwards (FL02). */
 	if (size <= old) {
 		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
 		truncate_inode_pages(m, hole, UINT64_MAX);
 		if (size & (PAGE_SIZE - 1))
-			zero_partial_page(m, size >> PAGE_SHIFT, size & (PAGE_SIZE - 1),
-					  PAGE_SIZE);
+			err = zero_partial_page(m, size >> PAGE_SHIFT, size & (PAGE_SIZE - 1),
+						PAGE_SIZE);
 		/* A private copy may have been made of a page between the first two steps. */
 		unmap_mapping_range(m, hole << PAGE_SHIFT, 0, true);
+	}
+	if (inode->ops->truncate) {
+		unsigned long saved = memalloc_nofs_save();
+		int gave = inode->ops->truncate(inode, size);
+
+		memalloc_nofs_restore(saved);
+		err = err ? err : gave;
 	}
 out:
 	up_write(&inode->i_rwsem);
 	return err;
 }
 
+/* What lies behind whole pages of the file is given back. */
+static int punch_pages(struct quire_inode *inode, uint64_t off, uint64_t end)
+{
+	unsigned long saved;
+	int err;
+
+	if (!inode->ops->punch)
+		return 0;
+	saved = memalloc_nofs_save();
+	err = inode->ops->punch(inode, off, end);
+	memalloc_nofs_restore(saved);
+	return err;
+}
+
 /* i_rwsem held. */
-static void punch(struct address_space *m, uint64_t off, uint64_t end)
+static int punch(struct address_space *m, uint64_t off, uint64_t end)
 {
 	uint64_t first = pages_of(off), last = end >> PAGE_SHIFT;
 	unsigned head = off & (PAGE_SIZE - 1), tail = end & (PAGE_SIZE - 1);
 
 	assert_held_write(&m->host->i_rwsem);
 	ASSERT(off <= end);
+	int err = 0;
+
+	if (mapping_writes(m)) { /* behind the end is nothing, and stays nothing */
+		end = min(end, (uint64_t)ALIGN_UP(m->host->i_size, PAGE_SIZE));
+		if (off >= end)
+			return 0;
+		last = end >> PAGE_SHIFT;
+		tail = end & (PAGE_SIZE - 1);
+	}
 	if (first < last) {
 		unmap_mapping_range(m, first << PAGE_SHIFT, (last - first) << PAGE_SHIFT, false);
 		truncate_inode_pages(m, first, last);
+		err = punch_pages(m->host, first << PAGE_SHIFT, last << PAGE_SHIFT);
 	}
-	if (head && off >> PAGE_SHIFT == end >> PAGE_SHIFT) {
-		zero_partial_page(m, off >> PAGE_SHIFT, head, tail);
-		return;
-	}
+	if (err)
+		return err;
+	if (head && off >> PAGE_SHIFT == end >> PAGE_SHIFT)
+		return zero_partial_page(m, off >> PAGE_SHIFT, head, tail);
 	if (head)
-		zero_partial_page(m, off >> PAGE_SHIFT, head, PAGE_SIZE);
-	if (tail)
-		zero_partial_page(m, last, 0, tail);
+		err = zero_partial_page(m, off >> PAGE_SHIFT, head, PAGE_SIZE);
+	if (tail && !err)
+		err = zero_partial_page(m, last, 0, tail);
+	return err;
 }
 
 /* Hole punch in bytes, for madvise(MADV_REMOVE) and fallocate. */
@@ -1041,8 +1206,10 @@ static int inode_punch_hole(struct quire_inode *inode, uint64_t off, uint64_t le
 	down_write(&inode->i_rwsem);
 	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		err = -EPERM;
+	else if (inode->ops->writepage && !inode->ops->punch)
+		err = -EOPNOTSUPP;
 	else
-		punch(&inode->i_mapping, off, off + len);
+		err = punch(&inode->i_mapping, off, off + len);
 	up_write(&inode->i_rwsem);
 	return err;
 }
@@ -1082,6 +1249,8 @@ int quire_inode_fallocate(struct quire_inode *inode, int mode, uint64_t off, uin
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		return mode & FALLOC_FL_KEEP_SIZE ? inode_punch_hole(inode, off, len) :
 						    -EOPNOTSUPP;
+	if (inode->ops->writepage) /* ext2 has nowhere to note a block that was never written */
+		return -EOPNOTSUPP;
 	down_write(&inode->i_rwsem);
 	if (!(mode & FALLOC_FL_KEEP_SIZE) && inode->seals & F_SEAL_GROW &&
 	    off + len > inode->i_size)

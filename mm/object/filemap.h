@@ -26,8 +26,12 @@ struct quire_inode {
 	void *priv;
 	uint64_t prev_read;	       /* page that was read last: a hint, any reader's */
 	long charged;		       /* committed pages, given back at the end; constant */
+	uint32_t state;		       /* I_*; atomic */
 	struct list_head all;	       /* every inode; inodes_lock */
 };
+
+#define I_DIRTY 1u /* something besides pages is to be written: the size */
+#define I_DEAD	2u /* has no name any more: nothing of it need be written */
 
 static inline struct quire_inode *file_inode(const struct file *f)
 {
@@ -44,6 +48,8 @@ static inline void i_size_write(struct quire_inode *i, uint64_t size)
 {
 	assert_held_write(&i->i_rwsem);
 	__atomic_store_n(&i->i_size, size, __ATOMIC_RELEASE);
+	if (i->ops->write_inode)
+		__atomic_fetch_or(&i->state, I_DIRTY, __ATOMIC_RELEASE);
 }
 
 /* The tree of cached pages, for who holds i_lock. */
@@ -51,6 +57,24 @@ static inline struct radix_tree *locked_pages(struct address_space *m)
 {
 	assert_held(&m->i_lock);
 	return &m->i_pages;
+}
+
+/* Dirty pages are written back to where the file was read from. */
+static inline bool mapping_writes(const struct address_space *m)
+{
+	return m->host->ops->writepage != NULL;
+}
+
+/* The file that the page is written back to, NULL: none. Whoever asks keeps the page in its file, or the
+ * file by other means. */
+static inline struct address_space *page_writes_to(const struct page *page)
+{
+	struct address_space *m;
+
+	if (PageAnon(page) || page_test(page, PG_swapbacked) || page_test(page, PG_reserved))
+		return NULL;
+	m = READ_ONCE(page->mapping);
+	return m && mapping_writes(m) ? m : NULL;
 }
 
 static inline bool mapping_shmem(const struct address_space *m)
@@ -85,7 +109,8 @@ void mapping_unmap_writable(struct address_space *m);
 /* No writable shared mapping may exist from now on: -EBUSY if there is one. */
 int mapping_deny_writable(struct address_space *m);
 
-extern const struct vm_operations_struct generic_file_vm_ops;
+/* Of files that are written back the latter. */
+extern const struct vm_operations_struct generic_file_vm_ops, written_file_vm_ops;
 
 /* ---- shmem.c --------------------------------------------------------------------------------- */
 
@@ -122,8 +147,11 @@ void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long 
 bool filemap_remove_frozen(struct page *page);
 /* Frees up to n nodes of files' trees whose slots only remember pages that left; how many. Context: sleep. */
 unsigned long forget_shadow_nodes(unsigned long n);
-/* Marks the page as changed against what is behind it. Any context. */
+/* Marks the page as changed against what is behind it. The page is locked, or mapped with its table locked,
+ * or the caller has its file by other means. Any context. */
 void set_page_dirty(struct page *page);
+/* The same for who has only a reference. Context: sleep. */
+void set_page_dirty_lock(struct page *page);
 /* Takes the pages of [start, end) out; the mappings are gone already. Context: sleep. */
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Drops clean, unmapped pages without other references from the cache; returns how many. */

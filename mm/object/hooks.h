@@ -15,4 +15,8 @@ bool filemap_map_one(struct vm_fault *vmf, struct page *page, unsigned long inde
  * space; even_cows: private copies too. Context: sleep, i_mmap_rwsem not held. */
 void unmap_mapping_range(struct address_space *m, uint64_t start, uint64_t len, bool even_cows);
 
+/* rmap/mkclean.c. No entry of a file's page can be written by any more, none is dirty: true if one could or was.
+ * The page is locked. Context: sleep, i_mmap_rwsem not held. */
+bool page_mkclean(struct page *page);
+
 #endif

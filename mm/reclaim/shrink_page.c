@@ -26,8 +26,8 @@
  *
  * Writes are collected and given to the device together, 32 at a time, at the latest at the end.
  *
- * Files. A dirty page of a file is kept: writing it back is the flusher's, who is not there yet. Shared
- * memory goes to swap (shmem_writepage).
+ * Files. A dirty page of a file is kept: writing it back is the flusher's (mm/object/writeback.c), whom the
+ * scan calls. Shared memory goes to swap (shmem_swap_out).
  *
  * Locks: page locks by trylock; the reverse map's for reading. mmap_lock is neither taken nor needed.
  */

@@ -23,6 +23,7 @@
  */
 #include "mm/base/vmstat.h"
 #include "mm/lru/lru.h"
+#include "mm/object/filemap.h"
 #include "mm/reclaim/shrink.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/mm.h"
@@ -145,7 +146,7 @@ static bool unmap_pte(struct page *page, struct vm_area_struct *vma, uintptr_t a
 	if (d.kind == PTE_LEAF)
 		flush_unmapped(page, batch, mm, addr);
 	if (d.dirty)
-		page_set(page, PG_dirty);
+		set_page_dirty(page);
 	if (PageAnon(page) && !anon_entry(page, d, &now)) {
 		restore_pte(vma, addr, pte, old);
 		return false;

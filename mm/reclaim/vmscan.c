@@ -40,6 +40,7 @@
 #include "mm/base/vmstat.h"
 #include "mm/lru/workingset.h"
 #include "mm/migrate/compaction.h"
+#include "mm/object/writeback.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/rmap/rmap.h"
 #include "mm/swap/swap.h"
@@ -274,6 +275,9 @@ unsigned long shrink_inactive_list(unsigned long nr_to_scan, struct scan_control
 	lru_note_cost(file, stat.nr_pageout);
 	count_vm_events(sc->kswapd ? PGSTEAL_KSWAPD : PGSTEAL_DIRECT, freed);
 	count_vm_events(file ? PGSTEAL_FILE : PGSTEAL_ANON, freed);
+	/* Nothing but what nobody has begun to write: no use to scan on before somebody does. */
+	if (stat.nr_unqueued_dirty == taken)
+		wakeup_flusher(true);
 	sc->nr.dirty += stat.nr_dirty;
 	sc->nr.unqueued_dirty += stat.nr_unqueued_dirty;
 	sc->nr.congested += stat.nr_congested;

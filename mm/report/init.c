@@ -11,7 +11,7 @@
 #include "mm/base/vmstat.h"
 #include "mm/fault/fault.h"
 #include "mm/lru/spaces.h"
-#include "mm/object/filemap.h"
+#include "mm/object/writeback.h"
 #include "mm/phys/kmap.h"
 #include "mm/phys/memblock.h"
 #include "mm/phys/page_alloc.h"
@@ -184,13 +184,16 @@ int quire_threads_start(void)
 	ASSERT(running);
 	int err = step("the reaper", oom_reaper_start());
 
-	if (!err)
+	if (!err) {
 		kswapd_run();
+		flusher_run();
+	}
 	return err;
 }
 
 void quire_threads_stop(void)
 {
+	flusher_stop();
 	kswapd_stop();
 	oom_reaper_stop();
 }

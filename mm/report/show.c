@@ -10,6 +10,7 @@
 #include "mm/base/vmstat.h"
 #include "mm/lru/lru.h"
 #include "mm/migrate/compaction.h"
+#include "mm/object/writeback.h"
 #include "mm/phys/buddy.h"
 #include "mm/phys/commit.h"
 #include "mm/phys/page_alloc.h"
@@ -174,14 +175,12 @@ static const struct {
 	{"nr_anon_transparent_hugepages", -1},
 	{"nr_vmscan_write", -1},
 	{"nr_vmscan_immediate_reclaim", -1},
-	{"nr_dirtied", -1},
-	{"nr_written", -1},
+	{"nr_dirtied", NR_DIRTIED},
+	{"nr_written", NR_WRITTEN},
 	{"nr_kernel_misc_reclaimable", -1},
 	{"nr_foll_pin_acquired", -1},
 	{"nr_foll_pin_released", -1},
 	{"nr_kernel_stack", NR_KERNEL_STACK_KB},
-	{"nr_dirty_threshold", -1},
-	{"nr_dirty_background_threshold", -1},
 };
 
 /* Events, in the same way; balloons are left out. */
@@ -286,12 +285,16 @@ static const struct {
 
 void quire_show_vmstat(quire_emit_fn emit, void *ctx)
 {
+	unsigned long background, most;
+
+	global_dirty_limits(&background, &most);
 	emitf(emit, ctx, "nr_free_pages %lu\n", nr_free_buddy());
 	for (unsigned i = 0; i < ARRAY_SIZE(stat_names); i++)
 		emitf(emit, ctx, "%s %lu\n", stat_names[i].name,
 		      stat_names[i].item < 0 ?
 			      0ul :
 			      node_page_state((enum node_stat_item)stat_names[i].item));
+	emitf(emit, ctx, "nr_dirty_threshold %lu\nnr_dirty_background_threshold %lu\n", most, background);
 	for (unsigned i = 0; i < ARRAY_SIZE(event_names); i++)
 		emitf(emit, ctx, "%s %llu\n", event_names[i].name,
 		      event_names[i].event < 0 ?
@@ -424,7 +427,7 @@ static void show_zone(struct zone *z, bool first, quire_emit_fn emit, void *ctx)
 	emitf(emit, ctx, "Node %d, zone %8s", 0, z->name);
 	if (first) { /* the node's own numbers stand with its first zone */
 		emitf(emit, ctx, "\n  per-node stats");
-		for (unsigned i = ZONE_STATS; i < ARRAY_SIZE(stat_names) - 2; i++)
+		for (unsigned i = ZONE_STATS; i < ARRAY_SIZE(stat_names); i++)
 			emitf(emit, ctx, "\n      %-12s %lu", stat_names[i].name,
 			      stat_names[i].item < 0 ?
 				      0ul :

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* mincore, msync and remap_file_pages: what is in memory, what is written back, the old re-mapper. */
-#include "mm/object/filemap.h"
+#include "mm/object/writeback.h"
 #include "mm/space/range.h"
 #include <quire/abi.h>
 
@@ -77,17 +77,32 @@ long quire_mincore(struct quire_mm *qmm, uintptr_t addr, size_t len, uintptr_t v
 
 /* ---- msync ----------------------------------------------------------------------------------- */
 
-/*
- * Files live in the page cache alone, so there is nothing to write; what is left are the checks.
- */
+/* The part of a shared mapping of a file from start on, up to end: its file, referenced, and bytes of it.
+ * NULL: there is nothing to write. */
+static struct file *msync_file(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, int flags,
+			       uint64_t *from, uint64_t *to)
+{
+	assert_held_any(&vma->vm_mm->mmap_lock);
+	if (!(flags & MS_SYNC) || !vma->vm_file || !(vma->vm_flags & VM_SHARED))
+		return NULL;
+	*from = ((uint64_t)vma->vm_pgoff << PAGE_SHIFT) + (start - vma->vm_start);
+	*to = *from + (min(end, vma->vm_end) - start);
+	return get_file(vma->vm_file);
+}
+
+/* As in Linux MS_ASYNC starts nothing: the flusher comes by. mmap_lock is given up while a file is
+ * written, and then the area looked up that begins where that one ended. */
 static int msync_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, int flags)
 {
 	struct vm_area_struct *vma = find_vma(mm, start);
-	int unmapped = 0;
+	int unmapped = 0, err;
 
-	assert_held_any(&mm->mmap_lock);
+	assert_held_read(&mm->mmap_lock);
 	ASSERT(start < end);
 	for (;;) {
+		uint64_t from, to;
+		struct file *f;
+
 		if (!vma)
 			return -ENOMEM;
 		if (start < vma->vm_start) {
@@ -98,10 +113,19 @@ static int msync_range(struct mm_struct *mm, uintptr_t start, uintptr_t end, int
 		}
 		if ((flags & MS_INVALIDATE) && (vma->vm_flags & VM_LOCKED))
 			return -EBUSY;
+		f = msync_file(vma, start, end, flags, &from, &to);
 		start = vma->vm_end;
+		if (f) {
+			up_read(&mm->mmap_lock);
+			err = file_write_and_wait_range(f, from, to, true);
+			fput(f);
+			down_read(&mm->mmap_lock);
+			if (err)
+				return err;
+		}
 		if (start >= end)
 			return unmapped;
-		vma = vma->vm_next;
+		vma = f ? find_vma(mm, start) : vma->vm_next;
 	}
 }
 

@@ -11,6 +11,7 @@
  */
 #include "mm/space/hooks.h"
 #include "mm/lru/lru.h"
+#include "mm/object/filemap.h"
 #include "mm/rmap/rmap.h"
 #include "mm/space/range.h"
 #include <quire/abi.h>
@@ -148,7 +149,7 @@ static void mark_wanted_pte(const pte_t *pte)
 
 	assert_pte_locked(pte);
 	if (d.kind == PTE_LEAF && d.w && !d.dirty && !d.special)
-		page_set(pfn_to_page(d.pfn), PG_dirty);
+		set_page_dirty(pfn_to_page(d.pfn));
 }
 
 /* A clean page that is populated for writing counts as written, as in 5.10: the caller may write it

@@ -16,6 +16,7 @@ struct zap {
 	struct mmu_gather *tlb;
 	const struct vm_area_struct *vma;
 	unsigned long left;		     /* entries of the table, whose count falls later */
+	bool flush;			     /* before the table is unlocked */
 	const struct address_space *mapping; /* not NULL: only this file's own pages */
 };
 
@@ -54,13 +55,16 @@ static void zap_migration(struct zap *z, pte_t *pte, pte_t v, long rss[])
 }
 
 /* What a file or its place in a list has to be told of its page. */
-static unsigned zap_file_page(const struct zap *z, struct page *page, pte_t v)
+static unsigned zap_file_page(struct zap *z, struct page *page, pte_t v)
 {
 	unsigned cost = 1;
 
 	ASSERT_DEBUG(!PageAnon(page));
 	if (arch_pte_has(v, PTE_BIT_DIRTY)) {
 		set_page_dirty(page);
+		/* A CPU may write by its translation until the flush; who then cleans the page finds no entry
+		 * that says so. So the flush comes while the table is locked. */
+		z->flush |= page_writes_to(page) != NULL;
 		cost += PTL_COST_LISTED;
 	}
 	if (arch_pte_has(v, PTE_BIT_ACCESSED) && !(z->vma->vm_flags & VM_SEQ_READ)) {
@@ -120,6 +124,9 @@ static int zap_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uint
 			n += zap_pte(z, pte, v, start, rss);
 		}
 		count_entries(table, (long)z->left - (long)table->private);
+		if (unlikely(z->flush))
+			tlb_flush_mmu_tlbonly(z->tlb);
+		z->flush = false;
 		ptl_unlock(&table->ptl);
 		if (unlikely(n >= ZAP_FULL) && !tlb_make_room(z->tlb))
 			tlb_flush_mmu(z->tlb);

@@ -94,15 +94,20 @@ static void free_tables_gathered(struct mmu_gather *tlb)
 	INIT_LIST_HEAD(&tlb->tables);
 }
 
-void tlb_flush_mmu(struct mmu_gather *tlb)
+void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb)
 {
-	might_sleep();
-	/* Flush before anything is freed (I35). */
 	if (tlb->start < tlb->end)
 		hal_tlb_flush(&tlb->mm->arch, tlb->start, tlb->end, 0, tlb->freed_tables);
 	tlb->start = UINTPTR_MAX;
 	tlb->end = 0;
 	tlb->freed_tables = false;
+}
+
+void tlb_flush_mmu(struct mmu_gather *tlb)
+{
+	might_sleep();
+	/* Flush before anything is freed (I35). */
+	tlb_flush_mmu_tlbonly(tlb);
 	free_pages_gathered(tlb->local, tlb->nr_local);
 	tlb->nr_local = 0;
 	for (struct gather_batch *b = tlb->batches; b; b = b->next) {

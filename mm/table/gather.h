@@ -63,6 +63,8 @@ bool tlb_remove_page(struct mmu_gather *tlb, struct page *page);
 bool tlb_make_room(struct mmu_gather *tlb);
 /* Adds a table that was taken out and spanned some of [start, end); it is the gather's now. */
 void tlb_remove_table(struct mmu_gather *tlb, struct page *table, uintptr_t start, uintptr_t end);
+/* Flushes, and frees nothing. Any context with interrupts on. */
+void tlb_flush_mmu_tlbonly(struct mmu_gather *tlb);
 /* Flushes, then frees what was gathered so far. */
 void tlb_flush_mmu(struct mmu_gather *tlb);
 /* The last flush; the gather is gone. */
