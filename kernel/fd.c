@@ -492,30 +492,3 @@ SYSCALL3(ioctl, int, fd, unsigned, cmd, unsigned long, arg)
 	fdput(f);
 	return r;
 }
-
-/* ---- the calls that only want the descriptor to be there -------------------------------------- */
-
-/* What is no block device's is in memory, where it stays. */
-static long sync_fd(int fd)
-{
-	struct fd f = fdget(fd);
-	long r = f.file ? blkdev_file_sync(f.file->v) : -EBADF;
-
-	fdput(f);
-	return r;
-}
-
-SYSCALL1(fsync, int, fd)
-{
-	return sync_fd(fd);
-}
-
-SYSCALL1(fdatasync, int, fd)
-{
-	return sync_fd(fd);
-}
-
-SYSCALL0(sync)
-{
-	return 0;
-}

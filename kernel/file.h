@@ -60,6 +60,9 @@ struct vnode {
 	uint64_t mtime_ns;
 	bool memfd;		/* its seals count */
 	struct lock_set *locks; /* NULL: it never had any; atomic */
+	struct mount *mnt;     /* whose it is; NULL: the tree in memory; constant (mount.h) */
+	struct mount *mounted; /* of a directory: what lies over it; vfs_mutex */
+	bool loaded;	       /* its names are in entries; vfs_mutex */
 };
 
 struct dirent {
@@ -113,6 +116,8 @@ extern struct vnode *root_vnode;
 int vfs_init(void);
 void vfs_exit(void);
 struct vnode *vnode_new(unsigned mode);
+/* The same without contents, with a number (0: a new one). NULL: no memory. */
+struct vnode *vnode_alloc(unsigned mode, uint64_t ino);
 void vnode_get(struct vnode *v);
 void vnode_put(struct vnode *v);
 /* Enters v into dir under name (takes a reference). -EEXIST, -ENOENT (dir was removed), -ENOMEM. */

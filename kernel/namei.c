@@ -4,20 +4,21 @@
  * itself and how a path is resolved are vfs.c's.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
-/* Enters a new vnode under a name that must not exist yet; takes v over. */
-static long enter_new(int dirfd, uintptr_t path, struct vnode *v)
+/* Enters a new vnode under a name that must not exist yet: v, taken over, or one that is made for it. */
+static long enter_new(int dirfd, uintptr_t path, unsigned mode, const char *target, uint64_t rdev,
+		      struct vnode *v)
 {
 	struct path p;
-	long err;
+	int err = user_path(dirfd, path, LOOKUP_CREATE | LOOKUP_NOFOLLOW, &p);
 
-	if (!v)
-		return -ENOMEM;
-	err = user_path(dirfd, path, LOOKUP_CREATE | LOOKUP_NOFOLLOW, &p);
 	if (!err && p.v)
 		err = -EEXIST;
 	if (!err && p.parent->ops)
 		err = -EACCES;
+	if (!err && !v)
+		v = vnode_make(p.parent, mode, target, rdev, &err);
 	if (!err)
 		err = dir_add(p.parent, p.last, v);
 	path_put(&p);
@@ -25,27 +26,20 @@ static long enter_new(int dirfd, uintptr_t path, struct vnode *v)
 	return err;
 }
 
-static struct vnode *new_link(uintptr_t target)
+static long do_symlink(uintptr_t target, int dirfd, uintptr_t path)
 {
 	char buf[PATH_LEN];
 	long n = copy_string(buf, target, sizeof(buf));
-	struct vnode *v = n >= 0 ? vnode_new(S_IFLNK | 0777) : NULL;
 
-	if (!v)
-		return NULL;
-	v->target = quire_kmalloc((size_t)n + 1, 0);
-	if (!v->target) {
-		vnode_put(v);
-		return NULL;
-	}
-	memcpy(v->target, buf, (size_t)n + 1);
-	return v;
+	if (n < 0)
+		return n;
+	return n ? enter_new(dirfd, path, S_IFLNK | 0777, buf, 0, NULL) : -ENOENT;
 }
 
 static long do_mkdir(int dirfd, uintptr_t path, unsigned mode)
 {
-	return enter_new(dirfd, path, vnode_new(S_IFDIR | (mode & MODE_BITS &
-							   ~fs_umask(current->proc->fs))));
+	return enter_new(dirfd, path, S_IFDIR | (mode & MODE_BITS & ~fs_umask(current->proc->fs)), NULL, 0,
+			 NULL);
 }
 
 SYSCALL2(mkdir, uintptr_t, path, unsigned, mode)
@@ -63,18 +57,12 @@ SYSCALL3(mkdirat, int, dirfd, uintptr_t, path, unsigned, mode)
 static long do_mknod(int dirfd, uintptr_t path, unsigned mode, unsigned dev)
 {
 	unsigned type = mode & S_IFMT ? mode & S_IFMT : S_IFREG;
-	struct vnode *v;
 
 	if (type == S_IFDIR)
 		return -EPERM;
 	if (type != S_IFREG && type != S_IFIFO && type != S_IFSOCK && type != S_IFCHR && type != S_IFBLK)
 		return -EINVAL;
-	v = vnode_new(type | (mode & MODE_BITS & ~fs_umask(current->proc->fs)));
-	if (v && (type == S_IFCHR || type == S_IFBLK)) {
-		v->rdev = dev;
-		v->fops = type == S_IFCHR ? device_ops(dev) : NULL;
-	}
-	return enter_new(dirfd, path, v);
+	return enter_new(dirfd, path, type | (mode & MODE_BITS & ~fs_umask(current->proc->fs)), NULL, dev, NULL);
 }
 
 SYSCALL3(mknod, uintptr_t, path, unsigned, mode, unsigned, dev)
@@ -89,12 +77,12 @@ SYSCALL4(mknodat, int, dirfd, uintptr_t, path, unsigned, mode, unsigned, dev)
 
 SYSCALL2(symlink, uintptr_t, target, uintptr_t, path)
 {
-	return enter_new(AT_FDCWD, path, new_link(target));
+	return do_symlink(target, AT_FDCWD, path);
 }
 
 SYSCALL3(symlinkat, uintptr_t, target, int, dirfd, uintptr_t, path)
 {
-	return enter_new(dirfd, path, new_link(target));
+	return do_symlink(target, dirfd, path);
 }
 
 static long do_link(int olddir, uintptr_t old, int newdir, uintptr_t new, unsigned flags)
@@ -108,7 +96,7 @@ static long do_link(int olddir, uintptr_t old, int newdir, uintptr_t new, unsign
 		err = -EPERM;
 	} else {
 		vnode_get(p.v);
-		err = enter_new(newdir, new, p.v);
+		err = enter_new(newdir, new, 0, NULL, 0, p.v);
 	}
 	path_put(&p);
 	return err;
@@ -150,14 +138,21 @@ static long do_unlink(int dirfd, uintptr_t path, bool dir)
 
 	if (err)
 		return err;
+	err = dir_load(p.v);
 	mutex_lock(&vfs_mutex);
 	d = dir_find(p.parent, p.last);
-	if (d)
-		err = may_remove(d->v, dir);
+	if (err)
+		d = NULL;
+	else if (d)
+		err = d->v->mounted ? -EBUSY : may_remove(d->v, dir);
 	else if (names_no_entry(&p))
 		err = dir ? -EBUSY : -EPERM;
 	else
 		err = -ENOENT;
+	if (!err)
+		err = vnode_writable(p.parent);
+	if (!err && p.parent->mnt)
+		err = p.parent->mnt->ops->unlink(p.parent, p.last, d->v);
 	if (!err)
 		dir_remove(d);
 	mutex_unlock(&vfs_mutex);
@@ -220,6 +215,10 @@ static int may_rename(const struct path *from, const struct path *to, const stru
 		return -EBUSY;
 	if (!old || dir_is_gone(to->parent))
 		return -ENOENT;
+	if (from->parent->mnt != to->parent->mnt)
+		return -EXDEV;
+	if (old->v->mounted || (target && target->v->mounted))
+		return -EBUSY;
 	err = may_replace(old->v, target ? target->v : NULL, flags);
 	return !err && is_inside(to->parent, old->v) ? -EINVAL : err;
 }
@@ -240,6 +239,12 @@ static long rename_locked(const struct path *from, const struct path *to, struct
 		return err;
 	if (old->v != entry->v) /* another file has got the name since: as if we had come later */
 		return -EAGAIN;
+	err = vnode_writable(to->parent);
+	if (!err && to->parent->mnt)
+		err = to->parent->mnt->ops->rename(from->parent, from->last, to->parent, to->last, old->v,
+						   target ? target->v : NULL);
+	if (err)
+		return err;
 	if (target)
 		dir_remove(target);
 	dir_remove(old);
@@ -280,7 +285,9 @@ static long do_rename(int olddir, uintptr_t old, int newdir, uintptr_t new, unsi
 			return err;
 		err = user_path(newdir, new, LOOKUP_NOFOLLOW | LOOKUP_CREATE, &to);
 		if (!err) {
-			err = rename_once(&from, &to, flags);
+			err = to.v ? dir_load(to.v) : 0; /* is it empty? */
+			if (!err)
+				err = rename_once(&from, &to, flags);
 			path_put(&to);
 		}
 		path_put(&from);
@@ -336,15 +343,4 @@ SYSCALL3(readlink, uintptr_t, path, uintptr_t, buf, size_t, size)
 SYSCALL4(readlinkat, int, dirfd, uintptr_t, path, uintptr_t, buf, size_t, size)
 {
 	return do_readlink(dirfd, path, buf, size);
-}
-
-/* What an initramfs init of Linux mounts is there already. */
-SYSCALL2(mount, uintptr_t, source, uintptr_t, target)
-{
-	return path_exists(AT_FDCWD, target);
-}
-
-SYSCALL1(umount2, uintptr_t, target)
-{
-	return path_exists(AT_FDCWD, target);
 }

@@ -4,6 +4,7 @@
  * refuses, and a descriptor for it.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
 /* Resolves a user's path below dirfd. */
 int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out)
@@ -51,9 +52,9 @@ static int create_regular(struct path *p, unsigned mode)
 		return -EISDIR;
 	if (p->parent->ops)
 		return -EACCES; /* /proc */
-	v = vnode_new(S_IFREG | (mode & MODE_BITS & ~fs_umask(current->proc->fs)));
+	v = vnode_make(p->parent, S_IFREG | (mode & MODE_BITS & ~fs_umask(current->proc->fs)), NULL, 0, &err);
 	if (!v)
-		return -ENOMEM;
+		return err;
 	err = dir_add(p->parent, p->last, v);
 	if (err) {
 		vnode_put(v);
@@ -76,6 +77,8 @@ static int check_open(const struct path *p, unsigned flags)
 		return -ENOTDIR;
 	if (type == S_IFDIR && (flags & (O_ACCMODE | O_CREAT)) && !(flags & O_PATH))
 		return -EISDIR;
+	if (type == S_IFREG && (flags & O_ACCMODE || flags & O_TRUNC) && !(flags & O_PATH))
+		return vnode_writable(p->v);
 	return 0;
 }
 
@@ -126,6 +129,9 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 	if (!f)
 		return -ENOMEM;
 	err = open_file(f, flags, created);
+	/* What goes wrong from now on when the file is written back is told by fsync(). */
+	if (!err && p->v->mnt && p->v->contents && !(flags & O_PATH) && !file_mapping(f))
+		err = -ENOMEM;
 	if (err)
 		file_put(f);
 	else

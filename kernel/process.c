@@ -8,6 +8,7 @@
  * moment the process can be seen until its parent has waited for it, and each of its tasks holds one.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
 #define STACK_LIMIT   (8ul << 20) /* as Linux's first process has them */
 #define MEMLOCK_LIMIT (64ul << 10)
@@ -427,6 +428,7 @@ static void init_entry(void *arg)
 	int status = wait_for_program();
 
 	swap_off_at_end();
+	sync_at_end();
 	exit_group(status);
 }
 

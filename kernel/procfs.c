@@ -5,6 +5,7 @@
  * A text is made anew by every read from its beginning, as a whole, and then handed out in pieces.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 #include "cpus.h"
 #include "psi.h"
 
@@ -1009,11 +1010,12 @@ static void show_uptime(struct text *t, struct process *p)
 static void show_mounts(struct text *t, struct process *p)
 {
 	say(t, "rootfs / rootfs rw 0 0\nproc /proc proc rw 0 0\ntmpfs /tmp tmpfs rw 0 0\n");
+	show_mounted(text_emit, t);
 }
 
 static void show_filesystems(struct text *t, struct process *p)
 {
-	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n");
+	say(t, "nodev\ttmpfs\nnodev\tproc\nnodev\ttracefs\n\text2\n");
 }
 
 /* ---- compressed swap, where Linux has it: a module's parameters, and debugfs ------------------ */

@@ -3,6 +3,7 @@
  * getdents64, getcwd, chdir: directories as a program reads them, and the working directory.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
 /* A record: inode, next position, its length, the type (first in the old form, last), the name. */
 #define REC_NEXT 8
@@ -101,6 +102,9 @@ static long read_entries(struct open_file *f, struct dir_out *o)
 		return -EBADF;
 	if (vnode_type(f->v) != S_IFDIR)
 		return -ENOTDIR;
+	r = dir_load(f->v);
+	if (r)
+		return r;
 	for (;;) {
 		at = pos_get(f, &f->pos);
 		before = o->used;

@@ -5,6 +5,7 @@
  * and succeed.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
 #define STATX_BASIC_STATS 0x7ff /* all that stat() tells */
 #define STAT_BLOCK	  512	/* bytes in a st_blocks */
@@ -12,7 +13,7 @@
 #define ANY_X		  0111u
 
 /* A page of the cache is what a file in memory occupies. */
-static void fill_stat(const struct vnode *v, struct stat_info *s)
+static void fill_stat(struct vnode *v, struct stat_info *s)
 {
 	bool reg = vnode_type(v) == S_IFREG;
 
@@ -24,6 +25,8 @@ static void fill_stat(const struct vnode *v, struct stat_info *s)
 	} else if (v->target) {
 		s->size = strlen(v->target);
 	}
+	if (v->mnt)
+		v->mnt->ops->getattr(v, s);
 }
 
 static int stat_fd(int fd, struct stat_info *s)
@@ -130,7 +133,8 @@ SYSCALL5(statx, int, dirfd, uintptr_t, path, unsigned, flags, unsigned, mask, ui
 	x.atime = x.btime = x.ctime = x.mtime;
 	x.rdev_major = (uint32_t)(s.rdev >> 8);
 	x.rdev_minor = s.rdev & 0xff;
-	x.dev_minor = (uint32_t)s.dev;
+	x.dev_major = (uint32_t)(s.dev >> 8);
+	x.dev_minor = s.dev & 0xff;
 	return COPY_OUT(dst, x);
 }
 
@@ -166,34 +170,48 @@ SYSCALL3(faccessat2, int, dirfd, uintptr_t, path, unsigned, mode)
 	return access_path(dirfd, path, mode);
 }
 
-struct statfs {
-	uint64_t type, bsize, blocks, bfree, bavail, files, ffree, fsid, namelen, frsize, flags;
-	uint64_t spare[4];
-};
-
-/* Every file is on the one file system, and it has no limits of its own. */
-static long put_statfs(uintptr_t dst)
+/* The tree in memory has no limits of its own. */
+static long put_statfs(const struct vnode *v, uintptr_t dst)
 {
 	struct statfs s = {.type = TMPFS_MAGIC, .bsize = PAGE_SIZE, .namelen = NAME_MAX};
 
+	if (v->mnt)
+		v->mnt->ops->statfs(v->mnt, &s);
 	return COPY_OUT(dst, s);
 }
 
 SYSCALL2(statfs, uintptr_t, path, uintptr_t, dst)
 {
-	int err = path_exists(AT_FDCWD, path);
+	struct path p;
+	long err = user_path(AT_FDCWD, path, 0, &p);
 
-	return err ? err : put_statfs(dst);
+	if (err)
+		return err;
+	err = put_statfs(p.v, dst);
+	path_put(&p);
+	return err;
 }
 
 SYSCALL2(fstatfs, int, fd, uintptr_t, dst)
 {
-	return fd_exists(fd) ? put_statfs(dst) : -EBADF;
+	struct fd f = fdget(fd);
+	long err = f.file ? put_statfs(f.file->v, dst) : -EBADF;
+
+	fdput(f);
+	return err;
 }
 
-static void set_mode(struct vnode *v, unsigned mode)
+/* 0 or -EROFS. */
+static int set_mode(struct vnode *v, unsigned mode)
 {
+	int err = vnode_writable(v);
+
+	if (err)
+		return err;
 	WRITE_ONCE(v->mode, vnode_type(v) | (mode & MODE_BITS));
+	if (v->mnt)
+		v->mnt->ops->changed(v);
+	return 0;
 }
 
 static long change_mode(int dirfd, uintptr_t path, unsigned mode)
@@ -203,9 +221,9 @@ static long change_mode(int dirfd, uintptr_t path, unsigned mode)
 
 	if (err)
 		return err;
-	set_mode(p.v, mode);
+	err = set_mode(p.v, mode);
 	path_put(&p);
-	return 0;
+	return err;
 }
 
 SYSCALL2(chmod, uintptr_t, path, unsigned, mode)
@@ -221,12 +239,10 @@ SYSCALL3(fchmodat, int, dirfd, uintptr_t, path, unsigned, mode)
 SYSCALL2(fchmod, int, fd, unsigned, mode)
 {
 	struct fd f = fdget(fd);
+	long err = f.file ? set_mode(f.file->v, mode) : -EBADF;
 
-	if (!f.file)
-		return -EBADF;
-	set_mode(f.file->v, mode);
 	fdput(f);
-	return 0;
+	return err;
 }
 
 SYSCALL1(chown, uintptr_t, path)

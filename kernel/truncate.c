@@ -4,6 +4,7 @@
  * asked for ahead. Seals are looked at here, the work is the core's.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 
 /* f NULL: by name, where no seal can be. */
 static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
@@ -17,6 +18,8 @@ static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
 		return -EISDIR;
 	if (!v->contents || vnode_type(v) != S_IFREG)
 		return -EINVAL;
+	if (vnode_writable(v))
+		return -EROFS;
 	size = quire_inode_size(v->contents);
 	if ((seals & F_SEAL_SHRINK && (uint64_t)len < size) ||
 	    (seals & F_SEAL_GROW && (uint64_t)len > size))

@@ -6,6 +6,7 @@
  * for maps and getcwd.
  */
 #include "kernel.h"
+#include "kernel/mount.h"
 #include "lib/cpio.h"
 
 #define MAX_LINKS 40
@@ -24,7 +25,7 @@ static bool is_dir(const struct vnode *v)
 /* ---- vnodes ---------------------------------------------------------------------------------- */
 
 /* With one reference, in no directory. NULL: no memory. */
-struct vnode *vnode_new(unsigned mode)
+struct vnode *vnode_alloc(unsigned mode, uint64_t ino)
 {
 	struct vnode *v = quire_kmalloc(sizeof(*v), QUIRE_GFP_ZERO);
 
@@ -32,10 +33,19 @@ struct vnode *vnode_new(unsigned mode)
 		return NULL;
 	atomic_set(&v->refs, 1);
 	v->mode = mode;
-	v->ino = atomic_add_of(&last_ino, 1);
+	v->ino = ino ? ino : atomic_add_of(&last_ino, 1);
 	v->dev = ROOT_DEV;
 	v->mtime_ns = hal_clock_ns();
 	INIT_LIST_HEAD(&v->entries);
+	return v;
+}
+
+struct vnode *vnode_new(unsigned mode)
+{
+	struct vnode *v = vnode_alloc(mode, 0);
+
+	if (!v)
+		return NULL;
 	if ((mode & S_IFMT) == S_IFIFO)
 		v->fops = fifo_ops();
 	if ((mode & S_IFMT) == S_IFREG) {
@@ -64,6 +74,8 @@ void vnode_put(struct vnode *v)
 		return;
 	list_for_each_entry_safe(d, next, &v->entries, link)
 		dirent_free(d);
+	if (v->mnt)
+		v->mnt->ops->evict(v);
 	if (v->contents)
 		quire_inode_put(v->contents);
 	locks_free(v->locks);
@@ -146,7 +158,13 @@ int dir_add(struct vnode *dir, const char *name, struct vnode *v)
 		err = -ENOENT;
 	else if (dir_find(dir, name))
 		err = -EEXIST;
+	else if (v->mnt != dir->mnt)
+		err = -EXDEV;
 	else
+		err = vnode_writable(dir);
+	if (!err && dir->mnt)
+		err = dir->mnt->ops->link(dir, name, v);
+	if (!err)
 		dir_enter(dir, d);
 	mutex_unlock(&vfs_mutex);
 	if (err)
@@ -195,6 +213,7 @@ int vfs_init(void)
 
 void vfs_exit(void)
 {
+	unmount_all();
 	vnode_put(root_vnode);
 	root_vnode = NULL;
 }
@@ -380,7 +399,12 @@ static int walk_step(struct walk *w, unsigned flags)
 		step_up(w);
 		return 1;
 	}
+	r = dir_load(w->dir);
+	if (r)
+		return r;
 	v = dir_lookup(w->dir, name);
+	if (v)
+		v = cross_mount(v);
 	if (is_link(v) && !(last && flags & LOOKUP_NOFOLLOW && !w->out->must_be_dir)) {
 		bool jumps = v->ops && v->ops->jump;
 

@@ -33,6 +33,7 @@ TEST = {
     'musl-tools': 'musl-gcc',
     'patch': 'patch',
     'ccache': 'ccache',
+    'e2fsprogs': 'mke2fs|/usr/sbin/mke2fs',
 }
 RECORD = {'linux-perf': 'perf'}
 # What `boot --gdb` recommends.
@@ -57,6 +58,7 @@ ELSEWHERE = {
                               'pkgsCross.riscv64.buildPackages.gcc'),
     'libc6-dev-riscv64-cross': ('its C library', '', 'riscv64-linux-gnu-glibc',
                                 'pkgsCross.riscv64.buildPackages.gcc'),
+    'e2fsprogs': ('mke2fs and e2fsck', 'e2fsprogs', 'e2fsprogs', 'e2fsprogs'),
     'libcriterion-dev': ('Criterion, for unit tests', 'criterion-devel', 'criterion', 'criterion'),
     'spin': ('spin, for models', '', 'spin', 'spin'),
     'libfdt-dev': ('libfdt, to test beside', 'libfdt-devel', 'dtc', 'dtc'),

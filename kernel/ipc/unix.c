@@ -473,7 +473,7 @@ struct sock *find_bound(const struct name *n, int *err)
 	spin_lock(&names_lock);
 	if (!p.v)
 		s = find_abstract(n);
-	else if (vnode_type(p.v) == S_IFSOCK)
+	else if (vnode_type(p.v) == S_IFSOCK && !p.v->mnt) /* one that a disk remembers has nobody behind it */
 		s = p.v->priv;
 	if (s)
 		atomic_inc(&s->refs);
