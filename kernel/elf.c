@@ -90,21 +90,27 @@ static void find_phdrs(struct elf_image *img, uint64_t phoff)
 	}
 }
 
-/* All program headers, and at least one segment to load. */
 static int check_segments(struct elf_image *img, const char *path)
 {
-	unsigned loads = 0;
 	const char *why;
 
 	for (unsigned i = 0; i < img->nr_ph; i++) {
 		why = segment_fault(&img->ph[i]);
 		if (why)
 			return refuse(path, why);
-		loads += img->ph[i].p_type == PT_LOAD;
 		if (img->ph[i].p_type == PT_GNU_STACK)
 			img->exec_stack = img->ph[i].p_flags & PF_X;
 	}
-	return loads ? 0 : refuse(path, "no segment to load");
+	return 0;
+}
+
+/* At least one segment to load. */
+static int check_loads(const struct elf_image *img, const char *path)
+{
+	for (unsigned i = 0; i < img->nr_ph; i++)
+		if (img->ph[i].p_type == PT_LOAD)
+			return 0;
+	return refuse(path, "no segment to load");
 }
 
 /* Headers, checked. */
@@ -140,13 +146,13 @@ static int read_headers(struct vnode *v, const char *path, struct elf_image *img
 }
 
 /* The file that PT_INTERP names, opened, and nobody may write to it. */
-static int open_interp(const char *path, struct open_file **out)
+static int open_interp(const char *program, const char *name, struct open_file **out)
 {
 	struct path p;
-	int err = kernel_path(path, 0, &p);
+	int err = kernel_path(name, 0, &p);
 
 	if (err) {
-		klog("%s: not run: the interpreter is missing", path);
+		klog("%s: not run: its interpreter %s is missing", program, name);
 		return err;
 	}
 	if (vnode_type(p.v) != S_IFREG || !(p.v->mode & 0111) || !p.v->contents)
@@ -182,13 +188,15 @@ static int read_interp(struct vnode *v, const char *path, struct elf_image *img)
 	got = read_at(v, p->p_offset, name, p->p_filesz);
 	if (got < 0 || (uint64_t)got < p->p_filesz || name[p->p_filesz - 1])
 		return got < 0 ? (int)got : refuse(path, "the name of its interpreter does not end");
-	err = open_interp(name, &img->interp);
+	err = open_interp(path, name, &img->interp);
 	if (err)
 		return err;
 	img->interp_image = quire_kmalloc(sizeof(*img), QUIRE_GFP_ZERO);
 	if (!img->interp_image)
 		return -ENOMEM;
 	err = read_headers(img->interp->v, name, img->interp_image);
+	if (!err)
+		err = check_loads(img->interp_image, name);
 	return err == -ENOEXEC ? -ELIBBAD : err;
 }
 
@@ -198,6 +206,8 @@ int elf_read(struct open_file *f, const char *path, struct elf_image *img)
 
 	if (!err)
 		err = read_interp(f->v, path, img);
+	if (!err)
+		err = check_loads(img, path);
 	if (err)
 		elf_free(img);
 	return err;
