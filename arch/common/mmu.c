@@ -197,6 +197,29 @@ static void flush_cpus(uint64_t cpus, const struct mmu_flush *f)
 	smp_call(cpus, flush_called, (void *)f);
 }
 
+static bool cpu_runs(unsigned cpu, const struct arch_space *s)
+{
+	const struct arch_space *runs = __atomic_load_n(&mmu_running[cpu], __ATOMIC_SEQ_CST);
+
+	return s ? runs == s : runs != NULL;
+}
+
+/* A CPU stores what it runs and then looks at its note, as we do the other way round. */
+uint64_t mmu_note_stale(uint64_t *stale, uint64_t cpus, const struct arch_space *s)
+{
+	uint64_t now = 0;
+
+	for (unsigned c = 0; cpus >> c; c++) {
+		if (!(cpus >> c & 1))
+			continue;
+		if (!cpu_runs(c, s))
+			__atomic_fetch_or(stale, 1ull << c, __ATOMIC_SEQ_CST);
+		if (cpu_runs(c, s))
+			now |= 1ull << c;
+	}
+	return now;
+}
+
 static void leave_space(void *arg)
 {
 	if (mmu_running[hal_cpu_id()] == arg)
@@ -208,7 +231,7 @@ void hal_space_destroy(struct arch_space *s)
 	uint64_t running = 0;
 
 	for (unsigned c = 0; c < hal_cpus; c++)
-		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST) == s)
+		if (cpu_runs(c, s))
 			running |= 1ull << c;
 	if (running)
 		smp_call(running, leave_space, s);

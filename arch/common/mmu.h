@@ -29,6 +29,7 @@
 
 #include "arch/common/kmap.h"
 #include "arch/common/smp.h"
+#include "lib/bug.h"
 
 #define PAGE_BYTES (1ul << ARCH_PAGE_SHIFT)
 
@@ -45,6 +46,21 @@ static inline bool mmu_in_user_space(void)
 	const struct arch_space *s = mmu_running[hal_cpu_id()];
 
 	return s && s->user;
+}
+
+/* What is stale on a CPU that does not run s (NULL: any program): bit n of *stale, and CPU n makes up for it
+ * before it runs it next. Of cpus those that run it now, and are to be told. Any context. */
+uint64_t mmu_note_stale(uint64_t *stale, uint64_t cpus, const struct arch_space *s);
+
+/* Whether this CPU, which has said what it runs, has to; from now on it has not. Interrupts off. */
+static inline bool mmu_was_stale(uint64_t *stale)
+{
+	uint64_t bit = 1ull << hal_cpu_id();
+
+	if (likely(!(__atomic_load_n(stale, __ATOMIC_SEQ_CST) & bit)))
+		return false;
+	__atomic_fetch_and(stale, ~bit, __ATOMIC_ACQ_REL);
+	return true;
 }
 
 /* What of a space, or of the kernel's half (s is NULL), a CPU has to forget. */

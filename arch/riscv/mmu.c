@@ -86,16 +86,13 @@ static void asid_assign(struct arch_space *s)
 {
 	while (__atomic_exchange_n(&asid_lock, 1, __ATOMIC_ACQUIRE))
 		hal_cpu_relax();
-	if (s->generation != rv_asid_generation) {
-		while (asid_next < 1u << mmu_info.asid_bits && is_kept(asid_next))
+	while (s->generation != rv_asid_generation) {
+		while (is_kept(asid_next))
 			asid_next++;
-		if (asid_next >= 1u << mmu_info.asid_bits) {
+		if (asid_next >> mmu_info.asid_bits) { /* there are twice as many as harts */
 			roll_over();
-			while (is_kept(asid_next))
-				asid_next++; /* there are twice as many as harts */
+			continue;
 		}
-	}
-	if (s->generation != rv_asid_generation) {
 		s->asid = asid_next++;
 		__atomic_store_n(&s->generation, rv_asid_generation, __ATOMIC_RELEASE);
 	}
@@ -108,47 +105,31 @@ static uint64_t icache_stale; /* bit n: CPU n makes a fence.i before it runs a p
 
 void arch_space_load(struct arch_space *s, pfn_t root)
 {
-	uint64_t bit = 1ull << hal_cpu_id();
-
 	if (s && mmu_info.asid_bits && !(__atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) ==
 					 __atomic_load_n(&rv_asid_generation, __ATOMIC_SEQ_CST)))
 		asid_assign(s);
 	csr_write(satp, satp_of(root, s ? s->asid : 0));
-	if (s && unlikely(__atomic_load_n(&icache_stale, __ATOMIC_SEQ_CST) & bit)) {
-		__atomic_fetch_and(&icache_stale, ~bit, __ATOMIC_ACQ_REL);
+	if (s && mmu_was_stale(&icache_stale))
 		__asm__ volatile("fence.i" : : : "memory");
-	}
 	if (!mmu_info.asid_bits) {
 		rv_fence_asid(0);
 		return;
 	}
-	if (s && __atomic_load_n(&s->stale, __ATOMIC_SEQ_CST) & bit) {
-		__atomic_fetch_and(&s->stale, ~bit, __ATOMIC_ACQ_REL);
+	if (s && mmu_was_stale(&s->stale))
 		rv_fence_asid(s->asid);
-	}
-	if (unlikely(__atomic_load_n(&to_flush, __ATOMIC_ACQUIRE) & bit)) {
-		__atomic_fetch_and(&to_flush, ~bit, __ATOMIC_ACQ_REL);
+	if (mmu_was_stale(&to_flush))
 		arch_flush_all();
-	}
 }
 
 /* The hart's own fetches, then those of every other one that runs a program. One that does not makes its
- * fence before it runs one: it stores what it runs and then looks at the mask, as we do the other way
- * round. Without RFENCE all are called. */
+ * fence before it runs one. Without RFENCE all are called. */
 void hal_icache_sync(const void *start, size_t n)
 {
 	irqflags_t flags = hal_irq_save();
-	uint64_t others = smp_online_now() & ~(1ull << hal_cpu_id()), now = 0;
+	uint64_t now;
 
 	__asm__ volatile("fence rw, rw\n\tfence.i" : : : "memory");
-	for (unsigned c = 0; others; c++, others >>= 1) {
-		if (!(others & 1))
-			continue;
-		if (!__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST))
-			__atomic_fetch_or(&icache_stale, 1ull << c, __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST))
-			now |= 1ull << c;
-	}
+	now = mmu_note_stale(&icache_stale, smp_online_now() & ~(1ull << hal_cpu_id()), NULL);
 	hal_irq_restore(flags);
 	if (now)
 		rv_fence_i_others(now);

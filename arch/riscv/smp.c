@@ -93,23 +93,6 @@ void arch_call(unsigned cpu)
 	(void)sbi_call(SBI_IPI, SBI_IPI_SEND, 1ul << rv_percpu[cpu].hart, 0, 0);
 }
 
-/* Those of the CPUs that run s. Another one forgets what it has of it before it runs it next: it stores what
- * it runs and then looks at s->stale, as we do the other way round. */
-static uint64_t running_now(struct arch_space *s, uint64_t cpus)
-{
-	uint64_t running = 0;
-
-	for (unsigned c = 0; cpus >> c; c++) {
-		if (!(cpus >> c & 1))
-			continue;
-		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST) != s)
-			__atomic_fetch_or(&s->stale, 1ull << c, __ATOMIC_SEQ_CST);
-		if (__atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST) == s)
-			running |= 1ull << c;
-	}
-	return running;
-}
-
 static void fence_i(void *arg)
 {
 	__asm__ volatile("fence.i" : : : "memory");
@@ -130,18 +113,17 @@ void rv_fence_i_others(uint64_t cpus)
 bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f)
 {
 	unsigned long start = f->n ? f->start : 0, size = f->n ? f->n * f->step : -1ul;
-	unsigned long harts = hart_mask(cpus);
 	struct sbi_ret r;
 
 	if (!has_rfence)
 		return false;
 	if (f->user && mmu_info.asid_bits) {
-		harts = hart_mask(running_now(f->s, cpus));
-		if (!harts)
+		cpus = mmu_note_stale(&f->s->stale, cpus, f->s);
+		if (!cpus)
 			return true;
-		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_ASID, harts, 0, start, size, f->s->asid);
+		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_ASID, hart_mask(cpus), 0, start, size, f->s->asid);
 	} else {
-		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_VMA, harts, 0, start, size, 0);
+		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_VMA, hart_mask(cpus), 0, start, size, 0);
 	}
 	return !r.error;
 }

@@ -57,7 +57,7 @@ class Porting(unittest.TestCase):
 
     def test_few_lines_serve_hal(self):
         _, *lines = port_lines.table(TOP)[0]
-        self.assertLessEqual(max(lines), 550)
+        self.assertLessEqual(max(lines), 500)
 
     def test_every_file_is_named(self):
         self.assertEqual(sorted(set(naming()) - listed() - EXAMPLES), [])
