@@ -19,6 +19,8 @@ from common import BUILD, CannotRun, DIFFERENT, OK, Progress, lock_folder, run, 
 REFERENCE, MACHINE = 'linux-5.10', 'x86_64'
 LIBRARIES = ('lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu', 'lib64', 'lib', 'usr/lib')
 PYTHON = ['usr/lib/python3.*']
+# What a program says, or a shell in its place, that could not do what it was asked to: no comparison.
+FAILED = re.compile(rb'not found|No such file|cannot open|error while loading|Can\'t locate|ModuleNotFoundError')
 SOURCE = '#include <stdio.h>\nint main(void) { for (int i = 0; i < 5; i++) printf("%d\\n", i * i); return 7; }\n'
 
 
@@ -100,10 +102,10 @@ PROGRAMS = [
     Program('find and xargs', 'findutils', 'mkdir -p d/e; for i in 1 2 3; do echo $i > d/e/$i; done; find d -type f | sort | xargs -P2 -n1 cat | sort; find d -name "[12]" -exec echo {} + | wc -w', 'find xargs'),
     Program('file', 'file libmagic-mgc', 'file -b /bin/sh | cut -c1-20; echo hello > t; file t', 'file cut', ['usr/lib/file', 'usr/share/misc/magic*', 'etc/magic*']),
     Program('openssl', 'openssl', 'echo abc | openssl dgst -sha3-256; openssl enc -aes-256-cbc -K 00 -iv 00 -nosalt -in /bin/sh 2>/dev/null | openssl dgst -md5; openssl rand 8 | wc -c; openssl prime 1000003', 'openssl', ['usr/lib/ssl', 'etc/ssl/openssl.cnf']),
-    Program('gcc (cc1, as, ld)', 'gcc-12', f"printf '%s' '{SOURCE}' > a.c; gcc-12 -O2 -S a.c -o a.s; wc -l < a.s; gcc-12 -O2 a.c -o a; ./a; echo $?", 'gcc-12 as ld',
+    Program('gcc (cc1, as, ld)', 'gcc-12 libc6-dev', f"printf '%s' '{SOURCE}' > a.c; gcc-12 -O2 -S a.c -o a.s; wc -l < a.s; gcc-12 -O2 a.c -o a; ./a; echo $?", 'gcc-12 as ld',
             ['usr/lib/gcc/x86_64-linux-gnu/12/cc1', 'usr/lib/gcc/x86_64-linux-gnu/12/collect2', 'usr/lib/gcc/x86_64-linux-gnu/12/*.[oa]', 'usr/lib/gcc/x86_64-linux-gnu/12/libgcc_s.so',
              'usr/lib/gcc/x86_64-linux-gnu/12/include', 'usr/lib/x86_64-linux-gnu/crt*.o', 'usr/lib/x86_64-linux-gnu/libc.so', 'usr/lib/x86_64-linux-gnu/libc_nonshared.a', 'usr/lib/x86_64-linux-gnu/libgcc_s.so.1',
-             'lib/x86_64-linux-gnu/libgcc_s.so.1', 'lib/x86_64-linux-gnu/libc.so.6', 'usr/include/*.h', 'usr/include/x86_64-linux-gnu', 'usr/lib/gcc/x86_64-linux-gnu/12/liblto_plugin.so', 'usr/bin/x86_64-linux-gnu-*'], 120),
+             'lib/x86_64-linux-gnu/libgcc_s.so.1', 'lib/x86_64-linux-gnu/libc.so.6', 'usr/include/*.h', 'usr/include/linux', 'usr/include/asm-generic', 'usr/include/x86_64-linux-gnu', 'usr/lib/gcc/x86_64-linux-gnu/12/liblto_plugin.so', 'usr/bin/x86_64-linux-gnu-*'], 120),
     Program('redis (AF_UNIX)', 'redis-server redis-tools', 'redis-server --port 0 --unixsocket /tmp/s --save "" --daemonize no --logfile /tmp/log > /dev/null & for i in 1 2 3 4 5 6 7 8 9 10; do test -S /tmp/s && break; sleep 1; done; '
             'redis-cli -s /tmp/s set a 1; redis-cli -s /tmp/s incr a; for i in 1 2 3; do redis-cli -s /tmp/s rpush l $i; done; redis-cli -s /tmp/s lrange l 0 -1; redis-cli -s /tmp/s eval "return redis.call(\'get\', \'a\')" 0; redis-cli -s /tmp/s bgsave; sleep 2; ls dump.rdb; redis-cli -s /tmp/s shutdown nosave; echo $?',
             'redis-server redis-cli', seconds=120),
@@ -253,8 +255,9 @@ PAGE = """# Programs of other people
 def _row(p, there, here, found):
     packages = ', '.join(f'{n} {found[n]}' for n in (p.packages or 'dash').split() if n in found)
     line = batch.first_difference(there.output, here.output)
-    same = there.ended == here.ended and not line
-    why = 'the same' if same else p.known or (f'line {line[0]}: `{line[1][:60]}` there, `{line[2][:60]}` here' if line else 'ends otherwise')
+    failed = FAILED.search(there.output) or there.ended != '0'
+    same = there.ended == here.ended and not line and not failed
+    why = 'the same' if same else p.known or ('fails on the real kernel too: nothing is compared' if failed else '') or (f'line {line[0]}: `{line[1][:60]}` there, `{line[2][:60]}` here' if line else 'ends otherwise')
     return same, f'| {p.name} | {packages} | {there.ended} | {here.ended} | {why.replace("|", "/")} |'
 
 
