@@ -20,7 +20,7 @@ REFERENCE, MACHINE = 'linux-5.10', 'x86_64'
 LIBRARIES = ('lib/x86_64-linux-gnu', 'usr/lib/x86_64-linux-gnu', 'lib64', 'lib', 'usr/lib')
 PYTHON = ['usr/lib/python3.*']
 # What a program says, or a shell in its place, that could not do what it was asked to: no comparison.
-FAILED = re.compile(rb'not found|No such file|cannot open|error while loading|Can\'t locate|ModuleNotFoundError')
+FAILED = re.compile(rb'not found|No such file|cannot open|error while loading|syntax error|Can\'t locate|ModuleNotFoundError')
 SOURCE = '#include <stdio.h>\nint main(void) { for (int i = 0; i < 5; i++) printf("%d\\n", i * i); return 7; }\n'
 
 
@@ -52,7 +52,7 @@ PROGRAMS = [
     Program('busybox', 'busybox-static', 'busybox seq 5 | busybox awk "{ s += \\$1 } END { print s }"; busybox echo abc | '
             'busybox md5sum; busybox sh -c "busybox printf %x 255"; busybox bc -e 2>/dev/null; echo "2^64" | busybox bc; '
             'busybox find / -maxdepth 1 -name tmp', 'busybox'),
-    Program('coreutils', 'coreutils', 'seq 1000 | shuf --random-source=/bin/sort | sort -n | tail -2; factor 123456789012; '
+    Program('coreutils', 'coreutils', 'seq 1000 | shuf --random-source=/usr/bin/sort | sort -n | tail -2; factor 123456789012; '
             'echo hello | sha256sum; seq 100 | split -l 30 - p; ls p* | wc -l; printf "b\\na\\nc\\n" | tac; '
             'echo abc | od -c; echo 1500000 | numfmt --to=iec; seq 3 | paste -sd+; date -u -d @0; '
             'head -c 10000 /dev/zero | base64 | cksum; cp p* x 2>/dev/null; mkdir d; cp p* d; ls d | sort | comm - /dev/null | wc -l; '
@@ -85,7 +85,7 @@ PROGRAMS = [
             'sqlite3 db "select * from t where b like \'%99\' limit 3; pragma integrity_check"', 'sqlite3'),
     Program('tcl', 'tcl8.6', "echo 'set l {}; for {set i 0} {$i < 10} {incr i} {lappend l [expr {$i*$i}]}; puts $l; puts [exec echo run]; after 20 {set x 1}; vwait x; puts [clock format 0 -gmt 1 -format %Y]' > f; tclsh8.6 f",
             'tclsh8.6', ['usr/share/tcltk/tcl8.6']),
-    Program('bc', 'bc', 'echo "2^200; scale=30; 4*a(1); define f(x) { if (x < 2) return 1; return x * f(x-1) } f(30)" | bc -l', 'bc'),
+    Program('bc', 'bc', 'printf "2^200\\nscale=30\\n4*a(1)\\ndefine f(x) {\\nif (x < 2) return (1)\\nreturn (x * f(x-1))\\n}\\nf(30)\\n" | bc -l', 'bc'),
     Program('dc', 'dc', 'echo "5 3 ^ p 2 k 10 3 / p [la1-dsa0<b]sb 3sa lbx la p" | dc', 'dc'),
     Program('jq', 'jq', "echo '{\"a\":[1,2,{\"b\":3}],\"c\":\"x\"}' | jq -c '.a[2].b, (.a|length), ([.a[0:2][]]|add), keys'", 'jq'),
     Program('m4', 'm4', "printf 'define(`f'\\'', `[$1:$2]'\\'')f(a, b)\\neval(3 * 7)\\nesyscmd(`echo shell'\\'')' | m4", 'm4'),
