@@ -428,8 +428,9 @@ class Run:
             return
         phys, size = self.where_in_log(RING_LINE)
         self.words = memoryview(self.ram)[:128].cast('Q')
-        if self.words[W_MAGIC] != RING_MAGIC:
-            if self.words[W_MAGIC]:
+        magic = self.words[W_MAGIC]     # once: the guest may be about to write it
+        if magic != RING_MAGIC:
+            if magic:
                 raise CannotRun(f'{self.cfg.machine}: no trace ring at {phys:#x}')
             self.words.release()
             self.words = None

@@ -190,8 +190,8 @@ static inline void ptl_unlock(uint32_t *ptl)
 #define PTL_BATCH_PAGE 8u  /* where each changes its page's list */
 /* Where some cost far more than others, the sum is at most PTL_BATCH: an entry that is emptied is 1. */
 #define PTL_COST_LISTED 4u  /* its page's place in a list or a file changes */
-#define PTL_COST_SLOT	8u  /* it gives a slot of swap back */
-#define PTL_COST_CACHED 32u /* and that one's page in the cache is freed */
+#define PTL_COST_SLOT	12u /* it gives a slot of swap back */
+#define PTL_COST_CACHED 48u /* and that one's page in the cache is freed */
 
 /* Which entry of its table it is. */
 static inline unsigned long pte_index_of(const pte_t *pte)
