@@ -195,7 +195,7 @@ active proctype shootdown()
 	gone[0] = 1;
 	/* arch/common/mmu.c: hal_tlb_flush: the mask after the entry */
 	m = mask[0];
-	/* arch/riscv/smp.c: running_now: who does not run it is told for later */
+	/* arch/common/mmu.c: mmu_note_stale: who does not run it is told for later */
 	do
 	:: c < CPUS ->
 		if
