@@ -15,6 +15,7 @@
 #define PTE_RWX	  0xef /* D A G X W R V */
 #define PTE_RW	  0xe7 /* D A G W R V */
 #define PAGE_SIZE 4096
+#define RV_CPUS_MAX 16
 
 /* Sv39's index of the image base, of the early direct map, and its length in GiB. */
 #define IMAGE_SLOT  510
@@ -29,6 +30,13 @@ _start:
 	csrci	sstatus, SSTATUS_SIE
 	mv	s3, a0			/* s0 is the frame pointer, cleared below */
 	mv	s1, a1
+
+	/* One hart starts the machine. The firmware's call to start another is not atomic (OpenSBI before
+	 * 1.3: its state says so before its address does), and that one may come here instead. */
+	lla	t0, riscv_started
+	li	t1, 1
+	amoadd.w.aqrl t1, t1, (t0)
+	bnez	t1, .Lsecond
 
 	/* s2: what to add to a linked address to get the loaded one */
 	lla	s2, _start
@@ -119,6 +127,20 @@ _start:
 6:	wfi
 	j	6b
 
+	/* The struct of this hart, which was filled before it was to start. */
+.Lsecond:
+	fence	rw, rw
+	lla	a1, rv_percpu
+	li	t1, RV_CPUS_MAX
+8:	lwu	t2, RV_PCPU_HART(a1)
+	ld	t3, RV_PCPU_SELF(a1)
+	beqz	t3, 9f
+	beq	t2, s3, riscv_secondary_start
+9:	addi	a1, a1, RV_PCPU_SIZE
+	addi	t1, t1, -1
+	bnez	t1, 8b
+	j	6b
+
 	.balign 8
 .Llinked_start:
 	.dword	_start
@@ -175,3 +197,8 @@ riscv_panic_stack_guard:
 	.skip	PAGE_SIZE
 	.skip	2 * PAGE_SIZE
 riscv_panic_stack_top:
+
+	.section .data
+	.balign 4
+riscv_started:
+	.word	0

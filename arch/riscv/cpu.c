@@ -22,6 +22,8 @@
 
 _Static_assert(offsetof(struct rv_percpu, kernel_stack) == RV_PCPU_STACK, "trap.S");
 _Static_assert(offsetof(struct rv_percpu, cpu_id) == RV_PCPU_ID, "hal_cpu_id");
+_Static_assert(offsetof(struct rv_percpu, hart) == RV_PCPU_HART, "boot.S");
+_Static_assert(sizeof(struct rv_percpu) == RV_PCPU_SIZE && ARCH_CPUS_MAX == 16, "boot.S");
 _Static_assert(offsetof(struct rv_percpu, satp) == RV_PCPU_SATP, "boot.S");
 _Static_assert(offsetof(struct rv_percpu, stack) == RV_PCPU_SP, "boot.S");
 _Static_assert(offsetof(struct rv_percpu, entry) == RV_PCPU_ENTRY, "boot.S");

@@ -35,11 +35,13 @@
 /* struct rv_percpu in cpu.h, checked in cpu.c. */
 #define RV_PCPU_STACK 0
 #define RV_PCPU_ID    8
+#define RV_PCPU_HART  12
 #define RV_PCPU_SATP  16
 #define RV_PCPU_SP    24
 #define RV_PCPU_ENTRY 32
 #define RV_PCPU_SELF  40
 #define RV_PCPU_TASK  48
+#define RV_PCPU_SIZE  72
 
 /* The word at a kernel stack's very end: the struct rv_percpu of the hart that it is in use on. */
 #define RV_STACK_WORD 16

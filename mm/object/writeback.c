@@ -59,23 +59,37 @@
 static struct os_thread *flusher;
 static uint32_t flusher_calls; /* atomic: how often it was called for */
 static uint32_t flusher_all;   /* atomic: its next round takes what is young too */
+static uint32_t flusher_idle;  /* atomic: nothing differs from the disk, and it sleeps without a deadline */
 
 /* ---- dirty ------------------------------------------------------------------------------------- */
+
+/* What differs was stored before. Both sides exchange the word: the second of them sees what the first
+ * stored. */
+static void something_differs(void)
+{
+	if (__atomic_exchange_n(&flusher_idle, 0, __ATOMIC_ACQ_REL))
+		wakeup_flusher(false);
+}
 
 /* The page, of which PG_dirty was just set, gets its tag. */
 static void tag_dirty(struct address_space *m, struct page *page)
 {
+	bool first = false;
+
 	ASSERT_DEBUG(page_count(page) > 0);
 	spin_lock(&m->i_lock);
 	/* It may have left the file, or have been dirty all the time: of two who come here one counts. */
 	if (page->mapping == m && !radix_tag_get(locked_pages(m), page->index, PAGECACHE_TAG_DIRTY)) {
 		radix_tag_set(locked_pages(m), page->index, PAGECACHE_TAG_DIRTY);
-		if (!m->nr_dirty++)
+		first = !m->nr_dirty++;
+		if (first)
 			WRITE_ONCE(m->dirtied_when, os_clock_ns() | 1);
 		inc_node_page_state(NR_FILE_DIRTY);
 		inc_node_page_state(NR_DIRTIED);
 	}
 	spin_unlock(&m->i_lock);
+	if (first)
+		something_differs();
 }
 
 void untag_dirty(struct address_space *m, uint64_t index)
@@ -284,7 +298,7 @@ static int write_inode(struct quire_inode *inode, bool datasync)
 	err = inode->ops->write_inode(inode, datasync);
 	memalloc_nofs_restore(saved);
 	if (err)
-		__atomic_fetch_or(&inode->state, I_DIRTY, __ATOMIC_RELEASE);
+		quire_inode_mark_dirty(inode);
 	return err;
 }
 
@@ -304,7 +318,8 @@ static int flush_device(struct quire_inode *inode)
 
 void quire_inode_mark_dirty(struct quire_inode *inode)
 {
-	__atomic_fetch_or(&inode->state, I_DIRTY, __ATOMIC_RELEASE);
+	if (!(__atomic_fetch_or(&inode->state, I_DIRTY, __ATOMIC_RELEASE) & I_DIRTY))
+		something_differs();
 }
 
 void quire_inode_discard(struct quire_inode *inode)
@@ -512,13 +527,29 @@ void write_back_old(uint64_t now)
 	}
 }
 
+static bool anything_differs(void)
+{
+	struct quire_inode *inode = NULL;
+	bool any = false;
+
+	while ((inode = inode_next(inode)) != NULL)
+		any |= mapping_writes(&inode->i_mapping) &&
+		       (READ_ONCE(inode->i_mapping.dirtied_when) || READ_ONCE(inode->state) & I_DIRTY);
+	return any;
+}
+
+/* Without files on disks it never wakes: a machine in which nobody can go on is seen as such. */
 static void flusher_main(void *arg)
 {
 	while (!os_thread_should_stop()) {
 		uint32_t seen = __atomic_load_n(&flusher_calls, __ATOMIC_ACQUIRE);
+		uint64_t deadline = UINT64_MAX;
 
 		write_back_old(os_clock_ns());
-		os_wait_until(&flusher_calls, &flusher_calls, seen, os_clock_ns() + WAKE_EVERY_NS);
+		if (__atomic_exchange_n(&flusher_idle, 1, __ATOMIC_ACQ_REL) || anything_differs())
+			deadline = os_clock_ns() + WAKE_EVERY_NS;
+		os_wait_until(&flusher_calls, &flusher_calls, seen, deadline);
+		__atomic_store_n(&flusher_idle, 0, __ATOMIC_RELAXED);
 	}
 }
 
