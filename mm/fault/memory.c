@@ -636,6 +636,9 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte))) {
 		if (is_swap_pte(vmf->orig_pte))
 			return do_swap_page(vmf);
+		/* An access past the area's rights; no other one comes here where there are none. */
+		if (pte_desc(vmf->orig_pte).kind == PTE_PROTNONE && vmf->flags & FAULT_FLAG_REMOTE)
+			return do_present(vmf);
 		if (pte_desc(vmf->orig_pte).kind != PTE_MIGRATION)
 			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
 		vmf->row = QUIRE_ROW_SPURIOUS;

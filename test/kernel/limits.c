@@ -170,6 +170,16 @@ static void past_rights(void)
 		_exit(pwrite(m, "C", 1, (off_t)(uintptr_t)ro) == 1 && ro[0] == 'B' && !can_write(ro) ? 0 : 1);
 	CHECK(waitpid(pid, &st, 0) == pid && st == 0 && ro[0] == 'C');
 	CHECK(pwrite(m, "D", 1, (off_t)(uintptr_t)none) == 1 && pread(m, &c, 1, (off_t)(uintptr_t)none) == 1 && c == 'D');
+	/* once more, where it is there already: our own, and shared with a child */
+	CHECK(pwrite(m, "d", 1, (off_t)(uintptr_t)none) == 1 && pread(m, &c, 1, (off_t)(uintptr_t)none) == 1 && c == 'd');
+	pid = fork();
+	if (!pid) {
+		m = open("/proc/self/mem", O_RDWR);
+		_exit(pwrite(m, "x", 1, (off_t)(uintptr_t)none) == 1 && pread(m, &c, 1, (off_t)(uintptr_t)none) == 1 &&
+			      c == 'x' && can_write(none) == 0 ? 0 : 1);
+	}
+	CHECK(waitpid(pid, &st, 0) == pid && st == 0);
+	CHECK(pread(m, &c, 1, (off_t)(uintptr_t)none) == 1 && c == 'd');
 	CHECK(pwrite(m, "E", 1, (off_t)(uintptr_t)shared) == -1 && errno == EIO);
 	CHECK(pwrite(m, "F", 1, (off_t)(uintptr_t)file) == 1 && file[0] == 'F' && shared[0] == 0 && !can_write(file));
 	CHECK(pread(m, &c, 1, (off_t)(uintptr_t)code) == 1 && pwrite(m, &c, 1, (off_t)(uintptr_t)code) == 1 && code() == 1);
