@@ -627,6 +627,18 @@ static vm_fault_t do_present(struct vm_fault *vmf)
 	return 0;
 }
 
+/* An access past the rights of an area that has none; no other one comes to such an entry. */
+static __attribute__((noinline)) vm_fault_t do_past_rights(struct vm_fault *vmf)
+{
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
+	fault_lock(vmf);
+	if (vmf->flags & FAULT_FLAG_WRITE && pte_get(vmf->pte) == vmf->orig_pte)
+		return do_wp_page(vmf);
+	vmf->row = QUIRE_ROW_SPURIOUS;
+	fault_unlock(vmf);
+	return 0;
+}
+
 static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 {
 	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
@@ -636,9 +648,8 @@ static vm_fault_t handle_pte_fault(struct vm_fault *vmf)
 	if (unlikely(!arch_pte_is_leaf(vmf->orig_pte))) {
 		if (is_swap_pte(vmf->orig_pte))
 			return do_swap_page(vmf);
-		/* An access past the area's rights; no other one comes here where there are none. */
 		if (pte_desc(vmf->orig_pte).kind == PTE_PROTNONE && vmf->flags & FAULT_FLAG_REMOTE)
-			return do_present(vmf);
+			return do_past_rights(vmf);
 		if (pte_desc(vmf->orig_pte).kind != PTE_MIGRATION)
 			fault_panic(vmf->vma->vm_mm, vmf->address, "entry of no known kind in a live VMA");
 		vmf->row = QUIRE_ROW_SPURIOUS;
