@@ -484,6 +484,7 @@ Test(writeback, errseq_tells_who_was_there)
 	cr_expect_eq(errseq_check_and_advance(&word, &b), 0);
 	errseq_set(&word, -EIO);
 	cr_expect_eq(errseq_check_and_advance(&word, &a), -EIO, "the same errno, another error");
+	cr_expect_eq(errseq_check_and_advance(&word, &b), -EIO, "also to who comes second");
 	errseq_set(&word, -ENOSPC);
 	errseq_set(&word, -EIO);
 	cr_expect_eq(errseq_check_and_advance(&word, &a), -EIO, "the last one");
