@@ -63,6 +63,32 @@ Test(lru, a_batch_keeps_its_order)
 	space_down();
 }
 
+/* Pages that a scan took off the cold end and keeps go to the warm end in the order that they had. */
+Test(lru, a_scan_keeps_the_order)
+{
+	struct page *first;
+	LIST_HEAD(taken);
+
+	space_up();
+	mmap_at(AT(0), 3, RW, PRIV | FIX);
+	for (unsigned i = 0; i < 3; i++)
+		store_at(AT(i), 1);
+	lru_add_drain_all();
+	for (unsigned i = 0; i < 3; i++) {
+		cr_assert(isolate_lru_page(page_at(AT(i))));
+		list_add(&page_at(AT(i))->lru, &taken);
+	}
+	putback_lru_pages(&taken);
+	first = list_last_entry(&node_lruvec.lists[LRU_INACTIVE_ANON], struct page, lru);
+	cr_expect_eq(first, page_at(AT(0)));
+	for (unsigned i = 1; i < 3; i++) {
+		first = list_entry(first->lru.prev, struct page, lru);
+		cr_expect_eq(first, page_at(AT(i)), "place %u", i);
+	}
+	check_now();
+	space_down();
+}
+
 Test(lru, the_list_follows_from_the_flags)
 {
 	struct page *page;

@@ -111,6 +111,39 @@ void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 static struct quire_inode *inode;
 static struct quire_file *file;
 
+/* The flusher is no thread here: the one test that has one calls what it runs. */
+static void (*flusher_runs)(void *);
+static const uint32_t *flusher_word;
+static uint64_t slept_until[3];
+static unsigned flusher_sleeps, flusher_woken[4];
+
+static void while_the_flusher_sleeps(void);
+
+int os_thread_start(const char *name, void (*fn)(void *arg), void *arg, struct os_thread **thread)
+{
+	if (!strcmp(name, "flusher"))
+		flusher_runs = fn;
+	return -ENOMEM;
+}
+
+bool os_thread_should_stop(void)
+{
+	return flusher_sleeps == ARRAY_SIZE(slept_until);
+}
+
+void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_t deadline_ns)
+{
+	flusher_word = word;
+	slept_until[flusher_sleeps++] = deadline_ns;
+	while_the_flusher_sleeps();
+	cr_expect_eq(*word != seen, flusher_woken[flusher_sleeps] > 0);
+}
+
+void os_wake(const void *key, unsigned n)
+{
+	flusher_woken[flusher_sleeps] += key == flusher_word;
+}
+
 static void file_up(unsigned pages)
 {
 	space_up();
@@ -441,6 +474,32 @@ Test(writeback, the_flusher_takes_what_is_old)
 	put_at(0, "x");
 	quire_sync();
 	cr_expect_eq(dirty_now(), 0);
+	file_down();
+}
+
+/* First nothing differs; then there is a young page; when it was written, nothing again. */
+static void while_the_flusher_sleeps(void)
+{
+	if (flusher_sleeps == 1) {
+		put_at(0, "x");
+		put_at(PS, "y");
+	}
+	if (flusher_sleeps == 2)
+		quire_sync();
+}
+
+/* It wakes every 5 s while something differs, and else only when called: once, by the first change. */
+Test(writeback, the_flusher_sleeps_until_something_differs)
+{
+	file_up(4);
+	flusher_run();
+	cr_assert(flusher_runs);
+	flusher_runs(NULL);
+	cr_expect_eq(slept_until[0], UINT64_MAX);
+	cr_expect_eq(flusher_woken[1], 1);
+	cr_expect_eq(flusher_woken[2], 0);
+	cr_expect_leq(slept_until[1], os_clock_ns() + 5000000000ull);
+	cr_expect_eq(slept_until[2], UINT64_MAX);
 	file_down();
 }
 
