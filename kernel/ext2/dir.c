@@ -248,7 +248,8 @@ static int add_record(struct ext2_inode *dir, const char *name, uint32_t ino, un
 	return err;
 }
 
-static int remove_record(struct ext2_inode *dir, const char *name)
+/* The record of a name leads to another inode; ino 0: it is taken away, its room goes to the one before. */
+static int edit_record(struct ext2_inode *dir, const char *name, uint32_t ino, unsigned mode)
 {
 	char *buf = block_buffer(dir->fs);
 	uint32_t at, before;
@@ -261,31 +262,11 @@ static int remove_record(struct ext2_inode *dir, const char *name)
 	if (!err) {
 		struct ext2_dirent *d = (struct ext2_dirent *)(buf + at), *b = (struct ext2_dirent *)(buf + before);
 
-		if (at)
+		if (!ino && at)
 			b->rec_len = (uint16_t)(b->rec_len + d->rec_len);
-		d->ino = 0;
-		err = write_block(dir, n, buf);
-	}
-	quire_kfree(buf);
-	return err;
-}
-
-/* The record of a name leads to another inode. */
-static int retarget(struct ext2_inode *dir, const char *name, uint32_t ino, unsigned mode)
-{
-	char *buf = block_buffer(dir->fs);
-	uint32_t at, before;
-	uint64_t n;
-	int err;
-
-	if (!buf)
-		return -ENOMEM;
-	err = find_record(dir, name, buf, &n, &at, &before);
-	if (!err) {
-		struct ext2_dirent *d = (struct ext2_dirent *)(buf + at);
-
 		d->ino = ino;
-		d->type = dir->fs->super.incompat & EXT2_INCOMPAT_FILETYPE ? type_of(mode) : 0;
+		if (ino)
+			d->type = dir->fs->super.incompat & EXT2_INCOMPAT_FILETYPE ? type_of(mode) : 0;
 		err = write_block(dir, n, buf);
 	}
 	quire_kfree(buf);
@@ -350,7 +331,7 @@ int ext2_unlink(struct vnode *dir, const char *name, struct vnode *v)
 {
 	struct ext2_inode *d = ext2_inode_of(dir), *ei = ext2_inode_of(v);
 	bool is_dir = vnode_type(v) == S_IFDIR;
-	int err = remove_record(d, name);
+	int err = edit_record(d, name, 0, 0);
 
 	if (err)
 		return err;
@@ -362,7 +343,7 @@ int ext2_unlink(struct vnode *dir, const char *name, struct vnode *v)
 /* A directory that moves has another parent: its ".." says so, and both count it. */
 static int reparent(struct ext2_inode *ei, struct ext2_inode *from, struct ext2_inode *to)
 {
-	int err = retarget(ei, "..", to->ino, S_IFDIR);
+	int err = edit_record(ei, "..", to->ino, S_IFDIR);
 
 	if (!err) {
 		(void)links_by(to, 1);
@@ -380,9 +361,9 @@ int ext2_rename(struct vnode *from, const char *name, struct vnode *to, const ch
 
 	if (is_dir && from != to && too_many(t))
 		return -EMLINK;
-	err = target ? retarget(t, new_name, ei->ino, v->mode) : add_record(t, new_name, ei->ino, v->mode);
+	err = target ? edit_record(t, new_name, ei->ino, v->mode) : add_record(t, new_name, ei->ino, v->mode);
 	if (!err)
-		err = remove_record(f, name);
+		err = edit_record(f, name, 0, 0);
 	if (!err && is_dir && from != to)
 		err = reparent(ei, f, t);
 	if (!err && target) {
