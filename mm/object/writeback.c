@@ -24,7 +24,8 @@
  *      file, waits for the end (stable pages).
  *
  * Who writes out: fsync, msync(MS_SYNC), sync (write and wait); the flusher, a thread that wakes every
- * 5 s for pages that have been dirty for 30 s, and whenever there are too many; a file's last reference;
+ * 5 s, while something differs from a disk, for pages that have been dirty for 30 s, and whenever there are
+ * too many; a file's last reference;
  * and where no thread can be had, the writer himself. Who makes pages dirty is held up when there are more
  * than the mean of both limits, the longer the nearer the upper one is (balance_dirty_pages).
  *
