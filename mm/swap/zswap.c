@@ -63,7 +63,7 @@ struct zswap_work {
 };
 
 static struct {
-	bool enabled;		/* atomic */
+	bool enabled;		/* atomic: released after what it says is there, acquired by who stores */
 	unsigned max_pool_percent; /* atomic */
 	const struct quire_compressor *compressor; /* constant while the core runs */
 	unsigned nworks;	/* 0: not started; constant from then on */
@@ -156,7 +156,7 @@ int quire_zswap_enable(bool on)
 	if (on)
 		err = zswap_start();
 	if (!err)
-		__atomic_store_n(&zswap.enabled, on, __ATOMIC_RELAXED);
+		__atomic_store_n(&zswap.enabled, on, __ATOMIC_RELEASE);
 	swapon_unlock();
 	return err;
 }
@@ -601,7 +601,7 @@ bool zswap_store(struct page *page, struct swap_plug *plug)
 		count(&zswap.n.duplicate_entry, 1);
 		drop_copy(a, swp_offset(entry));
 	}
-	if (!a->dev->in_memory && !__atomic_load_n(&zswap.enabled, __ATOMIC_RELAXED))
+	if (!a->dev->in_memory && !__atomic_load_n(&zswap.enabled, __ATOMIC_ACQUIRE))
 		return false;
 	if (!make_room(limit, plug))
 		return false;
