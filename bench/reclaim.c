@@ -12,11 +12,11 @@
  * scheduler decides. The first program only waits. Its ballast, as much as is named, is locked:
  * it makes memory scarcer.
  *
- * Prints `q12 begin` before any page is written, `q12 process N MAJOR MINOR` (faults from then to
- * its last access), what /proc/vmstat says of reclaim at both ends as `q12 then NAME N` and
- * `q12 now NAME N`, and `q12 done`; then it sleeps, so that who looks on from outside can read the
- * disk's counters. Between q12_begin and q12_end the machine does nothing else: an observer who
- * counts instructions counts between those.
+ * Prints `q12 begin`, and a second later, in which the disk's counters can be read, begins to write
+ * pages; then `q12 process N MAJOR MINOR` (faults from the first page to its last access), what
+ * /proc/vmstat says of reclaim at both ends as `q12 then NAME N` and `q12 now NAME N`, and `q12 done`;
+ * then it sleeps, so that who looks on from outside can read the disk's counters. Between q12_begin
+ * and q12_end the machine does nothing else: an observer who counts instructions counts between those.
  */
 #include "bench/work.h"
 #include "user/text.h"
@@ -27,6 +27,7 @@
 #define BALLAST	      0x1000000000ul /* the first program's */
 #define MAX_PROCESSES 64u
 #define MAX_WORKS     8u
+#define LOOKED_AT     1 /* s, from `begin` to the first page written */
 #define REBOOT_OFF    0x4321fedcl
 #define RUSAGE_WORDS  18
 #define MINOR	      8 /* of a rusage: its words */
@@ -459,6 +460,7 @@ static int reclaim_main(struct u *u, void *state, int argc, char **argv)
 	need(!r, "swapon", r);
 	print_vmstat(q, "then ");
 	say("begin", q->n);
+	sleep_for(LOOKED_AT);
 	q12_begin();
 	release(q, &q->first, true);
 	collect(q, true);

@@ -204,6 +204,7 @@ int main(int argc, char **argv)
 		return 2;
 	for (int i = 0; i < 50 && counter("stored_pages") > 200; i++)
 		usleep(20000);
+	printf("left: %ld stored\n", counter("stored_pages"));
 	/* This program's own pages may be, and those of the initramfs. */
 	CHECK(counter("stored_pages") <= 200);
 	CHECK(counter("decompress_fail") <= 0);
