@@ -47,7 +47,8 @@
  *                                frame 0, with this frame
  * With them it gives arch_pte_bits(bits), the bits of a word of level 0 that PTE_BIT_* stand for;
  * from that follow, the same for every machine:
- *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these bits
+ *   arch_pte_has(v, bits)        of a PTE_LEAF or PTE_PROTNONE of level 0: has it all these bits (W is asked
+ *                                of a leaf alone)
  *   arch_pte_edit(v, set, clear) the same word with some set and others cleared (set none that the
  *                                kind has not; W only in a leaf that can be read)
  */

@@ -15,8 +15,8 @@
 #define RANK_SWAP	42 /* the slots of one swap cluster */
 #define RANK_SWAP_AREA	43 /* an area's lists of clusters */
 #define RANK_ZPOOL	44 /* the pool of compressed pages */
-#define RANK_LRU	45 /* what interrupts take: all above are held with interrupts on */
-#define RANK_INODES	46 /* the list of all inodes */
+#define RANK_INODES	45 /* the list of all inodes */
+#define RANK_LRU	46 /* what interrupts take: all above are held with interrupts on */
 #define RANK_STACKS	47 /* kernel stacks kept for the next task */
 #define RANK_VMALLOC	48 /* the kernel's own ranges */
 #define RANK_VMALLOC_FREE 49 /* and those of it that are free */

@@ -13,14 +13,16 @@
 static bool clean_pte(struct vm_area_struct *vma, uintptr_t addr, pte_t *pte)
 {
 	pte_t v = pte_get(pte), now;
+	const bool leaf = arch_pte_is_leaf(v); /* or PROT_NONE, which has no right to write */
+	const unsigned bits = leaf ? PTE_BIT_W | PTE_BIT_DIRTY : PTE_BIT_DIRTY;
 
 	assert_pte_locked(pte);
-	if (!arch_pte_has(v, PTE_BIT_W) && !arch_pte_has(v, PTE_BIT_DIRTY))
+	if (!pte_write(v) && !arch_pte_has(v, PTE_BIT_DIRTY))
 		return false;
 	/* The hardware may set bits until the right to write is gone. */
-	while ((now = hal_pte_cmpxchg(pte, v, arch_pte_edit(v, 0, PTE_BIT_W | PTE_BIT_DIRTY))) != v)
+	while ((now = hal_pte_cmpxchg(pte, v, arch_pte_edit(v, 0, bits))) != v)
 		v = now;
-	if (arch_pte_is_leaf(v))
+	if (leaf)
 		hal_tlb_flush(&vma->vm_mm->arch, addr, addr + PAGE_SIZE, 0, false);
 	return true;
 }

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Files on a disk, judged from outside: mke2fs makes an image, the program changes it on a machine, e2fsck finds
 nothing, debugfs reads the same bytes, and the next start of the machine goes on with it.
-usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED]
+usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | fsx OPERATIONS SEED PROCESSES CPUS MIB]
 With damaged, some bytes of the image's tables are changed first: the machine must end as it should, whatever the
-program was told."""
+program was told. With fsx the program is that one, on a machine of so many CPUs and so much memory."""
 import os
 import random
 import shutil
@@ -40,12 +40,14 @@ def fsck(path, why):
         why.append(f'e2fsck -fn: status {r.returncode}\n{r.stdout}')
 
 
-def start(machine, image, program, path, what, why):
-    r = subprocess.run([sys.executable, os.path.join(HERE, 'run_program.py'), machine, image, '-a', what,
-                        '-d', 'image=' + path, program], stdout=subprocess.PIPE, universal_newlines=True)
+def start(machine, image, program, path, arguments, why, options=()):
+    argv = [sys.executable, os.path.join(HERE, 'run_program.py'), machine, image, *options, '-d', 'image=' + path]
+    for word in arguments:
+        argv += ['-a', word]
+    r = subprocess.run([*argv, program], stdout=subprocess.PIPE, universal_newlines=True)
     sys.stdout.write(''.join('# ' + line + '\n' for line in r.stdout.splitlines()))
     if r.returncode:
-        why.append(f'{what}: it did not end as it should')
+        why.append(f'{" ".join(arguments)}: it did not end as it should')
 
 
 def reads(path, name, text, why):
@@ -67,7 +69,8 @@ def damage(path, seed):
 
 
 def main():
-    machine, image, program, block_size, *damaged = sys.argv[1:]
+    machine, image, program, block_size, *mode = sys.argv[1:]
+    damaged, fsx = mode[:1] == ['damaged'], mode[:1] == ['fsx']
     if not shutil.which('mke2fs'):
         print('1..0 # SKIP mke2fs is not here')
         return 0
@@ -76,11 +79,14 @@ def main():
         path = os.path.join(folder, 'disk')
         make(path, folder, block_size)
         if damaged:
-            damage(path, int(damaged[1]))
-            start(machine, image, program, path, 'bad', why)
+            damage(path, int(mode[1]))
+            start(machine, image, program, path, ['bad'], why)
+        elif fsx:
+            start(machine, image, program, path, mode[1:4], why, ['-c', mode[4], '-m', mode[5], '-t', '3000'])
+            fsck(path, why)
         else:
             for what in 'first', 'again', 'full':
-                start(machine, image, program, path, what, why)
+                start(machine, image, program, path, [what], why)
                 fsck(path, why)
             reads(path, '/hello', 'hello, disk', why)
             reads(path, '/sub/file-with-a-long-name-005', '/mnt/sub/file-with-a-long-name-005', why)

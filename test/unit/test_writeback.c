@@ -268,6 +268,23 @@ Test(writeback, a_mapped_page_is_noticed_each_time)
 	file_down();
 }
 
+/* An entry that nobody may use is clean like the others: what it says else stays as it was. */
+Test(writeback, a_page_that_nobody_may_touch)
+{
+	file_up(8);
+	mmap_file(AT(0), 8, RW, FIX | MAP_SHARED, file, 0);
+	store_at(AT(2), 77);
+	mprotect_at(AT(0), 8, PROT_NONE);
+	cr_expect_eq(quire_inode_write_out(inode), 0);
+	cr_expect_eq(disk[2][0], 77);
+	cr_expect_eq(dirty_now(), 0);
+	mprotect_at(AT(0), 8, RW);
+	cr_expect_eq(load_at(AT(2)) & 0xff, 77);
+	cr_expect_eq(FAULTS(store_at(AT(2), 78)), 1, "written out: the next write is noticed");
+	cr_expect_eq(dirty_now(), 1);
+	file_down();
+}
+
 Test(writeback, private_pages_are_nobody_elses)
 {
 	file_up(4);
