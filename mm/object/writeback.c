@@ -55,7 +55,7 @@
 #define BACKGROUND_RATIO 10u /* and from here on the flusher writes what is young too */
 #define MAX_PAUSE_NS	 (200 * NS_PER_MS)
 #define BATCH		 16u
-#define TAG_BATCH	 256u /* tags copied under one hold of i_lock */
+#define TAG_BATCH	 64u /* tags copied under one hold of i_lock */
 
 static struct os_thread *flusher;
 static uint32_t flusher_calls; /* atomic: how often it was called for */

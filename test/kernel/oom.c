@@ -469,14 +469,29 @@ static void hog(const struct hog *h)
 
 /* ---- the trigger ----------------------------------------------------------------------------- */
 
-/* Each has stack, tables and what else the kernel needs, and a little of its own. */
+static long killed(void)
+{
+	char line[128];
+	long v = -1;
+	FILE *f = fopen("/proc/vmstat", "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, "oom_kill %ld", &v);
+	if (f)
+		fclose(f);
+	return v;
+}
+
+/* Each has stack, tables and what else the kernel needs, and a little of its own. None more once somebody was
+ * killed: of these nobody may be, and who looks on may be late. */
 static void fork_many(void)
 {
 	static char own[32 * PAGE];
+	long before = killed();
 
 	setpgid(0, 0);
 	while (!common->stop) {
-		pid_t pid = fork();
+		pid_t pid = killed() == before ? fork() : -1;
 
 		if (!pid) {
 			touch(own, sizeof(own));
@@ -570,19 +585,6 @@ static void sysctl(const char *name, const char *value)
 		return;
 	snprintf(path, sizeof(path), "/proc/sys/vm/%s", name);
 	write_text(path, value);
-}
-
-static long killed(void)
-{
-	char line[128];
-	long v = -1;
-	FILE *f = fopen("/proc/vmstat", "r");
-
-	while (f && fgets(line, sizeof(line), f))
-		sscanf(line, "oom_kill %ld", &v);
-	if (f)
-		fclose(f);
-	return v;
 }
 
 static void run_setup(const struct setup *s)
