@@ -5,7 +5,7 @@ import re
 import shlex
 
 import batch
-from arches import ARCHES, elf_machine
+from arches import ARCHES, elf_machine, slowness
 from common import CannotRun, DIFFERENT, OK, Progress, is_elf, parse_size, say
 
 REFERENCE = 'linux-5.10'
@@ -111,7 +111,7 @@ def _arch(machine):
 def _job(test, machine):
     path = test.programs[_arch(machine)]
     guest = '/bin/' + re.sub('/', '-', os.path.relpath(path, os.path.dirname(os.path.dirname(path))))
-    return batch.Job(test.name, guest, [guest, *test.args], test.seconds, test.mem, test.alone,
+    return batch.Job(test.name, guest, [guest, *test.args], test.seconds * slowness(), test.mem, test.alone,
                      files={guest: (path, 0o755), **test.files})
 
 
