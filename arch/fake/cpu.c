@@ -196,12 +196,25 @@ static void answer_inbox(void)
 	fake_unlock();
 }
 
+/* Several kicks are one until it is taken. */
+static void take_kick(void *arg)
+{
+	bool *kicked = &fake_cpu()->kicked;
+
+	if (__atomic_load_n(kicked, __ATOMIC_RELAXED) &&
+	    __atomic_exchange_n(kicked, false, __ATOMIC_ACQ_REL))
+		machine.on_kick();
+}
+
 void fake_take_calls(void)
 {
 	if (self.irqs_off || self.in_irq)
 		return;
 	self.in_irq = true;
 	answer_inbox();
+	self.irqs_off = true;
+	take_kick(NULL);
+	self.irqs_off = false;
 	self.in_irq = false;
 }
 
@@ -306,10 +319,33 @@ void fake_call_cpus(uint64_t cpus, void (*fn)(void *arg), void *arg)
 	}
 }
 
-/* Tasks run on the first CPU alone. */
+void fake_on_kick(void (*fn)(void))
+{
+	machine.on_kick = fn;
+}
+
+/* A CPU without a thread of its own idles: the kick ends that, and the caller plays it meanwhile. */
 void hal_cpu_kick(unsigned cpu)
 {
-	fake_accuse(FAKE_BAD_CALL, "hal_cpu_kick(%u)", cpu);
+	bool idles;
+
+	if (!machine.on_kick || cpu >= hal_cpu_count()) {
+		fake_accuse(FAKE_BAD_CALL, "hal_cpu_kick(%u)", cpu);
+		return;
+	}
+	fake_cross();
+	__atomic_store_n(&machine.cpu[cpu].kicked, true, __ATOMIC_RELEASE);
+	fake_lock();
+	idles = cpu != self.cpu && !machine.in_turns && !machine.cpu[cpu].threaded;
+	fake_unlock();
+	if (idles)
+		play(cpu, take_kick, NULL);
+	fake_take_calls();
+}
+
+unsigned hal_cpu_number(unsigned cpu)
+{
+	return cpu;
 }
 
 void hal_ipi_call(uint64_t cpu_mask, void (*fn)(void *arg), void *arg)
@@ -357,6 +393,7 @@ static void *cpu_main(void *arg)
 	fake_lock();
 	c->threaded = false;
 	fake_unlock();
+	play(self.cpu, take_kick, NULL); /* one that came just now */
 	return NULL;
 }
 

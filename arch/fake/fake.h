@@ -109,6 +109,9 @@ void fake_cpu_switch(unsigned n);
 int fake_cpu_start(unsigned n, void (*fn)(void *arg), void *arg);
 void fake_cpu_join(unsigned n);
 
+/* Called where hal_cpu_kick() has interrupted a CPU, interrupts off there; NULL: a kick is accused. */
+void fake_on_kick(void (*fn)(void));
+
 /* Resolves a fault. true: try the access again. Without kernel/ a test gives one that calls
  * quire_page_fault(); NULL: every fault is final. */
 typedef bool (*fake_fault_fn)(const struct fault_info *fi, void *ctx);

@@ -62,6 +62,7 @@ struct ipi {
 struct cpu {
 	struct fake_space *space; /* what it runs; NULL: the kernel's own */
 	struct ipi *inbox;
+	bool kicked;		  /* and has not taken it; atomic */
 	void *task;		  /* the kernel's word */
 	pthread_t thread;
 	bool threaded;		  /* a thread of its own runs it (fake_cpu_start) */
@@ -99,6 +100,7 @@ struct machine {
 	void *accusation_ctx;
 	fake_fault_fn on_fault;
 	void *fault_ctx;
+	void (*on_kick)(void);	  /* by fake_on_kick() */
 	void (*on_timer)(void);	  /* set by the room that links kernel/ */
 	bool (*timer_expired)(void); /* the same: the period of hal_timer_start() is over */
 	void (*on_exit)(int status); /* the same: does not return */

@@ -254,7 +254,7 @@ static bool has_work(unsigned cpu)
 	const struct fake_context *c = turns.on[cpu];
 
 	return !c->idle || turns.nready || machine.cpu[cpu].inbox ||
-	       (c != turns.mine && c->self.in_irq) || (!cpu && !turns.contexts);
+	       machine.cpu[cpu].kicked || (c != turns.mine && c->self.in_irq) || (!cpu && !turns.contexts);
 }
 
 /* A CPU other than ours to go on, -1: none. */

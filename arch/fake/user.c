@@ -523,11 +523,6 @@ size_t hal_cpu_describe(unsigned cpu, char *buf, size_t size)
 	return 0;
 }
 
-unsigned hal_cpu_number(unsigned cpu)
-{
-	return cpu;
-}
-
 const char *hal_machine_name(void)
 {
 	return "fake-" ARCH_NAME;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What a kernel image without user mode is never asked for, for those that test something: each ends
- * the run. Whoever includes this defines unexpected(what, tf) before, which does not return.
+ * the run. Whoever includes this defines unexpected(what, tf) before, which does not return, and
+ * BARE_HEARS_KICKS if it has a kernel_kick() of its own.
  */
 #ifndef TEST_ARCH_BARE_NONE_H
 #define TEST_ARCH_BARE_NONE_H
@@ -27,9 +28,11 @@ void kernel_timer_tick(struct trap_frame *tf)
 {
 }
 
+#ifndef BARE_HEARS_KICKS
 void kernel_kick(struct trap_frame *tf)
 {
 }
+#endif
 
 void kernel_irq_exit(void)
 {

@@ -793,6 +793,8 @@ static struct worker {
 	void (*job)(unsigned cpu); /* atomic; NULL: it waits for one */
 	uint64_t seen;		   /* how often it saw what it looks at; atomic */
 	uint64_t wrong;
+	uint64_t given;		   /* by whoever started it, before */
+	bool began_well;
 } workers[64];
 
 static bool enough;	   /* atomic: the jobs are to end */
@@ -803,6 +805,8 @@ static void work(void *arg)
 	unsigned cpu = (unsigned)(w - workers);
 	void (*job)(unsigned cpu);
 
+	w->began_well = hal_cpu_id() == cpu && !hal_irqs_off() && hal_cpus_online() >> cpu & 1 &&
+			w->given == cpu * 3 + 1;
 	for (;;) {
 		while (!(job = __atomic_load_n(&w->job, __ATOMIC_ACQUIRE)))
 			hal_cpu_relax();
@@ -866,6 +870,20 @@ static bool alone(void)
 	return hal_cpu_count() == 1 || hal_irqs_off();
 }
 
+static void count_answer(void *arg)
+{
+	__atomic_add_fetch((uint64_t *)arg, hal_irqs_off() ? 1 : 1000, __ATOMIC_RELAXED);
+}
+
+/* A call reaches those that are online now, and nobody else, however wide the mask is. */
+static bool calls_reach_online(void)
+{
+	uint64_t answers = 0;
+
+	hal_ipi_call(~0ull, count_answer, &answers);
+	return answers == (uint64_t)hweight64(hal_cpus_online()) - 1;
+}
+
 static void test_cpus_start(void)
 {
 	unsigned n = hal_cpu_count();
@@ -878,18 +896,22 @@ static void test_cpus_start(void)
 	for (unsigned c = 1; c < n; c++) {
 		char *stack = hal_phys_to_virt(take(4 * PAGE));
 
-		workers[c] = (struct worker){0};
+		workers[c] = (struct worker){.given = c * 3 + 1};
+		CHECK(calls_reach_online());
 		CHECK(hal_cpu_start(c, stack + 4 * PAGE, work, &workers[c]) == 0);
 		CHECK(hal_cpus_online() >> c & 1);
 		CHECK(hal_cpu_start(c, stack + 4 * PAGE, work, &workers[c]) == -EBUSY);
 	}
 	CHECK(hal_cpus_online() == (n < 64 ? (1ull << n) - 1 : ~0ull));
+	CHECK(calls_reach_online());
 }
 
 static void knows_itself(unsigned cpu)
 {
-	while (goes_on())
+	while (goes_on()) {
 		saw(cpu, hal_cpu_id() != cpu || hal_irqs_off());
+		hal_cpu_relax(); /* where interrupts come in by calls of the machine alone */
+	}
 }
 
 static void test_cpus_know_themselves(void)
@@ -899,11 +921,15 @@ static void test_cpus_know_themselves(void)
 	all_do(knows_itself);
 	all_have_seen(1000);
 	CHECK(all_done() == 0);
+	for (unsigned c = 1; c < hal_cpu_count(); c++)
+		CHECK(workers[c].began_well);
 }
 
-static void count_answer(void *arg)
+static void test_cpus_have_numbers(void)
 {
-	__atomic_add_fetch((uint64_t *)arg, hal_irqs_off() ? 1 : 1000, __ATOMIC_RELAXED);
+	for (unsigned c = 0; contract_kernel.number && c < hal_cpu_count(); c++)
+		for (unsigned other = 0; other < hal_cpu_count(); other++)
+			CHECK((contract_kernel.number(other) == contract_kernel.number(c)) == (other == c));
 }
 
 static void calls_all(unsigned cpu)
@@ -931,6 +957,79 @@ static void test_calls_cross(void)
 		CHECK(answers == hal_cpu_count());
 	}
 	all_have_seen(rounds());
+	CHECK(all_done() == 0);
+}
+
+/* ---- kicks ---- */
+
+static uint64_t told;	   /* before a kick; atomic */
+static uint64_t heard[64]; /* what the last kick found there; atomic */
+static uint64_t kicks[64]; /* how many came; atomic */
+
+void contract_kicked(void)
+{
+	unsigned cpu = hal_cpu_id();
+
+	__atomic_store_n(&heard[cpu], __atomic_load_n(&told, __ATOMIC_RELAXED), __ATOMIC_RELEASE);
+	__atomic_add_fetch(&kicks[cpu], 1, __ATOMIC_RELEASE);
+}
+
+static uint64_t kicks_of(unsigned cpu)
+{
+	return __atomic_load_n(&kicks[cpu], __ATOMIC_ACQUIRE);
+}
+
+/* Tells all CPUs from the first one on, and waits until each has been interrupted since. */
+static void kick_from(unsigned first)
+{
+	uint64_t word = __atomic_add_fetch(&told, 1, __ATOMIC_SEQ_CST);
+
+	for (unsigned c = first; c < hal_cpu_count(); c++)
+		contract_kernel.kick(c);
+	for (unsigned c = first; c < hal_cpu_count(); c++)
+		while (__atomic_load_n(&heard[c], __ATOMIC_ACQUIRE) < word)
+			hal_cpu_relax();
+}
+
+static bool deaf_were_kicked;
+
+/* A kick that comes while interrupts are off waits for them. */
+static void is_deaf(unsigned cpu)
+{
+	irqflags_t flags = hal_irq_save();
+	uint64_t before = kicks_of(cpu);
+
+	saw(cpu, false);
+	while (!__atomic_load_n(&deaf_were_kicked, __ATOMIC_ACQUIRE))
+		hal_cpu_relax();
+	workers[cpu].wrong += kicks_of(cpu) != before;
+	hal_irq_restore(flags);
+	while (kicks_of(cpu) == before)
+		hal_cpu_relax();
+	saw(cpu, hal_irqs_off());
+}
+
+/* Each comes, and finds what was stored before: to those that work, to oneself, from where interrupts are
+ * off, to where they are. */
+static void test_kicks_come(void)
+{
+	irqflags_t flags;
+
+	if (!contract_kernel.kick || alone())
+		return;
+	all_do(knows_itself);
+	for (unsigned i = 0; i < rounds(); i++)
+		kick_from(i & 1);
+	CHECK(all_done() == 0);
+	__atomic_store_n(&deaf_were_kicked, false, __ATOMIC_RELEASE);
+	all_do(is_deaf);
+	all_have_seen(1);
+	flags = hal_irq_save();
+	for (unsigned c = 1; c < 2 * hal_cpu_count() - 1; c++) /* all twice, all but one */
+		contract_kernel.kick(1 + c % (hal_cpu_count() - 1));
+	hal_irq_restore(flags);
+	__atomic_store_n(&deaf_were_kicked, true, __ATOMIC_RELEASE);
+	all_have_seen(2);
 	CHECK(all_done() == 0);
 }
 
@@ -973,6 +1072,76 @@ static void test_flush_reaches_all(void)
 	all_have_seen(seen + 3);
 	CHECK(all_done() == 0);
 	unmap_page(VA);
+}
+
+static void comes_and_goes(unsigned cpu)
+{
+	uint64_t v;
+
+	while (goes_on()) {
+		switch_to(&space);
+		saw(cpu, get(VA, &v) && v != GOOD);
+		switch_to(NULL);
+		saw(cpu, false);
+	}
+}
+
+/* Who was elsewhere during the flush may have kept what it had, and must not use it when it comes back. */
+static void test_flush_reaches_who_comes_back(void)
+{
+	pfn_t frame[2] = {page_frame(), page_frame()};
+	uint64_t seen = 0;
+
+	if (alone())
+		return;
+	set_word(frame[0], GOOD);
+	map_desc(VA, user_leaf(frame[0], true));
+	all_do(comes_and_goes);
+	for (unsigned i = 0; i < rounds(); i++) {
+		all_have_seen(seen += 4);
+		unmap_page(VA);
+		set_word(frame[i & 1], BAD);
+		set_word(frame[!(i & 1)], GOOD);
+		map_desc(VA, user_leaf(frame[!(i & 1)], true));
+	}
+	all_have_seen(seen + 4);
+	CHECK(all_done() == 0);
+	unmap_page(VA);
+}
+
+static void comes_and_goes_once(unsigned cpu)
+{
+	uint64_t v;
+
+	switch_to(&space);
+	saw(cpu, !get(VA, &v));
+	switch_to(NULL);
+}
+
+/* Nobody else runs the space, so nobody has to be waited for, whatever the others do and did. */
+static void test_flush_with_interrupts_off(void)
+{
+	if (alone())
+		return;
+	map_page(VA, true);
+	all_do(comes_and_goes_once);
+	all_have_seen(1);
+	CHECK(all_done() == 0);
+	all_do(knows_itself);
+	for (unsigned i = 0; i < rounds(); i++) {
+		irqflags_t flags;
+
+		map_page(VA, true);
+		CHECK(put(VA, i));
+		flags = hal_irq_save();
+		hal_pte_wrprotect(slot(&space, VA, 0), 0);
+		hal_tlb_flush(&space, VA, VA + PAGE, 0, false);
+		unmap_page(VA);
+		CHECK(hal_irqs_off());
+		hal_irq_restore(flags);
+		CHECK(!put(VA, 1));
+	}
+	CHECK(all_done() == 0);
 }
 
 /* The same with the table above it, which is then another's. */
@@ -1125,6 +1294,8 @@ static void test_idle_cpus_answer(void)
 	for (unsigned i = 0; i < 20; i++)
 		hal_ipi_call(~0ull, count_answer, &answers);
 	CHECK(answers == 20 * (hal_cpu_count() - 1));
+	for (unsigned i = 0; contract_kernel.kick && i < 20; i++)
+		kick_from(1);
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -1167,8 +1338,12 @@ static const struct {
 	{"kernel text is not writable", test_kernel_text},
 	{"CPUs start", test_cpus_start},
 	{"CPUs know themselves", test_cpus_know_themselves},
+	{"CPUs have numbers", test_cpus_have_numbers},
 	{"calls cross", test_calls_cross},
+	{"kicks come", test_kicks_come},
 	{"a flush reaches all CPUs", test_flush_reaches_all},
+	{"a flush reaches who comes back", test_flush_reaches_who_comes_back},
+	{"a flush with interrupts off", test_flush_with_interrupts_off},
 	{"freed tables are forgotten by all CPUs", test_freed_tables_reach_all},
 	{"a kernel flush reaches all CPUs", test_kernel_flush_reaches_all},
 	{"a space is left by all CPUs", test_space_is_left_by_all},

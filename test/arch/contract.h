@@ -24,6 +24,13 @@ bool contract_kernel_read(const uint64_t *p, unsigned cpu, uint64_t *v);
 /* For a wrapper that tries addresses by user copies: a user page that is mapped and writable in
  * the running space. false: no space runs. */
 bool contract_scratch_user(uintptr_t *va);
+/* What only a kernel asks for (arch/hal_kernel.h): hal_cpu_kick() and hal_cpu_number(); NULL where the
+ * machine has none. The wrapper calls contract_kicked() where kernel_kick() comes. */
+extern const struct contract_kernel {
+	void (*kick)(unsigned cpu);
+	unsigned (*number)(unsigned cpu);
+} contract_kernel;
+void contract_kicked(void);
 /* Whether p is code of an image that the machine itself protects. */
 extern const bool contract_image_protected;
 

@@ -10,6 +10,7 @@
 #include "test/arch/contract.h"
 
 const bool contract_image_protected = true;
+const struct contract_kernel contract_kernel = {hal_cpu_kick, hal_cpu_number};
 
 static uintptr_t user_page; /* a mapped user page to copy through, or 0 */
 
@@ -72,6 +73,12 @@ bool kernel_page_fault(struct trap_frame *tf, const struct fault_info *fi)
 	return contract_fault(fi);
 }
 
+void kernel_kick(struct trap_frame *tf)
+{
+	contract_kicked();
+}
+
+#define BARE_HEARS_KICKS
 #include "test/arch/bare_none.h" /* ends with unexpected() */
 
 /* As the core has it: nothing is recorded. */

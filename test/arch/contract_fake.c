@@ -9,9 +9,11 @@
 #include <unistd.h>
 
 #include "arch/fake/fake.h"
+#include "arch/hal_kernel.h"
 #include "test/arch/contract.h"
 
 const bool contract_image_protected = false; /* the host's business */
+const struct contract_kernel contract_kernel = {hal_cpu_kick, hal_cpu_number};
 
 static bool fault(const struct fault_info *fi, void *ctx)
 {
@@ -66,6 +68,7 @@ int main(void)
 		if (fake_machine_create(&cfg))
 			return 2;
 		fake_on_fault(fault, NULL);
+		fake_on_kick(contract_kicked);
 		failed += contract_run(moods[i].name, next, &ran);
 		fake_core_returned();
 		next += ran;
