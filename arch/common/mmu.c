@@ -187,6 +187,7 @@ static void flush_cpus(uint64_t cpus, const struct mmu_flush *f)
 	irqflags_t flags = hal_irq_save();
 	uint64_t self = 1ull << hal_cpu_id(), others = cpus & ~self & smp_online_now();
 
+	others = others ? arch_flush_now(others, f) : 0;
 	if (likely(!others) || arch_flush_others(others, f)) {
 		if (cpus & self)
 			flush_here(f);
@@ -194,7 +195,7 @@ static void flush_cpus(uint64_t cpus, const struct mmu_flush *f)
 		return;
 	}
 	hal_irq_restore(flags);
-	smp_call(cpus, flush_called, (void *)f);
+	smp_call(others | (cpus & self), flush_called, (void *)f);
 }
 
 static bool cpu_runs(unsigned cpu, const struct arch_space *s)
@@ -202,22 +203,6 @@ static bool cpu_runs(unsigned cpu, const struct arch_space *s)
 	const struct arch_space *runs = __atomic_load_n(&mmu_running[cpu], __ATOMIC_SEQ_CST);
 
 	return s ? runs == s : runs != NULL;
-}
-
-/* A CPU stores what it runs and then looks at its note, as we do the other way round. */
-uint64_t mmu_note_stale(uint64_t *stale, uint64_t cpus, const struct arch_space *s)
-{
-	uint64_t now = 0;
-
-	for (unsigned c = 0; cpus >> c; c++) {
-		if (!(cpus >> c & 1))
-			continue;
-		if (!cpu_runs(c, s))
-			__atomic_fetch_or(stale, 1ull << c, __ATOMIC_SEQ_CST);
-		if (cpu_runs(c, s))
-			now |= 1ull << c;
-	}
-	return now;
 }
 
 static void leave_space(void *arg)

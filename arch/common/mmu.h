@@ -15,6 +15,8 @@
  *       makes root's tables the CPU's; s is NULL for the kernel's own. Interrupts off.
  *   bool arch_space_cached(const struct arch_space *s);
  *       false: no CPU holds a translation of s, or will use one it holds
+ *   uint64_t arch_flush_now(uint64_t cpus, const struct mmu_flush *f);
+ *       of other CPUs those that have to forget now; the rest will before they use it. Interrupts off
  *   bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f);
  *       other CPUs forget, by means of the machine's own; false: it has none, they are called. Any context
  *   void arch_flush_page(const struct arch_space *s, uintptr_t va);
@@ -46,21 +48,6 @@ static inline bool mmu_in_user_space(void)
 	const struct arch_space *s = mmu_running[hal_cpu_id()];
 
 	return s && s->user;
-}
-
-/* What is stale on a CPU that does not run s (NULL: any program): bit n of *stale, and CPU n makes up for it
- * before it runs it next. Of cpus those that run it now, and are to be told. Any context. */
-uint64_t mmu_note_stale(uint64_t *stale, uint64_t cpus, const struct arch_space *s);
-
-/* Whether this CPU, which has said what it runs, has to; from now on it has not. Interrupts off. */
-static inline bool mmu_was_stale(uint64_t *stale)
-{
-	uint64_t bit = 1ull << hal_cpu_id();
-
-	if (likely(!(__atomic_load_n(stale, __ATOMIC_SEQ_CST) & bit)))
-		return false;
-	__atomic_fetch_and(stale, ~bit, __ATOMIC_ACQ_REL);
-	return true;
 }
 
 /* What of a space, or of the kernel's half (s is NULL), a CPU has to forget. */

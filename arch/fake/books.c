@@ -115,6 +115,13 @@ void books_synced(phys_addr_t pa, size_t n)
 	}
 }
 
+bool books_is_synced(uint64_t pfn)
+{
+	struct frame *f = fake_frame(pfn);
+
+	return f && f->synced && !f->by_user && f->sum == contents_sum(pfn);
+}
+
 /* A leaf lets user mode run what is in its frames: the kernel must have published those bytes. A
  * page of zeros holds no code; what user mode wrote itself it must publish itself. */
 static void check_code(struct pte_desc d, unsigned level, uintptr_t va)

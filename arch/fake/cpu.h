@@ -15,6 +15,8 @@ struct fake_space;
 
 struct arch_space {
 	pfn_t root;
+	uint64_t stale, generation; /* of arch/common/asid.h */
+	uint32_t asid;
 	bool user;
 	struct fake_space *fs; /* the machine's own book about this space */
 };

@@ -27,8 +27,10 @@ struct fake_config {
 	unsigned nranges;
 	unsigned levels;	/* of the tables; 0: 4, the invented machine 3 */
 	unsigned cpus;		/* 0: 1 */
-	unsigned asid_bits;	/* used only if with_asids */
-	bool with_asids;	/* translations survive a switch of spaces */
+	unsigned asid_bits;	/* used only if with_asids; 0: 16 */
+	bool with_asids;	/* translations survive a switch of spaces, tagged as RISC-V's are; not
+				 * with fewer than twice as many identifiers as CPUs */
+	bool icaches;		/* fetches go through a cache of each CPU's that stores do not reach */
 	bool software_ad;	/* the walker faults instead of setting A and D */
 	bool caches_invalid;	/* what is cached refuses, absent entries too, until it is published */
 	bool needs_bbm;		/* a live entry's frame or size changes only through absent */
@@ -57,7 +59,7 @@ int fake_machine_create(const struct fake_config *cfg);
 void fake_machine_destroy(void);
 
 /* Orders an accident by name before the core starts, as command lines do: "cache-invalid",
- * "software-ad", "needs-bbm", "asids", "tlb-entries", "spurious", "timer", "seed", "shrink-ram"
+ * "software-ad", "needs-bbm", "asids", "icaches", "tlb-entries", "spurious", "timer", "seed", "shrink-ram"
  * (bytes left of the last range). Returns false for an unknown name. */
 bool fake_accident(const char *name, uint64_t value);
 
@@ -74,6 +76,8 @@ enum fake_accusation {
 	FAKE_FREED_DMA,	    /* a frame was freed that a disk still transfers */
 	FAKE_TAKEN_MAPPED,  /* a frame was handed out that is mapped or a table: out twice */
 	FAKE_ICACHE,	    /* new code published without hal_icache_sync() */
+	FAKE_STALE_CODE,    /* a CPU fetched what its instruction cache kept over hal_icache_sync() */
+	FAKE_ASID,	    /* a CPU runs a space by an identifier under which it holds what is not its */
 	FAKE_IRQ_ORDER,	    /* interrupt state restored out of order */
 	FAKE_CONTEXT,	    /* a call, or user mode, from a context that its contract forbids */
 	FAKE_IPI_IRQS_OFF,  /* waits for another CPU with interrupts off, or it never answered */

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "arch/fake/arch.h"
 #include "arch/fake/machine.h"
 #include "lib/lockdep.h"
 
@@ -63,6 +64,8 @@ const char *fake_accusation_name(enum fake_accusation what)
 		[FAKE_FREED_DMA] = "freed-while-transferred",
 		[FAKE_TAKEN_MAPPED] = "handed-out-while-mapped",
 		[FAKE_ICACHE] = "no-icache-sync",
+		[FAKE_STALE_CODE] = "stale-code",
+		[FAKE_ASID] = "stale-asid",
 		[FAKE_IRQ_ORDER] = "irq-order",
 		[FAKE_CONTEXT] = "forbidden-context",
 		[FAKE_IPI_IRQS_OFF] = "ipi-with-irqs-off",
@@ -331,7 +334,7 @@ int fake_machine_create(const struct fake_config *cfg)
 	machine.rng = machine.cfg.seed * 0x9e3779b97f4a7c15ull + 0x853c49e6748fea9bull;
 	machine.up = true;
 	machine.number = ++machines;
-	if (!plan_ranges(&machine.cfg) || !build_memory()) {
+	if (!plan_ranges(&machine.cfg) || !build_memory() || !tags_start()) {
 		fprintf(stderr, "fake machine: no memory for it\n");
 		fake_machine_destroy();
 		return -1;
@@ -392,6 +395,7 @@ void fake_machine_destroy(void)
 	if (machine.memfd >= 0)
 		close(machine.memfd);
 	free(machine.stays);
+	tags_end();
 	vmemmap_used = vmalloc_used = NULL;
 	vmemmap_tables = vmalloc_tables = NULL;
 	fake_direct_base = 0;
@@ -424,7 +428,9 @@ bool fake_accident(const char *name, uint64_t value)
 	else if (!strcmp(name, "needs-bbm"))
 		c->needs_bbm = machine.mmu.needs_bbm = value;
 	else if (!strcmp(name, "asids"))
-		c->with_asids = (machine.mmu.asid_bits = value) != 0;
+		c->with_asids = (machine.mmu.asid_bits = value) != 0, tags_start();
+	else if (!strcmp(name, "icaches"))
+		c->icaches = value, tags_start();
 	else if (!strcmp(name, "tlb-entries"))
 		c->tlb_entries = value;
 	else if (!strcmp(name, "spurious"))
@@ -737,6 +743,8 @@ void hal_icache_sync(const void *start, size_t n)
 		fake_accuse(FAKE_BAD_CALL, "hal_icache_sync(%p): not in the direct map", start);
 		return;
 	}
+	if (machine.cfg.icaches)
+		asid_icache_sync((2ull << (machine.cfg.cpus - 1)) - 1);
 	fake_lock();
 	machine.count.icache_syncs++;
 	books_synced((uintptr_t)start - fake_direct_base, n);

@@ -48,6 +48,7 @@ struct fake_space {
 	struct arch_space *arch;
 	pfn_t root;
 	bool user;
+	uint32_t tag;		 /* the identifier that its translations were cached under; 0: none */
 	unsigned long stale;	 /* stale translations of all CPUs */
 	struct tlb tlb[FAKE_MAX_CPUS];
 };
@@ -62,6 +63,9 @@ struct ipi {
 struct cpu {
 	struct fake_space *space; /* what it runs; NULL: the kernel's own */
 	struct ipi *inbox;
+	uint8_t *burnt;		  /* by identifier: it holds what was given up (tags.c) */
+	struct fetched *fetched;  /* lines of instructions; NULL: it fetches from memory */
+	uint64_t fences;	  /* of fetches so far */
 	bool kicked;		  /* and has not taken it; atomic */
 	void *task;		  /* the kernel's word */
 	pthread_t thread;
@@ -230,6 +234,24 @@ void tlb_judge_range(struct fake_space *s, uintptr_t start, uintptr_t last);
 /* One stale translation of s whose maker has left the core since: it will never be flushed. */
 struct cached *tlb_any_forgotten(struct fake_space *s, unsigned *cpu);
 
+/* Removes what in [start, last] is stale; returns how many. */
+unsigned long tlb_drop_stale(struct fake_space *s, unsigned cpu, uintptr_t start, uintptr_t last);
+
+/* ---- tags.c: identifiers and instruction caches ---------------------------------------------- */
+
+/* For the machine that was planned; false: the host is out of memory. Again where an accident changes it. */
+bool tags_start(void);
+void tags_end(void);
+/* The CPU's switch, as the port makes it. Interrupts off, lock not held. */
+void tags_switch(struct arch_space *as);
+/* What CPUs hold of s is for nobody any more. Lock held. */
+void tags_give_up(struct fake_space *s);
+/* What was taken away in [start, last] of s: which CPUs are to forget it now. What others hold of it they
+ * forget before they run s. Lock held. */
+uint64_t tags_flush(struct fake_space *s, uintptr_t start, uintptr_t last);
+/* The byte that this CPU fetches. Lock held. */
+uint8_t tags_fetch(phys_addr_t pa);
+
 /* ---- walk.c: the hardware's walker; lock held ------------------------------------------------ */
 
 struct walk {
@@ -263,5 +285,7 @@ void books_frame_taken(uint64_t pfn);
 /* Accuses s if it has stale translations, and forgives them. */
 void books_check_stale(struct fake_space *s, enum fake_accusation what, const char *when);
 void books_synced(phys_addr_t pa, size_t n);
+/* The contents of the frame are those of the last hal_icache_sync() of it. */
+bool books_is_synced(uint64_t pfn);
 
 #endif

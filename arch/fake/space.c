@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "arch/fake/arch.h"
 #include "arch/fake/machine.h"
 #include "lib/lockdep.h"
 
@@ -149,12 +150,13 @@ void hal_space_destroy(struct arch_space *as)
 	if (machine.in_turns)
 		fake_call_cpus(others_of(s, false), leave_space, s);
 	fake_lock();
+	tags_give_up(s);
 	for (unsigned cpu = 0; cpu < machine.cfg.cpus; cpu++) {
 		if (machine.cpu[cpu].space == s) {
 			/* a lazy CPU is moved to the kernel's own space by the machine */
 			machine.cpu[cpu].space = NULL;
+			__atomic_store_n(&mmu_running[cpu], NULL, __ATOMIC_SEQ_CST);
 		}
-		tlb_flush_all(s, cpu);
 		free(s->tlb[cpu].bucket);
 		s->tlb[cpu] = (struct tlb){0};
 	}
@@ -176,14 +178,10 @@ void hal_space_switch(struct arch_space *as)
 		fake_accuse(FAKE_CONTEXT, "hal_space_switch with interrupts on");
 	if (as && !s)
 		fake_accuse(FAKE_BAD_CALL, "hal_space_switch to a space that is none");
-	fake_lock();
-	if (c->space != s) {
-		machine.count.switches++;
-		if (c->space && !machine.cfg.with_asids)
-			tlb_flush_all(c->space, self.cpu);
-		c->space = s;
-	}
-	fake_unlock();
+	if (c->space == s)
+		return;
+	machine.count.switches++;
+	tags_switch(as);
 }
 
 void hal_pt_published(struct arch_space *as, uintptr_t va)
@@ -250,10 +248,12 @@ void hal_tlb_flush(struct arch_space *as, uintptr_t start, uintptr_t end, unsign
 			    "another CPU runs the space", (unsigned long)start, (unsigned long)end);
 	fake_lock();
 	machine.count.flushes++;
-	others = others_of(s, true);
+	others = tags_flush(s, f.start, f.last);
 	flush_cpu(&f, self.cpu);
 	for (unsigned cpu = 0; cpu < machine.cfg.cpus && (!machine.in_turns || self.irqs_off); cpu++)
-		flush_cpu(&f, cpu);
+		if (others >> cpu & 1)
+			flush_cpu(&f, cpu);
+	others &= others_of(s, true);
 	fake_unlock();
 	if (machine.in_turns && !self.irqs_off)
 		fake_call_cpus(others, flush_called, &f);
@@ -395,6 +395,9 @@ static bool user_access(uintptr_t va, unsigned width, enum fault_access access, 
 
 		if (access == FAULT_WRITE)
 			__atomic_store_n(b, (unsigned char)(*value >> 8 * i), __ATOMIC_RELAXED);
+		else if (access == FAULT_FETCH)
+			*value = (i ? *value : 0) |
+				 (uint64_t)tags_fetch((uintptr_t)b - fake_direct_base) << 8 * i;
 		else
 			*value = (i ? *value : 0) |
 				 (uint64_t)__atomic_load_n(b, __ATOMIC_RELAXED) << 8 * i;

@@ -174,6 +174,23 @@ unsigned long tlb_flush_range(struct fake_space *s, unsigned cpu, uintptr_t star
 	return dropped;
 }
 
+unsigned long tlb_drop_stale(struct fake_space *s, unsigned cpu, uintptr_t start, uintptr_t last)
+{
+	struct tlb *t = &s->tlb[cpu];
+	unsigned long dropped = 0;
+
+	for (size_t i = 0; t->n && i < t->nbuckets; i++) {
+		struct cached *c, *next;
+
+		for (c = t->bucket[i]; c; c = next) {
+			next = c->next;
+			if (c->stale && covers(c, start, last))
+				tlb_drop(s, cpu, c), dropped++;
+		}
+	}
+	return dropped;
+}
+
 unsigned long tlb_flush_all(struct fake_space *s, unsigned cpu)
 {
 	return tlb_flush_range(s, cpu, 0, UINTPTR_MAX, -1, CACHED_LEAF);

@@ -4,13 +4,14 @@
  * promises).
  *
  * ASIDs: a space gets one when it is switched to, if its generation is not the current one; when
- * they run out the generation counts up (mmu.c). ASID 0 is the kernel's own (empty lower half). A space
+ * they run out the generation counts up (asid.c). ASID 0 is the kernel's own (empty lower half). A space
  * without a current ASID has nothing cached that will be used: it is given one that each hart flushes
  * before it uses it. Other harts' caches are reached through the firmware (RFENCE).
  */
 #ifndef ARCH_RISCV_ARCH_H
 #define ARCH_RISCV_ARCH_H
 
+#include "arch/common/asid.h"
 #include "riscv.h"
 
 #define ARCH_LOG_PREFIX	  "riscv: "
@@ -28,27 +29,38 @@
 #define ARCH_FLUSH_MAX	  64
 #define ARCH_FLUSH_TABLES true /* a fence of one address leaves cached tables in place */
 
-extern uint64_t rv_asid_generation;
+void arch_root_load(pfn_t root, uint32_t asid);
+/* Interrupts on where the firmware has no fences to make. */
+void arch_fence_i_others(uint64_t cpus);
 
-/* Fences of instructions on these CPUs. Interrupts on where the firmware has none to make. */
-void rv_fence_i_others(uint64_t cpus);
-void arch_space_load(struct arch_space *s, pfn_t root);
+static inline void arch_space_load(struct arch_space *s, pfn_t root)
+{
+	asid_load(s, root);
+}
 
 static inline bool arch_space_cached(const struct arch_space *s)
 {
-	return !s->user || !mmu_info.asid_bits ||
-	       __atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) ==
-		       __atomic_load_n(&rv_asid_generation, __ATOMIC_ACQUIRE);
+	return !s->user || asid_cached(s);
+}
+
+/* Those that only hold translations of a user's space make up for them later. */
+static inline uint64_t arch_flush_now(uint64_t cpus, const struct mmu_flush *f)
+{
+	return f->user && mmu_info.asid_bits ? asid_note_stale(&f->s->stale, cpus, f->s) : cpus;
 }
 
 bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f);
 bool arch_cpu_start(unsigned cpu, void *stack_top);
 void arch_call(unsigned cpu);
 
-/* Entries of one ASID, tables included; global ones stay. */
-static inline void rv_fence_asid(unsigned long asid)
+static inline void arch_fence_asid(uint32_t asid)
 {
-	__asm__ volatile("sfence.vma zero, %0" : : "r"(asid) : "memory");
+	__asm__ volatile("sfence.vma zero, %0" : : "r"((unsigned long)asid) : "memory");
+}
+
+static inline void arch_fence_i(void)
+{
+	__asm__ volatile("fence rw, rw\n\tfence.i" : : : "memory");
 }
 
 /* Of a user's space its own ASID's leaf; else that of every ASID, global ones too. */
@@ -63,7 +75,7 @@ static inline void arch_flush_page(const struct arch_space *s, uintptr_t va)
 
 static inline void arch_flush_space(const struct arch_space *s)
 {
-	rv_fence_asid(s->asid);
+	arch_fence_asid(s->asid);
 }
 
 static inline void arch_flush_all(void)

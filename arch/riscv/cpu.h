@@ -19,7 +19,7 @@ struct arch_space {
 	pfn_t root;
 	uint64_t cpus;	     /* bit n: CPU n may hold translations of it; atomic */
 	uint64_t stale;	     /* bit n: CPU n holds old ones, and forgets them before it runs it; atomic */
-	uint64_t generation; /* 0: never had an ASID; atomic, changed under mmu.c's lock */
+	uint64_t generation; /* 0: never had an ASID; atomic, changed under asid.c's lock */
 	uint32_t asid;
 	bool user;
 };

@@ -34,105 +34,17 @@ unsigned long rv_kernel_satp(void)
 	return satp_of(mmu_kernel.root, 0);
 }
 
-/* ---- address-space identifiers ----------------------------------------------------------------- */
-
-/*
- * When all are given out the generation counts up, and they are given out anew. A space that a hart runs
- * keeps its own, which is left out this time; every other one gets another when it is switched to. What
- * harts still hold under old ones is forgotten hart by hart, before it first runs a space after the
- * roll-over (to_flush).
- *
- * A hart that switches does not take the lock as a rule. It says which space it is going to run
- * (mmu_running), and then reads the generation; who rolls over changes the generation, and then reads
- * what the harts run. So either he sees that space, and it keeps its identifier, or the hart sees the
- * new generation and comes for the lock. Should it see the old one, what it holds of the space that it
- * leaves is flushed at its next switch, and it runs none that could meet it before.
- */
-uint64_t rv_asid_generation = 1; /* atomic; changed under the lock */
-static uint64_t to_flush;	 /* bit n: CPU n has not forgotten old identifiers; atomic */
-static uint32_t asid_next = 1;	 /* the lock */
-static uint32_t kept[ARCH_CPUS_MAX]; /* the lock; identifiers that stay given out in this generation */
-static unsigned nr_kept;	 /* the lock */
-static uint32_t asid_lock;	 /* interrupts off */
-
-static void roll_over(void)
-{
-	uint64_t old = rv_asid_generation;
-
-	__atomic_store_n(&to_flush, (2ull << (hal_cpus - 1)) - 1, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&rv_asid_generation, old + 1, __ATOMIC_SEQ_CST);
-	asid_next = 1;
-	nr_kept = 0;
-	for (unsigned c = 0; c < hal_cpus; c++) {
-		struct arch_space *s = __atomic_load_n(&mmu_running[c], __ATOMIC_SEQ_CST);
-		uint64_t seen = s ? __atomic_load_n(&s->generation, __ATOMIC_RELAXED) : 0;
-
-		if (seen == old || (seen == old + 1 && s)) /* the second: two harts run it */
-			kept[nr_kept++] = s->asid;
-		if (seen == old)
-			__atomic_store_n(&s->generation, old + 1, __ATOMIC_RELEASE);
-	}
-}
-
-static bool is_kept(uint32_t asid)
-{
-	for (unsigned i = 0; i < nr_kept; i++)
-		if (kept[i] == asid)
-			return true;
-	return false;
-}
-
-static void asid_assign(struct arch_space *s)
-{
-	while (__atomic_exchange_n(&asid_lock, 1, __ATOMIC_ACQUIRE))
-		hal_cpu_relax();
-	while (s->generation != rv_asid_generation) {
-		while (is_kept(asid_next))
-			asid_next++;
-		if (asid_next >> mmu_info.asid_bits) { /* there are twice as many as harts */
-			roll_over();
-			continue;
-		}
-		s->asid = asid_next++;
-		__atomic_store_n(&s->generation, rv_asid_generation, __ATOMIC_RELEASE);
-	}
-	__atomic_store_n(&asid_lock, 0, __ATOMIC_RELEASE);
-}
-
 /* ---- spaces and code ------------------------------------------------------------------------- */
 
-static uint64_t icache_stale; /* bit n: CPU n makes a fence.i before it runs a program; atomic */
-
-void arch_space_load(struct arch_space *s, pfn_t root)
+void arch_root_load(pfn_t root, uint32_t asid)
 {
-	if (s && mmu_info.asid_bits && !(__atomic_load_n(&s->generation, __ATOMIC_ACQUIRE) ==
-					 __atomic_load_n(&rv_asid_generation, __ATOMIC_SEQ_CST)))
-		asid_assign(s);
-	csr_write(satp, satp_of(root, s ? s->asid : 0));
-	if (s && mmu_was_stale(&icache_stale))
-		__asm__ volatile("fence.i" : : : "memory");
-	if (!mmu_info.asid_bits) {
-		rv_fence_asid(0);
-		return;
-	}
-	if (s && mmu_was_stale(&s->stale))
-		rv_fence_asid(s->asid);
-	if (mmu_was_stale(&to_flush))
-		arch_flush_all();
+	csr_write(satp, satp_of(root, asid));
 }
 
-/* The hart's own fetches, then those of every other one that runs a program. One that does not makes its
- * fence before it runs one. Without RFENCE all are called. */
+/* Without RFENCE all are called. */
 void hal_icache_sync(const void *start, size_t n)
 {
-	irqflags_t flags = hal_irq_save();
-	uint64_t now;
-
-	__asm__ volatile("fence rw, rw\n\tfence.i" : : : "memory");
-	now = mmu_note_stale(&icache_stale, smp_online_now() & ~(1ull << hal_cpu_id()), NULL);
-	hal_irq_restore(flags);
-	if (now)
-		rv_fence_i_others(now);
+	asid_icache_sync(smp_online_now());
 }
 
 /* ---- boot ------------------------------------------------------------------------------------ */
@@ -288,7 +200,8 @@ static void choose_asids(void)
 	    (parse_u64(word, &want) || want > 16))
 		boot_die("asid_bits=: 0 to 16");
 	want = min(want, (uint64_t)probe_asid_bits());
-	mmu_info.asid_bits = 1u << want >= 2 * hal_cpus ? (unsigned)want : 0;
+	mmu_info.asid_bits = asid_usable((unsigned)want, hal_cpus);
+	asid_start(mmu_info.asid_bits);
 }
 
 void rv_mmu_init(unsigned want_sv)

@@ -95,10 +95,10 @@ void arch_call(unsigned cpu)
 
 static void fence_i(void *arg)
 {
-	__asm__ volatile("fence.i" : : : "memory");
+	arch_fence_i();
 }
 
-void rv_fence_i_others(uint64_t cpus)
+void arch_fence_i_others(uint64_t cpus)
 {
 	struct sbi_ret r = {-1, 0};
 
@@ -117,14 +117,10 @@ bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f)
 
 	if (!has_rfence)
 		return false;
-	if (f->user && mmu_info.asid_bits) {
-		cpus = mmu_note_stale(&f->s->stale, cpus, f->s);
-		if (!cpus)
-			return true;
+	if (f->user && mmu_info.asid_bits)
 		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_ASID, hart_mask(cpus), 0, start, size, f->s->asid);
-	} else {
+	else
 		r = sbi_call5(SBI_RFENCE, SBI_RFENCE_VMA, hart_mask(cpus), 0, start, size, 0);
-	}
 	return !r.error;
 }
 

@@ -43,6 +43,12 @@ static inline void arch_flush_space(const struct arch_space *s)
 	write_cr3(read_cr3());
 }
 
+/* A CPU that leaves a space keeps nothing of it. */
+static inline uint64_t arch_flush_now(uint64_t cpus, const struct mmu_flush *f)
+{
+	return cpus;
+}
+
 /* There is no instruction for that. */
 static inline bool arch_flush_others(uint64_t cpus, const struct mmu_flush *f)
 {

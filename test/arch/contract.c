@@ -1209,6 +1209,81 @@ static void test_kernel_flush_reaches_all(void)
 	CHECK(all_done() == 0);
 }
 
+static uintptr_t code_va;
+static unsigned code_synced; /* atomic */
+
+static bool code_answers(unsigned want)
+{
+	unsigned v = 0;
+
+	return contract_code.run(code_va, &v) && v == want;
+}
+
+/* Each new code once, while nobody changes it. Some run no program in between, and miss the fences of that
+ * time. */
+static void runs_code(unsigned cpu)
+{
+	unsigned last = 0, now;
+
+	for (; goes_on(); hal_cpu_relax()) {
+		now = __atomic_load_n(&code_synced, __ATOMIC_ACQUIRE);
+		if (now == last)
+			continue;
+		last = now;
+		switch_to(&space);
+		if (cpu & 1) {
+			bool wrong = !code_answers(now);
+
+			switch_to(NULL);
+			saw(cpu, wrong);
+		} else {
+			saw(cpu, !code_answers(now));
+		}
+	}
+	switch_to(NULL);
+}
+
+static void map_code(pfn_t pfn)
+{
+	struct pte_desc d = user_leaf(pfn, false);
+
+	d.x = true;
+	code_va = contract_code.user ? 5ull << 32 : hal_kernel_layout()->vmalloc_base + 700 * PAGE;
+	if (contract_code.user)
+		map_desc(code_va, d);
+	else
+		CHECK(hal_kernel_map(code_va, pfn, 1, KMAP_R | KMAP_X, MT_WB, give_table, NULL) == 0);
+}
+
+/* What was stored and synced is what every CPU runs, not what was there before. */
+static void test_code_is_seen_by_all(void)
+{
+	pfn_t pfn = page_frame();
+
+	if (!contract_code.run)
+		return;
+	contract_code.write(kva(pfn), 0);
+	hal_icache_sync(kva(pfn), PAGE);
+	map_code(pfn);
+	__atomic_store_n(&code_synced, 0, __ATOMIC_RELEASE);
+	if (!alone())
+		all_do(runs_code);
+	for (unsigned i = 1; i <= rounds() && i < 200; i++) {
+		contract_code.write(kva(pfn), i);
+		hal_icache_sync(kva(pfn), PAGE);
+		__atomic_store_n(&code_synced, i, __ATOMIC_RELEASE);
+		CHECK(code_answers(i));
+		if (!alone())
+			all_have_seen(i);
+	}
+	if (!alone())
+		CHECK(all_done() == 0);
+	if (contract_code.user)
+		unmap_page(code_va);
+	else
+		forget(code_va, 1);
+}
+
 static struct arch_space shared_space;
 
 static void stays_in_space(unsigned cpu)
@@ -1346,6 +1421,7 @@ static const struct {
 	{"a flush with interrupts off", test_flush_with_interrupts_off},
 	{"freed tables are forgotten by all CPUs", test_freed_tables_reach_all},
 	{"a kernel flush reaches all CPUs", test_kernel_flush_reaches_all},
+	{"code is seen by all CPUs", test_code_is_seen_by_all},
 	{"a space is left by all CPUs", test_space_is_left_by_all},
 	{"spaces take turns", test_spaces_take_turns},
 	{"idle CPUs answer", test_idle_cpus_answer},

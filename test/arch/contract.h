@@ -31,6 +31,14 @@ extern const struct contract_kernel {
 	unsigned (*number)(unsigned cpu);
 } contract_kernel;
 void contract_kicked(void);
+/* Code of the test's own: write() stores such that answers v (below 256) at p, but for one word the same
+ * each time; run() runs what is at va, in the space of the test. user: va is to be a user page of that
+ * space, else a kernel page. NULL where a machine runs none. */
+extern const struct contract_code {
+	void (*write)(void *p, unsigned v);
+	bool (*run)(uintptr_t va, unsigned *v);
+	bool user;
+} contract_code;
 /* Whether p is code of an image that the machine itself protects. */
 extern const bool contract_image_protected;
 

@@ -12,6 +12,28 @@
 const bool contract_image_protected = true;
 const struct contract_kernel contract_kernel = {hal_cpu_kick, hal_cpu_number};
 
+static void write_code(void *p, unsigned v)
+{
+	uint32_t *word = p;
+
+#ifdef __riscv
+	__atomic_store_n(&word[1], 0x00008067, __ATOMIC_RELAXED);	    /* ret */
+	__atomic_store_n(&word[0], 0x00000513 | v << 20, __ATOMIC_RELAXED); /* li a0, v */
+#else
+	__atomic_store_n(&word[2], 0xc3, __ATOMIC_RELAXED);	  /* ret */
+	__atomic_store_n(&word[0], 0xb8909090, __ATOMIC_RELAXED); /* nop; nop; nop; mov eax, */
+	__atomic_store_n(&word[1], v, __ATOMIC_RELAXED);
+#endif
+}
+
+static bool run_code(uintptr_t va, unsigned *v)
+{
+	*v = ((unsigned (*)(void))va)();
+	return true;
+}
+
+const struct contract_code contract_code = {write_code, run_code, false};
+
 static uintptr_t user_page; /* a mapped user page to copy through, or 0 */
 
 /* A kernel address is tried by copying from or to it: the fault is fixed up. The copy's other side

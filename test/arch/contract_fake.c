@@ -15,6 +15,23 @@
 const bool contract_image_protected = false; /* the host's business */
 const struct contract_kernel contract_kernel = {hal_cpu_kick, hal_cpu_number};
 
+/* What user mode would run is what it fetches. */
+static void write_code(void *p, unsigned v)
+{
+	__atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED);
+}
+
+static bool run_code(uintptr_t va, unsigned *v)
+{
+	uint64_t word;
+	bool ok = fake_user_fetch(va, 8, &word, NULL);
+
+	*v = word;
+	return ok;
+}
+
+const struct contract_code contract_code = {write_code, run_code, true};
+
 static bool fault(const struct fault_info *fi, void *ctx)
 {
 	return contract_fault(fi);
@@ -54,7 +71,10 @@ int main(void)
 		{"A and D by software: ", {.ram = 256ull << 20, .software_ad = true}},
 		{"break before make: ", {.ram = 256ull << 20, .needs_bbm = true}},
 		{"ASIDs: ", {.ram = 256ull << 20, .with_asids = true}},
-		{"four CPUs: ", {.ram = 256ull << 20, .cpus = 4, .with_asids = true}},
+		{"four ASIDs: ", {.ram = 256ull << 20, .with_asids = true, .asid_bits = 2}},
+		{"four CPUs: ", {.ram = 256ull << 20, .cpus = 4, .with_asids = true, .icaches = true}},
+		{"four CPUs, eight ASIDs: ", {.ram = 256ull << 20, .cpus = 4, .with_asids = true, .asid_bits = 3}},
+		{"four CPUs without ASIDs: ", {.ram = 256ull << 20, .cpus = 4}},
 		{"a small TLB: ", {.ram = 256ull << 20, .tlb_entries = 4, .seed = 7}},
 		{"48 MiB: ", {.ram = 48ull << 20}},
 		{"6 GiB: ", {.ram = 6ull << 30}},

@@ -10,6 +10,7 @@
 
 const bool contract_image_protected = false;
 const struct contract_kernel contract_kernel;
+const struct contract_code contract_code;
 
 /* The host's own page tables stand for the kernel's half: ask them without touching. */
 bool contract_kernel_may(void *p, bool write)

@@ -352,6 +352,41 @@ Test(fake_own, asids_keep_translations_over_a_switch)
 	cr_assert(accused_of(FAKE_STALE_RETURN));
 }
 
+/* Two spaces by one identifier: the second would read through what was cached of the first. */
+Test(fake_own, an_identifier_of_two_spaces)
+{
+	struct arch_space other;
+
+	start_with((struct fake_config){.ram = 64 << 20, .with_asids = true, .asid_bits = 2});
+	map(VA);
+	cr_assert(touch(VA));
+	cr_assert_eq(hal_space_init(&other, page(), true), 0);
+	run_space(&other);
+	cr_assert_eq(hearings, 0);
+	run_space(NULL);
+	other.asid = space.asid;
+	run_space(&other);
+	cr_assert(accused_of(FAKE_ASID));
+}
+
+/* With two bits they are given out anew all the time, and nothing old is met. */
+Test(fake_own, identifiers_roll_over)
+{
+	struct arch_space other[8];
+
+	start_with((struct fake_config){.ram = 64 << 20, .with_asids = true, .asid_bits = 2});
+	map(VA);
+	for (unsigned i = 0; i < 8; i++)
+		cr_assert_eq(hal_space_init(&other[i], page(), true), 0);
+	for (unsigned i = 0; i < 40; i++) {
+		run_space(&space);
+		cr_assert(touch(VA));
+		run_space(&other[i * 3 % 8]);
+		cr_assert_not(touch(VA));
+	}
+	cr_assert_eq(hearings, 0);
+}
+
 Test(fake, without_asids_a_switch_forgets)
 {
 	map(VA);

@@ -33,6 +33,9 @@ void program_machine(struct fake_config *c, const struct plan *p)
 
 	c->cpus = p->cpus ? p->cpus : 2 + (bits >> 12) % 7;
 	c->shared_points = bits & 0x8000;
+	c->icaches = bits & 0x800;
+	for (c->asid_bits = 1; 1u << c->asid_bits < 2 * c->cpus; c->asid_bits++)
+		; /* as few as are used at all */
 	snprintf(params, sizeof(params), "%s%s", bits & 256 ? "late_free=1 " : "",
 		 (bits & 0x600) == 0x600 ? "slub_debug=FZPU" : "");
 	world.plan = *p;

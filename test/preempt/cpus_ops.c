@@ -410,6 +410,32 @@ static void op_alone(struct task *t)
 	REQUIRE(!ret, "munmap: %ld", ret);
 }
 
+/* Code of the constant file, wherever its pages are by now, and whatever was fetched from there before. */
+static void op_code(struct task *t)
+{
+	uintptr_t va = t->base + STRIDE / 2 + STRIDE / 16;
+	unsigned n = 1 + rnd(t, 3), first = rnd(t, PAGES - n), how = rnd(t, 8);
+	struct quire_mm *mm = t->space->mm;
+	long ret = quire_mmap(mm, va, n * PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_FIXED,
+			      world.constant_file, first * PAGE);
+
+	REQUIRE(ret == (long)va, "mmap: %ld", ret);
+	for (unsigned i = 0; i < 12; i++) { /* of few lines, which stay where they were fetched */
+		unsigned page = rnd(t, n), off = rnd(t, 4) * PAGE / 4;
+		uint64_t v;
+
+		REQUIRE(fake_user_fetch(va + page * PAGE + off, 8, &v, NULL), "code cannot be fetched");
+		for (unsigned b = 0; b < 8; b++)
+			REQUIRE((uint8_t)(v >> 8 * b) == stamp(first + page, off + b),
+				"code: page %u byte %u is %#x", first + page, off + b,
+				(uint8_t)(v >> 8 * b));
+		if (i == 6 && how < 2)
+			quire_madvise(mm, va, n * PAGE, how ? MADV_PAGEOUT : MADV_DONTNEED);
+	}
+	if (how < 6)
+		REQUIRE(!quire_munmap(mm, va, n * PAGE), "munmap");
+}
+
 /* ---- what all threads of a space change ------------------------------------------------------ */
 
 #define RACY_MAGIC 0x5eed000000000000ull
@@ -686,7 +712,7 @@ static const struct operation ops[] = {
 	{op_advise, "madvise", 10}, {op_outside, "outside", 4}, {op_file, "shared file", 10},
 	{op_crowd, "crowd", 6}, {op_torn, "file cut", 12}, {op_racy, "racy", 40}, {op_fork, "fork", 5}, {op_wait, "wait", 1},
 	{op_look, "look", 3}, {op_grow, "grow", 5}, {op_migrate, "migrate", 4}, {op_reclaim, "reclaim", 4},
-	{op_swap, "swap", 1}, {op_alone, "alone", 0}, /* if asked for */
+	{op_swap, "swap", 1}, {op_alone, "alone", 0}, {op_code, "code", 0}, /* if asked for */
 };
 
 #define OPS (sizeof(ops) / sizeof(ops[0]))
