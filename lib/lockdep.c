@@ -118,17 +118,14 @@ void might_sleep_failed(const char *file, int line)
 
 #define SPIN_CLASSES 64
 
-enum { OVER_WAIT = 1, IRQS_OFF = 2, IN_CALL = 4, INTERRUPTED = 8 };
+enum { OVER_WAIT = 1, IRQS_OFF = 2, IN_CALL = 4, IRQS_ON = 8 };
 
 /* In the order in which they were met; one that finds no room is not watched. */
 static const char *spin_name[SPIN_CLASSES]; /* atomic; NULL: from here on none */
 static uint32_t spin_seen[SPIN_CLASSES];    /* how one of them was met; atomic */
 
-static unsigned spin_class(const char *name)
+static unsigned spin_search(const char *name)
 {
-	for (unsigned i = 0; i < SPIN_CLASSES && READ_ONCE(spin_name[i]); i++)
-		if (READ_ONCE(spin_name[i]) == name)
-			return i;
 	for (unsigned i = 0; i < SPIN_CLASSES; i++) {
 		const char *known = READ_ONCE(spin_name[i]);
 
@@ -139,6 +136,22 @@ static unsigned spin_class(const char *name)
 			return i;
 	}
 	return SPIN_CLASSES;
+}
+
+static uint8_t spin_hint[256]; /* class + 1 of a name that hashes here; atomic */
+
+/* Each lock that is taken asks: where the name was found before, as a rule. */
+static unsigned spin_class(const char *name)
+{
+	uint8_t *hint = &spin_hint[(uint32_t)((uintptr_t)name * 0x9e3779b1u) >> 24];
+	unsigned class = __atomic_load_n(hint, __ATOMIC_RELAXED);
+
+	if (likely(class && READ_ONCE(spin_name[class - 1]) == name))
+		return class - 1;
+	class = spin_search(name);
+	if (class < SPIN_CLASSES)
+		__atomic_store_n(hint, (uint8_t)(class + 1), __ATOMIC_RELAXED);
+	return class;
 }
 
 /* Noted, then asked: of two CPUs that note the opposite at once one sees the other's. */
@@ -158,11 +171,15 @@ static void note_spin(const char *name, uint32_t how, uint32_t opposite, const c
 static const char over_and_off[] = "held over a wait for other CPUs, and taken with interrupts off";
 static const char in_and_on[] = "taken in a call from another CPU, and held with interrupts on";
 
-void lockdep_spins_irqs_off(const char *name)
+void lockdep_spins_noted(const char *name)
 {
+	if (!hal_irqs_off()) {
+		note_spin(name, IRQS_ON, IN_CALL, in_and_on);
+		return;
+	}
 	note_spin(name, IRQS_OFF, OVER_WAIT, over_and_off);
 	if (lockdep_mine()->in_call)
-		note_spin(name, IN_CALL, INTERRUPTED, in_and_on);
+		note_spin(name, IN_CALL, IRQS_ON, in_and_on);
 }
 
 void lockdep_waits_for_cpus(void)
@@ -186,9 +203,10 @@ void lockdep_call(bool begins)
 	if (!DEBUG_ASSERTS)
 		return;
 	c->in_call = begins;
+	/* those that were tried for, which nobody waited for */
 	for (unsigned i = 0; begins && i < c->depth; i++)
 		if (c->h[i].lock)
-			note_spin(c->h[i].name, INTERRUPTED, IN_CALL, in_and_on);
+			note_spin(c->h[i].name, IRQS_ON, IN_CALL, in_and_on);
 }
 
 /* ---- classes of sleeping locks ----------------------------------------------------------------- */

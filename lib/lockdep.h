@@ -95,10 +95,11 @@ static inline void lockdep_release(const void *lock, const char *name)
  * Spinning locks and waits for other CPUs, where DEBUG_ASSERTS is on. Locks of one name are one class.
  * Of a class that is ever held over such a wait (a flush, a call) none is waited for with interrupts off,
  * and so in no interrupt: the CPU that waits for the lock could not answer its holder. Of a class that a
- * call from another CPU takes none is held with interrupts on: the call would wait for whom it
- * interrupted. Whichever of the two is seen second panics, on one CPU too.
+ * call from another CPU takes none is waited for with interrupts on, anywhere: the call would wait for whom
+ * it interrupted. Whichever of the two is seen second panics, on one CPU too, whether or not any call ever
+ * came at that moment.
  */
-void lockdep_spins_irqs_off(const char *name);
+void lockdep_spins_noted(const char *name);
 /* This CPU is about to wait for others, whether or not there are any now. Any context. */
 void lockdep_waits_for_cpus(void);
 /* A call from another CPU begins, or ends, on this one. Interrupts off. */
@@ -107,8 +108,8 @@ void lockdep_call(bool begins);
 /* A spinning lock of that name is about to be waited for. */
 static inline void lockdep_spins(const char *name)
 {
-	if (DEBUG_ASSERTS && unlikely(hal_irqs_off()))
-		lockdep_spins_irqs_off(name);
+	if (DEBUG_ASSERTS)
+		lockdep_spins_noted(name);
 }
 
 /* Spinning locks that the CPU holds which the thread is on, if it is not moved meanwhile: so 0 is true

@@ -19,7 +19,8 @@ build are put back as they were. A patch that does not apply, does not build, or
 a failure of this suite. Before the first patch the tests and runs must pass on the unchanged copies.
 
 usage: run.py [--list] [--work DIR] [--times N] [NAME ...]   exit 0: all caught, 1: not, 2: unusable
---times N: each named run is made N times, and has to end the same way each time
+--times N: the tests or the run are made N times: each time one of the tests has to fail, and a run has to
+end the same way
 """
 import argparse
 import collections
@@ -318,10 +319,13 @@ def try_mutant(m, work, times, spent):
             return 'it does not build, so nothing was tested:\n' + out[-2000:]
         if m.run:
             return try_run(m, work, times)
-        status, out = test(work, m.machine, m.tests)
-        if status == 2 and 'no such test' in out:
-            return out
-        return None if status else f'NOT CAUGHT by {" ".join(m.tests)}'
+        for n in range(times):
+            status, out = test(work, m.machine, m.tests)
+            if status == 2 and 'no such test' in out:
+                return out
+            if not status:
+                return f'NOT CAUGHT by {" ".join(m.tests)}' + (f', the {n + 1}th time' if n else '')
+        return None
     finally:
         spent[1] = time.monotonic() - start - spent[0]
         sources.restore()
@@ -422,7 +426,7 @@ def main():
     ap.add_argument('--list', action='store_true', help='list the mutants and end')
     ap.add_argument('--work', default=os.path.join(ROOT, 'build/mutants'),
                     help='folder of the copy (default: build/mutants)')
-    ap.add_argument('--times', type=int, default=1, help='named runs are made so often (default: once)')
+    ap.add_argument('--times', type=int, default=1, help='tests and named runs are made so often (default: once)')
     ap.add_argument('names', nargs='*', help='only these')
     args = ap.parse_args()
     try:

@@ -523,6 +523,7 @@ Test(lib_locks, locks_held_over_waits_for_other_cpus)
 Test(lib_locks, locks_taken_in_calls_from_other_cpus)
 {
 	spinlock_t called = SPINLOCK_INIT("called"), on = SPINLOCK_INIT("on"), both = SPINLOCK_INIT("both");
+	spinlock_t met = SPINLOCK_INIT("met"), tried = SPINLOCK_INIT("tried");
 
 	irqs_off = true;
 	cr_assert_str_eq(PANIC_OF(lockdep_call(true)), "");
@@ -538,19 +539,32 @@ Test(lib_locks, locks_taken_in_calls_from_other_cpus)
 	cr_assert_str_eq(PANIC_OF(spin_lock(&both)), "");
 	spin_unlock(&both);
 	lockdep_call(false);
+	irqs_off = false;
 	spin_unlock(&on);
+	irqs_off = true;
 	lockdep_call(true);
 	cr_assert_str_eq(PANIC_OF(spin_lock(&on)),
 			 "lock order: on is taken in a call from another CPU, and held with interrupts on");
+	cr_assert_str_eq(PANIC_OF(spin_lock(&met)), "");
+	spin_unlock(&met);
 	lockdep_call(false);
 	irqs_off = false;
-	spin_lock(&called);
+	/* no call has come while it was held */
+	cr_assert_str_eq(PANIC_OF(spin_lock(&met)),
+			 "lock order: met is taken in a call from another CPU, and held with interrupts on");
+	irqs_off = true;
+	lockdep_call(true);
+	cr_assert_str_eq(PANIC_OF(spin_lock(&tried)), "");
+	spin_unlock(&tried);
+	lockdep_call(false);
+	irqs_off = false;
+	cr_assert(spin_trylock(&tried)); /* waits for nobody, but a call may now wait for it */
 	irqs_off = true;
 	cr_assert_str_eq(PANIC_OF(lockdep_call(true)),
-			 "lock order: called is taken in a call from another CPU, and held with interrupts on");
+			 "lock order: tried is taken in a call from another CPU, and held with interrupts on");
 	lockdep_call(false);
-	spin_unlock(&called);
 	irqs_off = false;
+	spin_unlock(&tried);
 }
 
 Test(lib_locks, an_owner_is_known)
