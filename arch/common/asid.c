@@ -22,7 +22,7 @@
 #include "lib/bug.h"
 #include "arch.h"
 
-uint64_t asid_generation = 1;
+static uint64_t asid_generation = 1; /* atomic; changed under the lock */
 static uint64_t to_flush;	     /* bit n: CPU n has not forgotten old identifiers; atomic */
 static uint64_t icache_stale;	     /* bit n: CPU n fences its fetches before it runs a program; atomic */
 static uint32_t asid_next = 1;	     /* the lock */

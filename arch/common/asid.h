@@ -25,8 +25,6 @@
 
 #include "arch/hal.h"
 
-extern uint64_t asid_generation; /* atomic; changed under the lock */
-
 /* Nothing is given out: 2^bits identifiers, 0: there are none. Nobody runs a space. */
 void asid_start(unsigned bits);
 /* How many bits to use of those that there are, for so many CPUs: 0 without twice as many identifiers. */
