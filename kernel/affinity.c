@@ -5,6 +5,7 @@
  */
 #include "cpus.h"
 #include "kernel.h"
+#include "kernel/proc/proc.h"
 
 #define MASK_BYTES sizeof(uint64_t) /* of the masks that the kernel keeps: MAX_CPUS bits */
 
@@ -145,9 +146,11 @@ static void emit_times(quire_emit_fn emit, void *ctx, const char *name, const ui
 void show_cpu_times(quire_emit_fn emit, void *ctx)
 {
 	uint64_t all[3] = {0}, running = 0, switches = 0;
-	char line[128], name[16];
+	char line[192], name[16];
+	unsigned active, blocked;
 	struct cpu *c;
 
+	count_active(&active, &blocked);
 	for_each_online_cpu(c) {
 		all[0] += READ_ONCE(c->user_ns);
 		all[1] += READ_ONCE(c->system_ns);
@@ -163,10 +166,12 @@ void show_cpu_times(quire_emit_fn emit, void *ctx)
 		emit_times(emit, ctx, name, own);
 	}
 	emit(ctx, line, (size_t)scnprintf(line, sizeof(line),
-					  "intr 0\nctxt %llu\nbtime 0\nprocesses %d\nprocs_running %llu\n"
-					  "procs_blocked 0\nsoftirq 0\n",
-					  (unsigned long long)switches, last_pid_given(),
-					  (unsigned long long)running));
+					  "intr 0\nctxt %llu\nbtime %llu\nprocesses %llu\nprocs_running %llu\n"
+					  "procs_blocked %u\nsoftirq 0\n",
+					  (unsigned long long)switches,
+					  (unsigned long long)(realtime_offset() / NS_PER_SEC),
+					  (unsigned long long)tasks_made(), (unsigned long long)running,
+					  blocked));
 }
 
 /* What Linux tells of each, as far as a kernel for all machines knows it. */

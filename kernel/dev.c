@@ -33,7 +33,7 @@ static DEFINE_SPINLOCK(entropy_lock);
 static struct rand_state entropy; /* entropy_lock */
 
 /* Not for keys: a generator that the machine's entropy has seeded once. */
-static void random_bytes(void *dst, size_t n)
+void random_bytes(void *dst, size_t n)
 {
 	unsigned char *d = dst;
 

@@ -355,8 +355,7 @@ static void set_names(struct process *p, const char *path)
 	irqflags_t flags;
 
 	spin_lock_irqsave(&tasks_lock, flags);
-	memset(p->comm, 0, sizeof(p->comm));
-	strscpy(p->comm, base ? base + 1 : path, sizeof(p->comm));
+	task_set_name(current, base ? base + 1 : path);
 	strscpy(p->exe, path, sizeof(p->exe));
 	spin_unlock_irqrestore(&tasks_lock, flags);
 	strscpy(text, path, sizeof(text));
@@ -416,6 +415,7 @@ static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
 	t->altstack[1] = 2; /* SS_DISABLE */
 	t->clear_child_tid = 0;
 	t->restart = false;
+	rseq_forget(t);
 }
 
 /* Everything that needs the new space to be the running one. */

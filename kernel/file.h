@@ -342,6 +342,8 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 /* ---- dev.c ----------------------------------------------------------------------------------- */
 
 extern const struct file_ops null_ops, zero_ops, full_ops, random_ops;
+/* What /dev/random gives. May sleep. */
+void random_bytes(void *dst, size_t n);
 
 /* procfs.c: what a character device of that number opens by; NULL: there is none. */
 const struct file_ops *device_ops(uint64_t rdev);

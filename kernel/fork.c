@@ -56,6 +56,8 @@ static void task_copy(struct task *t, const struct clone_args *c)
 	copy_fpu(t);
 	t->user = true;
 	t->allowed = READ_ONCE(me->allowed);
+	if (!(c->flags & CLONE_VM))
+		rseq_inherit(t, me);
 	t->sigmask = me->sigmask;
 	if (!(c->flags & CLONE_VM) || c->flags & CLONE_VFORK)
 		memcpy(t->altstack, me->altstack, sizeof(t->altstack));
@@ -120,6 +122,7 @@ static struct process *new_process(const struct clone_args *c, int pid)
 
 	if (!p)
 		return NULL;
+	memcpy(p->comm, current->name, sizeof(p->comm));
 	p->pid = p->leader_tid = pid;
 	p->exit_signal = c->exit_signal;
 	if (copy_mm(p, c->flags)) {
@@ -181,7 +184,9 @@ static long do_clone(const struct clone_args *c)
 
 	if (err)
 		return err;
-	t = task_alloc(me->comm, child_entry, NULL);
+	if (nr_tasks() >= (unsigned)READ_ONCE(threads_max))
+		return -EAGAIN;
+	t = task_alloc(current->name, child_entry, NULL);
 	if (!t)
 		return -ENOMEM;
 	t->kthread_arg = t;

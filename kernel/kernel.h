@@ -45,6 +45,8 @@ struct kernel_options {
 };
 extern struct kernel_options options;
 extern struct quire_trace_ring *trace_ring; /* NULL: none */
+/* What the machine's loader gave, as it was. */
+const char *kernel_command_line(void);
 /* One line of log, without newline, prefixed "quire: ". */
 void klog(const char *fmt, ...) __printf(1, 2);
 /* Bytes to the log channel, in one piece whoever else writes; kernels: the kernel's own whole lines, which

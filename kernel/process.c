@@ -17,8 +17,8 @@
 #define EXIT_NOT_RUN   126 /* of a shell that cannot run a program */
 #define EXIT_NOT_FOUND 127
 
-#define MAX_PID	      4194304 /* Linux's limit on 64-bit machines */
 #define FIRST_PID_AGAIN 300 /* as Linux: the low ones belong to the first programs */
+#define TASK_BYTES (STACK_PAGES * PAGE_SIZE) /* of a task, as threads_max counts: its stack */
 
 spinlock_t tasks_lock = SPINLOCK_INIT_RANK("tasks_lock", RANK_TASKS);
 struct list_head all_processes = LIST_HEAD_INIT(all_processes);
@@ -108,10 +108,36 @@ static uint64_t pids_in_use(int from)
 }
 
 static int last_pid = FIRST_PROGRAM; /* tasks_lock */
+static uint64_t made;	/* tasks_lock */
+static unsigned number; /* tasks in all_tasks; tasks_lock */
+int pid_max, threads_max;
 
 void pids_init(void)
 {
 	last_pid = FIRST_PROGRAM;
+	pid_max = PID_MAX_LIMIT;
+	threads_max = 0;
+	made = number = 0;
+}
+
+/* As Linux: at most an eighth of memory is for tasks. */
+void threads_init(void)
+{
+	struct quire_counts c;
+
+	quire_get_counts(&c);
+	threads_max = (int)clamp(c.managed_pages * PAGE_SIZE / TASK_BYTES / 8, (uint64_t)20,
+				 (uint64_t)FUTEX_TID_ROOM);
+}
+
+uint64_t tasks_made(void)
+{
+	return READ_ONCE(made);
+}
+
+unsigned nr_tasks(void)
+{
+	return READ_ONCE(number);
 }
 
 /* The number of a task that is not entered yet is safe all the same: the others come first. */
@@ -122,11 +148,11 @@ static int find_pid(void)
 		int from = last_pid + 1;
 		uint64_t used;
 
-		if (from > MAX_PID - 64)
+		if (from >= READ_ONCE(pid_max))
 			from = FIRST_PID_AGAIN;
 		used = pids_in_use(from);
 		last_pid = from + (~used ? __builtin_ctzll(~used) : 63);
-		if (~used)
+		if (~used && last_pid < READ_ONCE(pid_max))
 			return last_pid;
 	}
 }
@@ -134,6 +160,15 @@ static int find_pid(void)
 int last_pid_given(void)
 {
 	return READ_ONCE(last_pid);
+}
+
+void set_last_pid(int pid)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	last_pid = pid;
+	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
 int new_pid(void)
@@ -153,6 +188,8 @@ void task_publish(struct task *t)
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	list_add_tail(&t->all, &all_tasks);
+	WRITE_ONCE(made, made + 1);
+	WRITE_ONCE(number, number + 1);
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
@@ -162,7 +199,17 @@ void task_unpublish(struct task *t)
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	list_del(&t->all);
+	WRITE_ONCE(number, number - 1);
 	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
+void task_set_name(struct task *t, const char name[16])
+{
+	assert_held(&tasks_lock);
+	memset(t->name, 0, sizeof(t->name));
+	strscpy(t->name, name, sizeof(t->name));
+	if (t->proc && t->tid == t->proc->leader_tid)
+		memcpy(t->proc->comm, t->name, sizeof(t->proc->comm));
 }
 
 /* ---- shared parts ---------------------------------------------------------------------------- */

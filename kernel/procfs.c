@@ -7,6 +7,7 @@
 #include "kernel.h"
 #include "kernel/mount.h"
 #include "cpus.h"
+#include "kernel/proc/proc.h"
 #include "psi.h"
 
 #include <quire/trace.h>
@@ -15,25 +16,12 @@
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-/*
- * A text is a chain of pieces: no request for memory grows with it. It is made by one thread and does
- * not change afterwards. An open file has the one that was made last, with a reference, and so has
- * each read that hands it out.
- */
 #define PIECE_SIZE (4 * PAGE_SIZE)
 
 struct text_piece {
 	struct text_piece *next;
 	size_t len;
 	char bytes[];
-};
-
-struct text {
-	atomic_t refs;
-	struct text_piece *first, *last;
-	size_t len;
-	bool failed;
-	struct quire_mm *mm; /* the space that is shown, with a reference; NULL: none */
 };
 
 static struct text_piece *text_grow(struct text *t)
@@ -51,19 +39,18 @@ static struct text_piece *text_grow(struct text *t)
 	return t->last = piece;
 }
 
-/* Running out of memory fails the whole read, never half of it. */
-static void text_emit(void *ctx, const char *s, size_t n)
+void text_emit(void *ctx, const char *s, size_t n)
 {
 	struct text *t = ctx;
 
-	while (n && !t->failed) {
+	while (n && !t->err) {
 		struct text_piece *piece = t->last;
 		size_t part;
 
 		if (!piece || piece->len == PIECE_SIZE - sizeof(*piece))
 			piece = text_grow(t);
 		if (!piece) {
-			t->failed = true;
+			t->err = -ENOMEM;
 			return;
 		}
 		part = min(n, PIECE_SIZE - sizeof(*piece) - piece->len);
@@ -118,7 +105,7 @@ static void text_put(struct text *t)
 	quire_kfree(t);
 }
 
-static __printf(2, 3) void say(struct text *t, const char *fmt, ...)
+void say(struct text *t, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -127,20 +114,22 @@ static __printf(2, 3) void say(struct text *t, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* A file of these directories: how its text is made, what writing to it does. */
-struct proc_file {
-	const char *path; /* below the process's directory, or from the root */
-	void (*show)(struct text *t, struct process *p);
-	long (*write)(const char *s, size_t n, struct process *p);
-	const struct file_ops *ops; /* something else than text */
-	bool of_space; /* shows the space that the process had when the file was opened */
-};
-
 /* The process whose file it is, referenced, or NULL. 0 stands for the reading process: files outside
  * the processes' directories. */
 static struct process *process_of(const struct open_file *f)
 {
 	return process_get_pid((int)f->v->arg);
+}
+
+/* vnode.arg of what lies in a thread's directory: the process below, the thread above. */
+static uint64_t thread_arg(uint64_t pid, int tid)
+{
+	return (uint32_t)pid | (uint64_t)(unsigned)tid << 32;
+}
+
+static int tid_of(uint64_t arg)
+{
+	return (int)(arg >> 32);
 }
 
 static void put_space(struct quire_mm *mm)
@@ -178,6 +167,7 @@ static struct text *make_text(struct open_file *f, const struct proc_file *pf, s
 		return NULL;
 	atomic_set(&t->refs, 1);
 	t->mm = pf->of_space ? get_opened_space(f) : get_task_mm(p);
+	t->tid = tid_of(f->v->arg);
 	pf->show(t, p);
 	put_space(t->mm);
 	t->mm = NULL;
@@ -204,8 +194,8 @@ static int text_piece(struct open_file *f, struct process *p, uint64_t *pos, siz
 		}
 	}
 	t = f->priv;
-	if (!err && t && t->failed)
-		err = -ENOMEM;
+	if (!err && t)
+		err = t->err;
 	if (!err && t)
 		atomic_inc(&t->refs);
 	*out = err ? NULL : t;
@@ -278,7 +268,7 @@ static void text_release(struct open_file *f)
 static const struct file_ops text_ops = {.read = text_read, .write = text_write,
 					 .open = text_open, .release = text_release};
 
-static int parse_number(const char *s, uint64_t *v)
+int parse_number(const char *s, uint64_t *v)
 {
 	char w[32];
 	size_t n = 0;
@@ -307,13 +297,23 @@ static void show_smaps(struct text *t, struct process *p)
 		quire_show_smaps(t->mm, text_emit, t);
 }
 
+/* 5.10: whose space is gone has no such text, not an empty one. */
+static void show_smaps_rollup(struct text *t, struct process *p)
+{
+	if (t->mm)
+		quire_show_smaps_rollup(t->mm, text_emit, t);
+	else
+		t->err = -ESRCH;
+}
+
 static void show_mask(struct text *t, const char *name, uint64_t v)
 {
 	say(t, "%s:\t%016llx\n", name, (unsigned long long)v);
 }
 
-/* What /proc tells of a process, of one moment. */
+/* What /proc tells of a process or of one of its threads, of one moment. */
 struct view {
+	int number;		 /* its own: of the process, or of the thread */
 	uint64_t cpus; /* that its first thread may run on */
 	int ppid, pgid, sid, nice;
 	unsigned nr_threads;
@@ -324,7 +324,15 @@ struct view {
 	char comm[16];
 };
 
-static const char *state_of(struct process *p)
+static const char *task_state_of(const struct task *t)
+{
+	if (READ_ONCE(t->state) == TASK_RUNNING)
+		return "R (running)";
+	return READ_ONCE(t->interruptible) ? "S (sleeping)" : "D (disk sleep)";
+}
+
+/* one: this thread alone; NULL: the process. */
+static const char *state_of(struct process *p, const struct task *one)
 {
 	struct task *t;
 
@@ -332,6 +340,8 @@ static const char *state_of(struct process *p)
 		return "Z (zombie)";
 	if (p->stopped && p->nr_stopped == p->nr_threads)
 		return "T (stopped)";
+	if (one)
+		return task_state_of(one);
 	list_for_each_entry(t, &p->threads, thread)
 		if (t->state == TASK_RUNNING)
 			return "R (running)";
@@ -357,16 +367,14 @@ static unsigned fd_slots(struct process *p)
 	return size;
 }
 
-static void view_signals(struct process *p, struct view *v)
+/* t: the thread that is told of, the first one of the process's; NULL: none is left. */
+static void view_signals(struct process *p, const struct task *t, struct view *v)
 {
-	struct task *first;
-
 	v->pending = p->pending.set;
-	if (!list_empty(&p->threads)) {
-		first = list_first_entry(&p->threads, struct task, thread);
-		v->thread_pending = first->pending.set;
-		v->blocked = first->sigmask;
-		v->cpus = task_cpus(first);
+	if (t) {
+		v->thread_pending = t->pending.set;
+		v->blocked = t->sigmask;
+		v->cpus = task_cpus(t);
 	}
 	for (int i = 1; p->sighand && i <= NSIG; i++) {
 		v->ignored |= p->sighand->action[i].handler == SIG_IGN ? sigbit(i) : 0;
@@ -374,26 +382,62 @@ static void view_signals(struct process *p, struct view *v)
 	}
 }
 
-static void view_of(struct process *p, struct view *v)
+/* The thread of that number, 0: the first one; NULL: there is none in p. tasks_lock. */
+static struct task *thread_of(struct process *p, int tid)
 {
+	struct task *t;
+
+	assert_held(&tasks_lock);
+	list_for_each_entry(t, &p->threads, thread)
+		if (!tid || t->tid == tid)
+			return t;
+	return NULL;
+}
+
+/* What one thread used, and how it is called, in place of the whole process. tasks_lock. */
+static void view_thread(const struct task *one, struct view *v)
+{
+	v->number = one->tid;
+	v->own = one->usage;
+	v->own.maxrss = 0;
+	memcpy(v->comm, one->name, sizeof(v->comm));
+}
+
+/* false: that thread is gone. */
+static bool view_of(struct process *p, int tid, struct view *v)
+{
+	struct task *one;
 	irqflags_t flags;
 
-	*v = (struct view){0};
+	*v = (struct view){.number = p->pid};
 	spin_lock_irqsave(&tasks_lock, flags);
+	one = thread_of(p, tid);
 	v->ppid = p->parent ? p->parent->pid : 0;
 	v->pgid = p->pgid;
 	v->sid = p->sid;
 	v->nice = p->nice;
 	v->nr_threads = p->nr_threads;
-	v->state = state_of(p);
-	view_signals(p, v);
+	v->state = state_of(p, tid ? one : NULL);
+	view_signals(p, one, v);
 	v->inheritable = p->cap_inheritable;
 	v->permitted = p->cap_permitted;
 	v->effective = p->cap_effective;
 	usage_of(p, &v->own);
 	v->children = p->child_usage;
 	memcpy(v->comm, p->comm, sizeof(v->comm));
+	if (tid && one)
+		view_thread(one, v);
 	spin_unlock_irqrestore(&tasks_lock, flags);
+	return one || !tid || (p->zombie && tid == p->leader_tid);
+}
+
+/* The same for a text, which fails if the thread is gone. */
+static bool view_for(struct text *t, struct process *p, struct view *v)
+{
+	if (view_of(p, t->tid, v))
+		return true;
+	t->err = -ESRCH;
+	return false;
 }
 
 static void show_status(struct text *t, struct process *p)
@@ -401,9 +445,10 @@ static void show_status(struct text *t, struct process *p)
 	struct view v;
 	char list[128];
 
-	view_of(p, &v);
+	if (!view_for(t, p, &v))
+		return;
 	say(t, "Name:\t%s\nUmask:\t%04o\nState:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\n",
-	    v.comm, umask_of(p), v.state, p->pid, p->pid, v.ppid);
+	    v.comm, umask_of(p), v.state, p->pid, v.number, v.ppid);
 	say(t, "TracerPid:\t0\nUid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t \n",
 	    fd_slots(p));
 	if (t->mm)
@@ -444,10 +489,11 @@ static void show_stat(struct text *t, struct process *p)
 	unsigned long n[7] = {0};
 	struct view v;
 
-	view_of(p, &v);
+	if (!view_for(t, p, &v))
+		return;
 	if (t->mm)
 		quire_statm(t->mm, n);
-	say(t, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu", p->pid, v.comm, v.state[0], v.ppid,
+	say(t, "%d (%s) %c %d %d %d 0 -1 0 %llu %llu %llu %llu", v.number, v.comm, v.state[0], v.ppid,
 	    v.pgid, v.sid, (unsigned long long)v.own.min_flt,
 	    (unsigned long long)v.children.min_flt, (unsigned long long)v.own.maj_flt,
 	    (unsigned long long)v.children.maj_flt);
@@ -496,9 +542,45 @@ static void show_comm(struct text *t, struct process *p)
 {
 	struct view v;
 
-	view_of(p, &v);
-	say(t, "%s\n", v.comm);
+	if (view_for(t, p, &v))
+		say(t, "%s\n", v.comm);
 }
+
+/* A name for the thread, the first one in a process's own file; of the caller's own process alone. */
+static int name_thread(struct process *p, int tid, const char *name)
+{
+	irqflags_t flags;
+	struct task *t;
+
+	if (p != current->proc)
+		return -EINVAL;
+	spin_lock_irqsave(&tasks_lock, flags);
+	t = thread_of(p, tid ? tid : p->leader_tid);
+	if (t)
+		task_set_name(t, name);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return t ? 0 : -ESRCH;
+}
+
+static long comm_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	char name[sizeof(current->name)] = "";
+	size_t k = min(n, sizeof(name) - 1);
+	struct process *p;
+	int err;
+
+	if (hal_copy_from_user(name, buf, k))
+		return -EFAULT;
+	p = process_of(f);
+	if (!p)
+		return -ESRCH;
+	err = name_thread(p, tid_of(f->v->arg), name);
+	process_put(p);
+	return err ? err : (long)n;
+}
+
+static const struct file_ops comm_ops = {.read = text_read, .write = comm_write, .open = text_open,
+					 .release = text_release};
 
 static void show_limits(struct text *t, struct process *p)
 {
@@ -718,12 +800,13 @@ static const struct file_ops mem_ops = {.read = mem_read, .write = mem_write, .o
 static const struct proc_file pid_files[] = {
 	{"maps", show_maps, NULL, NULL, true},
 	{"smaps", show_smaps, NULL, NULL, true},
+	{"smaps_rollup", show_smaps_rollup, NULL, NULL, true},
 	{"status", show_status, NULL, NULL},
 	{"statm", show_statm, NULL, NULL},
 	{"stat", show_stat, NULL, NULL},
 	{"cmdline", show_cmdline, NULL, NULL},
 	{"environ", show_environ, NULL, NULL, true},
-	{"comm", show_comm, NULL, NULL},
+	{"comm", show_comm, NULL, &comm_ops, .mode = 0644},
 	{"limits", show_limits, NULL, NULL},
 	{"clear_refs", NULL, write_clear_refs, NULL},
 	{"oom_score", show_oom_score, NULL, NULL},
@@ -734,16 +817,16 @@ static const struct proc_file pid_files[] = {
 };
 
 /* Not a regular file of the page cache, although its mode says so: it has no contents. */
-static struct vnode *text_vnode(const struct proc_file *pf, uint64_t pid)
+static struct vnode *text_vnode(const struct proc_file *pf, uint64_t arg)
 {
 	struct vnode *v = vnode_new(S_IFCHR);
 
 	if (!v)
 		return NULL;
-	v->mode = S_IFREG | (pf->write ? 0644 : 0444);
+	v->mode = S_IFREG | (pf->mode ? pf->mode : pf->write ? 0644 : 0444);
 	v->fops = pf->ops ? pf->ops : &text_ops;
 	v->priv = (void *)(uintptr_t)pf;
-	v->arg = pid;
+	v->arg = arg;
 	v->nlink = 1;
 	return v;
 }
@@ -862,7 +945,7 @@ static struct vnode *fd_lookup(struct vnode *dir, const char *name)
 	if (!f)
 		return NULL;
 	file_put(f);
-	return link_vnode(&fd_link_ops, dir->arg << 32 | fd);
+	return link_vnode(&fd_link_ops, dir->arg << 32 | fd); /* the process's number goes up, the thread's is lost */
 }
 
 static bool fd_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
@@ -884,8 +967,9 @@ static const struct vnode_ops fd_dir_ops = {.lookup = fd_lookup, .readdir = fd_r
 
 static struct vnode *proc_vnode; /* /proc itself */
 
-/* Made for each look-up and gone with its last reference. */
-static struct vnode *pid_lookup(struct vnode *dir, const char *name)
+/* What a process's and a thread's directory have alike. Made for each look-up and gone with its last
+ * reference. */
+static struct vnode *thread_lookup(struct vnode *dir, const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(pid_files); i++)
 		if (!strcmp(name, pid_files[i].path))
@@ -899,19 +983,112 @@ static struct vnode *pid_lookup(struct vnode *dir, const char *name)
 	return NULL;
 }
 
-static bool pid_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+/* The last name, "task", is a process's alone. */
+static bool name_at(unsigned i, bool task, char name[32], unsigned *mode)
 {
-	if (i >= ARRAY_SIZE(pid_files) + 3)
-		return false;
-	*mode = i < ARRAY_SIZE(pid_files) ? S_IFREG : S_IFLNK;
+	static const struct {
+		const char *name;
+		unsigned mode;
+	} others[] = {{"exe", S_IFLNK}, {"cwd", S_IFLNK}, {"fd", S_IFDIR}, {"task", S_IFDIR}};
+
 	if (i < ARRAY_SIZE(pid_files)) {
 		strscpy(name, pid_files[i].path, 32);
-	} else {
-		i -= ARRAY_SIZE(pid_files);
-		strscpy(name, i == 0 ? "exe" : i == 1 ? "cwd" : "fd", 32);
-		*mode = i == 2 ? S_IFDIR : S_IFLNK;
+		*mode = S_IFREG;
+		return true;
 	}
+	i -= ARRAY_SIZE(pid_files);
+	if (i >= ARRAY_SIZE(others) - !task)
+		return false;
+	strscpy(name, others[i].name, 32);
+	*mode = others[i].mode;
 	return true;
+}
+
+static bool thread_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	return name_at(i, false, name, mode);
+}
+
+static const struct vnode_ops thread_dir_ops = {.lookup = thread_lookup, .readdir = thread_readdir};
+
+/* The number of the i-th thread of a process, in the order in which they were made; of a zombie its
+ * first. 0: there are fewer. */
+static int nth_thread(uint64_t pid, unsigned i)
+{
+	struct process *p;
+	irqflags_t flags;
+	struct task *t;
+	int tid = 0;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	p = find_process((int)pid);
+	if (p && p->zombie && !i)
+		tid = p->leader_tid;
+	if (p)
+		list_for_each_entry(t, &p->threads, thread)
+			if (!i--) {
+				tid = t->tid;
+				break;
+			}
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return tid;
+}
+
+static bool has_thread(uint64_t pid, int tid)
+{
+	struct process *p;
+	irqflags_t flags;
+	bool has;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	p = find_process((int)pid);
+	has = p && tid && (p->zombie ? tid == p->leader_tid : thread_of(p, tid) != NULL);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return has;
+}
+
+/* /proc/PID/task */
+static struct vnode *task_lookup(struct vnode *dir, const char *name)
+{
+	uint64_t tid;
+
+	if (parse_u64(name, &tid) || tid >> 31 || !has_thread(dir->arg, (int)tid))
+		return NULL;
+	return dir_vnode(&thread_dir_ops, thread_arg(dir->arg, (int)tid), proc_vnode);
+}
+
+static bool task_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	int tid = nth_thread(dir->arg, i);
+
+	scnprintf(name, 32, "%d", tid);
+	*mode = S_IFDIR;
+	return tid;
+}
+
+static const struct vnode_ops task_dir_ops = {.lookup = task_lookup, .readdir = task_readdir};
+
+/* A link for each thread, as of every directory inside. */
+static struct vnode *task_dir(struct vnode *dir)
+{
+	struct vnode *v = dir_vnode(&task_dir_ops, dir->arg, proc_vnode);
+	struct process *p = v ? process_get_pid((int)dir->arg) : NULL;
+
+	if (!p)
+		return v;
+	v->nlink += READ_ONCE(p->nr_threads);
+	process_put(p);
+	return v;
+}
+
+static struct vnode *pid_lookup(struct vnode *dir, const char *name)
+{
+	return !strcmp(name, "task") ? task_dir(dir) : thread_lookup(dir, name);
+}
+
+static bool pid_readdir(struct vnode *dir, unsigned i, char name[32], unsigned *mode)
+{
+	return name_at(i, true, name, mode);
 }
 
 static const struct vnode_ops pid_dir_ops = {.lookup = pid_lookup, .readdir = pid_readdir};
@@ -923,6 +1100,13 @@ static void self_target(struct vnode *v, char *buf, size_t size)
 
 static const struct vnode_ops self_ops = {.readlink = self_target};
 
+static void thread_self_target(struct vnode *v, char *buf, size_t size)
+{
+	scnprintf(buf, size, "%d/task/%d", current->proc->pid, current->tid);
+}
+
+static const struct vnode_ops thread_self_ops = {.readlink = thread_self_target};
+
 static struct vnode *proc_lookup(struct vnode *dir, const char *name)
 {
 	struct process *p;
@@ -930,6 +1114,8 @@ static struct vnode *proc_lookup(struct vnode *dir, const char *name)
 
 	if (!strcmp(name, "self"))
 		return link_vnode(&self_ops, 0);
+	if (!strcmp(name, "thread-self"))
+		return link_vnode(&thread_self_ops, 0);
 	p = parse_u64(name, &pid) || !pid || pid >> 31 ? NULL : process_get_pid((int)pid);
 	if (!p)
 		return NULL;
@@ -944,9 +1130,10 @@ static bool proc_readdir(struct vnode *dir, unsigned i, char name[32], unsigned 
 	int pid = 0;
 
 	*mode = S_IFLNK;
-	strscpy(name, "self", 32);
-	if (i-- == 0)
+	strscpy(name, i ? "thread-self" : "self", 32);
+	if (i < 2)
 		return true;
+	i -= 2;
 	spin_lock_irqsave(&tasks_lock, flags);
 	list_for_each_entry(p, &all_processes, all) {
 		if (i--)
@@ -992,11 +1179,6 @@ static void show_block(struct text *t, struct process *p)
 static void show_pressure(struct text *t, struct process *p)
 {
 	psi_show(text_emit, t);
-}
-
-static void show_version(struct text *t, struct process *p)
-{
-	say(t, "Linux version 5.10.0-quire (%s)\n", hal_machine_name());
 }
 
 static void show_uptime(struct text *t, struct process *p)
@@ -1322,7 +1504,6 @@ static const struct proc_file files[] = {
 	{"/proc/vmallocinfo", show_vmallocinfo, NULL, NULL},
 	{"/proc/partitions", show_disks, NULL, NULL},
 	{"/proc/pressure/memory", show_pressure, NULL, NULL},
-	{"/proc/version", show_version, NULL, NULL},
 	{"/proc/uptime", show_uptime, NULL, NULL},
 	{"/proc/stat", show_machine_stat, NULL, NULL},
 	{"/proc/cpuinfo", show_cpuinfo, NULL, NULL},
@@ -1379,7 +1560,7 @@ static long sysctl_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *
 	quire_sysctl_show(s->name, text_emit, &t);
 	r = pos_take(f, pos, n, t.len);
 	if (!r.start)
-		done = t.failed ? -ENOMEM : text_copy(&t, buf, r.n, 0);
+		done = t.err ? t.err : text_copy(&t, buf, r.n, 0);
 	pos_done(f, pos, &r, done);
 	text_clear(&t);
 	return done;
@@ -1531,6 +1712,10 @@ int procfs_init(void)
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(files) && !err; i++)
 		err = add_file(files[i].path, &files[i], NULL, 0, NULL);
+	for (const struct proc_file *pf = machine_files; pf->path && !err; pf++)
+		err = add_file(pf->path, pf, NULL, 0, NULL);
+	for (const struct proc_file *pf = names_files; pf->path && !err; pf++)
+		err = add_file(pf->path, pf, NULL, 0, NULL);
 	if (!err)
 		err = add_sysctls();
 	if (!err)

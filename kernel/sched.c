@@ -16,6 +16,7 @@
  */
 #include "cpus.h"
 #include "kernel.h"
+#include "kernel/proc/proc.h"
 #include "psi.h"
 #include <quire/os.h>
 
@@ -125,6 +126,7 @@ static void switch_to(struct task *prev, struct task *next)
 			hal_fpu_save(&prev->fpu);
 		prev->tls = hal_tls_save();
 	}
+	rseq_happened(prev, RSEQ_PREEMPT);
 	c->left = prev;
 	WRITE_ONCE(c->switches, c->switches + 1);
 	hal_set_task(next);
@@ -406,6 +408,8 @@ static bool enqueue(struct cpu *c, struct task *t)
 {
 	bool here = c->id == hal_cpu_id();
 
+	if (unlikely(t->cpu != c->id))
+		rseq_happened(t, RSEQ_MIGRATE);
 	t->cpu = c->id;
 	t->queued = true;
 	c->nr_running++;
@@ -755,6 +759,7 @@ void reap_ended_tasks(void)
 static void machine_tick(uint64_t now)
 {
 	psi_tick(now);
+	load_tick(now);
 	timers_expire(now);
 	console_tick();
 	hostio_tick();

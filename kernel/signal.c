@@ -324,6 +324,15 @@ void force_signal(const struct hal_siginfo *si)
 	spin_unlock_irqrestore(&tasks_lock, flags);
 }
 
+void signal_reset(int sig)
+{
+	irqflags_t flags;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	current->proc->sighand->action[sig] = (struct hal_sigaction){.handler = SIG_DFL};
+	spin_unlock_irqrestore(&tasks_lock, flags);
+}
+
 /* The running task's mask: who sends to it looks at it. */
 static void set_sigmask(uint64_t mask)
 {
@@ -475,13 +484,9 @@ static void load_fpu(struct task *t)
 static void frame_failed(int sig)
 {
 	struct hal_siginfo bad = {.signo = SIGSEGV, .code = SI_KERNEL};
-	irqflags_t flags;
 
-	if (sig == SIGSEGV) {
-		spin_lock_irqsave(&tasks_lock, flags);
-		current->proc->sighand->action[sig] = (struct hal_sigaction){.handler = SIG_DFL};
-		spin_unlock_irqrestore(&tasks_lock, flags);
-	}
+	if (sig == SIGSEGV)
+		signal_reset(sig);
 	force_signal(&bad);
 }
 
@@ -501,6 +506,7 @@ static void run_handler(struct trap_frame *tf, struct taken *k)
 		else
 			tf_set_syscall_ret(tf, -EINTR);
 	}
+	rseq_signal(tf, k->si.signo);
 	if (!sa->restorer)
 		sa->restorer = t->proc->vdso;
 	store_fpu(t);

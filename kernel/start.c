@@ -5,6 +5,7 @@
  */
 #include "cpus.h"
 #include "kernel.h"
+#include "kernel/proc/proc.h"
 
 #include "lib/lz4_compressor.h"
 #include <quire/os.h>
@@ -170,6 +171,11 @@ static void parse_word(const char *w, size_t n)
 		options.verbose = true;
 }
 
+const char *kernel_command_line(void)
+{
+	return boot.cmdline ? boot.cmdline : "";
+}
+
 static void parse_cmdline(const char *s)
 {
 	options = (struct kernel_options){.preempt = true};
@@ -278,6 +284,9 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	tty_init();
 	start_core();
 	cpus_start();
+	threads_init();
+	load_init();
+	names_init();
 	start_files();
 	if (hostio_init())
 		klog("no memory for the first program's standard input and output");

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls that fit nowhere else: sched_*, uname, sysinfo, prctl, reboot, and those of one
+ * System calls that fit nowhere else: sched_*, sysinfo, prctl, reboot, and those of one
  * machine only.
  */
 #include "kernel.h"
+#include "kernel/proc/proc.h"
 
 SYSCALL0(sched_yield)
 {
@@ -103,18 +104,6 @@ SYSCALL2(sched_rr_get_interval, int, tid, uintptr_t, dst)
 	return err ? err : put_timespec(dst, TICK_NS);
 }
 
-/* Linux's clamp of the name lengths is 65 bytes each. */
-SYSCALL1(uname, uintptr_t, dst)
-{
-	struct {
-		char sysname[65], nodename[65], release[65], version[65], machine[65], domain[65];
-	} u = {.sysname = "Linux", .nodename = "quire", .release = "5.10.0-quire",
-	       .version = "#1", .domain = "(none)"};
-
-	strscpy(u.machine, hal_machine_name(), sizeof(u.machine));
-	return COPY_OUT(dst, u);
-}
-
 SYSCALL1(sysinfo, uintptr_t, dst)
 {
 	struct {
@@ -129,6 +118,8 @@ SYSCALL1(sysinfo, uintptr_t, dst)
 	struct process *p;
 	irqflags_t flags;
 
+	for (unsigned i = 0; i < ARRAY_SIZE(s.loads); i++)
+		s.loads[i] = load_average(i, 16);
 	quire_get_counts(&c);
 	s.totalram = c.managed_pages * PAGE_SIZE;
 	s.freeram = c.free_pages * PAGE_SIZE;
@@ -174,12 +165,12 @@ SYSCALL3(prctl, unsigned long, option, unsigned long, arg2, unsigned long, arg3)
 			return -EFAULT;
 		name[15] = '\0';
 		spin_lock_irqsave(&tasks_lock, flags);
-		memcpy(p->comm, name, sizeof(name));
+		task_set_name(current, name);
 		spin_unlock_irqrestore(&tasks_lock, flags);
 		return 0;
 	case PR_GET_NAME:
 		spin_lock_irqsave(&tasks_lock, flags);
-		memcpy(name, p->comm, sizeof(name));
+		memcpy(name, current->name, sizeof(name));
 		spin_unlock_irqrestore(&tasks_lock, flags);
 		return COPY_OUT(arg2, name);
 	case PR_GET_DUMPABLE:

@@ -163,7 +163,7 @@ struct task {
 	struct list_head all;
 	int tid;
 	struct process *proc;	   /* NULL: a kernel thread */
-	char name[16];
+	char name[16];		   /* the last byte is always 0 */
 	void *stack;
 	struct hal_context ctx;
 	unsigned long tls;
@@ -191,6 +191,11 @@ struct task {
 	/* user memory to tell of our end */
 	unsigned long clear_child_tid;
 	uintptr_t robust_list;	   /* struct robust_list_head, 0: none */
+	/* rseq(): registered where, 0: nowhere, with which word; its own. What happened since, atomic, and that
+	 * user memory is to be told of it; who moves it while it does not run, too */
+	uintptr_t rseq;
+	uint32_t rseq_sig, rseq_events;
+	bool rseq_notify;
 	struct usage usage;
 	void (*kthread_fn)(void *);
 	void *kthread_arg;
@@ -202,6 +207,9 @@ struct task {
 	struct trap_frame start_tf;
 	struct hal_fpu fpu;
 };
+
+/* Threads are called what they or their maker chose, a process what its first one is. tasks_lock. */
+void task_set_name(struct task *t, const char name[16]);
 
 /* Never NULL once the kernel runs. */
 #define current ((struct task *)hal_task())
@@ -277,6 +285,17 @@ struct quire_mm *get_task_mm(struct process *p);
 struct quire_mm *set_task_mm(struct process *p, struct quire_mm *mm);
 /* The last one that was given. */
 int last_pid_given(void);
+/* The next one follows it, if that is free. */
+void set_last_pid(int pid);
+/* Numbers go up to this, and begin again at FIRST_PID_AGAIN; how many tasks there may be. Sysctls, whose
+ * writers keep the bounds; read without a lock. */
+extern int pid_max, threads_max;
+#define PID_MAX_MIN 301
+#define PID_MAX_LIMIT 4194304 /* Linux's on 64-bit machines */
+#define FUTEX_TID_ROOM 0x3fffffff /* more than fit into a futex's word are no threads_max */
+/* How many tasks were made since the start, and how many there are. */
+uint64_t tasks_made(void);
+unsigned nr_tasks(void);
 /* A number that no task, process, group or session has. */
 int new_pid(void);
 /* A copy of old for its child, by the flags of clone: everything but the space and the place in the
@@ -292,6 +311,8 @@ int start_init(void);
 #define FIRST_PROGRAM 2
 /* Numbers of tasks begin anew. */
 void pids_init(void);
+/* Once there is memory: how many tasks may be in it. */
+void threads_init(void);
 /* Process 1 waits, and takes in orphans that end, until the first program has ended: its status. */
 int wait_for_program(void);
 _Noreturn void exit_task(int status);
@@ -434,6 +455,8 @@ void alarm_rings(struct ktimer *timer);
 void alarm_end(struct process *p);
 /* A signal that the running task caused itself: neither blocked nor ignored. */
 void force_signal(const struct hal_siginfo *si);
+/* The running process takes a signal as a new program does. */
+void signal_reset(int sig);
 /* Something waits that t would take, or that would end it. t is current, or tasks_lock is held. */
 bool signal_pending(const struct task *t);
 bool fatal_signal_pending(const struct task *t);
@@ -460,6 +483,25 @@ void cpu_timers_tick(struct task *t, bool user);
 void posix_timer_taken(struct posix_timer *timer, struct hal_siginfo *si);
 /* Those of a process that ends or runs another program. Sleeps. */
 void posix_timers_end(struct process *p);
+
+/* ---- rseq.c ---------------------------------------------------------------------------------- */
+
+#define RSEQ_PREEMPT 1u /* what may happen to a thread, as <linux/rseq.h> numbers it */
+#define RSEQ_SIGNAL  2u
+#define RSEQ_MIGRATE 4u
+
+/* t was switched off its CPU, is moved, or (0) is to be told anyway. From t itself, or its CPU with
+ * interrupts off, or whoever moves it. */
+void rseq_happened(struct task *t, uint32_t event);
+/* Nothing is registered: a new program. t is current. */
+void rseq_forget(struct task *t);
+/* For a child with a space of its own; t does not run yet. */
+void rseq_inherit(struct task *t, const struct task *from);
+/* On the way to user mode at tf: out of a section that was disturbed, and the CPU's number. sig: a signal
+ * whose frame is about to be built, 0: none. May sleep; nothing is held. */
+void rseq_resume(struct trap_frame *tf, int sig);
+/* A signal's frame is about to be built. The same. */
+void rseq_signal(struct trap_frame *tf, int sig);
 
 /* ---- futex.c --------------------------------------------------------------------------------- */
 

@@ -122,7 +122,7 @@ static inline bool work_waits(const struct task *t)
 {
 	const struct process *p = t->proc;
 
-	return (t->need_resched | p->group_exit | p->stopped | t->leave | t->restart | t->restore_mask) ||
+	return (t->need_resched | p->group_exit | p->stopped | t->leave | t->restart | t->restore_mask | t->rseq_notify) ||
 	       ((t->pending.set | p->pending.set) & ~t->sigmask);
 }
 
@@ -143,6 +143,8 @@ void kernel_return_to_user(struct trap_frame *tf)
 		if (READ_ONCE(t->proc->group_exit) || READ_ONCE(t->leave))
 			exit_task(t->proc->exit_status);
 		deliver_signals(tf);
+		if (READ_ONCE(t->rseq_notify))
+			rseq_resume(tf, 0);
 		hal_irq_disable();
 		latency_leave(before);
 	}

@@ -314,6 +314,8 @@ typedef void (*quire_emit_fn)(void *ctx, const char *s, size_t n);
 
 void quire_show_maps(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
 void quire_show_smaps(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
+/* smaps' sums over all areas, as /proc/PID/smaps_rollup has them. Context: sleep. */
+void quire_show_smaps_rollup(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
 /* The Vm* and Rss* lines of /proc/PID/status. */
 void quire_show_status(struct quire_mm *mm, quire_emit_fn emit, void *ctx);
 void quire_show_meminfo(quire_emit_fn emit, void *ctx);
@@ -329,6 +331,12 @@ void quire_show_vmallocinfo(quire_emit_fn emit, void *ctx);
 void quire_statm(struct quire_mm *mm, unsigned long out[7]);
 /* The /proc/PID/pagemap word of addr, in Linux's layout. */
 uint64_t quire_pagemap(struct quire_mm *mm, uintptr_t addr);
+/* A frame's words of /proc/kpagecount and /proc/kpageflags, in Linux's layout: how many entries map it, and
+ * what it is; 0 and NOPAGE where there is no RAM of ours. Moments' truths: nothing is locked, and nothing
+ * that a frame holds is told. And one frame number past the last. Context: any. */
+uint64_t quire_kpagecount(uint64_t pfn);
+uint64_t quire_kpageflags(uint64_t pfn);
+uint64_t quire_max_pfn(void);
 /* /proc/PID/clear_refs: 1..5 as Linux; 4 clears soft-dirty. */
 int quire_clear_refs(struct quire_mm *mm, int what);
 

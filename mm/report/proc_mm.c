@@ -86,8 +86,21 @@ struct smaps {
 	struct vm_area_struct *vma;
 	unsigned long resident, shared_clean, shared_dirty, private_clean, private_dirty;
 	unsigned long referenced, anonymous, lazyfree, swap;
-	uint64_t pss, pss_locked, swap_pss; /* << PSS_SHIFT */
+	uint64_t pss, pss_anon, pss_file, pss_shmem, pss_locked, swap_pss; /* << PSS_SHIFT */
 };
+
+static void smaps_pss(struct smaps *s, const struct page *page, uint64_t pss)
+{
+	s->pss += pss;
+	if (PageAnon(page))
+		s->pss_anon += pss;
+	else if (page_test(page, PG_swapbacked))
+		s->pss_shmem += pss;
+	else
+		s->pss_file += pss;
+	if (s->vma->vm_flags & VM_LOCKED)
+		s->pss_locked += pss;
+}
 
 static void smaps_account(struct smaps *s, const struct page *page, struct pte_desc d)
 {
@@ -105,9 +118,7 @@ static void smaps_account(struct smaps *s, const struct page *page, struct pte_d
 	}
 	if (d.accessed || page_test(page, PG_referenced))
 		s->referenced += PAGE_SIZE;
-	s->pss += pss;
-	if (s->vma->vm_flags & VM_LOCKED)
-		s->pss_locked += pss;
+	smaps_pss(s, page, pss);
 	if (mapcount > 1)
 		sum = dirty ? &s->shared_dirty : &s->shared_clean;
 	else
@@ -197,35 +208,53 @@ static void emit_kb(quire_emit_fn emit, void *ctx, const char *name, unsigned lo
 	emitf(emit, ctx, "%-15s %8lu kB\n", name, bytes >> 10);
 }
 
-static void show_smap(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
+/* Adds what is there of s->vma. */
+static void smaps_add(struct smaps *s)
 {
-	struct smaps s = {.vma = vma};
+	struct vm_area_struct *vma = s->vma;
 
 	assert_held_any(&vma->vm_mm->mmap_lock);
-	pt_for_each(vma->vm_mm, vma->vm_start, vma->vm_end, smaps_range, &s);
+	pt_for_each(vma->vm_mm, vma->vm_start, vma->vm_end, smaps_range, s);
 	if (vma->vm_file && mapping_shmem(vma->vm_file->f_mapping))
-		smaps_shmem_swap(&s);
-	show_map_vma(vma, emit, ctx);
-	emit_kb(emit, ctx, "Size:", vma->vm_end - vma->vm_start);
-	emit_kb(emit, ctx, "KernelPageSize:", PAGE_SIZE);
-	emit_kb(emit, ctx, "MMUPageSize:", PAGE_SIZE);
-	emit_kb(emit, ctx, "Rss:", s.resident);
-	emit_kb(emit, ctx, "Pss:", s.pss >> PSS_SHIFT);
-	emit_kb(emit, ctx, "Shared_Clean:", s.shared_clean);
-	emit_kb(emit, ctx, "Shared_Dirty:", s.shared_dirty);
-	emit_kb(emit, ctx, "Private_Clean:", s.private_clean);
-	emit_kb(emit, ctx, "Private_Dirty:", s.private_dirty);
-	emit_kb(emit, ctx, "Referenced:", s.referenced);
-	emit_kb(emit, ctx, "Anonymous:", s.anonymous);
-	emit_kb(emit, ctx, "LazyFree:", s.lazyfree);
+		smaps_shmem_swap(s);
+}
+
+static void emit_smaps(const struct smaps *s, bool rollup, quire_emit_fn emit, void *ctx)
+{
+	emit_kb(emit, ctx, "Rss:", s->resident);
+	emit_kb(emit, ctx, "Pss:", s->pss >> PSS_SHIFT);
+	if (rollup) {
+		emit_kb(emit, ctx, "Pss_Anon:", s->pss_anon >> PSS_SHIFT);
+		emit_kb(emit, ctx, "Pss_File:", s->pss_file >> PSS_SHIFT);
+		emit_kb(emit, ctx, "Pss_Shmem:", s->pss_shmem >> PSS_SHIFT);
+	}
+	emit_kb(emit, ctx, "Shared_Clean:", s->shared_clean);
+	emit_kb(emit, ctx, "Shared_Dirty:", s->shared_dirty);
+	emit_kb(emit, ctx, "Private_Clean:", s->private_clean);
+	emit_kb(emit, ctx, "Private_Dirty:", s->private_dirty);
+	emit_kb(emit, ctx, "Referenced:", s->referenced);
+	emit_kb(emit, ctx, "Anonymous:", s->anonymous);
+	emit_kb(emit, ctx, "LazyFree:", s->lazyfree);
 	emit_kb(emit, ctx, "AnonHugePages:", 0);
 	emit_kb(emit, ctx, "ShmemPmdMapped:", 0);
 	emit_kb(emit, ctx, "FilePmdMapped:", 0);
 	emit_kb(emit, ctx, "Shared_Hugetlb:", 0);
 	emitf(emit, ctx, "Private_Hugetlb: %7lu kB\n", 0ul);
-	emit_kb(emit, ctx, "Swap:", s.swap);
-	emit_kb(emit, ctx, "SwapPss:", s.swap_pss >> PSS_SHIFT);
-	emit_kb(emit, ctx, "Locked:", s.pss_locked >> PSS_SHIFT);
+	emit_kb(emit, ctx, "Swap:", s->swap);
+	emit_kb(emit, ctx, "SwapPss:", s->swap_pss >> PSS_SHIFT);
+	emit_kb(emit, ctx, "Locked:", s->pss_locked >> PSS_SHIFT);
+}
+
+static void show_smap(struct vm_area_struct *vma, quire_emit_fn emit, void *ctx)
+{
+	struct smaps s = {.vma = vma};
+
+	smaps_add(&s);
+	show_map_vma(vma, emit, ctx);
+	emit_kb(emit, ctx, "Size:", vma->vm_end - vma->vm_start);
+	emit_kb(emit, ctx, "KernelPageSize:", PAGE_SIZE);
+	emit_kb(emit, ctx, "MMUPageSize:", PAGE_SIZE);
+	emit_smaps(&s, false, emit, ctx);
 	emitf(emit, ctx, "THPeligible:    %d\n", 0);
 	show_vma_flags(vma, emit, ctx);
 }
@@ -238,6 +267,28 @@ void quire_show_smaps(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
 	for (struct vm_area_struct *vma = mm->mmap; vma; vma = vma->vm_next)
 		show_smap(vma, emit, ctx);
 	up_read(&mm->mmap_lock);
+}
+
+/* One head for all areas, from the first one's start to the last one's end. */
+void quire_show_smaps_rollup(struct quire_mm *qmm, quire_emit_fn emit, void *ctx)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct smaps s = {0};
+	uintptr_t start, end = 0;
+	char line[64];
+	size_t n;
+
+	down_read(&mm->mmap_lock);
+	start = mm->mmap ? mm->mmap->vm_start : 0;
+	for (s.vma = mm->mmap; s.vma; s.vma = s.vma->vm_next) {
+		smaps_add(&s);
+		end = s.vma->vm_end;
+	}
+	up_read(&mm->mmap_lock);
+	n = scnprintf(line, sizeof(line), "%08lx-%08lx ---p 00000000 00:00 0 ", (unsigned long)start,
+		      (unsigned long)end);
+	emitf(emit, ctx, "%s%*s[rollup]\n", line, (int)(MAPS_NAME_COLUMN - n), "");
+	emit_smaps(&s, true, emit, ctx);
 }
 
 /* ---- status, statm --------------------------------------------------------------------------- */
