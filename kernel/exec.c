@@ -460,6 +460,7 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 		return err;
 	}
 	exit_robust_list(current);
+	futex_pi_leave(current, false);
 	posix_timers_end(p);
 	become_leader(p);
 	set_names(p, f ? f->path : path);

@@ -194,6 +194,7 @@ static void tell_user_memory(struct task *t)
 	if (!p->mm)
 		return;
 	exit_robust_list(t);
+	futex_pi_leave(t, true);
 	/* As Linux: clear_child_tid is only written if others still use the space. */
 	if (t->clear_child_tid && READ_ONCE(p->nr_threads) > 1) {
 		hal_copy_to_user(t->clear_child_tid, &zero, sizeof(zero));

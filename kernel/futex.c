@@ -5,18 +5,12 @@
  * which copy-on-write changes under those who wait. Requeue wakes those whom it would have moved:
  * they find out by themselves.
  */
-#include "kernel.h"
+#include "futex.h"
 
 /* A word has four bytes: the low bits of its place are free to tell apart what must not meet. */
 #define KEY_SHARED 1u
 
-struct futex_key {
-	struct quire_place at;
-	uintptr_t word; /* the place's offset, and KEY_SHARED */
-};
-
-/* Ends with put_key(). -EINVAL, -EFAULT, -ENOMEM. */
-static int get_key(unsigned long addr, bool private, struct futex_key *k)
+int futex_get_key(unsigned long addr, bool private, struct futex_key *k)
 {
 	struct quire_mm *mm = current->proc->mm;
 	int err;
@@ -32,7 +26,7 @@ static int get_key(unsigned long addr, bool private, struct futex_key *k)
 	return err;
 }
 
-static void put_key(const struct futex_key *k)
+void futex_put_key(const struct futex_key *k)
 {
 	quire_place_put(&k->at);
 }
@@ -40,13 +34,13 @@ static void put_key(const struct futex_key *k)
 static long futex_wake(unsigned long addr, bool private, unsigned n)
 {
 	struct futex_key k;
-	int err = get_key(addr, private, &k);
+	int err = futex_get_key(addr, private, &k);
 	long woken;
 
 	if (err)
 		return err;
-	woken = wake_up(k.at.object, k.word, n);
-	put_key(&k);
+	woken = futex_is_pi(&k) ? -EINVAL : (long)wake_up(k.at.object, k.word, n);
+	futex_put_key(&k);
 	return woken;
 }
 
@@ -96,12 +90,12 @@ static long wait_at(const struct futex_key *k, unsigned long addr, uint32_t valu
 static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_t deadline)
 {
 	struct futex_key k;
-	long r = get_key(addr, private, &k);
+	long r = futex_get_key(addr, private, &k);
 
 	if (r)
 		return r;
 	r = wait_at(&k, addr, value, deadline);
-	put_key(&k);
+	futex_put_key(&k);
 	return r;
 }
 
@@ -132,6 +126,13 @@ SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintpt
 		return futex_wake(addr, private, ~0u);
 	case FUTEX_REQUEUE:
 		return futex_wake(addr, private, ~0u);
+	case FUTEX_LOCK_PI:
+		err = deadline_of(timeout, true, &deadline);
+		return err ? err : futex_lock_pi(addr, private, false, deadline);
+	case FUTEX_TRYLOCK_PI:
+		return futex_lock_pi(addr, private, true, 0);
+	case FUTEX_UNLOCK_PI:
+		return futex_unlock_pi(addr, private);
 	default:
 		return -ENOSYS;
 	}
@@ -176,27 +177,32 @@ SYSCALL3(get_robust_list, int, tid, uintptr_t, head_to, uintptr_t, size_to)
 	return COPY_OUT(head_to, head);
 }
 
-/* The dying thread t holds the lock at addr, or may: a waiter is woken and told. pending: it was
- * about to take or release it. false: there is no such word. */
-static bool robust_lock_dies(const struct task *t, unsigned long addr, bool pending)
+#define ROBUST_PI 1ul /* in a pointer to an entry: the lock's waiters wait to own it */
+
+/* The dying thread t holds the lock of that entry, or may: a waiter is woken and told; who waits to own it is
+ * told by futex_pi_leave(). pending: it was about to take or release it. false: there is no such word. */
+static bool robust_lock_dies(const struct task *t, uintptr_t entry, long offset, bool pending)
 {
-	uint32_t word, died;
+	unsigned long addr = (entry & ~ROBUST_PI) + (unsigned long)offset;
+	bool pi = entry & ROBUST_PI;
+	uint32_t word;
+	int err;
 
 	if (addr & 3 || COPY_IN(word, addr))
 		return false;
 	/* Released already, but no waiter was woken. */
-	if (pending && !word) {
+	if (pending && !word && !pi) {
 		futex_wake_address(addr);
 		return true;
 	}
-	if ((word & FUTEX_TID_MASK) != (uint32_t)t->tid)
-		return true;
-	died = (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-	if (COPY_OUT(addr, died))
-		return false;
-	/* Always: a waiter may have said that it waits since the word was read. */
-	futex_wake_address(addr);
-	return true;
+	do {
+		if ((word & FUTEX_TID_MASK) != (uint32_t)t->tid)
+			return true;
+		err = quire_mm_cmpxchg(t->proc->mm, addr, &word, (word & FUTEX_WAITERS) | FUTEX_OWNER_DIED);
+	} while (err == -EAGAIN);
+	if (!err && !pi && word & FUTEX_WAITERS)
+		futex_wake_address(addr);
+	return !err;
 }
 
 void exit_robust_list(struct task *t)
@@ -207,15 +213,15 @@ void exit_robust_list(struct task *t)
 	t->robust_list = 0;
 	if (!head || COPY_IN(h, head))
 		return;
-	entry = h.next & ~1ul;
-	for (unsigned n = 0; entry != head && n < ROBUST_LIST_LIMIT; n++, entry = next & ~1ul) {
+	entry = h.next;
+	for (unsigned n = 0; (entry & ~ROBUST_PI) != head && n < ROBUST_LIST_LIMIT; n++, entry = next) {
 		/* The next one first: a lock that is given on may be taken off the list at once. */
-		if (COPY_IN(next, entry))
+		if (COPY_IN(next, entry & ~ROBUST_PI))
 			return;
-		if (entry != (h.pending & ~1ul) &&
-		    !robust_lock_dies(t, entry + h.futex_offset, false))
+		if ((entry & ~ROBUST_PI) != (h.pending & ~ROBUST_PI) &&
+		    !robust_lock_dies(t, entry, h.futex_offset, false))
 			return;
 	}
-	if (h.pending)
-		robust_lock_dies(t, (h.pending & ~1ul) + h.futex_offset, true);
+	if (h.pending & ~ROBUST_PI)
+		robust_lock_dies(t, h.pending, h.futex_offset, true);
 }

@@ -682,6 +682,7 @@ struct task *task_alloc(const char *name, void (*fn)(void *), void *arg)
 	t->allowed = ~0ull;
 	t->cpu = READ_ONCE(current->cpu);
 	INIT_LIST_HEAD(&t->all);
+	INIT_LIST_HEAD(&t->pi_owned);
 	hal_context_init(&t->ctx, t->stack, STACK_PAGES * PAGE_SIZE, kthread_entry, t);
 	return t;
 }

@@ -501,7 +501,7 @@ static void run_handler(struct trap_frame *tf, struct taken *k)
 
 	if (t->restart) {
 		t->restart = false;
-		if (sa->flags & SA_RESTART)
+		if (sa->flags & SA_RESTART || t->restart_always)
 			tf_syscall_restart(tf);
 		else
 			tf_set_syscall_ret(tf, -EINTR);

@@ -115,8 +115,10 @@ void kernel_syscall(struct trap_frame *tf)
 	latency_leave(before);
 	if (unlikely(fn == call_rt_sigreturn))
 		return; /* its registers are the interrupted program's */
-	if (unlikely(ret == -ERESTARTSYS))
+	if (unlikely(ret == -ERESTARTSYS || ret == -ERESTARTNOINTR)) {
 		current->restart = true;
-	else
+		current->restart_always = ret == -ERESTARTNOINTR;
+	} else {
 		tf_set_syscall_ret(tf, ret);
+	}
 }

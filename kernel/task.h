@@ -178,7 +178,8 @@ struct task {
 	uint64_t sigmask, saved_mask;
 	uint64_t sigwait;	   /* blocked, but rt_sigtimedwait() waits for them */
 	bool restore_mask;	   /* saved_mask returns when no handler ran */
-	bool restart;		   /* the system call wants to run again */
+	bool restart;		   /* the system call wants to run again, */
+	bool restart_always;	   /* behind a handler too, whatever that says */
 	struct sigpending pending;
 	unsigned long altstack[3]; /* sp, flags, size */
 	uint32_t fault_code;
@@ -191,6 +192,10 @@ struct task {
 	/* user memory to tell of our end */
 	unsigned long clear_child_tid;
 	uintptr_t robust_list;	   /* struct robust_list_head, 0: none */
+	/* futex_pi.c's lock */
+	struct list_head pi_owned; /* struct pi_state that others wait for */
+	struct pi_state *pi_waits; /* that it waits for; NULL: none */
+	bool pi_left;		   /* it ends, and owns none any more */
 	/* rseq(): registered where, 0: nowhere, with which word; its own. What happened since, atomic, and that
 	 * user memory is to be told of it; who moves it while it does not run, too */
 	uintptr_t rseq;
@@ -509,5 +514,8 @@ void rseq_signal(struct trap_frame *tf, int sig);
 void futex_wake_address(unsigned long addr);
 /* Locks that t holds by its robust list are given on, marked; t is current and has its space. */
 void exit_robust_list(struct task *t);
+/* The same for locks with waiters that are to own them; t is current. ends: nobody can wait for t from here
+ * on. May sleep. */
+void futex_pi_leave(struct task *t, bool ends);
 
 #endif

@@ -229,6 +229,20 @@ unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
 	return woken;
 }
 
+bool anybody_waits(const void *key, uintptr_t key2)
+{
+	struct sleep_bucket *b = bucket_of(key, key2);
+	irqflags_t flags;
+	struct waiter *w;
+	bool found = false;
+
+	spin_lock_irqsave(&b->lock, flags);
+	list_for_each_entry(w, waiters_of(b), link)
+		found |= w->key == key && w->key2 == key2;
+	spin_unlock_irqrestore(&b->lock, flags);
+	return found;
+}
+
 void interrupt_task(struct task *t)
 {
 	wake_if(t, -EINTR, true);

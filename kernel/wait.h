@@ -76,6 +76,8 @@ bool waiter_remove(struct waiter *w);
 int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline);
 /* Wakes up to n waiters; how many. Any context. */
 unsigned wake_up(const void *key, uintptr_t key2, unsigned n);
+/* A waiter stands there. Any context. */
+bool anybody_waits(const void *key, uintptr_t key2);
 /* Ends a task's sleep with -EINTR if it is interruptible. Harmless for one that does not sleep. Any
  * context; t does not go away meanwhile. */
 void interrupt_task(struct task *t);

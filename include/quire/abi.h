@@ -74,6 +74,7 @@
 
 /* Inside a kernel only: run the system call again, or answer EINTR. */
 #define ERESTARTSYS	512
+#define ERESTARTNOINTR	513
 
 /* <sys/mman.h> */
 #ifndef PROT_READ
@@ -467,6 +468,9 @@
 #define FUTEX_WAKE		1
 #define FUTEX_REQUEUE		3
 #define FUTEX_CMP_REQUEUE	4
+#define FUTEX_LOCK_PI		6
+#define FUTEX_UNLOCK_PI		7
+#define FUTEX_TRYLOCK_PI	8
 #define FUTEX_WAIT_BITSET	9
 #define FUTEX_WAKE_BITSET	10
 #define FUTEX_PRIVATE_FLAG	128

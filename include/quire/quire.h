@@ -299,6 +299,10 @@ struct quire_place {
 int quire_mm_place(struct quire_mm *mm, uintptr_t addr, struct quire_place *place);
 /* Drops what the place holds. Context: sleep. */
 void quire_place_put(const struct quire_place *place);
+/* Stores new in the word at addr, which is aligned, if it holds *old, in one step for everybody who has it
+ * mapped. 0; -EAGAIN: it does not, and *old is what it holds; -EFAULT: it cannot be written; -ENOMEM.
+ * Context: sleep. */
+int quire_mm_cmpxchg(struct quire_mm *mm, uintptr_t addr, uint32_t *old, uint32_t new);
 /* Copies to or from a space that is not the running one (loader, debugger). Bytes copied. */
 size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n);
 size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n);

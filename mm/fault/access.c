@@ -206,6 +206,30 @@ static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n,
 	return err;
 }
 
+/* Other CPUs' programs see it as one of their own: it is one instruction on the page that they have mapped. */
+int quire_mm_cmpxchg(struct quire_mm *qmm, uintptr_t addr, uint32_t *old, uint32_t new)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	struct vm_area_struct *vma;
+	bool stored = false;
+	struct page *page;
+	int err = -EFAULT;
+
+	ASSERT(IS_ALIGNED(addr, sizeof(*old)));
+	down_read(&mm->mmap_lock);
+	vma = access_vma(mm, addr, true, false);
+	if (vma)
+		err = get_user_page(vma, addr, true, &page);
+	if (!err)
+		stored = __atomic_compare_exchange_n((uint32_t *)((char *)page_address(page) + (addr & ~PAGE_MASK)),
+						     old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+	up_read(&mm->mmap_lock);
+	if (err)
+		return err;
+	put_user_page(page, stored);
+	return stored ? 0 : -EAGAIN;
+}
+
 static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write, bool force)
 {
 	size_t done = 0, part;
