@@ -416,6 +416,7 @@ static void fresh_task(struct task *t, uintptr_t entry, uintptr_t sp)
 	t->clear_child_tid = 0;
 	t->restart = false;
 	rseq_forget(t);
+	t->personality &= ~READ_IMPLIES_EXEC;
 }
 
 /* Everything that needs the new space to be the running one. */
@@ -425,12 +426,15 @@ static int build(struct quire_mm *mm, struct open_file *f, const char *path, str
 	struct new_stack st;
 	int err;
 
-	st.randomised = quire_mm_random(&st.random);
+	st.random = (struct quire_mm_random){0};
+	st.randomised = !(current->personality & ADDR_NO_RANDOMIZE) && quire_mm_random(&st.random);
 	err = put_strings(mm, path, a, img->exec_stack, &st);
 	if (!err && f)
 		err = elf_map_image(mm, f, img);
 	if (err)
 		return err;
+	if (current->personality & MMAP_PAGE_ZERO) /* for programs that read there; it may fail */
+		(void)quire_mmap(mm, 0, PAGE_SIZE, PROT_READ | PROT_EXEC, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, NULL, 0);
 	set_layout(mm, img, a, &st);
 	current->proc->vdso = abi_map_sigreturn(mm);
 	err = put_tables(a, img, &st);
@@ -446,7 +450,9 @@ static int exec_image(struct open_file *f, const char *path, struct exec_args *a
 		      struct elf_image *img)
 {
 	struct process *p = current->proc;
-	struct quire_mm_params params = {.owner = process_owner(p->pid), .stack_top = hal_stack_top()};
+	struct quire_mm_params params = {.owner = process_owner(p->pid), .stack_top = hal_stack_top(),
+					 .not_random = current->personality & ADDR_NO_RANDOMIZE,
+					 .bottom_up = current->personality & ADDR_COMPAT_LAYOUT};
 	struct quire_mm *mm = quire_mm_create(&params);
 	int err;
 

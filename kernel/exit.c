@@ -255,6 +255,8 @@ _Noreturn static void leave_process(struct task *t, bool last)
 	t->proc = NULL;
 	t->user = false;
 	spin_unlock(&tasks_lock);
+	if (last)
+		pidfd_tell();
 	if (list_empty(&unlinked) && process_put_but_last(p))
 		task_end();
 	hal_irq_restore(flags);

@@ -56,6 +56,8 @@ static void task_copy(struct task *t, const struct clone_args *c)
 	copy_fpu(t);
 	t->user = true;
 	t->allowed = READ_ONCE(me->allowed);
+	t->personality = me->personality;
+	t->mempolicy = me->mempolicy;
 	if (!(c->flags & CLONE_VM))
 		rseq_inherit(t, me);
 	t->sigmask = me->sigmask;

@@ -13,6 +13,12 @@ static struct quire_mm *mm(void)
 	return current->proc->mm;
 }
 
+/* personality(): what can be read can be executed. */
+static unsigned long implied(unsigned long prot)
+{
+	return prot & PROT_READ && current->personality & READ_IMPLIES_EXEC ? prot | PROT_EXEC : prot;
+}
+
 SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long, flags, int, fd,
 	 uint64_t, off)
 {
@@ -22,6 +28,7 @@ SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long,
 
 	/* Denying writers is the loader's own flag; programs may not ask. */
 	flags &= ~(unsigned long)MAP_DENYWRITE;
+	prot = implied(prot);
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;
@@ -43,7 +50,7 @@ SYSCALL2(munmap, uintptr_t, addr, size_t, len)
 
 SYSCALL3(mprotect, uintptr_t, addr, size_t, len, unsigned long, prot)
 {
-	return quire_mprotect(mm(), addr, len, prot);
+	return quire_mprotect(mm(), addr, len, implied(prot));
 }
 SYSCALL5(mremap, uintptr_t, addr, size_t, old_len, size_t, new_len, unsigned long, flags,
 	 uintptr_t, new_addr)
@@ -52,7 +59,15 @@ SYSCALL5(mremap, uintptr_t, addr, size_t, old_len, size_t, new_len, unsigned lon
 }
 SYSCALL1(brk, uintptr_t, end)
 {
-	return (long)quire_brk(mm(), end);
+	uintptr_t old, now;
+
+	if (likely(!(current->personality & READ_IMPLIES_EXEC)))
+		return (long)quire_brk(mm(), end);
+	old = ALIGN_UP(quire_brk(mm(), 0), PAGE_SIZE);
+	now = quire_brk(mm(), end);
+	if (now > old) /* the heap's new part, and only that */
+		(void)quire_mprotect(mm(), old, ALIGN_UP(now, PAGE_SIZE) - old, PROT_READ | PROT_WRITE | PROT_EXEC);
+	return (long)now;
 }
 SYSCALL3(madvise, uintptr_t, addr, size_t, len, int, advice)
 {
@@ -98,6 +113,85 @@ SYSCALL5(remap_file_pages, uintptr_t, addr, size_t, len, unsigned long, prot, si
 	 unsigned long, flags)
 {
 	return quire_remap_file_pages(mm(), addr, len, prot, pgoff, flags);
+}
+
+/* ---- advice to another process ----------------------------------------------------------------- */
+
+/* May the caller look into p? It has all the rights that p has, or the one to look into anybody. */
+static bool may_look_into(struct process *p)
+{
+	irqflags_t flags;
+	bool may;
+
+	spin_lock_irqsave(&tasks_lock, flags);
+	may = p == current->proc || !(p->cap_permitted & ~current->proc->cap_effective);
+	spin_unlock_irqrestore(&tasks_lock, flags);
+	return may || capable(CAP_SYS_PTRACE);
+}
+
+/* All of the vector is looked at before anything is done. total: bytes. */
+static int check_vector(uintptr_t vec, unsigned long n, uint64_t *total)
+{
+	struct iovec iov;
+
+	*total = 0;
+	if (n > MAX_IOV)
+		return -EINVAL;
+	for (unsigned long i = 0; i < n; i++) {
+		if (COPY_IN(iov, vec + i * sizeof(iov)))
+			return -EFAULT;
+		if ((int64_t)iov.len < 0)
+			return -EINVAL;
+		*total += iov.len;
+	}
+	return 0;
+}
+
+/* Piece by piece until one is refused: bytes, or why the first one was. */
+static long advise_pieces(struct quire_mm *mm, uintptr_t vec, unsigned long n, int advice)
+{
+	struct iovec iov;
+	long done = 0, err = 0;
+
+	for (unsigned long i = 0; i < n && !err; i++) {
+		err = COPY_IN(iov, vec + i * sizeof(iov)) ? -EFAULT : quire_madvise(mm, iov.base, iov.len, advice);
+		if (!err)
+			done += (long)iov.len;
+	}
+	return done ? done : err;
+}
+
+static long advise_process(struct process *p, uintptr_t vec, unsigned long n, int advice)
+{
+	struct quire_mm *mm;
+	long r;
+
+	if (advice != MADV_COLD && advice != MADV_PAGEOUT)
+		return -EINVAL;
+	mm = get_task_mm(p);
+	if (!mm)
+		return -ESRCH;
+	r = !may_look_into(p) ? -EACCES : !capable(CAP_SYS_NICE) ? -EPERM : advise_pieces(mm, vec, n, advice);
+	quire_mm_put(mm);
+	return r;
+}
+
+SYSCALL5(process_madvise, int, fd, uintptr_t, vec, unsigned long, n, int, advice, unsigned, flags)
+{
+	struct process *p;
+	uint64_t total;
+	long r;
+
+	if (flags)
+		return -EINVAL;
+	r = check_vector(vec, n, &total);
+	if (!r)
+		r = pidfd_process(fd, &p);
+	if (r)
+		return r;
+	r = advise_process(p, vec, n, advice);
+	process_put(p);
+	return r;
 }
 
 /* ---- another process's memory ---------------------------------------------------------------- */

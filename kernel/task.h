@@ -201,6 +201,8 @@ struct task {
 	uintptr_t rseq;
 	uint32_t rseq_sig, rseq_events;
 	bool rseq_notify;
+	uint32_t personality;	   /* personality(): its own */
+	unsigned long mempolicy;   /* mempolicy.c; its own */
 	struct usage usage;
 	void (*kthread_fn)(void *);
 	void *kthread_arg;
@@ -488,6 +490,15 @@ void cpu_timers_tick(struct task *t, bool user);
 void posix_timer_taken(struct posix_timer *timer, struct hal_siginfo *si);
 /* Those of a process that ends or runs another program. Sleeps. */
 void posix_timers_end(struct process *p);
+
+/* ---- signals/send.c, events/pidfd.c ------------------------------------------------------------ */
+
+/* pidfd_send_signal() to p; info: the user's siginfo, 0: kill()'s. 0 or an errno. */
+long signal_by_pidfd(struct process *p, int sig, uintptr_t info);
+/* The process that a descriptor names, referenced. 0, -EBADF, -ESRCH: it is gone. */
+int pidfd_process(int fd, struct process **p);
+/* Some process has ended. Any context; tasks_lock is not held. */
+void pidfd_tell(void);
 
 /* ---- rseq.c ---------------------------------------------------------------------------------- */
 

@@ -422,6 +422,7 @@
 #define CAP_IPC_LOCK			14
 #define CAP_SYS_RAWIO			17
 #define CAP_SYS_ADMIN			21
+#define CAP_SYS_PTRACE			19
 #define CAP_SYS_NICE			23
 #define CAP_SYS_RESOURCE		24
 #define CAP_LAST_CAP			40
@@ -557,6 +558,33 @@
 #define LINUX_REBOOT_CMD_RESTART	0x01234567
 #define LINUX_REBOOT_CMD_HALT		0xcdef0123
 #define LINUX_REBOOT_CMD_POWER_OFF	0x4321fedc
+#endif
+
+/* <linux/mempolicy.h> */
+#ifndef MPOL_MAX
+#define MPOL_DEFAULT		0
+#define MPOL_PREFERRED		1
+#define MPOL_INTERLEAVE		3
+#define MPOL_LOCAL		4
+#define MPOL_MAX		5 /* 5.10's: later kernels have more modes */
+#define MPOL_F_STATIC_NODES	(1 << 15)
+#define MPOL_F_RELATIVE_NODES	(1 << 14)
+#define MPOL_MODE_FLAGS		(MPOL_F_STATIC_NODES | MPOL_F_RELATIVE_NODES)
+#define MPOL_F_NODE		(1 << 0)
+#define MPOL_F_ADDR		(1 << 1)
+#define MPOL_F_MEMS_ALLOWED	(1 << 2)
+#define MPOL_MF_STRICT		(1 << 0)
+#define MPOL_MF_MOVE		(1 << 1)
+#define MPOL_MF_MOVE_ALL	(1 << 2)
+#endif
+
+/* <linux/personality.h> */
+#ifndef UNAME26
+#define UNAME26			0x0020000
+#define ADDR_NO_RANDOMIZE	0x0040000
+#define MMAP_PAGE_ZERO		0x0100000
+#define ADDR_COMPAT_LAYOUT	0x0200000
+#define READ_IMPLIES_EXEC	0x0400000
 #endif
 
 /* <linux/elf-em.h> */

@@ -183,6 +183,8 @@ struct quire_mm_params {
 	uintptr_t start, end;	/* its range; 0, 0: the machine's whole user range. What the root's
 				 * entries under it lead to is the space's own, partly touched or not */
 	uintptr_t stack_top;	/* where the stack ends, for the mmap base; 0: end */
+	bool not_random;	/* the mmap base is where it is without randomisation */
+	bool bottom_up;		/* areas are placed from low addresses on */
 };
 
 /* A fresh space without mappings. Its range is whole pages, at least one, and ends at or below the
@@ -259,6 +261,12 @@ long quire_msync(struct quire_mm *mm, uintptr_t addr, size_t len, int flags);
 long quire_mincore(struct quire_mm *mm, uintptr_t addr, size_t len, uintptr_t vec);
 long quire_remap_file_pages(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
 			    size_t pgoff, unsigned long flags);
+
+/* The policy of an area, a word that is the caller's to choose: areas of different ones are not merged; 0: a
+ * new area's. holes: the range may have some. start and len are whole pages, len is not 0. 0, -EFAULT: a hole,
+ * or nothing in the range; -ENOMEM. Then the policy of the area at addr; -EFAULT: there is none. */
+long quire_mbind(struct quire_mm *mm, uintptr_t start, size_t len, uintptr_t policy, bool holes);
+int quire_mm_policy(struct quire_mm *mm, uintptr_t addr, uintptr_t *policy);
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 

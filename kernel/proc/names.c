@@ -34,6 +34,29 @@ static void set_name(char *to, const char *s, size_t n)
 	spin_unlock(&names_lock);
 }
 
+#define KEEPS ~0u /* personality(): only asks */
+
+SYSCALL1(personality, uint32_t, new)
+{
+	uint32_t old = current->personality;
+
+	if (new != KEEPS)
+		current->personality = new;
+	return (long)old;
+}
+
+/* For programs that take a third dot's number for granted: 5.10.0 is 2.6.70. */
+static void older_release(char out[NAME_LEN])
+{
+	const char *rest = RELEASE;
+	unsigned minor = 0, dots = 0;
+
+	for (; (*rest >= '0' && *rest <= '9') || (*rest == '.' && ++dots < 3); rest++)
+		if (dots == 1 && *rest != '.')
+			minor = minor * 10 + (unsigned)(*rest - '0');
+	scnprintf(out, NAME_LEN, "2.6.%u%s", minor + 60, rest);
+}
+
 SYSCALL1(uname, uintptr_t, dst)
 {
 	struct {
@@ -41,6 +64,8 @@ SYSCALL1(uname, uintptr_t, dst)
 			machine[NAME_LEN], domain[NAME_LEN];
 	} u = {.sysname = "Linux", .release = RELEASE, .version = VERSION};
 
+	if (current->personality & UNAME26)
+		older_release(u.release);
 	get_name(u.nodename, host_name);
 	get_name(u.domain, domain_name);
 	strscpy(u.machine, hal_machine_name(), sizeof(u.machine));

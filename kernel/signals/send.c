@@ -80,6 +80,24 @@ SYSCALL3(rt_sigqueueinfo, int, pid, int, sig, uintptr_t, src)
 	return r ? r : send_queued(0, pid, &si);
 }
 
+long signal_by_pidfd(struct process *p, int sig, uintptr_t src)
+{
+	struct hal_siginfo si = {.signo = sig, .code = SI_USER, .pid = current->proc->pid};
+	int signo;
+	long r = 0;
+
+	if (src) {
+		r = get_siginfo(src, sig, p == current->proc, &si);
+		if (!r && COPY_IN(signo, src))
+			r = -EFAULT;
+		if (!r && signo != sig) /* it says another one */
+			r = -EINVAL;
+	} else if (sig < 0 || sig > NSIG) {
+		r = -EINVAL;
+	}
+	return r ? r : send_queued(0, p->pid, &si);
+}
+
 SYSCALL4(rt_tgsigqueueinfo, int, tgid, int, tid, int, sig, uintptr_t, src)
 {
 	struct hal_siginfo si;

@@ -105,13 +105,13 @@ static uintptr_t stack_room(uintptr_t top)
 }
 
 /* Where mmap searches, from the stack's limit. */
-static void arch_pick_mmap_layout(struct mm_struct *mm)
+static void arch_pick_mmap_layout(struct mm_struct *mm, const struct quire_mm_params *p)
 {
 	uintptr_t top = mm->stack_top, max_gap = top / 6 * 5, rnd = 0, third = (top - mm->start) / 3;
 	uint64_t gap = rlimit(mm, RLIMIT_STACK), pad = STACK_GUARD_GAP;
 
 	ASSERT(mm->start < mm->task_size && mm->stack_top <= mm->task_size);
-	if (mm_aslr) {
+	if (mm_aslr && !p->not_random) {
 		/* Linux's 28 random bits of pages, and room for a stack 16 GiB lower. */
 		rnd = (random_u64() & 0xfffffff) << PAGE_SHIFT;
 		pad += stack_room(top);
@@ -122,7 +122,7 @@ static void arch_pick_mmap_layout(struct mm_struct *mm)
 	if (gap + pad > gap)
 		gap += pad;
 	gap = min(max(gap, (uint64_t)MMAP_MIN_GAP), (uint64_t)max_gap);
-	mm->legacy_layout = vm_sysctl.legacy_va_layout;
+	mm->legacy_layout = vm_sysctl.legacy_va_layout || p->bottom_up;
 	mm->mmap_base = PAGE_ALIGN(top - gap - rnd);
 	if (mm->mmap_base < mm->start || mm->mmap_base > top)
 		mm->mmap_base = top;
@@ -195,7 +195,7 @@ static struct mm_struct *mm_alloc(const struct quire_mm_params *p)
 	mm->start = p->start;
 	mm->task_size = end;
 	mm->stack_top = stack_top;
-	arch_pick_mmap_layout(mm);
+	arch_pick_mmap_layout(mm, p);
 	if (mm_finish(mm)) {
 		kmem_cache_free(mm_cachep, mm);
 		return NULL;
