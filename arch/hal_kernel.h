@@ -222,6 +222,9 @@ void hal_irq_free(unsigned irq);
 
 void hal_timer_start(uint64_t period_ns);
 uint64_t hal_clock_ns(void);  /* since boot */
+/* The time of the day by the machine's own clock, ns since 1970; 0: it has none, or it is unreadable. Boot,
+ * where hal_map_device() works. */
+uint64_t hal_realtime_ns(void);
 uint64_t hal_entropy(void);   /* whatever the machine has; never blocks */
 void hal_idle(void);	      /* interrupts off: wait for one, handle it, return */
 /* One byte typed on the console, or -1. */

@@ -283,7 +283,7 @@ static long write_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t
 
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
-	WRITE_ONCE(f->v->mtime_ns, hal_clock_ns());
+	WRITE_ONCE(f->v->mtime_ns, realtime_ns());
 	if (file_flags(f) & O_APPEND)
 		return append_regular(f, buf, n, pos, user);
 	done = file_size_room(f, pos_get(f, pos), n);

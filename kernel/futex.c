@@ -49,8 +49,8 @@ void futex_wake_address(unsigned long addr)
 	(void)futex_wake(addr, false, 1); /* an address that is none has no waiters */
 }
 
-/* 0 in *deadline: for ever. */
-static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
+/* 0 in *deadline: for ever. clock: the one that an absolute time is of. */
+static int deadline_of(uintptr_t ts_addr, bool absolute, unsigned long clock, uint64_t *deadline)
 {
 	uint64_t ts[2];
 
@@ -61,7 +61,9 @@ static int deadline_of(uintptr_t ts_addr, bool absolute, uint64_t *deadline)
 		return -EFAULT;
 	if (ts[1] >= NS_PER_SEC || (int64_t)ts[0] < 0)
 		return -EINVAL;
-	*deadline = ts[0] * NS_PER_SEC + ts[1] + (absolute ? 0 : hal_clock_ns());
+	ts[0] = min(ts[0], INT64_MAX / NS_PER_SEC); /* longer than that is for ever, too */
+	*deadline = ts[0] * NS_PER_SEC + ts[1];
+	*deadline = absolute ? clock_to_boot(clock, *deadline) : *deadline + hal_clock_ns();
 	if (!*deadline)
 		*deadline = 1;
 	return 0;
@@ -102,6 +104,7 @@ static long futex_wait(unsigned long addr, bool private, uint32_t value, uint64_
 SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintptr_t, timeout,
 	 uintptr_t, addr2, uint32_t, value3)
 {
+	unsigned long clock = command & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
 	bool private = command & FUTEX_PRIVATE_FLAG;
 	unsigned op = command & ~(unsigned long)(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
 	uint64_t deadline;
@@ -113,7 +116,7 @@ SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintpt
 	case FUTEX_WAIT_BITSET:
 		if (op == FUTEX_WAIT_BITSET && !value3)
 			return -EINVAL;
-		err = deadline_of(timeout, op == FUTEX_WAIT_BITSET, &deadline);
+		err = deadline_of(timeout, op == FUTEX_WAIT_BITSET, clock, &deadline);
 		return err ? err : futex_wait(addr, private, value, deadline);
 	case FUTEX_WAKE:
 	case FUTEX_WAKE_BITSET:
@@ -127,7 +130,7 @@ SYSCALL6(futex, uintptr_t, addr, unsigned long, command, uint32_t, value, uintpt
 	case FUTEX_REQUEUE:
 		return futex_wake(addr, private, ~0u);
 	case FUTEX_LOCK_PI:
-		err = deadline_of(timeout, true, &deadline);
+		err = deadline_of(timeout, true, CLOCK_REALTIME, &deadline);
 		return err ? err : futex_lock_pi(addr, private, false, deadline);
 	case FUTEX_TRYLOCK_PI:
 		return futex_lock_pi(addr, private, true, 0);

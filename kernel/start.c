@@ -285,6 +285,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	start_core();
 	cpus_start();
 	threads_init();
+	realtime_init();
 	load_init();
 	names_init();
 	start_files();

@@ -68,6 +68,12 @@ int get_timespec(uintptr_t src, uint64_t *ns);
 int put_timespec(uintptr_t dst, uint64_t ns);
 /* What CLOCK_REALTIME is ahead of the time since boot, ns. */
 uint64_t realtime_offset(void);
+/* The time of the day, ns since 1970. */
+uint64_t realtime_ns(void);
+/* A time of that clock as time since boot, where 0 would say never. */
+uint64_t clock_to_boot(unsigned long id, uint64_t at);
+/* The machine's clock of the day is asked. Boot. */
+void realtime_init(void);
 
 #define MAX_IOV 1024 /* of them in one call, as Linux has it */
 

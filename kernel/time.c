@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Time: clock_gettime, nanosleep, setitimer; clocks, sleeping, and the alarm clock that sends
- * SIGALRM. There is no clock of the day: all of them count from the machine's start.
+ * SIGALRM. The clock of the day starts at what the machine's own says; all others count from the start.
  */
 #include "kernel.h"
 
@@ -28,10 +28,36 @@ int put_timespec(uintptr_t dst, uint64_t ns)
 	return COPY_OUT(dst, t);
 }
 
-/* There is no clock of the day. */
+/* The machine's clock at the start, less what the other clocks said then; or as it was set since. Atomic. */
+static uint64_t day_offset;
+
+void realtime_init(void)
+{
+	uint64_t day = hal_realtime_ns(), now = hal_clock_ns();
+
+	day_offset = day > now ? day - now : 0;
+}
+
 uint64_t realtime_offset(void)
 {
-	return 0;
+	return __atomic_load_n(&day_offset, __ATOMIC_RELAXED);
+}
+
+uint64_t realtime_ns(void)
+{
+	return hal_clock_ns() + realtime_offset();
+}
+
+static bool of_the_day(unsigned long id)
+{
+	return id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE || id == CLOCK_REALTIME_ALARM || id == CLOCK_TAI;
+}
+
+uint64_t clock_to_boot(unsigned long id, uint64_t at)
+{
+	uint64_t offset = of_the_day(id) ? realtime_offset() : 0;
+
+	return at > offset ? at - offset : 1;
 }
 
 static int clock_now(unsigned long id, uint64_t *ns)
@@ -44,7 +70,7 @@ static int clock_now(unsigned long id, uint64_t *ns)
 		get_usage(current->proc, &u, NULL);
 		*ns = u.utime_ns + u.stime_ns;
 	} else {
-		*ns = hal_clock_ns();
+		*ns = of_the_day(id) ? realtime_ns() : hal_clock_ns();
 	}
 	return 0;
 }
@@ -57,6 +83,22 @@ SYSCALL2(clock_gettime, unsigned long, id, uintptr_t, dst)
 	return err ? err : put_timespec(dst, ns);
 }
 
+/* Other clocks go on as they do. Timers by this one that are set keep their distance. */
+SYSCALL2(clock_settime, unsigned long, id, uintptr_t, src)
+{
+	uint64_t ns, now = hal_clock_ns();
+	int err = id == CLOCK_REALTIME ? get_timespec(src, &ns) : -EINVAL;
+
+	if (err)
+		return err;
+	if (!capable(CAP_SYS_TIME))
+		return -EPERM;
+	if (ns < now) /* CLOCK_MONOTONIC is not to be ahead of it */
+		return -EINVAL;
+	__atomic_store_n(&day_offset, ns - now, __ATOMIC_RELAXED);
+	return 0;
+}
+
 SYSCALL2(clock_getres, unsigned long, id, uintptr_t, dst)
 {
 	if (id > CLOCK_TAI)
@@ -66,14 +108,14 @@ SYSCALL2(clock_getres, unsigned long, id, uintptr_t, dst)
 
 SYSCALL1(gettimeofday, uintptr_t, dst)
 {
-	uint64_t ns = hal_clock_ns(), tv[2] = {ns / NS_PER_SEC, ns % NS_PER_SEC / NS_PER_US};
+	uint64_t ns = realtime_ns(), tv[2] = {ns / NS_PER_SEC, ns % NS_PER_SEC / NS_PER_US};
 
 	return dst ? COPY_OUT(dst, tv) : 0;
 }
 
 SYSCALL1(time, uintptr_t, dst)
 {
-	uint64_t t = hal_clock_ns() / NS_PER_SEC;
+	uint64_t t = realtime_ns() / NS_PER_SEC;
 
 	return dst && COPY_OUT(dst, t) ? -EFAULT : (long)t;
 }
@@ -122,7 +164,7 @@ SYSCALL4(clock_nanosleep, unsigned long, id, unsigned long, flags, uintptr_t, ti
 
 	if (err)
 		return err;
-	return flags & TIMER_ABSTIME ? sleep_until(ns, 0) : sleep_until(hal_clock_ns() + ns, rem);
+	return flags & TIMER_ABSTIME ? sleep_until(clock_to_boot(id, ns), 0) : sleep_until(hal_clock_ns() + ns, rem);
 }
 
 /* ---- the alarm clock ------------------------------------------------------------------------- */

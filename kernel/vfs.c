@@ -35,7 +35,7 @@ struct vnode *vnode_alloc(unsigned mode, uint64_t ino)
 	v->mode = mode;
 	v->ino = ino ? ino : atomic_add_of(&last_ino, 1);
 	v->dev = ROOT_DEV;
-	v->mtime_ns = hal_clock_ns();
+	v->mtime_ns = realtime_ns();
 	INIT_LIST_HEAD(&v->entries);
 	return v;
 }

@@ -394,6 +394,22 @@ static void read_virtio(const struct dtb *d)
 	}
 }
 
+/* Reading the low half keeps the high one until it is read. */
+#define GOLDFISH_LOW  0x00
+#define GOLDFISH_HIGH 0x04
+#define GOLDFISH_SIZE 0x1000
+
+uint64_t hal_realtime_ns(void)
+{
+	char *regs = rv_platform.rtc ? hal_map_device(rv_platform.rtc, GOLDFISH_SIZE) : NULL;
+	uint64_t low;
+
+	if (!regs)
+		return 0;
+	low = hal_reg_read(regs + GOLDFISH_LOW, 4);
+	return (uint64_t)hal_reg_read(regs + GOLDFISH_HIGH, 4) << 32 | low;
+}
+
 void hal_devices(void (*fn)(const struct hal_device *d, void *ctx), void *ctx)
 {
 	for (unsigned i = 0; i < rv_platform.nr_virtio; i++) {
@@ -411,6 +427,7 @@ void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 	phys_addr_t image = hal_virt_to_phys(__image_start);
 	struct dtb_error e;
 	struct dtb d;
+	dtb_node n;
 
 	rv_platform.boot_hart = boot_hart;
 	if (fdt >= RV_EARLY_DIRECT_SIZE)
@@ -428,6 +445,7 @@ void rv_platform_init(phys_addr_t fdt, unsigned boot_hart)
 	read_cpus(&d);
 	read_plic(&d);
 	read_virtio(&d);
+	rv_platform.rtc = find_device(&d, "google,goldfish-rtc", &n);
 }
 
 void hal_memory_ranges(void (*fn)(const struct mem_range *r, void *ctx), void *ctx)

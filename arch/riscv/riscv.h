@@ -45,6 +45,7 @@ struct rv_platform {
 		unsigned irq;
 	} virtio[RV_MAX_VIRTIO];	      /* by address */
 	unsigned nr_virtio;
+	phys_addr_t rtc;		      /* a goldfish clock's registers; 0: there is none */
 	uint64_t harts;			      /* bit n: hart n is there */
 };
 

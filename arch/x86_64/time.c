@@ -5,6 +5,7 @@
  * the exceptions' way and masked.
  */
 #include "x86.h"
+#include "lib/string.h"
 
 #define PIT_HZ 1193182u
 #define PIT_CH2 0x42
@@ -27,6 +28,17 @@
 #define LVT_PERIODIC 0x20000u
 #define TIMER_BY_16 0x3
 #define ICR_PENDING 0x1000u
+
+/* The clock that runs on a battery. */
+#define CMOS_INDEX 0x70
+#define CMOS_DATA  0x71
+enum { CMOS_SECOND = 0, CMOS_MINUTE = 2, CMOS_HOUR = 4, CMOS_DAY = 7, CMOS_MONTH = 8, CMOS_YEAR = 9, CMOS_A = 10,
+       CMOS_B = 11 };
+#define CMOS_UPDATING 0x80 /* of A */
+#define CMOS_BINARY   0x04 /* of B: else two decimal digits */
+#define CMOS_24_HOURS 0x02
+#define CMOS_PM	      0x80 /* of the hour, if it has but 12 */
+#define CMOS_TRIES    100000u
 
 static volatile uint32_t *lapic;
 static uint64_t tsc_hz, lapic_hz, tsc_boot;
@@ -235,4 +247,63 @@ uint64_t hal_cycles(void)
 uint64_t hal_clock_ns(void)
 {
 	return (uint64_t)((unsigned __int128)(rdtsc() - tsc_boot) * ns_per_tsc >> 32);
+}
+
+/* ---- the day ------------------------------------------------------------------------------------- */
+
+struct cmos_time {
+	uint8_t second, minute, hour, day, month, year;
+};
+
+static uint8_t cmos_read(uint8_t reg)
+{
+	outb(CMOS_INDEX, reg);
+	return inb(CMOS_DATA);
+}
+
+static struct cmos_time cmos_look(void)
+{
+	for (unsigned i = 0; i < CMOS_TRIES && cmos_read(CMOS_A) & CMOS_UPDATING; i++)
+		;
+	return (struct cmos_time){cmos_read(CMOS_SECOND), cmos_read(CMOS_MINUTE), cmos_read(CMOS_HOUR),
+				  cmos_read(CMOS_DAY), cmos_read(CMOS_MONTH), cmos_read(CMOS_YEAR)};
+}
+
+static unsigned cmos_number(uint8_t v, uint8_t b)
+{
+	return b & CMOS_BINARY ? v : (v >> 4) * 10u + (v & 15);
+}
+
+static unsigned cmos_hour(uint8_t v, uint8_t b)
+{
+	unsigned hour = cmos_number(v & (uint8_t)~CMOS_PM, b);
+
+	return b & CMOS_24_HOURS ? cmos_number(v, b) : hour % 12 + (v & CMOS_PM ? 12 : 0);
+}
+
+/* Days from 1970 to a day of the years 2000 to 2099, of which each fourth is longer. */
+static uint64_t days_to(unsigned year, unsigned month, unsigned day)
+{
+	static const uint16_t before[12] = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334};
+
+	return 10957 + year * 365ull + (year + 3) / 4 + before[month - 1] + (month > 2 && year % 4 == 0) + day - 1;
+}
+
+/* Read until two looks agree: no digit changed in between. */
+uint64_t hal_realtime_ns(void)
+{
+	struct cmos_time t = cmos_look(), again;
+	uint8_t b = cmos_read(CMOS_B);
+	unsigned month;
+
+	for (unsigned i = 0; i < 10; i++, t = again) {
+		again = cmos_look();
+		if (!memcmp(&t, &again, sizeof(t)))
+			break;
+	}
+	month = cmos_number(t.month, b);
+	if (month < 1 || month > 12) /* there is no such clock */
+		return 0;
+	return ((days_to(cmos_number(t.year, b), month, cmos_number(t.day, b)) * 24 + cmos_hour(t.hour, b)) * 3600 +
+		cmos_number(t.minute, b) * 60 + cmos_number(t.second, b)) * 1000000000ull;
 }

@@ -173,9 +173,7 @@ static struct fd get_timer(int fd, int *err)
 /* On the clock's own time, ns; as time since boot, where 0 would say never. */
 static uint64_t since_boot(const struct timerfd *t, uint64_t at)
 {
-	uint64_t offset = t->clock == CLOCK_REALTIME || t->clock == CLOCK_REALTIME_ALARM ? realtime_offset() : 0;
-
-	return at > offset ? at - offset : 1;
+	return clock_to_boot((unsigned long)t->clock, at);
 }
 
 static void set_timer(struct timerfd *t, unsigned flags, uint64_t value, uint64_t period, struct state *old)

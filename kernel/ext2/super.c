@@ -43,10 +43,10 @@ int ext2_error(struct ext2_fs *fs, const char *what, uint64_t number)
 	return -EUCLEAN;
 }
 
-/* There is no clock of the day: the disk's last word, and what has gone by since the start. */
+/* A machine without a clock of the day goes on from the disk's last word; no time is before that. */
 uint32_t ext2_now(const struct ext2_fs *fs)
 {
-	return (uint32_t)(fs->time_base + hal_clock_ns() / NS_PER_SEC);
+	return (uint32_t)max(fs->time_base + hal_clock_ns() / NS_PER_SEC, realtime_ns() / NS_PER_SEC);
 }
 
 /* ---- what the core writes back beside files ------------------------------------------------------------- */

@@ -9,7 +9,7 @@ ended when its log says TEXT; -n: what that must not say a second later. A file 
 that where instructions are counted).
 DISK: KiB[,swap][,ro][,iops=N][,bad-read=SECTOR][,bad-write=SECTOR], zeros; with swap the first page
 is mkswap's header; the sector fails; iops: requests a second at most. Or image=FILE, which keeps what is
-written."""
+written. -a now: the argument is now=SECONDS, the time of the day here."""
 import argparse
 import os
 import re
@@ -120,6 +120,7 @@ def main():
     p.add_argument('program')
     args = p.parse_args()
     args.time *= arches.slowness()
+    args.argument = [f'now={int(time.time())}' if a == 'now' else a for a in args.argument]
     if args.cpus and os.environ.get('QUIRE_ICOUNT'):
         print('1..0 # SKIP instructions are counted on one CPU alone')
         return 0
