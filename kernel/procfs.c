@@ -39,7 +39,7 @@ static struct text_piece *text_grow(struct text *t)
 	return t->last = piece;
 }
 
-void text_emit(void *ctx, const char *s, size_t n)
+static void text_emit(void *ctx, const char *s, size_t n)
 {
 	struct text *t = ctx;
 

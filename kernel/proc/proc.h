@@ -36,8 +36,6 @@ struct proc_file {
 
 /* Adds to a text. Running out of memory fails the whole read, never half of it. */
 void say(struct text *t, const char *fmt, ...) __printf(2, 3);
-/* The same for what the core shows; ctx is the text. */
-void text_emit(void *ctx, const char *s, size_t n);
 /* A number at s, decimal or as C has it, which ends where a word does. 0 or -EINVAL. */
 int parse_number(const char *s, uint64_t *v);
 
