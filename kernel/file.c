@@ -227,8 +227,10 @@ static void pos_set(struct open_file *f, uint64_t *pos, uint64_t to)
 /* The core copies straight to the user, through the page cache. */
 static long read_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
 {
+	struct quire_file *qf = quire_inode_reads_ahead(f->v->contents) ? file_mapping(f) : NULL;
 	struct range r = pos_take(f, pos, n, quire_inode_size(f->v->contents));
-	long done = quire_inode_read(f->v->contents, r.start, buf, r.n, user);
+	long done = qf ? quire_file_read(qf, r.start, buf, r.n, user) :
+			 quire_inode_read(f->v->contents, r.start, buf, r.n, user);
 
 	pos_done(f, pos, &r, done);
 	return done;

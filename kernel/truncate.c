@@ -92,13 +92,16 @@ SYSCALL4(fallocate, int, fd, int, mode, int64_t, off, int64_t, len)
 
 static long file_advise(struct open_file *f, uint64_t off, uint64_t len, unsigned long advice)
 {
+	struct quire_file *qf;
+
 	if (!f)
 		return -EBADF;
 	if (vnode_type(f->v) == S_IFIFO)
 		return -ESPIPE;
-	if (advice == POSIX_FADV_WILLNEED && f->v->contents)
-		quire_inode_populate(f->v->contents, off, len);
-	return advice <= POSIX_FADV_NOREUSE ? 0 : -EINVAL;
+	if ((int64_t)len < 0 || advice > POSIX_FADV_NOREUSE)
+		return -EINVAL;
+	qf = f->v->contents ? file_mapping(f) : NULL;
+	return qf ? quire_file_advise(qf, off, len, (int)advice) : 0;
 }
 
 SYSCALL4(fadvise64, int, fd, uint64_t, off, uint64_t, len, unsigned long, advice)

@@ -97,6 +97,12 @@ struct quire_inode_ops {
 	/* The same for whole pages [off, end) inside the file. NULL: holes cannot be made. */
 	int (*punch)(struct quire_inode *inode, uint64_t off, uint64_t end);
 	uint64_t max_size; /* of a file, 0: INT64_MAX */
+	/* Reading n pages, from index on, is to begin: page i's contents come to dst[i], zeros behind the
+	 * file's end as it is now, and *page[i] is handed back with quire_end_page_read(), once each, in any
+	 * order. One that cannot be begun now is handed back at once with an error: it will be asked for by
+	 * readpage, if anybody wants it. The pages are locked. NULL: nothing is read ahead. Context: sleep. */
+	void (*readahead)(struct quire_inode *inode, uint64_t index, unsigned n, void *const dst[],
+			  struct quire_page *const page[]);
 };
 
 #define QUIRE_S_SHMEM  0x1u /* memory only: shared memory's rules (holes, no write-back) */
@@ -131,6 +137,8 @@ long quire_inode_write(struct quire_inode *inode, uint64_t off, uintptr_t buf, s
  * was, if any byte was written. */
 long quire_inode_append(struct quire_inode *inode, uintptr_t buf, size_t n, bool user,
 			uint64_t *off);
+/* readahead's end of one page: err 0, or -errno, which nobody is told. Any context. */
+void quire_end_page_read(struct quire_page *page, int err);
 /* writepage's end: err 0 or -errno, which fsync() and msync() then tell. Any context. */
 void quire_end_page_writeback(struct quire_page *page, int err);
 /* The file has no name any more: what is dirty need not be written when it goes. */
@@ -166,6 +174,12 @@ void quire_file_get(struct quire_file *file);
 void quire_file_put(struct quire_file *file);
 struct quire_inode *quire_file_inode(struct quire_file *file);
 const char *quire_file_path(struct quire_file *file);
+/* Whether the file's operations can read ahead: then quire_file_read() does. */
+bool quire_inode_reads_ahead(struct quire_inode *inode);
+/* Reads as quire_inode_read(), and ahead of that if the inode's operations can. Context: sleep. */
+long quire_file_read(struct quire_file *file, uint64_t off, uintptr_t buf, size_t n, bool user);
+/* posix_fadvise(): POSIX_FADV_* of abi.h for len bytes from off on, 0: to the end. 0, -EINVAL. Context: sleep. */
+int quire_file_advise(struct quire_file *file, uint64_t off, uint64_t len, int advice);
 /* fsync() of bytes [start, end) (end UINT64_MAX: all): written, durable, and an error that this file was not
  * told of yet. datasync: fdatasync(). Context: sleep. */
 int quire_file_sync(struct quire_file *file, uint64_t start, uint64_t end, bool datasync);

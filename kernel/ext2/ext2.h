@@ -92,10 +92,12 @@ struct ext2_buf {
 
 struct ext2_fs;
 
-/* One page that is being written. */
+/* One page that is being written, or read ahead. */
 struct ext2_io {
 	struct ext2_fs *fs;
 	struct quire_page *page;
+	char *data;	/* its contents */
+	uint32_t valid; /* bytes of it that are the file's; zeros behind them */
 	uint32_t left; /* transfers under way; atomic */
 	int err;       /* of any of them; atomic */
 	unsigned nr;

@@ -9,7 +9,8 @@
  * writes is told that the disk is full. Blocks of a page that nobody wrote to stay holes.
  *
  * A page that is written back has a transfer for each of its blocks; neighbours are submitted together,
- * so the request layer makes one request of them. There are 64 such pages under way at most.
+ * so the request layer makes one request of them; so are pages that are read ahead. There are 64 such pages under
+ * way at most.
  */
 #include "kernel/ext2/ext2.h"
 
@@ -350,24 +351,45 @@ static void page_written(struct quire_bio *bio, int err)
 	quire_end_page_writeback(page, err);
 }
 
-/* The transfers of a page's blocks, holes left out; how many. */
-static int fill_io(struct ext2_io *io, struct ext2_inode *ei, uint64_t index, const void *src, unsigned *count)
+static void page_was_read(struct quire_bio *bio, int err)
+{
+	struct ext2_io *io = bio->owner;
+	struct quire_page *page = io->page;
+
+	if (err)
+		WRITE_ONCE(io->err, err);
+	if (__atomic_sub_fetch(&io->left, 1, __ATOMIC_ACQ_REL))
+		return;
+	err = READ_ONCE(io->err);
+	memset(io->data + io->valid, 0, PAGE_SIZE - io->valid);
+	io_put(io);
+	quire_end_page_read(page, err);
+}
+
+/* The transfers of a page's blocks, holes left out, which are zeros when they are read; how many. */
+static int fill_io(struct ext2_io *io, struct ext2_inode *ei, uint64_t index, enum quire_bio_op op, unsigned *count)
 {
 	struct ext2_fs *fs = ei->fs;
-	uint64_t n = index << (ARCH_PAGE_SHIFT - fs->bits), end = blocks_of(fs, quire_inode_size(ei->inode));
+	uint64_t n = index << (ARCH_PAGE_SHIFT - fs->bits), size = quire_inode_size(ei->inode);
+	uint64_t end = blocks_of(fs, size), from = index << ARCH_PAGE_SHIFT;
 	int err = 0;
 
 	*count = 0;
+	io->err = 0;
+	io->valid = (uint32_t)min(size > from ? size - from : 0, (uint64_t)PAGE_SIZE);
 	mutex_lock(&fs->lock);
 	for (uint32_t at = 0; at < PAGE_SIZE && n < end && !err; at += fs->block_size, n++) {
 		uint32_t block;
 
 		err = map_block(ei, n, false, &block);
+		if (!err && !block && op == QUIRE_BIO_READ)
+			memset(io->data + at, 0, fs->block_size);
 		if (err || !block)
 			continue;
 		io->bio[*count] = (struct quire_bio){
-			.op = QUIRE_BIO_WRITE, .sector = (uint64_t)block << (fs->bits - 9), .len = fs->block_size,
-			.phys = hal_virt_to_phys((const char *)src + at), .end_io = page_written, .owner = io};
+			.op = op, .sector = (uint64_t)block << (fs->bits - 9), .len = fs->block_size,
+			.phys = hal_virt_to_phys(io->data + at), .owner = io,
+			.end_io = op == QUIRE_BIO_READ ? page_was_read : page_written};
 		if (*count)
 			io->bio[*count - 1].next = &io->bio[*count];
 		++*count;
@@ -384,8 +406,8 @@ static void write_page(struct quire_inode *inode, uint64_t index, const void *sr
 	int err;
 
 	io->page = page;
-	io->err = 0;
-	err = fill_io(io, ei, index, src, &count);
+	io->data = (char *)src;
+	err = fill_io(io, ei, index, QUIRE_BIO_WRITE, &count);
 	if (err || !count) {
 		io_put(io);
 		quire_end_page_writeback(page, err);
@@ -393,6 +415,47 @@ static void write_page(struct quire_inode *inode, uint64_t index, const void *sr
 	}
 	io->left = count;
 	(void)ei->fs->dev->ops->submit(ei->fs->dev, io->bio, true);
+}
+
+static void submit_reads(struct ext2_fs *fs, struct quire_bio *chain)
+{
+	if (chain)
+		(void)fs->dev->ops->submit(fs->dev, chain, true);
+}
+
+/* What was begun goes to the device together, so that neighbours are one request. */
+static void read_ahead(struct quire_inode *inode, uint64_t index, unsigned n, void *const dst[],
+		       struct quire_page *const page[])
+{
+	struct ext2_inode *ei = priv_of(inode);
+	struct quire_bio *chain = NULL, **link = &chain;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct ext2_io *io = io_try_get(ei->fs);
+		unsigned count;
+		int err;
+
+		if (!io) { /* nobody waits for one who keeps what was not begun yet */
+			submit_reads(ei->fs, chain);
+			chain = NULL;
+			link = &chain;
+			io = io_get(ei->fs);
+		}
+		io->page = page[i];
+		io->data = dst[i];
+		err = fill_io(io, ei, index + i, QUIRE_BIO_READ, &count);
+		if (err || !count) {
+			if (!err)
+				memset(dst[i], 0, PAGE_SIZE);
+			io_put(io);
+			quire_end_page_read(page[i], err);
+			continue;
+		}
+		io->left = count;
+		*link = io->bio;
+		link = &io->bio[count - 1].next;
+	}
+	submit_reads(ei->fs, chain);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------------------- */
@@ -465,6 +528,6 @@ static void release(struct quire_inode *inode, void *priv)
 }
 
 const struct quire_inode_ops ext2_inode_ops = {
-	.readpage = read_page, .release = release, .writepage = write_page, .prepare_write = prepare_write,
+	.readpage = read_page, .readahead = read_ahead, .release = release, .writepage = write_page, .prepare_write = prepare_write,
 	.write_inode = write_inode, .flush = flush, .truncate = cut, .punch = punch,
 };

@@ -247,6 +247,18 @@ struct file_operations {
 				       size_t len, unsigned long pgoff, unsigned long flags);
 };
 
+/* What is read ahead of an open file. Hints: each is read and written by itself, without a lock; whatever they
+ * say together, no more than a window is read (mm/object/readahead.c). */
+struct file_ra_state {
+	uint64_t start;	     /* the current window's first page ... */
+	uint32_t size;	     /* ... and how many it has */
+	uint32_t async_size; /* so many before its end the next one is begun; 0: never */
+	uint32_t ra_pages;   /* the largest window, 0: none */
+	uint32_t mmap_miss;  /* faults that found nothing, less those that found something */
+	uint64_t prev;	     /* page that was read last, UINT64_MAX: none */
+	bool random;	     /* POSIX_FADV_RANDOM */
+};
+
 struct file {
 	uint32_t f_count;	       /* atomic */
 	unsigned f_mode;	       /* QUIRE_FMODE_* */
@@ -255,6 +267,7 @@ struct file {
 	struct address_space *f_mapping;
 	char *f_path;		       /* for maps; slab memory, never NULL */
 	uint32_t f_wb_err;	       /* what of f_mapping->wb_err was told to this file; atomic */
+	struct file_ra_state f_ra;
 };
 
 static inline bool mm_has_flag(const struct mm_struct *mm, uint32_t flag)

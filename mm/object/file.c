@@ -255,6 +255,7 @@ struct file *alloc_file(struct quire_inode *inode, unsigned fmode, const char *p
 	f->f_inode = inode;
 	f->f_mapping = &inode->i_mapping;
 	f->f_wb_err = errseq_sample(&f->f_mapping->wb_err);
+	file_ra_state_init(&f->f_ra);
 	return f;
 }
 

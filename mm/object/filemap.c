@@ -54,8 +54,7 @@
  * locked: the user's page may be the very same page, and its fault would wait for the lock. So a
  * write goes through a page of its own (the bounce page), a read holds a reference only.
  *
- * Limits. Files of up to INT64_MAX bytes. Pages are read one by one: no readahead beyond what
- * quire_inode_populate() is asked for.
+ * Limits. Files of up to INT64_MAX bytes.
  */
 #include "lib/string.h"
 #include "mm/base/lockrank.h"
@@ -272,6 +271,7 @@ void delete_from_page_cache(struct page *page)
 	BUG_ON(was != page);
 	page_clear(page, PG_dirty);
 	page_clear(page, PG_reclaim);
+	page_test_and_clear(page, PG_readahead);
 	account_cached(m, -1);
 	put_page(page);
 }
@@ -299,6 +299,13 @@ void *filemap_slot(struct address_space *m, uint64_t index)
 	item = radix_lookup(locked_pages(m), index);
 	spin_unlock(&m->i_lock);
 	return item;
+}
+
+bool page_in_cache(struct address_space *m, uint64_t index)
+{
+	void *item = filemap_slot(m, index);
+
+	return item && !radix_is_value(item);
 }
 
 /* The page may leave the cache while we wait for its lock: then look again. */
@@ -489,13 +496,15 @@ static uint64_t pages_of(uint64_t bytes)
 vm_fault_t filemap_fault(struct vm_fault *vmf)
 {
 	struct address_space *m = vmf->vma->vm_file->f_mapping;
+	bool major, missing = false;
 	struct page *page;
-	bool major;
 	int err;
 
 	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (vmf->pgoff >= pages_of(i_size_read(m->host)))
 		return VM_FAULT_SIGBUS;
+	if (mapping_reads_ahead(m))
+		missing = filemap_fault_readahead(vmf, m);
 	err = filemap_get_page(m, vmf->pgoff, &page, &major);
 	if (err)
 		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
@@ -506,7 +515,7 @@ vm_fault_t filemap_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	}
 	vmf->page = page;
-	return VM_FAULT_LOCKED | (major ? VM_FAULT_MAJOR : 0);
+	return VM_FAULT_LOCKED | (major || missing ? VM_FAULT_MAJOR : 0);
 }
 
 /* Maps one cached page of the window. Consumes the reference: it becomes the entry's, or is put. */
@@ -516,7 +525,8 @@ static void map_around_one(struct vm_fault *vmf, struct page *page, struct addre
 	bool mapped = false;
 
 	assert_ptl_held(vmf->ptl);
-	if (PageUptodate(page) && trylock_page(page)) {
+	/* A page that marks where more is to be read shall be met by a fault of its own. */
+	if (PageUptodate(page) && !page_test(page, PG_readahead) && trylock_page(page)) {
 		index = page->index;
 		if (page->mapping == m && PageUptodate(page) &&
 		    index < pages_of(i_size_read(m->host)))
@@ -776,6 +786,7 @@ bool filemap_remove_frozen(struct page *page)
 	spin_unlock(&m->i_lock);
 	BUG_ON(was != page);
 	page_clear(page, PG_reclaim);
+	page_test_and_clear(page, PG_readahead);
 	account_cached(m, -1);
 	return true;
 }
@@ -856,13 +867,26 @@ static size_t copy_out(uintptr_t buf, const void *src, size_t n, bool user)
 }
 
 /* The page for a reader, unlocked and referenced; NULL in *page: a hole, to be read as zeros. */
-static int page_for_read(struct address_space *m, uint64_t index, struct page **page)
+static int page_for_read(struct address_space *m, struct file_ra_state *ra, uint64_t index, uint64_t wanted,
+			 struct page **page)
 {
 	int err;
 
 	might_sleep();
 	*page = NULL;
-	if (!reads(m)) {
+	if (reads(m)) {
+		*page = find_get_page(m, index);
+		if (!*page && ra) {
+			page_cache_sync_readahead(m, ra, index, wanted);
+			*page = find_get_page(m, index);
+		}
+		if (*page && ra && page_test(*page, PG_readahead))
+			page_cache_async_readahead(m, ra, *page, index, wanted);
+		if (*page && PageUptodate(*page))
+			return 0;
+		if (*page)
+			put_page(*page);
+	} else {
 		*page = find_get_page(m, index);
 		if (*page ? PageUptodate(*page) : !filemap_slot(m, index))
 			return 0;
@@ -876,9 +900,11 @@ static int page_for_read(struct address_space *m, uint64_t index, struct page **
 }
 
 /* Stops at the end of the file, at an error, or at a bad address; then what was copied counts. */
-long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+static long read_pages(struct quire_inode *inode, struct file_ra_state *ra, uint64_t off, uintptr_t buf, size_t n,
+		       bool user)
 {
 	struct address_space *m = &inode->i_mapping;
+	uint64_t last = pages_of(off + n);
 	long done = 0;
 
 	while (n) {
@@ -890,7 +916,7 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, si
 		if (off >= size)
 			break;
 		part = min_t(uint64_t, part, size - off);
-		err = page_for_read(m, off >> PAGE_SHIFT, &page);
+		err = page_for_read(m, ra, off >> PAGE_SHIFT, last - (off >> PAGE_SHIFT), &page);
 		if (err)
 			return done ? done : err;
 		inc_node_page_state(NR_COPIED_OUT);
@@ -909,6 +935,24 @@ long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, si
 		buf += part;
 		n -= part;
 	}
+	return done;
+}
+
+long quire_inode_read(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, bool user)
+{
+	return read_pages(inode, NULL, off, buf, n, user);
+}
+
+long quire_file_read(struct quire_file *file, uint64_t off, uintptr_t buf, size_t n, bool user)
+{
+	struct file *f = to_file(file);
+	struct file_ra_state *ra = mapping_reads_ahead(f->f_mapping) ? &f->f_ra : NULL;
+	long done;
+
+	might_sleep();
+	done = read_pages(f->f_inode, ra, off, buf, n, user);
+	if (done > 0)
+		WRITE_ONCE(f->f_ra.prev, (off + (uint64_t)done - 1) >> PAGE_SHIFT);
 	return done;
 }
 
@@ -1072,6 +1116,10 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len)
 	if (off >= size || !len)
 		return 0;
 	end = len > size - off ? size : off + len;
+	if (mapping_reads_ahead(&inode->i_mapping)) {
+		force_page_cache_readahead(&inode->i_mapping, off >> PAGE_SHIFT, pages_of(end) - (off >> PAGE_SHIFT));
+		return 0;
+	}
 	for (i = off >> PAGE_SHIFT; i < pages_of(end); i++) {
 		struct page *page;
 		int err = filemap_get_page(&inode->i_mapping, i, &page, NULL);

@@ -126,10 +126,30 @@ void shmem_willneed(struct address_space *m, uint64_t first, uint64_t last);
 /* The first page from *index on that lies in swap; false: none. Any context. */
 bool shmem_next_swapped(struct address_space *m, uint64_t *index);
 
+/* ---- readahead.c ------------------------------------------------------------------------------ */
+
+void file_ra_state_init(struct file_ra_state *ra);
+/* A reader of ra's file wants so many pages from index on, and the first is not in memory. Context: sleep. */
+void page_cache_sync_readahead(struct address_space *m, struct file_ra_state *ra, uint64_t index, uint64_t wanted);
+/* The same, of a page that is, and has or had PG_readahead. */
+void page_cache_async_readahead(struct address_space *m, struct file_ra_state *ra, struct page *page, uint64_t index,
+				uint64_t wanted);
+/* Asks for all n pages that are not in memory. Context: sleep. */
+void force_page_cache_readahead(struct address_space *m, uint64_t first, uint64_t n);
+/* A fault of a file that can read ahead. True: the page was not there. Context: sleep. */
+bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m);
+
+static inline bool mapping_reads_ahead(const struct address_space *m)
+{
+	return m->host->ops->readahead != NULL;
+}
+
 /* ---- filemap.c ------------------------------------------------------------------------------- */
 
 /* The page of the cache, referenced; NULL if there is none. Any context. */
 struct page *find_get_page(struct address_space *m, uint64_t index);
+/* Whether it has a page there, valid or not. Any context. */
+bool page_in_cache(struct address_space *m, uint64_t index);
 /* The same, locked. Context: sleep. */
 struct page *find_lock_page(struct address_space *m, uint64_t index);
 /* Puts a locked page into the cache, which takes a reference. -EEXIST, -ENOMEM. */

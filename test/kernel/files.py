@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Files on a disk, judged from outside: mke2fs makes an image, the program changes it on a machine, e2fsck finds
 nothing, debugfs reads the same bytes, and the next start of the machine goes on with it.
-usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | fsx OPERATIONS SEED PROCESSES CPUS MIB]
+usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | program CPUS MIB ARGUMENT…]
 With damaged, some bytes of the image's tables are changed first: the machine must end as it should, whatever the
-program was told. With fsx the program is that one, on a machine of so many CPUs and so much memory."""
+program was told. With program, it is started
+once, on a machine of so many CPUs and so much memory."""
 import os
 import random
 import shutil
@@ -70,7 +71,7 @@ def damage(path, seed):
 
 def main():
     machine, image, program, block_size, *mode = sys.argv[1:]
-    damaged, fsx = mode[:1] == ['damaged'], mode[:1] == ['fsx']
+    damaged, program_alone = mode[:1] == ['damaged'], mode[:1] == ['program']
     if not shutil.which('mke2fs'):
         print('1..0 # SKIP mke2fs is not here')
         return 0
@@ -81,8 +82,8 @@ def main():
         if damaged:
             damage(path, int(mode[1]))
             start(machine, image, program, path, ['bad'], why)
-        elif fsx:
-            start(machine, image, program, path, mode[1:4], why, ['-c', mode[4], '-m', mode[5], '-t', '3000'])
+        elif program_alone:
+            start(machine, image, program, path, mode[3:], why, ['-c', mode[1], '-m', mode[2], '-t', '3000'])
             fsck(path, why)
         else:
             for what in 'first', 'again', 'full':
