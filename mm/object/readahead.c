@@ -56,6 +56,7 @@ static void batch_submit(struct address_space *m, struct batch *b)
 	void *dst[BATCH];
 	unsigned long saved;
 
+	ASSERT_DEBUG(b->n <= BATCH);
 	if (!b->n)
 		return;
 	for (unsigned i = 0; i < b->n; i++)
@@ -75,6 +76,7 @@ static int ra_page(struct address_space *m, uint64_t index, struct page **out)
 	struct page *page = alloc_pages(GFP_HIGHUSER_MOVABLE | __GFP_NORETRY | __GFP_NOWARN, 0);
 	int err;
 
+	ASSERT_DEBUG(mapping_reads_ahead(m));
 	if (!page)
 		return -ENOMEM;
 	lock_page(page);
@@ -141,11 +143,13 @@ static uint32_t first_size(uint64_t wanted, uint32_t max)
 {
 	uint32_t n = wanted < max ? (uint32_t)roundup_pow_of_two(wanted) : max;
 
+	ASSERT_DEBUG(wanted && max);
 	return n <= max / 32 ? n * 4 : n <= max / 4 ? n * 2 : max;
 }
 
 static uint32_t next_size(uint32_t size, uint32_t max)
 {
+	ASSERT_DEBUG(max);
 	return size < max / 16 ? size * 4 : size <= max / 2 ? size * 2 : max;
 }
 
@@ -163,6 +167,7 @@ static uint32_t cached_before(struct address_space *m, uint64_t index, uint32_t 
 /* The first page from index on that is not in memory, of at most max; UINT64_MAX: all are. */
 static uint64_t next_missing(struct address_space *m, uint64_t index, uint32_t max)
 {
+	ASSERT_DEBUG(max);
 	for (uint32_t n = 0; n < max; n++)
 		if (!page_in_cache(m, index + n))
 			return index + n;
@@ -174,6 +179,7 @@ static void new_window(struct file_ra_state *ra, uint64_t index, uint64_t wanted
 	ra->start = index;
 	ra->size = first_size(wanted, max);
 	ra->async_size = ra->size > wanted ? ra->size - (uint32_t)wanted : ra->size;
+	ASSERT_DEBUG(ra->size && ra->async_size);
 }
 
 static void move_window(struct file_ra_state *ra, uint64_t start, uint32_t size)
@@ -189,6 +195,7 @@ static bool window_by_history(struct address_space *m, struct file_ra_state *ra,
 {
 	uint64_t before = cached_before(m, index, max);
 
+	ASSERT_DEBUG(wanted <= max);
 	if (before <= wanted)
 		return false;
 	if (before >= index) /* from the file's start on */
@@ -206,6 +213,7 @@ static bool plan(struct address_space *m, struct file_ra_state *ra, uint64_t ind
 {
 	uint64_t end = ra->start + ra->size, at;
 
+	ASSERT_DEBUG(*wanted && ra->async_size <= ra->size);
 	if (!index) {
 		new_window(ra, index, *wanted, max);
 	} else if (ra->size && (index == end - ra->async_size || index == end)) {
@@ -253,6 +261,7 @@ static void ondemand_readahead(struct address_space *m, struct file_ra_state *ra
 	struct file_ra_state now = ra_read(ra);
 	uint32_t max = now.ra_pages;
 
+	might_sleep();
 	if (wanted > max)
 		max = (uint32_t)max(min(wanted, (uint64_t)IO_PAGES), (uint64_t)max);
 	now.async_size = min(now.async_size, now.size); /* another reader's may be half there */
@@ -277,6 +286,7 @@ void page_cache_sync_readahead(struct address_space *m, struct file_ra_state *ra
 void page_cache_async_readahead(struct address_space *m, struct file_ra_state *ra, struct page *page, uint64_t index,
 				uint64_t wanted)
 {
+	ASSERT_DEBUG(page_count(page) > 0);
 	if (!READ_ONCE(ra->ra_pages) || page_test(page, PG_writeback) || !page_test_and_clear(page, PG_readahead))
 		return;
 	ondemand_readahead(m, ra, index, wanted, true);
@@ -284,6 +294,7 @@ void page_cache_async_readahead(struct address_space *m, struct file_ra_state *r
 
 void force_page_cache_readahead(struct address_space *m, uint64_t first, uint64_t n)
 {
+	ASSERT_DEBUG(mapping_reads_ahead(m));
 	ask_for(m, first, n, 0);
 }
 
@@ -296,6 +307,7 @@ static void sync_mmap_readahead(struct vm_fault *vmf, struct address_space *m, s
 	unsigned long flags = vma_flags_now(vmf->vma);
 	uint64_t start;
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (flags & VM_RAND_READ || !pages)
 		return;
 	if (flags & VM_SEQ_READ) {
@@ -317,6 +329,7 @@ bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m)
 	struct page *page = find_get_page(m, vmf->pgoff);
 	uint32_t miss;
 
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (!page) {
 		sync_mmap_readahead(vmf, m, ra);
 		return true;
@@ -338,6 +351,7 @@ static void throw_away(struct address_space *m, uint64_t off, uint64_t end)
 {
 	uint64_t first = (off >> PAGE_SHIFT) + !!(off & (PAGE_SIZE - 1)), past = end >> PAGE_SHIFT;
 
+	ASSERT_DEBUG(off <= end);
 	filemap_fdatawrite_range(m, off >> PAGE_SHIFT, end >> PAGE_SHIFT, false);
 	if ((end & (PAGE_SIZE - 1)) == PAGE_SIZE - 1 || end == i_size_read(m->host) - 1)
 		past++;

@@ -29,6 +29,26 @@ __asm__(".globl __image_end\n.set __image_end, __image_start + 0x40000");
 uintptr_t hal_direct_base, hal_image_offset;
 static char said[65536];
 
+/* A clock, if the tree has one: its high half is kept when the low one is read. */
+static uint64_t rtc_at, rtc_now;
+static uint32_t rtc_kept;
+static char rtc_regs[8];
+
+void *hal_map_device(phys_addr_t pa, uint64_t size)
+{
+	return rtc_at && pa == rtc_at && size >= sizeof(rtc_regs) ? rtc_regs : NULL;
+}
+
+uint32_t hal_reg_read(const void *reg, unsigned width)
+{
+	if (width != 4 || (reg != rtc_regs && reg != rtc_regs + 4))
+		abort();
+	if (reg != rtc_regs)
+		return rtc_kept;
+	rtc_kept = (uint32_t)(rtc_now >> 32);
+	return (uint32_t)rtc_now;
+}
+
 static void note(const char *fmt, va_list ap)
 {
 	size_t n = strlen(said);
@@ -130,6 +150,12 @@ static void make_tree(const struct pair *banks, unsigned nbanks, const struct pa
 		fdt_end_node(tree);
 	}
 	fdt_end_node(tree);
+	if (rtc_at) {
+		fdt_begin_node(tree, "rtc");
+		fdt_property_string(tree, "compatible", "google,goldfish-rtc");
+		put_reg(tree, &(struct pair){rtc_at, 0x1000}, 1);
+		fdt_end_node(tree);
+	}
 	fdt_begin_node(tree, "chosen");
 	fdt_end_node(tree);
 	fdt_end_node(tree);
@@ -179,6 +205,20 @@ Test(riscv_boot_tree, an_ordinary_tree_is_taken_as_it_is)
 	cr_expect(listed(RAM_AT, RAM_AT + 0x80000, MEM_RESERVED));
 	cr_expect(listed(TREE_AT, TREE_AT + fdt_totalsize(tree), MEM_RESERVED));
 	cr_expect_str_empty(said);
+}
+
+Test(riscv_boot_tree, a_clock_of_the_day)
+{
+	struct pair banks[] = {{RAM_AT, 128 * MB}};
+
+	make_tree(banks, 1, none, 0, none, 0);
+	boot();
+	cr_expect_eq(hal_realtime_ns(), 0, "there is none");
+	rtc_at = 0x101000;
+	rtc_now = 0x123456789abcdef0;
+	make_tree(banks, 1, none, 0, none, 0);
+	boot();
+	cr_expect_eq(hal_realtime_ns(), 0x123456789abcdef0);
 }
 
 Test(riscv_boot_tree, banks_in_any_order_with_holes)
