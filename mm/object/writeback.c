@@ -34,7 +34,7 @@
  *
  * Locks: page lock -> i_mmap_rwsem -> table -> i_lock. Nothing is held over writepage.
  *
- * Limits. One transfer a page; no readahead. The flusher looks at every inode. Reclaim does not write: it
+ * Limits. One transfer a page. The flusher looks at every inode. Reclaim does not write: it
  * calls the flusher, and takes what is clean.
  */
 #include "lib/string.h"
