@@ -336,17 +336,25 @@ static void io_put(struct ext2_io *io)
 	}
 }
 
+/* A transfer has ended. True: it was the page's last; *err is then that of all. */
+static bool io_ended(struct ext2_io *io, int *err)
+{
+	if (*err)
+		WRITE_ONCE(io->err, *err);
+	if (__atomic_sub_fetch(&io->left, 1, __ATOMIC_ACQ_REL))
+		return false;
+	*err = READ_ONCE(io->err);
+	return true;
+}
+
 /* The page is the last touch: its file keeps the file system. */
 static void page_written(struct quire_bio *bio, int err)
 {
 	struct ext2_io *io = bio->owner;
 	struct quire_page *page = io->page;
 
-	if (err)
-		WRITE_ONCE(io->err, err);
-	if (__atomic_sub_fetch(&io->left, 1, __ATOMIC_ACQ_REL))
+	if (!io_ended(io, &err))
 		return;
-	err = READ_ONCE(io->err);
 	io_put(io);
 	quire_end_page_writeback(page, err);
 }
@@ -356,11 +364,8 @@ static void page_was_read(struct quire_bio *bio, int err)
 	struct ext2_io *io = bio->owner;
 	struct quire_page *page = io->page;
 
-	if (err)
-		WRITE_ONCE(io->err, err);
-	if (__atomic_sub_fetch(&io->left, 1, __ATOMIC_ACQ_REL))
+	if (!io_ended(io, &err))
 		return;
-	err = READ_ONCE(io->err);
 	memset(io->data + io->valid, 0, PAGE_SIZE - io->valid);
 	io_put(io);
 	quire_end_page_read(page, err);

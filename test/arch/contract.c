@@ -1051,27 +1051,32 @@ static void set_word(pfn_t pfn, uint64_t v)
 	*(volatile uint64_t *)kva(pfn) = v;
 }
 
-/* The page changes its frame again and again; whoever reaches the old one after the flush is wrong. */
-static void test_flush_reaches_all(void)
+/* The page changes its frame again and again, each time after the others have looked `looks` times more; whoever
+ * reaches the old one after the flush is wrong. */
+static void frame_changes_under(void (*reads)(unsigned cpu), unsigned looks)
 {
 	pfn_t frame[2] = {page_frame(), page_frame()};
 	uint64_t seen = 0;
 
-	if (alone())
-		return;
 	set_word(frame[0], GOOD);
 	map_desc(VA, user_leaf(frame[0], true));
-	all_do(reads_user);
+	all_do(reads);
 	for (unsigned i = 0; i < rounds(); i++) {
-		all_have_seen(seen += 3);
+		all_have_seen(seen += looks);
 		unmap_page(VA);
 		set_word(frame[i & 1], BAD);
 		set_word(frame[!(i & 1)], GOOD);
 		map_desc(VA, user_leaf(frame[!(i & 1)], true));
 	}
-	all_have_seen(seen + 3);
+	all_have_seen(seen + looks);
 	CHECK(all_done() == 0);
 	unmap_page(VA);
+}
+
+static void test_flush_reaches_all(void)
+{
+	if (!alone())
+		frame_changes_under(reads_user, 3);
 }
 
 static void comes_and_goes(unsigned cpu)
@@ -1089,24 +1094,8 @@ static void comes_and_goes(unsigned cpu)
 /* Who was elsewhere during the flush may have kept what it had, and must not use it when it comes back. */
 static void test_flush_reaches_who_comes_back(void)
 {
-	pfn_t frame[2] = {page_frame(), page_frame()};
-	uint64_t seen = 0;
-
-	if (alone())
-		return;
-	set_word(frame[0], GOOD);
-	map_desc(VA, user_leaf(frame[0], true));
-	all_do(comes_and_goes);
-	for (unsigned i = 0; i < rounds(); i++) {
-		all_have_seen(seen += 4);
-		unmap_page(VA);
-		set_word(frame[i & 1], BAD);
-		set_word(frame[!(i & 1)], GOOD);
-		map_desc(VA, user_leaf(frame[!(i & 1)], true));
-	}
-	all_have_seen(seen + 4);
-	CHECK(all_done() == 0);
-	unmap_page(VA);
+	if (!alone())
+		frame_changes_under(comes_and_goes, 4);
 }
 
 static void comes_and_goes_once(unsigned cpu)
