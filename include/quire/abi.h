@@ -567,7 +567,7 @@
 #endif
 
 /* <linux/mempolicy.h> */
-#ifndef MPOL_MAX
+#ifndef MPOL_F_STATIC_NODES
 #define MPOL_DEFAULT		0
 #define MPOL_PREFERRED		1
 #define MPOL_INTERLEAVE		3

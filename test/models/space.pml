@@ -29,7 +29,7 @@
 #define IDS  4
 #define NONE 7
 
-/* the allocator of arch/riscv/mmu.c */
+/* the allocator of arch/common/asid.c */
 byte generation = 1, next_id = 1;
 bit id_lock = 0;
 bit to_flush[CPUS], stale[CPUS]; /* the second of space 0 alone */
@@ -69,7 +69,7 @@ inline look_at_running()
 
 inline roll_over()
 {
-	/* arch/riscv/mmu.c: roll_over: interrupts off, but others go on */
+	/* arch/common/asid.c: roll_over: interrupts off, but others go on */
 	atomic { to_flush[0] = 1; to_flush[1] = 1; to_flush[2] = 1 };
 	generation++;
 	look_at_running();
@@ -97,11 +97,11 @@ active [CPUS] proctype cpu()
 			:: else -> mask[s] = mask[s] | (1 << _pid)
 			fi;
 			running[_pid] = s;
-			/* arch/riscv/mmu.c: arch_space_load: two loads */
+			/* arch/common/asid.c: asid_load: two loads */
 			current = (id_generation[s] == generation);
 			if
 			:: !current ->
-				/* arch/riscv/mmu.c: asid_assign */
+				/* arch/common/asid.c: assign */
 				atomic { !id_lock -> id_lock = 1 };
 				if
 				:: id_generation[s] != generation ->
@@ -143,7 +143,7 @@ active [CPUS] proctype cpu()
 			:: MISTAKE == 1 -> mask[s] = mask[s] | (1 << _pid)
 			:: else
 			fi;
-			/* arch/riscv/mmu.c: arch_space_load: after the root */
+			/* arch/common/asid.c: asid_load: after the root */
 			if
 			:: s == 0 && stale[_pid] -> stale[_pid] = 0; tlb(_pid, id[s]) = NONE
 			:: else
@@ -195,7 +195,7 @@ active proctype shootdown()
 	gone[0] = 1;
 	/* arch/common/mmu.c: hal_tlb_flush: the mask after the entry */
 	m = mask[0];
-	/* arch/common/mmu.c: mmu_note_stale: who does not run it is told for later */
+	/* arch/common/asid.c: asid_note_stale: who does not run it is told for later */
 	do
 	:: c < CPUS ->
 		if

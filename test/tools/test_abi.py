@@ -14,15 +14,22 @@ import tap  # noqa: E402
 
 ABI = os.path.join(TOP, 'include', 'quire', 'abi.h')
 HEADERS = ('errno.h', 'fcntl.h', 'poll.h', 'sched.h', 'signal.h', 'stdio.h', 'time.h', 'unistd.h',
-           'sys/epoll.h', 'sys/eventfd.h', 'sys/ioctl.h', 'sys/mman.h', 'sys/prctl.h', 'sys/random.h',
-           'sys/resource.h', 'sys/socket.h', 'sys/stat.h', 'sys/time.h', 'sys/timerfd.h', 'sys/wait.h', 'linux/capability.h', 'linux/elf-em.h',
-           'linux/fs.h', 'linux/futex.h', 'linux/magic.h', 'linux/reboot.h')
+           'sys/epoll.h', 'sys/eventfd.h', 'sys/ioctl.h', 'sys/mman.h', 'sys/personality.h', 'sys/prctl.h',
+           'sys/random.h',
+           'sys/resource.h', 'sys/socket.h', 'sys/stat.h', 'sys/time.h', 'sys/timerfd.h', 'sys/wait.h',
+           'linux/capability.h', 'linux/elf-em.h', 'linux/fs.h', 'linux/futex.h', 'linux/magic.h', 'linux/mempolicy.h',
+           'linux/reboot.h')
+# What a header has as members of an enum, where no preprocessor sees it.
+ENUMS = re.compile(r'(MPOL_(DEFAULT|PREFERRED|INTERLEAVE|LOCAL|MAX)|UNAME26|READ_IMPLIES_EXEC|MMAP_PAGE_ZERO|'
+                   r'ADDR_(NO_RANDOMIZE|COMPAT_LAYOUT))$')
 # Numbers of Linux that no header for programs has.
-KERNEL_ONLY = {'ERESTARTSYS'}
+KERNEL_ONLY = {'ERESTARTSYS', 'ERESTARTNOINTR'}
 # Old numbers that the host's headers may lack or tell differently, with the reason.
 DIFFERS = {'CAP_LAST_CAP': 'grows with the kernel; 40 is 5.10\'s',
            'MINSIGSTKSZ': 'glibc asks the running kernel; 2048 is the number of the interface',
            'SA_RESTORER': 'glibc keeps it to itself',
+           'MPOL_MAX': '5.10\'s: later kernels have more modes',
+           'MPOL_MODE_FLAGS': 'the same',
            'PROT_SEM': 'only in the kernel\'s own header'}
 FOLDERS = ('arch', 'bench', 'examples', 'include', 'kernel', 'lib', 'mm', 'test', 'user')
 
@@ -38,7 +45,8 @@ def values(folder, which, includes):
     lines = ['#define _GNU_SOURCE'] + [f'#include {i}' for i in includes]
     lines += ['int printf(const char *, ...);', 'int main(void)', '{']
     for n in which:
-        lines += [f'#ifdef {n}', f'\tprintf("{n} %llx\\n", (unsigned long long)({n}));', '#endif']
+        lines += [f'#if defined({n}) || {int(bool(ENUMS.match(n)))}',
+                  f'\tprintf("{n} %llx\\n", (unsigned long long)({n}));', '#endif']
     with open(src, 'w', encoding='utf-8') as f:
         f.write('\n'.join(lines + ['\treturn 0;', '}', '']))
     subprocess.run(['cc', '-w', '-I', os.path.join(TOP, 'include'), src, '-o', exe], check=True)
