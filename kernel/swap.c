@@ -43,13 +43,20 @@ void swap_off_at_end(void)
 	struct quire_swap_info info;
 	irqflags_t flags;
 	bool alone;
+	int err;
 
 	spin_lock_irqsave(&tasks_lock, flags);
 	alone = all_processes.next == all_processes.prev;
 	spin_unlock_irqrestore(&tasks_lock, flags);
-	while (alone && quire_swap_info(0, &info))
-		if (!swap_would_fit() || quire_swapoff(info.dev))
+	while (alone && quire_swap_info(0, &info)) {
+		if (!swap_would_fit())
 			break;
+		err = quire_swapoff(info.dev);
+		if (err) {
+			klog("swap stays on at the end: error %d", -err);
+			break;
+		}
+	}
 }
 
 SYSCALL2(swapon, uintptr_t, path, unsigned, flags)

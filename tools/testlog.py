@@ -75,9 +75,13 @@ def _last(lines, most):
     return [f'# … {len(lines) - most + 1} lines more', *lines[len(lines) - most + 1:]]
 
 
+FIRMWARE = re.compile(r'^#+ OpenSBI v.*?^#+ Boot HART MEDELEG[^\n]*\n', re.M | re.S)
+
+
 def _lines(text):
-    """The lines that say something; how many results there should be does not."""
-    return [s for s in text.splitlines() if s.strip() and not re.match(r'1\.\.\d+$', s)]
+    """The lines that say something; how many results there should be does not, nor what RISC-V's
+    firmware says of itself before a kernel runs."""
+    return [s for s in FIRMWARE.sub('', text).splitlines() if s.strip('# ') and not re.match(r'1\.\.\d+$', s)]
 
 
 def reasons(test, folder=''):

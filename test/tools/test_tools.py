@@ -268,6 +268,10 @@ class Testlog(Folder):
     def reasons(self, stdout, result='FAIL', stderr=''):
         return testlog.reasons({'name': 'x', 'result': result, 'stdout': stdout, 'stderr': stderr})
 
+    def test_what_firmware_says_is_no_reason(self):
+        told = ['# OpenSBI v1.1', '#    ____', '# Platform Name : x', '# Boot HART MEDELEG : 0xf0b509', '# quire: bad']
+        self.assertEqual(self.reasons('\n'.join(['not ok 1', '# ', *told]))[1:], ['    not ok 1', '    # quire: bad'])
+
     def test_one_long_reason(self):
         told = [f'# line {n}' for n in range(500)]
         lines = self.reasons('\n'.join(['ok 1', *told, 'not ok 2', 'ok 3']))
