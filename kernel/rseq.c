@@ -37,7 +37,7 @@ static uintptr_t field(const struct task *t, size_t offset)
 /* Its own CPU's, interrupts off, or t does not run. */
 void rseq_happened(struct task *t, uint32_t event)
 {
-	if (likely(!t->rseq))
+	if (likely(!READ_ONCE(t->rseq)))
 		return;
 	__atomic_fetch_or(&t->rseq_events, event, __ATOMIC_RELAXED);
 	WRITE_ONCE(t->rseq_notify, true);
@@ -45,9 +45,12 @@ void rseq_happened(struct task *t, uint32_t event)
 
 void rseq_forget(struct task *t)
 {
-	t->rseq = 0;
-	t->rseq_sig = t->rseq_events = 0;
-	t->rseq_notify = false;
+	/* First the place: a switch from here on notes nothing. */
+	WRITE_ONCE(t->rseq, 0);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	t->rseq_sig = 0;
+	WRITE_ONCE(t->rseq_events, 0);
+	WRITE_ONCE(t->rseq_notify, false);
 }
 
 /* A thread of another space, made by fork, goes on with what its maker registered. */
@@ -202,7 +205,7 @@ SYSCALL4(rseq, uintptr_t, area, uint32_t, size, uint32_t, flags, uint32_t, sig)
 	if (area > hal_mmu_info()->user_end - RSEQ_SIZE)
 		return -EFAULT;
 	t->rseq_sig = sig;
-	t->rseq = area;
+	WRITE_ONCE(t->rseq, area);
 	rseq_happened(t, 0);
 	return 0;
 }
