@@ -45,12 +45,11 @@ void rseq_happened(struct task *t, uint32_t event)
 
 void rseq_forget(struct task *t)
 {
-	/* First the place: a switch from here on notes nothing. */
+	/* First the place: a switch from here on, which is on this CPU, notes nothing. */
 	WRITE_ONCE(t->rseq, 0);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	t->rseq_sig = 0;
-	WRITE_ONCE(t->rseq_events, 0);
-	WRITE_ONCE(t->rseq_notify, false);
+	__atomic_store_n(&t->rseq_events, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&t->rseq_notify, false, __ATOMIC_RELEASE);
 }
 
 /* A thread of another space, made by fork, goes on with what its maker registered. */
