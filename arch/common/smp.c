@@ -25,7 +25,7 @@
 unsigned hal_cpus = 1;
 uint64_t smp_online = 1;
 
-#define START_NS 1000000000ull /* a CPU that has not come by then is left out */
+#define START_NS 5000000000ull /* a CPU that has not come by then is left out; an emulated one may wait for its host */
 
 /* ---- start ----------------------------------------------------------------------------------- */
 
