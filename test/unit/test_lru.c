@@ -117,6 +117,29 @@ Test(lru, the_list_follows_from_the_flags)
 	space_down();
 }
 
+/* Whose count is zero is frozen, or on its way to the buddy: a look at frames takes nothing from it. */
+Test(lru, a_page_without_references_is_not_isolated)
+{
+	struct page *page;
+
+	space_up();
+	mmap_at(AT(0), 1, RW, PRIV | FIX);
+	store_at(AT(0), 7);
+	page = page_at(AT(0));
+	lru_add_drain_all();
+	cr_assert(page_test(page, PG_lru));
+	cr_assert(page_ref_freeze(page, 1));
+	cr_expect_not(isolate_lru_frame(page));
+	cr_expect_eq(page_count(page), 0);
+	cr_expect(page_test(page, PG_lru), "it stays on its list");
+	page_ref_unfreeze(page, 1);
+	cr_expect(isolate_lru_frame(page));
+	cr_expect_eq(page_count(page), 2);
+	putback_lru_page(page);
+	check_now();
+	space_down();
+}
+
 /* A page that somebody isolated stays where it is for whoever moves pages; afterwards it moves. */
 Test(lru, isolated_pages_do_not_move)
 {
