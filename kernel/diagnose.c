@@ -107,11 +107,10 @@ static bool console_awaited(void)
 {
 	struct task *t;
 
-	if (epoll_awaited())
+	if (epoll_awaited() || poll_awaited())
 		return true;
 	list_for_each_entry(t, &all_tasks, all)
-		if (t->waiter && (console_wakes(t->waiter->key) || hostio_wakes(t->waiter->key) ||
-				  poll_wakes(t->waiter->key)))
+		if (t->waiter && (console_wakes(t->waiter->key) || hostio_wakes(t->waiter->key)))
 			return true;
 	return false;
 }

@@ -246,6 +246,8 @@ void poll_relay(struct poll_relay *r, struct list_head *relays);
 void poll_relay_end(struct poll_relay *r);
 /* What a file is ready for: one without poll always is, as a regular one. */
 unsigned poll_file(struct open_file *f);
+/* Somebody waits in poll or select for some file, the console maybe. */
+bool poll_awaited(void);
 
 /* ---- files/locks.c --------------------------------------------------------------------------- */
 
@@ -357,9 +359,8 @@ void console_tick(void);
 /* Sends a signal to the processes in the foreground. Any context, no lock
  * held. */
 void signal_foreground(int sig);
-/* Who sleeps on this key waits for a typed byte; for some file to become ready, the console maybe. */
+/* Who sleeps on this key waits for a typed byte. */
 bool console_wakes(const void *key);
-bool poll_wakes(const void *key);
 /* A typed line without its newline, for the monitor; its length. Sleeps. */
 size_t console_line(char *buf, size_t size);
 

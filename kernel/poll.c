@@ -2,32 +2,42 @@
 /*
  * Waiting for files: poll, ppoll, select, pselect6, and how the change of a file is told.
  *
- * All who wait in these calls do so for one event, that some file may have become ready, and then look at
- * theirs again. Whoever makes a file ready looks first whether anybody polls at all. Those who watch a file
- * for longer than a call stand in its poll_head (events/epoll.c).
+ * Whoever watches a file stands in its poll_head and is told there: a call that waits for as long as it does,
+ * an epoll instance for longer (events/epoll.c). A call looks at its files once and enters the heads of those
+ * on the way, until one is ready; then it sleeps until one of its entries is told something that was asked
+ * for, and looks again. The entries keep their files, so that a head does not go away under them.
  *
  * A watcher that is a file itself has watchers of its own. They are told after the first head's lock was let
  * go, one after the other, so that however long the chain is no two locks of one rank are held.
  */
 #include "kernel.h"
 
-static struct wait_head ready_event;
-static unsigned pollers; /* atomic */
+/* A file that a call waits for. */
+struct poll_entry {
+	struct poll_watch watch;
+	struct poll_entry *next;
+	struct open_file *file; /* with a reference */
+	struct poller *poller;
+	unsigned asked;
+};
+
+#define FEW 4
+
+/* A call that waits, on its stack. */
+struct poller {
+	struct wait_head told;
+	struct poll_entry *entries, few[FEW];
+	unsigned n;
+};
+
+static unsigned pollers; /* calls that wait for some file; atomic */
+
+bool poll_awaited(void)
+{
+	return atomic_load_of(&pollers);
+}
 
 /* ---- telling --------------------------------------------------------------------------------- */
-
-/* Adding nothing is a full barrier, as the count in wait_ready() is: either a new poller is seen here,
- * or it sees the file's new state. */
-static void poll_wake(void)
-{
-	if (unlikely(atomic_add_of(&pollers, 0)))
-		wake_all(&ready_event);
-}
-
-bool poll_wakes(const void *key)
-{
-	return key == &ready_event;
-}
 
 void poll_head_init(struct poll_head *h)
 {
@@ -69,7 +79,6 @@ void poll_tell(struct poll_head *h, unsigned events)
 		tell_watches(&r->head, POLLIN | POLLRDNORM, &relays);
 		atomic_sub_of(&r->users, 1);
 	}
-	poll_wake();
 }
 
 void poll_relay_end(struct poll_relay *r)
@@ -109,13 +118,49 @@ unsigned poll_file(struct open_file *f)
 	return f->ops && f->ops->poll ? f->ops->poll(f) : POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 }
 
-static unsigned poll_fd(int fd)
+static bool poller_told(struct poll_watch *w, unsigned events, struct list_head *relays)
 {
-	struct fd f = fdget(fd);
-	unsigned r = f.file ? poll_file(f.file) : POLLNVAL;
+	struct poll_entry *e = container_of(w, struct poll_entry, watch);
 
-	fdput(f);
-	return r;
+	if (events && !(events & e->asked))
+		return false;
+	wake_all(&e->poller->told);
+	return true;
+}
+
+/* From here on the call is told of the file. A file without a head never changes. 0 or -ENOMEM. */
+static int poller_enter(struct poller *p, struct open_file *f, unsigned asked)
+{
+	struct poll_entry *e = p->n < FEW ? &p->few[p->n] : NULL;
+
+	if (file_flags(f) & O_PATH || !f->ops || !f->ops->poll_head)
+		return 0;
+	if (!e)
+		e = quire_kmalloc(sizeof(*e), 0);
+	if (!e)
+		return -ENOMEM;
+	*e = (struct poll_entry){.watch.told = poller_told, .next = p->entries, .file = f, .poller = p, .asked = asked};
+	file_get(f);
+	if (!p->n++)
+		atomic_add_of(&pollers, 1);
+	p->entries = e;
+	poll_watch_add(&e->watch, f->ops->poll_head(f));
+	return 0;
+}
+
+static void poller_leave(struct poller *p)
+{
+	struct poll_entry *e, *next;
+
+	if (p->n)
+		atomic_sub_of(&pollers, 1);
+	for (e = p->entries; e; e = next) {
+		next = e->next;
+		poll_watch_remove(&e->watch);
+		file_put(e->file);
+		if (e < p->few || e >= p->few + FEW)
+			quire_kfree(e);
+	}
 }
 
 /* What a call looks for, and the look: how many are ready, 0 to be called again, or an errno. */
@@ -124,19 +169,45 @@ struct look {
 	uintptr_t fds; /* poll: struct pollfd there, n of them */
 	unsigned long n;
 	uint64_t *in, *out; /* select: three sets each, one after the other */
+	struct poller *enters; /* the heads of what it looks at, as long as nothing is ready; NULL: no more */
 };
+
+/* What the descriptor is ready for of what is asked, which is told if it comes later; all of POLLNVAL if there
+ * is none. 0, or -ENOMEM. */
+static int poll_fd(struct look *l, int fd, unsigned asked, unsigned *ready)
+{
+	struct fd f = fdget(fd);
+	int err = 0;
+
+	if (f.file && l->enters)
+		err = poller_enter(l->enters, f.file, asked);
+	*ready = (f.file ? poll_file(f.file) : POLLNVAL) & asked;
+	if (*ready)
+		l->enters = NULL;
+	fdput(f);
+	return err;
+}
+
+static long look_again(struct look *l)
+{
+	long ready = l->at(l);
+
+	l->enters = NULL;
+	return ready;
+}
 
 /* deadline: 0: none. -EINTR, or what look->at() said last. */
 static long wait_ready(struct look *l, uint64_t deadline, bool wait)
 {
+	struct poller p = {0};
 	long ready = 0;
 	int err;
 
 	if (!wait)
 		return l->at(l);
-	atomic_add_of(&pollers, 1);
-	err = wait_event(&ready_event, (ready = l->at(l)) != 0, true, deadline);
-	atomic_sub_of(&pollers, 1);
+	l->enters = &p;
+	err = wait_event(&p.told, (ready = look_again(l)) != 0, true, deadline);
+	poller_leave(&p);
 	return err == -EINTR ? err : ready;
 }
 
@@ -149,15 +220,17 @@ static long poll_all(struct look *l)
 		int fd;
 		short events, revents;
 	} p;
+	unsigned state;
 	long ready = 0;
 
 	for (unsigned long i = 0; i < l->n; i++) {
 		if (COPY_IN(p, l->fds + i * sizeof(p)))
 			return -EFAULT;
-		p.revents = 0;
-		if (p.fd >= 0)
-			p.revents = (short)(poll_fd(p.fd) &
-					    ((unsigned)p.events | POLLERR | POLLHUP | POLLNVAL));
+		state = 0;
+		if (p.fd >= 0 &&
+		    poll_fd(l, p.fd, (unsigned short)p.events | POLLERR | POLLHUP | POLLNVAL, &state))
+			return -ENOMEM;
+		p.revents = (short)state;
 		ready += p.revents != 0;
 		if (COPY_OUT(l->fds + i * sizeof(p), p))
 			return -EFAULT;
@@ -240,10 +313,11 @@ static long select_all(struct look *l)
 		unsigned state, asked = 0;
 
 		for (unsigned s = 0; s < SETS; s++)
-			asked |= (l->in[s * words + fd / 64] & bit) != 0;
+			asked |= l->in[s * words + fd / 64] & bit ? set_asks[s] : 0;
 		if (!asked)
 			continue;
-		state = poll_fd((int)fd);
+		if (poll_fd(l, (int)fd, asked | POLLNVAL, &state))
+			return -ENOMEM;
 		if (state & POLLNVAL)
 			return -EBADF;
 		for (unsigned s = 0; s < SETS; s++)

@@ -12,11 +12,13 @@
 #include <quire/os.h>
 
 #define BUCKETS 64
+#define WAKES	32 /* under one hold of a list's lock */
 #define CALLER	((uintptr_t)__builtin_return_address(0))
 
 static struct sleep_bucket {
 	spinlock_t lock;
-	struct list_head waiters; /* several keys in one list: wake_up() compares */
+	struct list_head waiters; /* several keys in one list, in the order of their numbers: wake_up() compares */
+	uint64_t entered;	  /* the last number; the lock */
 } buckets[BUCKETS];
 
 void wait_init(void)
@@ -42,7 +44,7 @@ static struct list_head *waiters_of(struct sleep_bucket *b)
 
 static void enqueue(struct sleep_bucket *b, struct waiter *w, const void *key, uintptr_t key2)
 {
-	*w = (struct waiter){.task = current, .key = key, .key2 = key2, .queued = true};
+	*w = (struct waiter){.task = current, .key = key, .key2 = key2, .queued = true, .number = ++b->entered};
 	list_add_tail(&w->link, waiters_of(b));
 }
 
@@ -209,16 +211,17 @@ static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool
 
 /* ---- waking ---------------------------------------------------------------------------------- */
 
-unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
+/* Wakes up to n of those that wait for the key and came no later than *last. */
+static unsigned wake_some(struct sleep_bucket *b, const void *key, uintptr_t key2, unsigned n, uint64_t *last)
 {
-	struct sleep_bucket *b = bucket_of(key, key2);
 	struct waiter *w, *next;
 	irqflags_t flags;
 	unsigned woken = 0;
 
 	spin_lock_irqsave(&b->lock, flags);
+	*last = min(*last, b->entered);
 	list_for_each_entry_safe(w, next, waiters_of(b), link) {
-		if (woken >= n)
+		if (woken >= n || w->number > *last)
 			break;
 		if (w->key != key || w->key2 != key2)
 			continue;
@@ -226,6 +229,19 @@ unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
 		woken++;
 	}
 	spin_unlock_irqrestore(&b->lock, flags);
+	return woken;
+}
+
+unsigned wake_up(const void *key, uintptr_t key2, unsigned n)
+{
+	struct sleep_bucket *b = bucket_of(key, key2);
+	uint64_t last = UINT64_MAX; /* who waits again while we wake the others is not woken again */
+	unsigned woken = 0, some;
+
+	do {
+		some = wake_some(b, key, key2, min(n - woken, (unsigned)WAKES), &last);
+		woken += some;
+	} while (some == WAKES && woken < n);
 	return woken;
 }
 

@@ -61,6 +61,7 @@ struct waiter {
 	struct task *task;
 	const void *key;
 	uintptr_t key2;
+	uint64_t number; /* in the order of coming */
 	bool queued;
 	int result;
 	uintptr_t caller; /* where the task sleeps, for people */

@@ -12,13 +12,14 @@ import bisect
 import glob
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 
 import build
 import qemu
 from arches import NAMES, slowness
-from common import TOP, CannotRun
+from common import TOP, CannotRun, build_folder
 
 LIMIT = 20000
 LINE = re.compile(r'latency: (interrupts|preemption) off for (\d+) instructions '
@@ -94,10 +95,23 @@ def allowed():
 
 def judge(longest, known):
     """A line for each stretch that is too long and not in the table."""
-    for (kind, start, end), n in sorted(longest.items(), key=lambda x: -x[1]):
-        if n > LIMIT and (kind, start, end) not in known:
-            yield (f'{kind} off for {n} instructions from {start} to {end}: more than {LIMIT}, and not in '
-                   'docs/latency.md')
+    for kind, start, end in sorted(too_long(longest, known), key=lambda key: -longest[key]):
+        yield (f'{kind} off for {longest[kind, start, end]} instructions from {start} to {end}: more than {LIMIT}, '
+               'and not in docs/latency.md')
+
+
+def too_long(longest, known):
+    return [key for key, n in longest.items() if n > LIMIT and key not in known]
+
+
+def keep(name, logs):
+    """The logs of kernels whose stretches were too long stay in the build; prints which."""
+    folder = os.path.join(build_folder(name), 'meson-logs', 'latency')
+    shutil.rmtree(folder, ignore_errors=True)
+    for key, path in logs.items():
+        os.makedirs(folder, exist_ok=True)
+        kept = shutil.copy(path, folder)
+        print(f'  {key[0]} off from {key[1]} to {key[2]}: all that kernel said is in {os.path.relpath(kept, TOP)}')
 
 
 def not_met(seen, known):
@@ -147,7 +161,7 @@ def measure(machine, tests=()):
     """Runs the suites of one machine; (passed, failed, stretches, broken rules)."""
     name = 'latency-' + machine
     build.build(name)
-    longest, broken, kernels = {}, set(), 0
+    longest, told, broken, kernels = {}, {}, set(), 0
     with tempfile.TemporaryDirectory() as folder:
         os.environ['QUIRE_ICOUNT'] = folder
         try:
@@ -161,9 +175,11 @@ def measure(machine, tests=()):
             found = stretches(qemu.kernel_image(name), log)
             kernels += bool(found)
             for key, n in found.items():
-                longest[key] = max(longest.get(key, 0), n)
+                if n > longest.get(key, 0):
+                    longest[key], told[key] = n, path
             broken.update(check_paths(log))
             broken.update(check_lost(log))
+        keep(name, {key: told[key] for key in too_long(longest, allowed())})
     print(f'  {machine}: {kernels} kernels told {len(longest)} stretches', flush=True)
     if not longest:
         broken.add('no kernel said anything')

@@ -15,11 +15,13 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -512,6 +514,85 @@ static void ioctls(void)
 	close(file);
 }
 
+/* Gives the CPU up and leaves others time to sleep again. */
+static void breathe(void)
+{
+	struct timespec t = {.tv_nsec = 1000000};
+
+	nanosleep(&t, NULL);
+}
+
+/* A child waits for n pipes, of which the last is written to at the end; until then one that it does not
+ * wait for is. It answers with how often it gave up its CPU. */
+static int switches_of_poller(int n, int others)
+{
+	int wanted[8][2], other[2], status = -1;
+	struct pollfd pf[8];
+	struct rusage before, after;
+	pid_t pid;
+
+	CHECK(pipe(other) == 0);
+	for (int i = 0; i < n; i++) {
+		CHECK(pipe(wanted[i]) == 0);
+		pf[i] = (struct pollfd){.fd = wanted[i][0], .events = POLLIN};
+	}
+	pid = fork();
+	if (!pid) {
+		getrusage(RUSAGE_SELF, &before);
+		if (poll(pf, (nfds_t)n, 20000) != 1 || pf[n - 1].revents != POLLIN)
+			_exit(255);
+		getrusage(RUSAGE_SELF, &after);
+		_exit((int)(after.ru_nvcsw - before.ru_nvcsw));
+	}
+	breathe();
+	for (int i = 0; i < others; i++) {
+		char c = 'x';
+
+		CHECK(write(other[1], &c, 1) == 1 && read(other[0], &c, 1) == 1);
+		breathe();
+	}
+	CHECK(write(wanted[n - 1][1], "w", 1) == 1);
+	CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	for (int i = 0; i < n; i++) {
+		close(wanted[i][0]);
+		close(wanted[i][1]);
+	}
+	close(other[0]);
+	close(other[1]);
+	return WEXITSTATUS(status);
+}
+
+static int closed_late;
+
+static void *closes(void *arg)
+{
+	const int *p = arg;
+
+	breathe();
+	breathe();
+	CHECK(close(p[0]) == 0); /* whoever waits for the file goes on doing so */
+	breathe();
+	closed_late = 1;
+	CHECK(write(p[1], "x", 1) == 1);
+	return NULL;
+}
+
+static void pollers(void)
+{
+	struct pollfd pf;
+	pthread_t t;
+	int p[2];
+
+	CHECK(switches_of_poller(1, 40) <= 5); /* those that its waiting took, and a page that was not there */
+	CHECK(switches_of_poller(8, 40) <= 5);
+	CHECK(pipe(p) == 0);
+	pf = (struct pollfd){.fd = p[0], .events = POLLIN};
+	CHECK(pthread_create(&t, NULL, closes, p) == 0);
+	CHECK(poll(&pf, 1, 20000) == 1 && pf.revents == POLLNVAL && closed_late);
+	pthread_join(t, NULL);
+	close(p[1]);
+}
+
 int main(void)
 {
 	level_and_edge();
@@ -526,6 +607,7 @@ int main(void)
 	timerfds();
 	signalfds();
 	selects();
+	pollers();
 	ioctls();
 	printf("events: %d failed\n", failures);
 	return failures != 0;
