@@ -266,6 +266,29 @@ static void lists_of_all_kinds(void)
 	CHECK(status_of(pid) == 0);
 }
 
+enum { MANY = 90 };
+
+/* More than a kernel wakes in one go: each is woken once, some of them by a number, the others by "all". */
+static void many_wait_for_one(void)
+{
+	static struct waiter w[MANY];
+	static uint32_t word;
+	long woken = 0;
+
+	for (int i = 0; i < MANY; i++) {
+		w[i] = (struct waiter){.word = &word, .op = FUTEX_WAIT | FUTEX_PRIVATE_FLAG};
+		CHECK(pthread_create(&w[i].thread, NULL, wait_on, &w[i]) == 0);
+	}
+	for (int tries = 0; tries < 200 && woken < MANY; tries++) {
+		if (!woken)
+			let_it_sleep();
+		woken += futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, woken ? INT32_MAX : 40, 0);
+	}
+	CHECK(woken == MANY);
+	for (int i = 0; i < MANY; i++)
+		CHECK(ended(&w[i]) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc > 1) {
@@ -281,6 +304,7 @@ int main(int argc, char **argv)
 	for (int how = 0; how < 3; how++)
 		the_owner_dies(how, argv[0]);
 	lists_of_all_kinds();
+	many_wait_for_one();
 	printf("%d failures\n", failures);
 	return failures != 0;
 }
