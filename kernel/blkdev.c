@@ -220,10 +220,16 @@ static long block_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *p
 	return done;
 }
 
+static int flush(struct quire_blkdev *dev)
+{
+	return blkdev_transfer(dev, QUIRE_BIO_FLUSH, 0, 0, 0);
+}
+
 static long block_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct range r;
 	long done;
+	int err;
 
 	if (dev_of(f)->read_only)
 		return -EPERM;
@@ -232,12 +238,8 @@ static long block_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *
 		return -ENOSPC;
 	done = r.n ? move_range(dev_of(f), &r, buf, true) : 0;
 	pos_done(f, pos, &r, done);
-	return done;
-}
-
-static int flush(struct quire_blkdev *dev)
-{
-	return blkdev_transfer(dev, QUIRE_BIO_FLUSH, 0, 0, 0);
+	err = done > 0 && file_flags(f) & O_DSYNC ? flush(dev_of(f)) : 0;
+	return err ? err : done;
 }
 
 static long block_ioctl(struct open_file *f, unsigned cmd, unsigned long arg)

@@ -261,23 +261,57 @@ long file_size_room(const struct open_file *f, uint64_t at, size_t n)
 	return (long)min((uint64_t)n, limit - at);
 }
 
-/* At the end as it is when the bytes are written: two that append never write over each other. */
-static long append_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
+/* One call that writes: how (the file's flags, and the call's), and what of the file it has changed. */
+struct writing {
+	struct open_file *f;
+	bool user; /* whose memory it comes from */
+	unsigned how;
+	uint64_t start, end;
+};
+
+static void wrote(struct writing *w, uint64_t at, long done)
 {
+	if (done <= 0)
+		return;
+	w->start = min(w->start, at);
+	w->end = max(w->end, at + (uint64_t)done);
+}
+
+/* O_DSYNC, O_SYNC: it is on the disk before the call returns, and what is needed to find it. Once a call; an
+ * error is the call's. */
+static long write_done(const struct writing *w, long done)
+{
+	struct quire_file *qf;
+	int err;
+
+	if (done <= 0 || !(w->how & O_DSYNC) || !w->f->v->mnt)
+		return done;
+	qf = file_mapping(w->f);
+	err = qf ? quire_file_sync(qf, w->start, w->end, !(w->how & O_SYNC & ~O_DSYNC)) : -ENOMEM;
+	return err ? err : done;
+}
+
+/* At the end as it is when the bytes are written: two that append never write over each other. */
+static long append_regular(struct writing *w, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	struct open_file *f = w->f;
 	uint64_t at = 0;
 	long done = file_size_room(f, quire_inode_size(f->v->contents), n);
 
 	if (done > 0)
-		done = quire_inode_append(f->v->contents, buf, (size_t)done, user, &at);
+		done = quire_inode_append(f->v->contents, buf, (size_t)done, w->user, &at);
 	if (done > 0)
 		pos_set(f, pos, at + (uint64_t)done);
+	wrote(w, at, done);
 	return done;
 }
 
 /* A write that would grow a sealed file is cut at its end, as shmem does; one that begins there is
  * refused. The core looks at the seals again. */
-static long write_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos, bool user)
+static long write_regular(void *writing, uintptr_t buf, size_t n, uint64_t *pos)
 {
+	struct writing *w = writing;
+	struct open_file *f = w->f;
 	uint64_t size = quire_inode_size(f->v->contents);
 	unsigned seals = file_seals(f);
 	struct range r;
@@ -286,29 +320,59 @@ static long write_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
 	WRITE_ONCE(f->v->mtime_ns, realtime_ns());
-	if (file_flags(f) & O_APPEND)
-		return append_regular(f, buf, n, pos, user);
+	if (w->how & O_APPEND)
+		return append_regular(w, buf, n, pos);
 	done = file_size_room(f, pos_get(f, pos), n);
 	if (done < 0)
 		return done;
 	r = pos_take(f, pos, (size_t)done, seals & F_SEAL_GROW ? size : UINT64_MAX);
 	if (n && !r.n)
 		return -EPERM;
-	done = quire_inode_write(f->v->contents, r.start, buf, r.n, user);
+	done = quire_inode_write(f->v->contents, r.start, buf, r.n, w->user);
 	pos_done(f, pos, &r, done);
+	wrote(w, r.start, done);
 	return done;
+}
+
+static struct writing writing_of(struct open_file *f, unsigned how, bool user)
+{
+	return (struct writing){f, user, file_flags(f) | how, UINT64_MAX, 0};
 }
 
 static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	return write_regular(f, buf, n, pos, true);
+	struct writing w = writing_of(f, 0, true);
+	long done = write_regular(&w, buf, n, pos);
+
+	return write_done(&w, done);
 }
 
 static long regular_write_kernel(struct open_file *f, const void *buf, size_t n, uint64_t *pos, bool nonblock)
 {
-	return write_regular(f, (uintptr_t)buf, n, pos, false);
+	struct writing w = writing_of(f, 0, false);
+	long done = write_regular(&w, (uintptr_t)buf, n, pos);
+
+	return write_done(&w, done);
+}
+
+static long read_piece(void *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return read_regular(f, buf, n, pos, true);
+}
+
+static long regular_pieces(struct open_file *f, uintptr_t vec, unsigned long count, uint64_t *pos, unsigned how,
+			   bool write)
+{
+	struct writing w = writing_of(f, how, true);
+	long done;
+
+	if (!write)
+		return each_piece(vec, count, pos, read_piece, f);
+	done = each_piece(vec, count, pos, write_regular, &w);
+	return write_done(&w, done);
 }
 
 const struct file_ops regular_ops = {.read = regular_read, .write = regular_write,
+				     .pieces = regular_pieces,
 				     .read_kernel = regular_read_kernel,
 				     .write_kernel = regular_write_kernel};

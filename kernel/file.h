@@ -18,7 +18,11 @@ struct file_ops {
 	 * theirs to move, by pos_take() and pos_done(). Two threads may be in here with one file. */
 	long (*read)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
 	long (*write)(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos);
-	/* readv and writev in one; NULL: piece by piece. */
+	/* One or many pieces of user memory at *pos as one call; how: O_APPEND, O_DSYNC and the rest of O_SYNC besides
+	 * what the file's own flags say. NULL: piece by piece. */
+	long (*pieces)(struct open_file *f, uintptr_t vec, unsigned long count, uint64_t *pos, unsigned how,
+		       bool write);
+	/* readv and writev of what has no positions, in one; NULL: piece by piece. */
 	long (*vector)(struct open_file *f, uintptr_t vec, unsigned long count, bool write);
 	/* The same with the kernel's memory: NULL: splice and its relatives cannot use it. nonblock: besides what
 	 * the file's own flags say. */
@@ -158,6 +162,9 @@ void file_get(struct open_file *f);
 /* A reference, unless the last one was given back. */
 bool file_get_alive(struct open_file *f);
 void file_put(struct open_file *f);
+/* Reads or writes the pieces of an iovec by op, until one is cut short: bytes, or the first one's errno. (read_write.c) */
+long each_piece(uintptr_t vec, unsigned long count, uint64_t *pos,
+		long (*op)(void *ctx, uintptr_t buf, size_t n, uint64_t *pos), void *ctx);
 /* What a mapping of f holds on to. NULL: no memory. */
 struct quire_file *file_mapping(struct open_file *f);
 /* A piece of a file that one call reads or writes. */

@@ -139,6 +139,14 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 	return err;
 }
 
+/* O_PATH leaves nothing but where the file is; O_SYNC is more than O_DSYNC, whatever the program's idea of it. */
+static unsigned known_flags(unsigned flags)
+{
+	if (flags & O_PATH)
+		flags &= O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	return flags & O_SYNC & ~O_DSYNC ? flags | O_DSYNC : flags;
+}
+
 static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)
 {
 	unsigned lf = (flags & O_CREAT ? LOOKUP_CREATE : 0) |
@@ -168,12 +176,12 @@ static long do_open(int dirfd, uintptr_t path, unsigned flags, unsigned mode)
 
 SYSCALL4(openat, int, dirfd, uintptr_t, path, unsigned, flags, unsigned, mode)
 {
-	return do_open(dirfd, path, flags, mode);
+	return do_open(dirfd, path, known_flags(flags), mode);
 }
 
 SYSCALL3(open, uintptr_t, path, unsigned, flags, unsigned, mode)
 {
-	return do_open(AT_FDCWD, path, flags, mode);
+	return do_open(AT_FDCWD, path, known_flags(flags), mode);
 }
 
 SYSCALL2(creat, uintptr_t, path, unsigned, mode)

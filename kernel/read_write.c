@@ -86,19 +86,12 @@ SYSCALL4(pwrite64, int, fd, uintptr_t, buf, size_t, n, uint64_t, pos)
 	return r;
 }
 
-/* Reads or writes the pieces of an iovec until one is cut short. */
-static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, uint64_t *pos,
-		      long (*op)(struct open_file *, uintptr_t, size_t, uint64_t *))
+long each_piece(uintptr_t vec, unsigned long count, uint64_t *pos,
+		long (*op)(void *ctx, uintptr_t buf, size_t n, uint64_t *pos), void *ctx)
 {
 	struct iovec iov;
 	long total = 0, r;
 
-	if (!f)
-		return -EBADF;
-	if (count > MAX_IOV)
-		return -EINVAL;
-	if (f->ops && f->ops->vector && !(file_flags(f) & O_PATH))
-		return f->ops->vector(f, vec, count, op == do_write);
 	for (; count--; vec += sizeof(iov)) {
 		if (COPY_IN(iov, vec))
 			return total ? total : -EFAULT;
@@ -106,7 +99,7 @@ static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, u
 			continue;
 		if ((int64_t)iov.len < 0)
 			return total ? total : -EINVAL;
-		r = op(f, iov.base, iov.len, pos);
+		r = op(ctx, iov.base, iov.len, pos);
 		if (r < 0)
 			return total ? total : r;
 		total += r;
@@ -116,10 +109,63 @@ static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, u
 	return total;
 }
 
+static long read_piece(void *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return do_read(f, buf, n, pos);
+}
+
+static long write_piece(void *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	return do_write(f, buf, n, pos);
+}
+
+/* how: see struct file_ops.pieces. */
+static long do_vector(struct open_file *f, uintptr_t vec, unsigned long count, uint64_t *pos, unsigned how, bool write)
+{
+	long r;
+
+	if (!f)
+		return -EBADF;
+	if (count > MAX_IOV)
+		return -EINVAL;
+	if (f->ops && f->ops->vector && !(file_flags(f) & O_PATH))
+		return f->ops->vector(f, vec, count, write);
+	if (f->ops && f->ops->pieces && (write ? file_writable(f) : file_readable(f)))
+		return f->ops->pieces(f, vec, count, pos, how, write);
+	r = each_piece(vec, count, pos, write ? write_piece : read_piece, f);
+	return r > 0 && write && how & O_DSYNC && blkdev_file_sync(f->v) ? -EIO : r;
+}
+
+/* RWF_* as what a file opened so would do, in *how. Files that could be asked not to wait there are none. */
+static int rwf_how(unsigned rwf, unsigned *how)
+{
+	if (rwf & ~(RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND))
+		return -EOPNOTSUPP;
+	*how = (rwf & RWF_APPEND ? O_APPEND : 0) | (rwf & RWF_DSYNC ? O_DSYNC : 0) | (rwf & RWF_SYNC ? O_SYNC : 0);
+	return 0;
+}
+
+/* pos -1: where the file's own is. */
+static long do_vector2(int fd, uintptr_t vec, unsigned long count, uint64_t pos, unsigned rwf, bool write)
+{
+	struct fd f = fdget(fd);
+	unsigned how;
+	long r = pos == UINT64_MAX ? f.file ? 0 : -EBADF : check_positional(f.file, pos);
+
+	if (!r && !(write ? file_writable(f.file) : file_readable(f.file)))
+		r = -EBADF;
+	if (!r)
+		r = rwf_how(rwf, &how);
+	if (!r)
+		r = do_vector(f.file, vec, count, pos == UINT64_MAX ? &f.file->pos : &pos, how, write);
+	fdput(f);
+	return r;
+}
+
 SYSCALL3(readv, int, fd, uintptr_t, vec, unsigned long, count)
 {
 	struct fd f = fdget(fd);
-	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, do_read);
+	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, 0, false);
 
 	fdput(f);
 	return r;
@@ -128,7 +174,7 @@ SYSCALL3(readv, int, fd, uintptr_t, vec, unsigned long, count)
 SYSCALL3(writev, int, fd, uintptr_t, vec, unsigned long, count)
 {
 	struct fd f = fdget(fd);
-	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, do_write);
+	long r = do_vector(f.file, vec, count, f.file ? &f.file->pos : NULL, 0, true);
 
 	fdput(f);
 	return r;
@@ -140,7 +186,7 @@ SYSCALL4(preadv, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos)
 	long r = check_positional(f.file, pos);
 
 	if (!r)
-		r = do_vector(f.file, vec, count, &pos, do_read);
+		r = do_vector(f.file, vec, count, &pos, 0, false);
 	fdput(f);
 	return r;
 }
@@ -151,9 +197,19 @@ SYSCALL4(pwritev, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos)
 	long r = check_positional(f.file, pos);
 
 	if (!r)
-		r = do_vector(f.file, vec, count, &pos, do_write);
+		r = do_vector(f.file, vec, count, &pos, 0, true);
 	fdput(f);
 	return r;
+}
+
+SYSCALL6(preadv2, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos, uint64_t, high, unsigned, rwf)
+{
+	return do_vector2(fd, vec, count, pos, rwf, false);
+}
+
+SYSCALL6(pwritev2, int, fd, uintptr_t, vec, unsigned long, count, uint64_t, pos, uint64_t, high, unsigned, rwf)
+{
+	return do_vector2(fd, vec, count, pos, rwf, true);
 }
 
 /* The position that off and whence mean, from the present one. */

@@ -238,9 +238,11 @@
 #define O_TRUNC		01000
 #define O_APPEND	02000
 #define O_NONBLOCK	04000
+#define O_DSYNC		010000
 #define O_DIRECTORY	0200000
 #define O_NOFOLLOW	0400000
 #define O_CLOEXEC	02000000
+#define O_SYNC		04010000 /* a bit of its own, and O_DSYNC */
 #define O_PATH		010000000
 #define O_TMPFILE	020200000
 
@@ -249,6 +251,12 @@
 #define AT_REMOVEDIR		0x200
 #define AT_SYMLINK_FOLLOW	0x400
 #define AT_EMPTY_PATH		0x1000
+
+#define RWF_HIPRI	0x01
+#define RWF_DSYNC	0x02
+#define RWF_SYNC	0x04
+#define RWF_NOWAIT	0x08
+#define RWF_APPEND	0x10
 
 #define F_DUPFD		0
 #define F_GETFD		1

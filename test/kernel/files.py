@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Files on a disk, judged from outside: mke2fs makes an image, the program changes it on a machine, e2fsck finds
 nothing, debugfs reads the same bytes, and the next start of the machine goes on with it.
-usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | program CPUS MIB ARGUMENT…]
+usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | killed | program CPUS MIB ARGUMENT…]
 With damaged, some bytes of the image's tables are changed first: the machine must end as it should, whatever the
-program was told. With program, it is started
+program was told. With killed, the machine is ended by force once the program says that it has written, and what
+it wrote with O_DSYNC must be there. With program, it is started
 once, on a machine of so many CPUs and so much memory."""
 import os
 import random
@@ -82,6 +83,14 @@ def main():
         if damaged:
             damage(path, int(mode[1]))
             start(machine, image, program, path, ['bad'], why)
+        elif mode[:1] == ['killed']:
+            start(machine, image, program, path, ['killed'], why, ['-k', 'written: end it now'])
+            r = tool('e2fsck', '-fy', path)
+            if r.returncode not in (0, 1):
+                why.append(f'e2fsck -fy: status {r.returncode}\n{r.stdout}')
+            reads(path, '/synced', ''.join(f'line {i} of what was written\n' for i in range(2000)), why)
+            if 'behind' in tool('debugfs', '-R', 'cat /not-synced', path).stdout:
+                why.append('what nobody synced is there too: the test shows nothing')
         elif program_alone:
             start(machine, image, program, path, mode[3:], why, ['-c', mode[1], '-m', mode[2], '-t', '3000'])
             fsck(path, why)
