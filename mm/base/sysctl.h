@@ -13,6 +13,12 @@ enum { OVERCOMMIT_GUESS, OVERCOMMIT_ALWAYS, OVERCOMMIT_NEVER };
 struct vm_sysctl {
 	long admin_reserve_kbytes;
 	long compact_memory;
+	long dirty_background_bytes; /* 0: the ratio holds */
+	long dirty_background_ratio;
+	long dirty_bytes;	     /* 0: the ratio holds */
+	long dirty_expire_centisecs;
+	long dirty_ratio;
+	long dirty_writeback_centisecs; /* a negative one is a very long time, as Linux takes it */
 	long drop_caches;
 	long fault_around_bytes; /* a power of two, at least a page */
 	long legacy_va_layout;

@@ -24,8 +24,8 @@
  *      file, waits for the end (stable pages).
  *
  * Who writes out: fsync, msync(MS_SYNC), sync (write and wait); the flusher, a thread that wakes every
- * 5 s, while something differs from a disk, for pages that have been dirty for 30 s, and whenever there are
- * too many; a file's last reference;
+ * 5 s (dirty_writeback_centisecs), while something differs from a disk, for pages that have been dirty for 30 s
+ * (dirty_expire_centisecs), and whenever there are too many (dirty_background_*); a file's last reference;
  * and where no thread can be had, the writer himself. Who makes pages dirty is held up when there are more
  * than the mean of both limits, the longer the nearer the upper one is (balance_dirty_pages).
  *
@@ -40,6 +40,7 @@
 #include "lib/string.h"
 #include "mm/base/errseq.h"
 #include "mm/base/memalloc.h"
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
 #include "mm/lru/lru.h"
 #include "mm/object/file_def.h"
@@ -49,10 +50,7 @@
 #include <quire/os.h>
 
 #define NS_PER_MS	 1000000ull
-#define WAKE_EVERY_NS	 (5000 * NS_PER_MS)
-#define EXPIRE_NS	 (30000 * NS_PER_MS)
-#define RATIO		 20u /* per cent of what can be dirty: more is not let */
-#define BACKGROUND_RATIO 10u /* and from here on the flusher writes what is young too */
+#define NS_PER_CENTISEC	 (10 * NS_PER_MS)
 #define MAX_PAUSE_NS	 (200 * NS_PER_MS)
 #define BATCH		 16u
 #define TAG_BATCH	 64u /* tags copied under one hold of i_lock */
@@ -61,6 +59,7 @@ static struct os_thread *flusher;
 static uint32_t flusher_calls; /* atomic: how often it was called for */
 static uint32_t flusher_all;   /* atomic: its next round takes what is young too */
 static uint32_t flusher_idle;  /* atomic: nothing differs from the disk, and it sleeps without a deadline */
+static uint32_t flusher_seen;  /* atomic: what of flusher_calls its round answers */
 
 /* ---- dirty ------------------------------------------------------------------------------------- */
 
@@ -423,32 +422,43 @@ void quire_sync(void)
 /* ---- limits -------------------------------------------------------------------------------------- */
 
 struct dirty_limits {
-	unsigned long dirty, background, most;
+	unsigned long waiting; /* pages to be written that nobody has begun with */
+	unsigned long dirty;   /* with those under way */
+	unsigned long background, most;
 };
 
-/* Pages that could be dirty: free ones above the high marks, and those of files. */
+/* Pages that could be dirty: free ones but for the reserves, and those of files; never 0. */
 static unsigned long dirtyable_pages(void)
 {
-	unsigned long n = node_page_state(NR_INACTIVE_FILE) + node_page_state(NR_ACTIVE_FILE);
-	struct zone *z;
+	unsigned long n = nr_free_buddy(), reserve = totalreserve_pages();
 
-	for_each_populated_zone(z) {
-		unsigned long free = READ_ONCE(z->nr_free), mark = z->watermark[WMARK_HIGH];
+	n -= min(n, reserve);
+	return n + node_page_state(NR_INACTIVE_FILE) + node_page_state(NR_ACTIVE_FILE) + 1;
+}
 
-		n += free > mark ? free - mark : 0;
-	}
-	return n;
+/* Bytes, if they are set, rounded up; else per cent of n, by way of parts of a page, as Linux rounds. */
+static unsigned long limit_of(long bytes, long ratio, unsigned long n)
+{
+	unsigned long part = (unsigned long)ratio * PAGE_SIZE / 100;
+
+	ASSERT_DEBUG(ratio >= 0 && ratio <= 100);
+	return bytes ? ((unsigned long)bytes + PAGE_SIZE - 1) >> PAGE_SHIFT : part * n >> PAGE_SHIFT;
 }
 
 static struct dirty_limits dirty_limits(void)
 {
-	unsigned long n = dirtyable_pages();
-
-	return (struct dirty_limits){
-		.dirty = node_page_state(NR_FILE_DIRTY) + node_page_state(NR_WRITEBACK),
-		.background = n * BACKGROUND_RATIO / 100,
-		.most = n * RATIO / 100,
+	unsigned long n = dirtyable_pages(), dirty = node_page_state(NR_FILE_DIRTY);
+	struct dirty_limits l = {
+		.waiting = dirty,
+		.dirty = dirty + node_page_state(NR_WRITEBACK),
+		.background = limit_of(READ_ONCE(vm_sysctl.dirty_background_bytes),
+				       READ_ONCE(vm_sysctl.dirty_background_ratio), n),
+		.most = limit_of(READ_ONCE(vm_sysctl.dirty_bytes), READ_ONCE(vm_sysctl.dirty_ratio), n),
 	};
+
+	if (l.background >= l.most)
+		l.background = l.most / 2;
+	return l;
 }
 
 void global_dirty_limits(unsigned long *background, unsigned long *most)
@@ -465,6 +475,12 @@ void wakeup_flusher(bool all)
 		__atomic_store_n(&flusher_all, 1, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&flusher_calls, 1, __ATOMIC_RELEASE);
 	os_wake(&flusher_calls, 1);
+}
+
+void flusher_interval_changed(void)
+{
+	if (READ_ONCE(vm_sysctl.dirty_writeback_centisecs))
+		wakeup_flusher(true);
 }
 
 /* Sleeps up to ns, of which nobody calls it back. */
@@ -497,22 +513,33 @@ void balance_dirty_pages(struct address_space *m)
 		if (over < room || os_fatal_signal_pending())
 			return;
 	}
+	/* One call that it has not seen is enough: another round follows. */
+	if (l.waiting > l.background && __atomic_load_n(&flusher_seen, __ATOMIC_RELAXED) ==
+						__atomic_load_n(&flusher_calls, __ATOMIC_RELAXED))
+		wakeup_flusher(false);
 }
 
 /* ---- the flusher --------------------------------------------------------------------------------- */
+
+static uint64_t centisecs(const long *tunable)
+{
+	return (uint32_t)READ_ONCE(*tunable) * NS_PER_CENTISEC;
+}
 
 /* Old enough, or too many. */
 static bool due(const struct quire_inode *inode, uint64_t now, bool all)
 {
 	uint64_t when = READ_ONCE(inode->i_mapping.dirtied_when);
+	bool other = READ_ONCE(inode->state) & I_DIRTY;
 	struct dirty_limits l;
 
-	if (!when || all)
-		return when || READ_ONCE(inode->state) & I_DIRTY;
-	if (now > when && now - when >= EXPIRE_NS)
+	if (all)
+		return when || other;
+	if (centisecs(&vm_sysctl.dirty_writeback_centisecs) &&
+	    (when ? now > when && now - when >= centisecs(&vm_sysctl.dirty_expire_centisecs) : other))
 		return true;
 	l = dirty_limits();
-	return l.dirty > l.background;
+	return (when || other) && l.waiting > l.background;
 }
 
 void write_back_old(uint64_t now)
@@ -544,11 +571,13 @@ static void flusher_main(void *arg)
 {
 	while (!os_thread_should_stop()) {
 		uint32_t seen = __atomic_load_n(&flusher_calls, __ATOMIC_ACQUIRE);
-		uint64_t deadline = UINT64_MAX;
+		uint64_t deadline = UINT64_MAX, every;
 
+		__atomic_store_n(&flusher_seen, seen, __ATOMIC_RELAXED);
 		write_back_old(os_clock_ns());
-		if (__atomic_exchange_n(&flusher_idle, 1, __ATOMIC_ACQ_REL) || anything_differs())
-			deadline = os_clock_ns() + WAKE_EVERY_NS;
+		every = centisecs(&vm_sysctl.dirty_writeback_centisecs);
+		if ((__atomic_exchange_n(&flusher_idle, 1, __ATOMIC_ACQ_REL) || anything_differs()) && every)
+			deadline = os_clock_ns() + every;
 		os_wait_until(&flusher_calls, &flusher_calls, seen, deadline);
 		__atomic_store_n(&flusher_idle, 0, __ATOMIC_RELAXED);
 	}

@@ -23,7 +23,10 @@ void inode_write_last(struct quire_inode *inode);
 
 /* Calls the flusher, if there is one; all: for everything, however young. Any context. */
 void wakeup_flusher(bool all);
-/* One round of it: what has been dirty for 30 s at `now`, or everything while there is too much. Context: sleep. */
+/* Its interval is another one: if there is one, what is dirty is written now. Any context. */
+void flusher_interval_changed(void);
+/* One round of it: what has been dirty for long enough at `now`, or everything while there is too much.
+ * Context: sleep. */
 void write_back_old(uint64_t now);
 void flusher_run(void);
 void flusher_stop(void);

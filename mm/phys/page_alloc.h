@@ -33,6 +33,8 @@ struct alloc_context {
 #define ALLOC_KSWAPD	     0x80u /* the background may be woken */
 
 /* ---- watermark.c, pcp.c ----------------------------------------------------------------------- */
+/* What the page cache and user memory cannot have: the high marks and the largest reserves of all zones. */
+unsigned long totalreserve_pages(void);
 
 /* Start-up of one zone's lists (locks, counts). */
 void zone_init_free_lists(struct zone *z);

@@ -90,8 +90,7 @@ unsigned long totalram_pages(void)
 	return sum;
 }
 
-/* What the page cache and user memory cannot have: the high marks and the largest reserves. */
-static unsigned long totalreserve_pages(void)
+unsigned long totalreserve_pages(void)
 {
 	unsigned long sum = 0;
 	struct zone *z;

@@ -13,7 +13,7 @@
 #include "mm/base/vmstat.h"
 #include "mm/migrate/compaction.h"
 #include "mm/migrate/migrate.h"
-#include "mm/object/filemap.h"
+#include "mm/object/writeback.h"
 #include "mm/phys/page_alloc.h"
 #include "mm/reclaim/vmscan.h"
 #include <quire/abi.h>
@@ -80,6 +80,35 @@ static void forget_kbytes(void)
 	vm_sysctl.overcommit_kbytes = 0;
 }
 
+/* Bytes or a ratio, never both. The limit's other half goes only when this one changes, the background's
+ * with each write: so it is in Linux. */
+static int one_dirty_limit(long *value)
+{
+	if (*value == vm_sysctl.dirty_bytes)
+		return 0;
+	if (*value < 2 * (long)PAGE_SIZE)
+		return -EINVAL;
+	vm_sysctl.dirty_ratio = 0;
+	return 0;
+}
+
+static int one_dirty_ratio(long *value)
+{
+	if (*value != vm_sysctl.dirty_ratio)
+		vm_sysctl.dirty_bytes = 0;
+	return 0;
+}
+
+static void forget_background_ratio(void)
+{
+	vm_sysctl.dirty_background_ratio = 0;
+}
+
+static void forget_background_bytes(void)
+{
+	vm_sysctl.dirty_background_bytes = 0;
+}
+
 static void trace_pages(void)
 {
 	trace_set_pages(vm_sysctl.trace_pages);
@@ -94,8 +123,14 @@ static const struct effect {
 	const long *of;
 	int (*admit)(long *value); /* rounds or refuses what is within the bounds */
 	void (*then)(void);	   /* called once the value stands */
+	void (*changed)(void);	   /* called then if it is another one than before */
 } effects[] = {
 	{&vm_sysctl.compact_memory, NULL, compact_all},
+	{&vm_sysctl.dirty_background_bytes, NULL, forget_background_ratio},
+	{&vm_sysctl.dirty_background_ratio, NULL, forget_background_bytes},
+	{&vm_sysctl.dirty_bytes, one_dirty_limit, NULL},
+	{&vm_sysctl.dirty_ratio, one_dirty_ratio, NULL},
+	{&vm_sysctl.dirty_writeback_centisecs, NULL, NULL, flusher_interval_changed},
 	{&vm_sysctl.drop_caches, NULL, drop_caches},
 	{&vm_sysctl.fault_around_bytes, round_window, NULL},
 	{vm_sysctl.lowmem_reserve_ratio, no_negative_ratios, setup_per_zone_lowmem_reserve},
@@ -123,6 +158,7 @@ static int commit_values(const struct vm_tunable *t, long *value)
 {
 	const struct effect *e = effect_of(t);
 	int err = e->admit ? e->admit(value) : 0;
+	bool changed = *value != *t->value;
 
 	if (err)
 		return err;
@@ -130,6 +166,8 @@ static int commit_values(const struct vm_tunable *t, long *value)
 		WRITE_ONCE(t->value[i], value[i]);
 	if (e->then)
 		e->then();
+	if (e->changed && changed)
+		e->changed();
 	return 0;
 }
 

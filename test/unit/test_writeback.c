@@ -494,6 +494,53 @@ Test(writeback, the_flusher_takes_what_is_old)
 	file_down();
 }
 
+/* The limits, the age and whether there is one, as /proc/sys/vm has them. */
+Test(writeback, the_tunables_are_gone_by)
+{
+	unsigned long background, most;
+	uint64_t when;
+
+	file_up(8);
+	cr_expect_eq(quire_sysctl_set("dirty_bytes", 40 * PS + 1), 0);
+	cr_expect_eq(quire_sysctl_set("dirty_background_bytes", 5 * PS), 0);
+	global_dirty_limits(&background, &most);
+	cr_expect_eq(most, 41);
+	cr_expect_eq(background, 5);
+	cr_expect_eq(quire_sysctl_set("dirty_background_bytes", 41 * PS), 0);
+	global_dirty_limits(&background, &most);
+	cr_expect_eq(background, 20, "half of the other at most");
+	cr_expect_eq(quire_sysctl_set("dirty_ratio", 100), 0);
+	cr_expect_eq(quire_sysctl_set("dirty_background_ratio", 25), 0);
+	global_dirty_limits(&background, &most);
+	cr_expect_gt(most, 64 * MIB / PS * 3 / 4);
+	cr_expect(most / 4 - background <= 1);
+
+	cr_expect_eq(quire_sysctl_set("dirty_expire_centisecs", 100), 0);
+	put_at(0, "old");
+	when = inode->i_mapping.dirtied_when;
+	write_back_old(when + 999999999ull);
+	cr_expect_eq(writes, 0);
+	cr_expect_eq(quire_sysctl_set("dirty_writeback_centisecs", 0), 0);
+	write_back_old(when + 100000000000ull);
+	cr_expect_eq(writes, 0, "nothing for its age");
+	cr_expect_eq(quire_sysctl_set("dirty_writeback_centisecs", 10), 0);
+	write_back_old(0); /* the interval is another one */
+	cr_expect_eq(writes, 1);
+	put_at(0, "old");
+	write_back_old(inode->i_mapping.dirtied_when + 1000000001ull);
+	cr_expect_eq(writes, 2);
+
+	cr_expect_eq(quire_sysctl_set("dirty_background_bytes", 2 * PS), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		write_back_old(0);
+		cr_expect_eq(writes, 2, "too few");
+		put_at(i * PS, "young");
+	}
+	write_back_old(0);
+	cr_expect_eq(writes, 5);
+	file_down();
+}
+
 /* First nothing differs; then there is a young page; when it was written, nothing again. */
 static void while_the_flusher_sleeps(void)
 {
