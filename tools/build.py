@@ -131,7 +131,8 @@ def meson_test(name, suites, extra=()):
         argv += ['--suite', s]
     # What a test says before its time is up is in the file by then.
     r = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=sys.stderr, cwd=TOP,
-                       env={**os.environ, 'PATH': without_shims(), 'PYTHONUNBUFFERED': '1'})
+                       env={**os.environ, 'PATH': without_shims(), 'PYTHONUNBUFFERED': '1',
+                            'PYTHONPYCACHEPREFIX': sys.pycache_prefix or ''})
     tests = testlog.read(log)
     for t in tests:
         for line in testlog.reasons(t, kept):
