@@ -3,8 +3,8 @@
  * The request layer: transfers (bios) become requests, requests go to the device, and come back.
  *
  *   submit ──► pending (in order) ──► a request: those that follow each other on the device, up to
- *   the limits ──► the driver's start(), while it has room ──► the device ──► its interrupt ──►
- *   blk_request_done() ──► done ──► end_io of each transfer, the lock let go
+ *   the limits ──► the driver's start(), while it has room ──► the device ──► its interrupt, the
+ *   driver's reap() ──► blk_request_done() ──► done ──► end_io of each transfer, the lock let go
  *
  * Everything is one list in the order of submission, and only its head is looked at: nobody starves,
  * and what one chain brings together stays together. There is no elevator: the devices here have no
@@ -23,7 +23,7 @@
  * kick() are called with it held; end_io never is.
  *
  * A device may be done with hundreds of transfers at once. So that interrupts are not off for as long as
- * all those take, whoever holds the lock starts and ends no more than BLK_BUDGET; a submitter then lets
+ * all those take, whoever holds the lock starts, reaps and ends no more than BLK_BUDGET; a submitter then lets
  * interrupts in and goes on, an interrupt leaves the rest to a thread. Without threads it does all.
  */
 #include "drivers/block.h"
@@ -208,13 +208,14 @@ void blk_queue_die(struct blk_queue *q)
  * *whole: the request if they are its last ones, which is off the list then. */
 static struct quire_bio *take_done(struct blk_queue *q, long most, struct blk_request **whole, int *err)
 {
-	struct blk_request *rq = q->done;
+	struct blk_request *rq;
 	struct quire_bio *first, *last;
 
 	assert_held(&q->lock);
 	*whole = NULL;
-	if (!rq || most <= 0)
+	if (most <= 0 || (!q->done && !(q->driver->reap && q->driver->reap(q))))
 		return NULL;
+	rq = q->done;
 	*err = rq->err;
 	first = last = rq->bios;
 	while (last->next && --most)

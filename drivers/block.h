@@ -54,6 +54,9 @@ struct blk_driver {
 	bool (*start)(struct blk_queue *q, struct blk_request *rq);
 	/* Tells the device that requests were started. Queue locked. */
 	void (*kick)(struct blk_queue *q);
+	/* Says blk_request_done() of one request that the device is done with. Queue locked. false: of none.
+	 * NULL: the driver says it of all when its interrupt comes. */
+	bool (*reap)(struct blk_queue *q);
 };
 
 struct blk_limits {

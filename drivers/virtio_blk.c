@@ -130,32 +130,37 @@ static void kick(struct blk_queue *q)
 		b->vd.t->notify(&b->vd);
 }
 
-static const struct blk_driver virtio_blk_driver = {.start = start, .kick = kick};
-
 /* What the device says that it is done with it may not touch any more; so a lie here costs data of
  * its own, and an answer that cannot be ends the device. */
+static bool reap(struct blk_queue *q)
+{
+	struct virtio_blk *b = container_of(q, struct virtio_blk, queue);
+	struct blk_request *rq = virtq_get(&b->vq);
+
+	if (rq) {
+		blk_request_done(q, rq, READ_ONCE(b->shared->answer[rq->tag]) == ANSWER_OK ? 0 : -EIO);
+		return true;
+	}
+	if (!b->vq.broken || q->dead)
+		return false;
+	drivers_log("%s: the device answers what it was not asked: not used any more", b->name);
+	/* It keeps no memory that others may get: reset first, then everything fails. */
+	(void)virtio_reset(&b->vd);
+	blk_queue_die(q);
+	return q->done;
+}
+
+static const struct blk_driver virtio_blk_driver = {.start = start, .kick = kick, .reap = reap};
+
 static void interrupt(void *arg)
 {
 	struct virtio_blk *b = arg;
 	enum latency_path before;
-	struct blk_request *rq;
-	irqflags_t flags;
 
 	if (!b->vd.t->irq_ack(&b->vd))
 		return;
 	before = latency_enter(PATH_DEVICE);
-	flags = blk_lock(&b->queue);
-	while ((rq = virtq_get(&b->vq)) != NULL)
-		blk_request_done(&b->queue, rq,
-				 READ_ONCE(b->shared->answer[rq->tag]) == ANSWER_OK ? 0 : -EIO);
-	if (b->vq.broken && !b->queue.dead) {
-		drivers_log("%s: the device answers what it was not asked: not used any more",
-			    b->name);
-		/* It keeps no memory that others may get: reset first, then everything fails. */
-		(void)virtio_reset(&b->vd);
-		blk_queue_die(&b->queue);
-	}
-	blk_unlock(&b->queue, flags);
+	blk_unlock(&b->queue, blk_lock(&b->queue));
 	latency_leave(before);
 }
 
