@@ -192,6 +192,7 @@ struct vm_fault {
 #define FAULT_FLAG_INSTRUCTION 0x08u
 #define FAULT_FLAG_REMOTE      0x10u
 #define FAULT_FLAG_ALLOW_RETRY 0x20u /* mmap_lock may be given up, once, to wait for a device */
+#define FAULT_FLAG_TRIED       0x40u /* it was: from now on a device is waited for with the lock held */
 
 #define VM_FAULT_OOM	0x0001u
 #define VM_FAULT_SIGBUS 0x0002u
@@ -203,10 +204,17 @@ struct vm_fault {
 #define VM_FAULT_UNLOCKED 0x1000u /* and mmap_lock was given up, as FAULT_FLAG_ALLOW_RETRY allowed */
 #define VM_FAULT_ERROR	(VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV)
 
+/* May the fault still give up mmap_lock to wait for a device? */
+static inline bool fault_flag_allow_retry_first(unsigned flags)
+{
+	return (flags & (FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_TRIED)) == FAULT_FLAG_ALLOW_RETRY;
+}
+
 struct vm_operations_struct {
 	void (*open)(struct vm_area_struct *vma);
 	void (*close)(struct vm_area_struct *vma);
-	/* Finds or makes the page of vmf->pgoff: vmf->page referenced and locked. */
+	/* Finds or makes the page of vmf->pgoff: vmf->page referenced and locked. Or VM_FAULT_RETRY with
+	 * VM_FAULT_UNLOCKED: mmap_lock was given up, the VMA may be gone. */
 	vm_fault_t (*fault)(struct vm_fault *vmf);
 	/* Maps cached pages start..end (page offsets) round the fault without I/O; the caller gives
 	 * vmf->pte of start's entry with its lock held; uses filemap_map_one() of memory.c. */

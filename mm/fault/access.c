@@ -63,14 +63,16 @@ static struct page *page_of_entry(const pte_t *pte, bool write, bool copied)
  * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
  * of its own and not one shared by copy-on-write. Where the entry must not be writable (a forced write)
  * the page is our own once a write fault has been through, for no fork comes between. Ends with
- * put_user_page(). mmap_lock for reading. 0, -EFAULT, -ENOMEM.
+ * put_user_page(). flags: FAULT_FLAG_ALLOW_RETRY and FAULT_FLAG_TRIED. mmap_lock for reading. 0, -EFAULT,
+ * -ENOMEM; -EAGAIN: mmap_lock was given up to wait.
  */
-static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, struct page **pp)
+static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, unsigned flags, struct page **pp)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	bool forced = write && !(vma->vm_flags & VM_WRITE), copied = false;
 
 	assert_held_any(&mm->mmap_lock);
+	flags |= FAULT_FLAG_REMOTE | (write ? FAULT_FLAG_WRITE : 0);
 	for (int tries = 0; tries < 16;) {
 		pte_t *pte = pt_find(mm, addr);
 		vm_fault_t ret;
@@ -82,20 +84,48 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 			if (*pp)
 				return 0;
 		}
-		ret = handle_mm_fault(vma, addr, write ? FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE
-						       : FAULT_FLAG_REMOTE, NULL);
+		ret = handle_mm_fault(vma, addr, flags, NULL);
+		if (ret & VM_FAULT_UNLOCKED)
+			return -EAGAIN;
 		if (ret & VM_FAULT_OOM)
 			return -ENOMEM;
 		if (ret & VM_FAULT_ERROR)
 			return -EFAULT;
 		/* Waiting for a page on the move is not one of the steps. */
 		if (!(ret & VM_FAULT_RETRY)) {
-			os_count_fault(ret & VM_FAULT_MAJOR);
+			os_count_fault(ret & VM_FAULT_MAJOR || flags & FAULT_FLAG_TRIED);
+			flags &= ~FAULT_FLAG_TRIED;
 			tries++;
 			copied = forced;
 		}
 	}
 	return -EFAULT;
+}
+
+#define ACCESS_WRITE 1u
+#define ACCESS_FORCE 2u
+#define ACCESS_WAIT  4u /* mmap_lock may be given up to wait */
+
+/* The same by address. mmap_lock is taken for reading, and held whatever the answer; *vma is that of addr.
+ * After Linux' get_user_pages_remote, with and without `locked`. */
+static int lock_user_page(struct mm_struct *mm, uintptr_t addr, unsigned how, struct vm_area_struct **vma,
+			  struct page **pp)
+{
+	unsigned flags = how & ACCESS_WAIT ? FAULT_FLAG_ALLOW_RETRY : 0;
+	int err;
+
+	might_sleep();
+	for (;;) {
+		down_read(&mm->mmap_lock);
+		*vma = access_vma(mm, addr, how & ACCESS_WRITE, how & ACCESS_FORCE);
+		/* A fatal signal may be why nothing was waited for. */
+		if (!*vma || (flags & FAULT_FLAG_TRIED && os_fatal_signal_pending()))
+			return -EFAULT;
+		err = get_user_page(*vma, addr, how & ACCESS_WRITE, flags, pp);
+		if (err != -EAGAIN)
+			return err;
+		flags |= FAULT_FLAG_TRIED;
+	}
 }
 
 /*
@@ -115,12 +145,8 @@ int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)
 	struct mm_struct *mm = to_mm(qmm);
 	struct vm_area_struct *vma;
 	struct page *page;
-	int err = -EFAULT;
+	int err = lock_user_page(mm, addr, ACCESS_WAIT | (write ? ACCESS_WRITE : 0), &vma, &page);
 
-	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, write, false);
-	if (vma)
-		err = get_user_page(vma, addr, write, &page);
 	up_read(&mm->mmap_lock);
 	if (!err)
 		put_user_page(page, write);
@@ -154,16 +180,13 @@ int quire_mm_place(struct quire_mm *qmm, uintptr_t addr, struct quire_place *pla
 	struct vm_area_struct *vma;
 	bool writable = true;
 	struct page *page;
-	int err = -EFAULT;
+	int err = lock_user_page(mm, addr, ACCESS_WAIT | ACCESS_WRITE, &vma, &page);
 
-	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, true, false);
 	if (!vma) {
 		writable = false;
-		vma = access_vma(mm, addr, false, false);
+		up_read(&mm->mmap_lock);
+		err = lock_user_page(mm, addr, ACCESS_WAIT, &vma, &page);
 	}
-	if (vma)
-		err = get_user_page(vma, addr, writable, &page);
 	if (!err) {
 		err = place_of(vma, addr, writable, page, place);
 		put_user_page(page, false);
@@ -179,18 +202,16 @@ void quire_place_put(const struct quire_place *place)
 }
 
 /* Copies within one page. Returns 0 or -errno. */
-static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write, bool force)
+static int access_one(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, unsigned how)
 {
+	bool write = how & ACCESS_WRITE;
 	struct vm_area_struct *vma;
 	struct page *page;
-	int err = -EFAULT;
 	char *at;
+	int err;
 
 	ASSERT(n && n <= PAGE_SIZE - (addr & ~PAGE_MASK));
-	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, write, force);
-	if (vma)
-		err = get_user_page(vma, addr, write, &page);
+	err = lock_user_page(mm, addr, how, &vma, &page);
 	if (!err) {
 		at = (char *)page_address(page) + (addr & ~PAGE_MASK);
 		if (write)
@@ -213,13 +234,10 @@ int quire_mm_cmpxchg(struct quire_mm *qmm, uintptr_t addr, uint32_t *old, uint32
 	struct vm_area_struct *vma;
 	bool stored = false;
 	struct page *page;
-	int err = -EFAULT;
+	int err;
 
 	ASSERT(IS_ALIGNED(addr, sizeof(*old)));
-	down_read(&mm->mmap_lock);
-	vma = access_vma(mm, addr, true, false);
-	if (vma)
-		err = get_user_page(vma, addr, true, &page);
+	err = lock_user_page(mm, addr, ACCESS_WRITE, &vma, &page);
 	if (!err)
 		stored = __atomic_compare_exchange_n((uint32_t *)((char *)page_address(page) + (addr & ~PAGE_MASK)),
 						     old, new, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
@@ -230,13 +248,13 @@ int quire_mm_cmpxchg(struct quire_mm *qmm, uintptr_t addr, uint32_t *old, uint32
 	return stored ? 0 : -EAGAIN;
 }
 
-static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, bool write, bool force)
+static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t n, unsigned how)
 {
 	size_t done = 0, part;
 
 	for (; done < n; done += part) {
 		part = min(n - done, PAGE_SIZE - ((addr + done) & ~PAGE_MASK));
-		if (access_one(mm, addr + done, (char *)buf + done, part, write, force))
+		if (access_one(mm, addr + done, (char *)buf + done, part, how))
 			break;
 	}
 	return done;
@@ -244,22 +262,22 @@ static size_t access_mm(struct mm_struct *mm, uintptr_t addr, void *buf, size_t 
 
 size_t quire_mm_write(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n)
 {
-	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true, false);
+	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, ACCESS_WRITE | ACCESS_WAIT);
 }
 
 size_t quire_mm_read(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n)
 {
-	return access_mm(to_mm(mm), addr, dst, n, false, false);
+	return access_mm(to_mm(mm), addr, dst, n, ACCESS_WAIT);
 }
 
 size_t quire_mm_write_forced(struct quire_mm *mm, uintptr_t addr, const void *src, size_t n)
 {
-	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, true, true);
+	return access_mm(to_mm(mm), addr, (void *)(uintptr_t)src, n, ACCESS_WRITE | ACCESS_FORCE);
 }
 
 size_t quire_mm_read_forced(struct quire_mm *mm, uintptr_t addr, void *dst, size_t n)
 {
-	return access_mm(to_mm(mm), addr, dst, n, false, true);
+	return access_mm(to_mm(mm), addr, dst, n, ACCESS_FORCE);
 }
 
 /* ---- special mappings ------------------------------------------------------------------------- */

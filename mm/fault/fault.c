@@ -33,7 +33,7 @@ struct fault_state {
 	unsigned level;
 	bool present;	  /* a leaf, at any level */
 	bool grew;	  /* the stack did */
-	bool tried;	  /* once already, and gave up mmap_lock to wait for a device */
+	bool tried;	  /* once already, and gave up mmap_lock to wait */
 	bool dropped;	  /* just now */
 	unsigned row;
 };
@@ -225,8 +225,6 @@ ARCH_INLINE void count_fault(struct mm_struct *mm, struct quire_fault_result *re
 	ASSERT_DEBUG(!res->counted);
 	res->counted = true;
 	__atomic_fetch_add(res->major ? &mm->maj_flt : &mm->min_flt, 1, __ATOMIC_RELAXED);
-	if (res->major)
-		count_vm_event(PGMAJFAULT);
 }
 
 /* It was allowed, but could not be. */
@@ -247,17 +245,18 @@ ARCH_INLINE void resolve(struct fault_state *f, struct mm_struct *mm, const stru
 {
 	unsigned flags = (fi->access == FAULT_WRITE ? FAULT_FLAG_WRITE : 0) |
 			 (fi->access == FAULT_FETCH ? FAULT_FLAG_INSTRUCTION : 0) |
-			 (fi->user ? FAULT_FLAG_USER : 0) |
-			 (f->tried ? 0 : FAULT_FLAG_ALLOW_RETRY);
+			 (fi->user ? FAULT_FLAG_USER : 0) | FAULT_FLAG_ALLOW_RETRY |
+			 (unlikely(f->tried) ? FAULT_FLAG_TRIED : 0);
 	vm_fault_t ret;
 
 	assert_held_any(&mm->mmap_lock);
 	ASSERT_DEBUG(f->vma && f->vma->vm_start <= fi->addr && fi->addr < f->vma->vm_end);
-	if (!f->tried)
-		count_vm_event(PGFAULT);
+	count_vm_event(PGFAULT); /* of each try, as in 5.10 */
 	ret = __handle_mm_fault(f->vma, fi->addr, flags, f->level ? NULL : f->walked, &f->row);
-	if (unlikely(ret & VM_FAULT_MAJOR))
+	if (unlikely(ret & VM_FAULT_MAJOR)) {
 		res->major = true;
+		count_vm_event(PGMAJFAULT);
+	}
 	if (unlikely(ret & VM_FAULT_UNLOCKED)) {
 		f->dropped = f->tried = true;
 		return;
@@ -271,6 +270,9 @@ ARCH_INLINE void resolve(struct fault_state *f, struct mm_struct *mm, const stru
 		bound_spurious(f, mm, fi->addr);
 	if (f->grew && (f->row == QUIRE_ROW_ANON || f->row == QUIRE_ROW_ZERO))
 		f->row = QUIRE_ROW_STACK;
+	/* What had to wait is major, whoever read the page. */
+	if (unlikely(f->tried))
+		res->major = true;
 	count_fault(mm, res);
 }
 
@@ -292,7 +294,7 @@ ARCH_INLINE void fault_locked(struct fault_state *f, struct mm_struct *mm, const
 	}
 }
 
-/* mmap_lock was given up to wait for a device, so anything may have changed: from the start, and no
+/* mmap_lock was given up to wait, so anything may have changed: from the start. A device is waited for so no
  * second time. Apart, so that the common way is one piece. */
 static __attribute__((noinline)) void fault_again(struct fault_state *f)
 {

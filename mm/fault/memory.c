@@ -52,8 +52,10 @@
  * locked, which keeps truncation away until the entry is there. do_fault_around() takes the page
  * locks by trylock only, for it holds the table's lock.
  *
- * Limits. No row for huge pages. Only the row `swap` gives up mmap_lock while it waits for a device
- * (VM_FAULT_UNLOCKED): an object reads under it. The window of `around` is fault_around_bytes and never leaves a table.
+ * The rows `swap` and those of files give up mmap_lock while they wait for a device, once
+ * (VM_FAULT_UNLOCKED): then nothing of the VMA may be looked at any more.
+ *
+ * Limits. No row for huge pages. The window of `around` is fault_around_bytes and never leaves a table.
  *
  * Tried and rejected. Decoding an entry into its fields, changing them and encoding it again: rows
  * ask for single bits and edit the word (arch_pte_has, arch_pte_edit), and new entries are made
@@ -189,9 +191,10 @@ static bool page_is_shmem(const struct page *page)
 /* Asks the object for its page: vmf->page, locked and referenced, unless the result says else. */
 static vm_fault_t __do_fault(struct vm_fault *vmf)
 {
-	vm_fault_t ret = vmf->vma->vm_ops->fault(vmf);
+	vm_fault_t ret;
 
 	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
+	ret = vmf->vma->vm_ops->fault(vmf);
 	if (ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE | VM_FAULT_RETRY))
 		return ret;
 	if (!(ret & VM_FAULT_LOCKED))

@@ -168,7 +168,7 @@ static bool lock_page_or_retry(struct vm_fault *vmf, struct page *page)
 {
 	if (trylock_page(page))
 		return true;
-	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+	if (!fault_flag_allow_retry_first(vmf->flags)) {
 		lock_page(page);
 		return true;
 	}

@@ -491,23 +491,70 @@ static uint64_t pages_of(uint64_t bytes)
 	return (bytes >> PAGE_SHIFT) + !!(bytes & (PAGE_SIZE - 1));
 }
 
-/* vm_ops->fault of files: returns the page locked, so that it stays in the file until its entry is
- * set. */
-vm_fault_t filemap_fault(struct vm_fault *vmf)
+void fault_unlock_for_io(struct vm_fault *vmf, struct file **pinned)
 {
-	struct address_space *m = vmf->vma->vm_file->f_mapping;
-	bool major, missing = false;
-	struct page *page;
-	int err;
+	if (*pinned || !fault_flag_allow_retry_first(vmf->flags))
+		return;
+	/* The mapping may go as soon as it is not locked, and its file with it. */
+	*pinned = get_file(vmf->vma->vm_file);
+	up_read(&vmf->vma->vm_mm->mmap_lock);
+}
 
-	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
-	if (vmf->pgoff >= pages_of(i_size_read(m->host)))
-		return VM_FAULT_SIGBUS;
-	if (mapping_reads_ahead(m))
-		missing = filemap_fault_readahead(vmf, m);
-	err = filemap_get_page(m, vmf->pgoff, &page, &major);
-	if (err)
-		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+/* The fault's page of a file that is read from a device, locked and valid; what has to be waited for is waited
+ * for without mmap_lock, if that is possible. *missing: the page was not there. 0, -ENOMEM, -EIO and the like. */
+static int fault_get_page(struct vm_fault *vmf, struct address_space *m, struct file **pinned, bool *missing,
+			  struct page **out)
+{
+	struct page *page;
+	int err = 0;
+
+	might_sleep();
+	for (;;) {
+		page = find_get_page(m, vmf->pgoff);
+		if (!page) {
+			*missing = true;
+			err = new_cached_page(m, vmf->pgoff, &page);
+			if (err == -EEXIST)
+				continue;
+			if (err)
+				return err;
+			break;
+		}
+		if (!trylock_page(page)) {
+			fault_unlock_for_io(vmf, pinned);
+			lock_page(page);
+		}
+		if (likely(page->mapping == m))
+			break;
+		unlock_page(page);
+		put_page(page);
+	}
+	if (!PageUptodate(page)) {
+		fault_unlock_for_io(vmf, pinned);
+		err = read_page(m, page);
+		if (err) {
+			drop_invalid(page);
+			return err;
+		}
+	}
+	*out = page;
+	return 0;
+}
+
+/* mmap_lock was given up: whatever came of it, the fault begins anew, and a failed read is tried again. */
+static vm_fault_t fault_retry(struct file *pinned, struct page *page)
+{
+	if (page) {
+		unlock_page(page);
+		put_page(page);
+	}
+	fput(pinned);
+	return VM_FAULT_RETRY | VM_FAULT_UNLOCKED;
+}
+
+static vm_fault_t filemap_fault_locked(struct vm_fault *vmf, struct address_space *m, struct page *page)
+{
+	assert_page_locked(page);
 	/* The file may have shrunk before the page was locked; now it cannot. */
 	if (vmf->pgoff >= pages_of(i_size_read(m->host))) {
 		unlock_page(page);
@@ -515,7 +562,50 @@ vm_fault_t filemap_fault(struct vm_fault *vmf)
 		return VM_FAULT_SIGBUS;
 	}
 	vmf->page = page;
-	return VM_FAULT_LOCKED | (major || missing ? VM_FAULT_MAJOR : 0);
+	return VM_FAULT_LOCKED;
+}
+
+/* The fault of what has no device behind it, but perhaps a slot of swap. */
+static vm_fault_t memory_fault(struct vm_fault *vmf, struct address_space *m)
+{
+	struct page *page;
+	vm_fault_t ret;
+	bool major;
+	int err;
+
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
+	err = filemap_get_page(m, vmf->pgoff, &page, &major);
+	if (err)
+		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	ret = filemap_fault_locked(vmf, m, page);
+	return ret & VM_FAULT_LOCKED && major ? ret | VM_FAULT_MAJOR : ret;
+}
+
+/* vm_ops->fault of files: returns the page locked, so that it stays in the file until its entry is
+ * set. After Linux' filemap_fault, maybe_unlock_mmap_for_io and lock_page_maybe_drop_mmap. */
+vm_fault_t filemap_fault(struct vm_fault *vmf)
+{
+	struct address_space *m = vmf->vma->vm_file->f_mapping;
+	struct file *pinned = NULL;
+	struct page *page = NULL;
+	bool missing = false;
+	vm_fault_t major;
+	int err;
+
+	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
+	if (vmf->pgoff >= pages_of(i_size_read(m->host)))
+		return VM_FAULT_SIGBUS;
+	if (!reads(m))
+		return memory_fault(vmf, m);
+	if (mapping_reads_ahead(m))
+		missing = filemap_fault_readahead(vmf, m, &pinned);
+	err = fault_get_page(vmf, m, &pinned, &missing, &page);
+	major = missing ? VM_FAULT_MAJOR : 0;
+	if (pinned)
+		return fault_retry(pinned, err ? NULL : page) | major;
+	if (err)
+		return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
+	return filemap_fault_locked(vmf, m, page) | major;
 }
 
 /* Maps one cached page of the window. Consumes the reference: it becomes the entry's, or is put. */

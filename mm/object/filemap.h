@@ -136,8 +136,9 @@ void page_cache_async_readahead(struct address_space *m, struct file_ra_state *r
 				uint64_t wanted);
 /* Asks for all n pages that are not in memory. Context: sleep. */
 void force_page_cache_readahead(struct address_space *m, uint64_t first, uint64_t n);
-/* A fault of a file that can read ahead. True: the page was not there. Context: sleep. */
-bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m);
+/* A fault of a file that can read ahead. True: the page was not there. Before anything is asked for mmap_lock is
+ * given up, as fault_unlock_for_io() says. Context: sleep. */
+bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m, struct file **pinned);
 
 static inline bool mapping_reads_ahead(const struct address_space *m)
 {
@@ -160,6 +161,10 @@ void delete_from_page_cache(struct page *page);
  * -ENOMEM, -EIO or what readpage said. *major: it was read. Context: sleep. */
 int filemap_get_page(struct address_space *m, uint64_t index, struct page **out, bool *major);
 vm_fault_t filemap_fault(struct vm_fault *vmf);
+/* The fault is about to wait for a device. If it may, it gives up mmap_lock, and *pinned becomes a reference to the
+ * file that is mapped; the VMA may be gone from then on, and the fault has to answer VM_FAULT_RETRY with
+ * VM_FAULT_UNLOCKED. Nothing if *pinned is set already. After Linux' maybe_unlock_mmap_for_io. */
+void fault_unlock_for_io(struct vm_fault *vmf, struct file **pinned);
 void filemap_map_pages(struct vm_fault *vmf, unsigned long start, unsigned long end);
 /* Takes a locked page, of which the caller has one reference and nobody another but the cache, out of
  * its file: true, and the count is 0; the caller frees it. The slot remembers when (workingset).

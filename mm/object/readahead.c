@@ -301,7 +301,8 @@ void force_page_cache_readahead(struct address_space *m, uint64_t first, uint64_
 /* ---- faults --------------------------------------------------------------------------------------- */
 
 /* The fault found no page. */
-static void sync_mmap_readahead(struct vm_fault *vmf, struct address_space *m, struct file_ra_state *ra)
+static void sync_mmap_readahead(struct vm_fault *vmf, struct address_space *m, struct file_ra_state *ra,
+				struct file **pinned)
 {
 	uint32_t pages = READ_ONCE(ra->ra_pages), miss = READ_ONCE(ra->mmap_miss);
 	unsigned long flags = vma_flags_now(vmf->vma);
@@ -311,6 +312,7 @@ static void sync_mmap_readahead(struct vm_fault *vmf, struct address_space *m, s
 	if (flags & VM_RAND_READ || !pages)
 		return;
 	if (flags & VM_SEQ_READ) {
+		fault_unlock_for_io(vmf, pinned);
 		page_cache_sync_readahead(m, ra, vmf->pgoff, pages);
 		return;
 	}
@@ -318,12 +320,13 @@ static void sync_mmap_readahead(struct vm_fault *vmf, struct address_space *m, s
 		WRITE_ONCE(ra->mmap_miss, ++miss);
 	if (miss > LOTSA_MISS)
 		return;
+	fault_unlock_for_io(vmf, pinned);
 	start = vmf->pgoff > pages / 2 ? vmf->pgoff - pages / 2 : 0;
 	ra_write(ra, &(struct file_ra_state){.start = start, .size = pages, .async_size = pages / 4});
 	ask_for(m, start, pages, pages / 4);
 }
 
-bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m)
+bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m, struct file **pinned)
 {
 	struct file_ra_state *ra = &vmf->vma->vm_file->f_ra;
 	struct page *page = find_get_page(m, vmf->pgoff);
@@ -331,13 +334,16 @@ bool filemap_fault_readahead(struct vm_fault *vmf, struct address_space *m)
 
 	assert_held_any(&vmf->vma->vm_mm->mmap_lock);
 	if (!page) {
-		sync_mmap_readahead(vmf, m, ra);
+		sync_mmap_readahead(vmf, m, ra, pinned);
 		return true;
 	}
-	if (!(vma_flags_now(vmf->vma) & VM_RAND_READ)) {
+	/* Of the second try the first one has told already. */
+	if (!(vma_flags_now(vmf->vma) & VM_RAND_READ) && !(vmf->flags & FAULT_FLAG_TRIED)) {
 		miss = READ_ONCE(ra->mmap_miss);
 		if (miss)
 			WRITE_ONCE(ra->mmap_miss, miss - 1);
+		if (READ_ONCE(ra->ra_pages) && page_test(page, PG_readahead))
+			fault_unlock_for_io(vmf, pinned);
 		page_cache_async_readahead(m, ra, page, vmf->pgoff, READ_ONCE(ra->ra_pages));
 	}
 	put_page(page);

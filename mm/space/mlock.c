@@ -168,11 +168,12 @@ static int mark_wanted(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintpt
 	return 0;
 }
 
-/* Faults one page in, as an access would. A write may take two steps: page of zeros, then copy. */
-static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
+/* Faults one page in, as an access would. A write may take two steps: page of zeros, then copy. -EAGAIN: mmap_lock
+ * was given up to wait, and *locked is false; not if locked is NULL. */
+static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write, bool *locked)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	unsigned flags = write ? FAULT_FLAG_WRITE : 0;
+	unsigned flags = (write ? FAULT_FLAG_WRITE : 0) | (locked ? FAULT_FLAG_ALLOW_RETRY : 0);
 	vm_fault_t ret;
 	bool clean;
 
@@ -182,6 +183,10 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 		if (tries == 16) /* against a thread that keeps taking the page away */
 			return -EFAULT;
 		ret = handle_mm_fault(vma, addr, flags, NULL);
+		if (ret & VM_FAULT_UNLOCKED) {
+			*locked = false;
+			return -EAGAIN;
+		}
 		if (ret & VM_FAULT_OOM)
 			return -ENOMEM;
 		if (ret & VM_FAULT_ERROR)
@@ -199,7 +204,7 @@ static int populate_page(struct vm_area_struct *vma, uintptr_t addr, bool write)
 	return 0;
 }
 
-long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end)
+long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, bool *locked)
 {
 	assert_held_any(&vma->vm_mm->mmap_lock);
 	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
@@ -219,7 +224,9 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 		return (end - start) >> PAGE_SHIFT;
 	}
 	for (at = start; at < end && !err; at += err ? 0 : PAGE_SIZE) {
-		err = populate_page(vma, at, write);
+		err = populate_page(vma, at, write, locked);
+		if (err == -EAGAIN)
+			return (long)((at - start) >> PAGE_SHIFT);
 		if (!err && os_fatal_signal_pending())
 			err = -EINTR;
 		os_cond_resched();
@@ -229,18 +236,30 @@ long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintpt
 	return done ? done : err;
 }
 
+/* [start, end) was populated before mmap_lock was given up: what is there of it now. */
+static void mlock_populated(struct mm_struct *mm, uintptr_t start, uintptr_t end)
+{
+	struct vm_area_struct *vma = start < end ? find_vma_intersection(mm, start, end) : NULL;
+
+	assert_held_any(&mm->mmap_lock);
+	for (; vma && vma->vm_start < end; vma = vma->vm_next)
+		mlock_vma_pages_range(vma, max(start, vma->vm_start), min(end, vma->vm_end));
+}
+
 int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore_errors)
 {
-	uintptr_t end = start + len, nstart = start;
+	uintptr_t end = start + len, nstart = start, unmarked = start;
 	long ret = 0;
 
 	might_sleep();
 	while (nstart < end) {
 		struct vm_area_struct *vma;
+		bool locked = true;
 		uintptr_t nend;
 
 		/* Anew for every stretch: others may map and unmap in between. */
 		down_read(&mm->mmap_lock);
+		mlock_populated(mm, unmarked, nstart);
 		vma = find_vma_intersection(mm, nstart, end);
 		if (!vma) {
 			up_read(&mm->mmap_lock);
@@ -248,16 +267,22 @@ int __mm_populate(struct mm_struct *mm, uintptr_t start, size_t len, bool ignore
 		}
 		nend = min(end, vma->vm_end);
 		nstart = max(nstart, vma->vm_start);
+		unmarked = nstart;
 		if (vma->vm_flags & (VM_IO | VM_PFNMAP)) {
-			nstart = nend;
+			unmarked = nstart = nend;
 			up_read(&mm->mmap_lock);
 			continue;
 		}
-		ret = populate_vma_page_range(vma, nstart, nend);
-		up_read(&mm->mmap_lock);
+		ret = populate_vma_page_range(vma, nstart, nend, &locked);
+		if (locked)
+			up_read(&mm->mmap_lock);
+		else if (os_fatal_signal_pending()) /* which may be why nothing was waited for */
+			return -EINTR;
 		if (ret < 0 && !ignore_errors)
 			return ret;
-		nstart = ret <= 0 ? nend : nstart + ((uintptr_t)ret << PAGE_SHIFT);
+		nstart = ret <= 0 && locked ? nend : nstart + ((uintptr_t)ret << PAGE_SHIFT);
+		if (locked)
+			unmarked = nstart;
 	}
 	return 0;
 }

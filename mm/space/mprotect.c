@@ -168,7 +168,7 @@ static int mprotect_fixup(struct vm_area_struct *vma, struct vm_area_struct **pp
 	change_protection(vma, start, end, *vma->vm_page_prot, notify);
 	/* Locked memory that can be written now takes its copies at once (ML16). */
 	if ((oldflags & (VM_WRITE | VM_SHARED | VM_LOCKED)) == VM_LOCKED && (newflags & VM_WRITE))
-		populate_vma_page_range(vma, start, end);
+		populate_vma_page_range(vma, start, end, NULL);
 	vm_stat_account(mm, oldflags, -npages);
 	vm_stat_account(mm, newflags, npages);
 	perf_event_mmap(vma);

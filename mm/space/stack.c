@@ -127,6 +127,6 @@ struct vm_area_struct *find_extend_vma(struct mm_struct *mm, uintptr_t addr)
 	vma = find_grown_vma(mm, addr);
 	/* Another may have grown it, or put something else there, meanwhile. */
 	if (vma && vma->vm_flags & VM_LOCKED && vma->vm_start < start)
-		populate_vma_page_range(vma, vma->vm_start, min(start, vma->vm_end));
+		populate_vma_page_range(vma, vma->vm_start, min(start, vma->vm_end), NULL);
 	return vma;
 }

@@ -159,6 +159,6 @@ static inline void mm_populate(struct mm_struct *mm, uintptr_t addr, size_t len)
 	(void)__mm_populate(mm, addr, len, true);
 }
 /* The same for part of one VMA, mmap_lock held. Returns pages done or -errno. */
-long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end);
+long populate_vma_page_range(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, bool *locked);
 
 #endif

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Files on a disk, judged from outside: mke2fs makes an image, the program changes it on a machine, e2fsck finds
 nothing, debugfs reads the same bytes, and the next start of the machine goes on with it.
-usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | killed | program CPUS MIB ARGUMENT…]
+usage: files.py MACHINE IMAGE PROGRAM BLOCK_SIZE [damaged SEED | killed | program CPUS MIB ARGUMENT… | slow IOPS]
 With damaged, some bytes of the image's tables are changed first: the machine must end as it should, whatever the
 program was told. With killed, the machine is ended by force once the program says that it has written, and what
 it wrote with O_DSYNC must be there. With program, it is started
-once, on a machine of so many CPUs and so much memory."""
+once, on a machine of so many CPUs and so much memory; with slow too, and the disk takes so many requests a second."""
 import os
 import random
 import shutil
@@ -42,8 +42,8 @@ def fsck(path, why):
         why.append(f'e2fsck -fn: status {r.returncode}\n{r.stdout}')
 
 
-def start(machine, image, program, path, arguments, why, options=()):
-    argv = [sys.executable, os.path.join(HERE, 'run_program.py'), machine, image, *options, '-d', 'image=' + path]
+def start(machine, image, program, path, arguments, why, options=(), disk=''):
+    argv = [sys.executable, os.path.join(HERE, 'run_program.py'), machine, image, *options, '-d', f'image={path}{disk}']
     for word in arguments:
         argv += ['-a', word]
     r = subprocess.run([*argv, program], stdout=subprocess.PIPE, universal_newlines=True)
@@ -91,6 +91,9 @@ def main():
             reads(path, '/synced', ''.join(f'line {i} of what was written\n' for i in range(2000)), why)
             if 'behind' in tool('debugfs', '-R', 'cat /not-synced', path).stdout:
                 why.append('what nobody synced is there too: the test shows nothing')
+        elif mode[:1] == ['slow']:
+            start(machine, image, program, path, ['slow'], why, disk=f',iops={mode[1]}')
+            fsck(path, why)
         elif program_alone:
             start(machine, image, program, path, mode[3:], why, ['-c', mode[1], '-m', mode[2], '-t', '3000'])
             fsck(path, why)

@@ -8,7 +8,7 @@ ended when its log says TEXT; -n: what that must not say a second later. A file 
 -m: memory of the machine (128). -t: time until it counts as hung (300; six times
 that where instructions are counted).
 DISK: KiB[,swap][,ro][,iops=N][,bad-read=SECTOR][,bad-write=SECTOR], zeros; with swap the first page
-is mkswap's header; the sector fails; iops: requests a second at most. Or image=FILE, which keeps what is
+is mkswap's header; the sector fails; iops: requests a second at most. Or image=FILE[,iops=N], which keeps what is
 written. -a now: the argument is now=SECONDS, the time of the day here."""
 import argparse
 import os
@@ -31,7 +31,8 @@ SECONDS = 300
 
 def make_disk(folder, n, text):
     if text.startswith('image='):
-        return disks.Disk(text[len('image='):])
+        path, *words = text[len('image='):].split(',')
+        return disks.Disk(path, iops=int(words[0][len('iops='):]) if words else 0)
     size, *words = text.split(',')
     disk = disks.Disk(os.path.join(folder, f'disk{n}'))
     with open(disk.path, 'wb') as f:

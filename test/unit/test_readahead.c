@@ -13,7 +13,8 @@ static struct {
 	unsigned n;
 } asked[64];
 static unsigned nr_asked, alone, queued, waits;
-static bool later;
+static unsigned alone_locked, waits_locked; /* with the space locked */
+static bool later, mends;		   /* the bad page can be read the second time */
 static uint64_t bad = UINT64_MAX; /* page that cannot be read */
 static struct {
 	struct quire_page *page;
@@ -30,8 +31,12 @@ static void put(unsigned char *dst, uint64_t index)
 static int disk_read(struct quire_inode *inode, uint64_t index, void *dst)
 {
 	alone++;
-	if (index == bad)
+	alone_locked += rwsem_is_locked(&mm_now()->mmap_lock);
+	if (index == bad) {
+		if (mends)
+			bad = UINT64_MAX;
 		return -EIO;
+	}
 	put(dst, index);
 	return 0;
 }
@@ -67,10 +72,15 @@ static void disk_read_ahead(struct quire_inode *inode, uint64_t index, unsigned 
 
 static const struct quire_inode_ops disk_ops = {.readpage = disk_read, .readahead = disk_read_ahead};
 
+static void (*meanwhile)(void); /* what others do while somebody sleeps */
+
 /* Who sleeps for a page lets the transfers end. */
 void os_wait(const void *key, const uint32_t *word, uint32_t seen)
 {
 	waits++;
+	waits_locked += cur && rwsem_is_locked(&mm_now()->mmap_lock);
+	if (meanwhile)
+		meanwhile();
 	cr_assert(queued, "nothing is under way, and nobody could wake us");
 	end_all();
 }
@@ -81,8 +91,9 @@ static struct quire_file *file;
 static void file_up(void)
 {
 	space_up();
-	nr_asked = alone = queued = waits = 0;
-	later = false;
+	nr_asked = alone = queued = waits = alone_locked = waits_locked = 0;
+	later = mends = false;
+	meanwhile = NULL;
 	bad = UINT64_MAX;
 	inode = quire_inode_create(&disk_ops, NULL, 42, 8 << 20 | 1, 0);
 	quire_inode_set_size(inode, FILE_PAGES * PS - 100);
@@ -223,4 +234,155 @@ Test(readahead, no_memory)
 			quire_inode_invalidate(inode);
 		}
 	file_down();
+}
+
+/* ---- the space is not locked while the device works ---------------------------------------------- */
+
+static unsigned others;
+
+/* Would panic if the one who waits had the lock of the space: nobody could let go of it. */
+static void map_and_unmap(void)
+{
+	void (*was)(void) = meanwhile;
+
+	meanwhile = NULL;
+	cr_assert(!rwsem_is_locked(&mm_now()->mmap_lock), "the space is locked over a read");
+	cr_expect_eq(quire_mmap(cur, AT(1000), 4 * PS, RW, PRIV | FIX, NULL, 0), (long)AT(1000));
+	cr_expect_eq(quire_munmap(cur, AT(1000), 4 * PS), 0);
+	others++;
+	meanwhile = was;
+}
+
+static void slow_file_up(void)
+{
+	file_up();
+	others = 0;
+	mmap_file(AT(0), FILE_PAGES, PROT_READ, FIX | MAP_SHARED, file, 0);
+	later = true;
+	meanwhile = map_and_unmap;
+}
+
+static void slow_file_down(void)
+{
+	meanwhile = NULL;
+	end_all();
+	munmap_at(AT(0), FILE_PAGES);
+	file_down();
+}
+
+static unsigned long event(enum vm_event_item which)
+{
+	return (unsigned long)sum_vm_event(which);
+}
+
+/* One access, one major fault, though it was tried twice. */
+Test(readahead, a_fault_does_not_hold_the_space)
+{
+	unsigned long faults, major;
+	struct mm_struct *mm;
+	uint64_t maj, min;
+
+	slow_file_up();
+	mm = mm_now();
+	faults = event(PGFAULT);
+	major = event(PGMAJFAULT);
+	maj = mm->maj_flt;
+	min = mm->min_flt;
+	cr_expect_eq(load_at(AT(100)) & 0xff, 100);
+	cr_expect_eq(others, 1);
+	cr_expect(last.major && last.counted);
+	cr_expect_eq(mm->maj_flt, maj + 1);
+	cr_expect_eq(mm->min_flt, min);
+	cr_expect_eq(event(PGFAULT), faults + 2);
+	cr_expect_eq(event(PGMAJFAULT), major + 1);
+	/* What another one has asked for, and is waited for, is as long a wait: major, with nothing read. */
+	cr_expect_eq(CALL(quire_madvise(cur, AT(0), FILE_PAGES * PS, MADV_RANDOM)), 0);
+	cr_expect_eq(CALL(quire_madvise(cur, AT(0), FILE_PAGES * PS, MADV_WILLNEED)), 0);
+	cr_expect_eq(load_at(AT(200)) & 0xff, 200);
+	cr_expect_eq(others, 2);
+	cr_expect_eq(mm->maj_flt, maj + 2);
+	cr_expect_eq(event(PGMAJFAULT), major + 1);
+	slow_file_down();
+}
+
+static void unmap_it(void)
+{
+	meanwhile = NULL;
+	quire_file_put(file); /* the last one but the mapping's */
+	file = NULL;
+	cr_expect_eq(quire_munmap(cur, AT(0), FILE_PAGES * PS), 0);
+	others++;
+}
+
+/* What was to be read is not mapped any more, and the file is nobody's but the fault's. */
+Test(readahead, what_is_waited_for_is_unmapped)
+{
+	slow_file_up();
+	meanwhile = unmap_it;
+	cr_expect_eq(touch_at(AT(100)), MAPERR);
+	cr_expect_eq(others, 1);
+	cr_expect(!last.counted);
+	file = quire_file_open(inode, QUIRE_FMODE_READ, "/disk/file");
+	file_down();
+}
+
+/* The lock is given up once: the second time the fault reads with it, so that it gets on. The first failure is
+ * tried again, the second one is told. */
+Test(readahead, never_given_up_twice)
+{
+	slow_file_up();
+	later = false;
+	meanwhile = NULL;
+	cr_expect_eq(CALL(quire_madvise(cur, AT(0), FILE_PAGES * PS, MADV_RANDOM)), 0);
+	cr_expect_eq(load_at(AT(10)) & 0xff, 10);
+	cr_expect_eq(alone, 1);
+	cr_expect_eq(alone_locked, 0);
+	bad = 20;
+	cr_expect_eq(touch_at(AT(20)), ADRERR);
+	cr_expect_eq(alone, 3);
+	cr_expect_eq(alone_locked, 1);
+	mends = true;
+	cr_expect_eq(load_at(AT(20)) & 0xff, 20);
+	cr_expect_eq(alone, 5);
+	cr_expect_eq(alone_locked, 2);
+	slow_file_down();
+}
+
+/* Populating begins anew where it was; the lock's mark is on every page. */
+Test(readahead, populating_does_not_hold_the_space)
+{
+	struct mm_struct *mm;
+	uint64_t maj;
+
+	slow_file_up();
+	mm = mm_now();
+	maj = mm->maj_flt;
+	cr_expect_eq(CALL(quire_mlock(cur, AT(0), 100 * PS, 0)), 0);
+	cr_expect(others >= 3, "%u", others);
+	cr_expect_eq(mm->maj_flt, maj, "the second try finds the page, as in 5.10");
+	for (unsigned i = 0; i < 100; i++)
+		cr_expect(page_test(pfn_to_page(PFN(pfn_at(AT(i)))), PG_mlocked), "%u", i);
+	slow_file_down();
+}
+
+/* Access by a call waits without the lock; what may not give it up waits with it. */
+Test(readahead, calls_do_not_hold_the_space)
+{
+	unsigned char c;
+
+	slow_file_up();
+	cr_expect_eq(quire_mm_read(cur, AT(100), &c, 1), 1);
+	cr_expect_eq(c, 100);
+	cr_expect_eq(others, 1);
+	cr_expect_eq(quire_fault_in(cur, AT(200), false), 0);
+	cr_expect_eq(others, 2);
+	meanwhile = NULL;
+	quire_inode_invalidate(inode);
+	munmap_at(AT(0), FILE_PAGES);
+	quire_inode_invalidate(inode);
+	mmap_file(AT(0), FILE_PAGES, PROT_READ, FIX | MAP_SHARED, file, 0);
+	cr_expect_eq(quire_mm_read_forced(cur, AT(50), &c, 1), 1);
+	cr_expect_eq(c, 50);
+	cr_expect_eq(waits_locked, 1);
+	slow_file_down();
 }
