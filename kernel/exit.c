@@ -276,6 +276,7 @@ _Noreturn void exit_task(int status)
 	last = leave_threads(t);
 	if (last)
 		exit_process(t->proc);
+	shm_exit_task(t);
 	leave_process(t, last);
 }
 

@@ -128,6 +128,15 @@ struct quire_blkdev *blkdev_of(const struct vnode *v);
 void show_partitions(quire_emit_fn emit, void *ctx);
 void show_block_counters(quire_emit_fn emit, void *ctx);
 
+/* ---- ipc/shm.c ------------------------------------------------------------------------------- */
+
+/* There are no segments, and the limits are 5.10's. Boot. */
+void shm_init(void);
+/* Those that are left go. No process is left. */
+void shm_exit(void);
+/* t ends: segments that it made are nobody's. Nothing is held. */
+void shm_exit_task(struct task *t);
+
 /* ---- monitor.c ------------------------------------------------------------------------------- */
 
 /* Until its thread is stopped. */

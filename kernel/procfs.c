@@ -1716,6 +1716,8 @@ int procfs_init(void)
 		err = add_file(pf->path, pf, NULL, 0, NULL);
 	for (const struct proc_file *pf = names_files; pf->path && !err; pf++)
 		err = add_file(pf->path, pf, NULL, 0, NULL);
+	for (const struct proc_file *pf = shm_files; pf->path && !err; pf++)
+		err = add_file(pf->path, pf, NULL, 0, NULL);
 	if (!err)
 		err = add_sysctls();
 	if (!err)

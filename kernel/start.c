@@ -288,6 +288,7 @@ _Noreturn void kernel_main(const struct boot_info *bi)
 	realtime_init();
 	load_init();
 	names_init();
+	shm_init();
 	start_files();
 	if (hostio_init())
 		klog("no memory for the first program's standard input and output");
@@ -368,6 +369,7 @@ _Noreturn void finish_shutdown(void)
 	reap_tasks();
 	/* In words too: a machine's exit may be too narrow for the number. */
 	klog("the first program ended with status %d", shutdown_status);
+	shm_exit();
 	show_balance();
 	vfs_exit();
 	abi_exit();

@@ -60,6 +60,11 @@ static inline size_t get_bytes(void *dst, uintptr_t src, size_t n, bool user)
 /* A user string into buf. Length, -EFAULT or -ENAMETOOLONG. */
 long copy_string(char *buf, uintptr_t src, size_t size);
 
+/* ---- sysmem.c -------------------------------------------------------------------------------- */
+
+/* What a mapping with these rights gets, by the caller's personality. */
+unsigned long implied_prot(unsigned long prot);
+
 /* ---- time.c ---------------------------------------------------------------------------------- */
 
 /* The user's struct timespec, in ns; a very long one is cut to what cannot overflow. 0, -EFAULT, -EINVAL. */

@@ -14,7 +14,7 @@ static struct quire_mm *mm(void)
 }
 
 /* personality(): what can be read can be executed. */
-static unsigned long implied(unsigned long prot)
+unsigned long implied_prot(unsigned long prot)
 {
 	return prot & PROT_READ && current->personality & READ_IMPLIES_EXEC ? prot | PROT_EXEC : prot;
 }
@@ -28,7 +28,7 @@ SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long,
 
 	/* Denying writers is the loader's own flag; programs may not ask. */
 	flags &= ~(unsigned long)MAP_DENYWRITE;
-	prot = implied(prot);
+	prot = implied_prot(prot);
 	/* Linux checks this at the entry, for anonymous mappings too. */
 	if (off % PAGE_SIZE)
 		return -EINVAL;
@@ -50,7 +50,7 @@ SYSCALL2(munmap, uintptr_t, addr, size_t, len)
 
 SYSCALL3(mprotect, uintptr_t, addr, size_t, len, unsigned long, prot)
 {
-	return quire_mprotect(mm(), addr, len, implied(prot));
+	return quire_mprotect(mm(), addr, len, implied_prot(prot));
 }
 SYSCALL5(mremap, uintptr_t, addr, size_t, old_len, size_t, new_len, unsigned long, flags,
 	 uintptr_t, new_addr)

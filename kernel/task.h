@@ -157,6 +157,7 @@ struct task {
 	bool asleep;		   /* counts in process.nr_asleep */
 	bool ending;		   /* task_ends() was called; its own */
 	bool no_space;		   /* it is of its process no more; its own */
+	bool made_shm;		   /* segments may have it for their creator; its own */
 	bool fpu_in_memory;	   /* fpu is newer than the registers: a switch neither saves nor loads */
 	/* tasks_lock */
 	struct list_head thread;   /* in process.threads */

@@ -117,6 +117,13 @@ void *quire_inode_private(struct quire_inode *inode);
 uint64_t quire_inode_size(struct quire_inode *inode);
 /* Pages that it has in memory, and of shared memory in swap. */
 uint64_t quire_inode_cached_pages(struct quire_inode *inode);
+/* Of them those in swap. */
+uint64_t quire_inode_swapped_pages(struct quire_inode *inode);
+/* Shared memory without a name, of size bytes, 1 .. INT64_MAX, device 00:01. All of it is charged to mm's commitment
+ * now, unless noreserve (which strict overcommit overrules). NULL: that, or no memory. Context: sleep. */
+struct quire_inode *quire_shmem_create(struct quire_mm *mm, uint64_t size, bool noreserve, uint64_t ino);
+/* Pages of this shared memory are never swapped out, or may be again. Context: sleep. */
+void quire_inode_set_unevictable(struct quire_inode *inode, bool on);
 /* Whoever may write holds this, and whoever runs the file denies it: each excludes the other, several of one
  * kind may be. Open files with QUIRE_FMODE_WRITE hold it by themselves. 0 or -ETXTBSY. Context: any. */
 int quire_inode_get_write(struct quire_inode *inode);
@@ -170,6 +177,20 @@ int quire_inode_populate(struct quire_inode *inode, uint64_t off, uint64_t len);
 
 /* An open file over inode (takes a reference of its own). path: for maps, copied. NULL: no memory. */
 struct quire_file *quire_file_open(struct quire_inode *inode, unsigned fmode, const char *path);
+
+/* Who is told of the areas that map a file, as System V's shared memory counts its attachments: one more (mapped,
+ * forked, cut in two, moved by mremap), one fewer, and that the file itself goes. Areas of such a file are never
+ * merged, and a fault maps one page. Context: sleep, for the first two with mmap_lock of a space held: they call
+ * nothing that works on a space. */
+struct quire_area_ops {
+	void (*open)(struct quire_file *file);
+	void (*close)(struct quire_file *file);
+	void (*release)(struct quire_file *file);
+};
+/* quire_file_open() of shared memory, with all three of these. */
+struct quire_file *quire_file_open_counted(struct quire_inode *inode, unsigned fmode, const char *path,
+					   const struct quire_area_ops *ops, void *priv);
+void *quire_file_private(struct quire_file *file); /* priv */
 void quire_file_get(struct quire_file *file);
 void quire_file_put(struct quire_file *file);
 struct quire_inode *quire_file_inode(struct quire_file *file);
@@ -262,6 +283,11 @@ int quire_mm_install_special(struct quire_mm *mm, uintptr_t addr, size_t len, un
 long quire_mmap(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot,
 		unsigned long flags, struct quire_file *file, uint64_t off);
 long quire_munmap(struct quire_mm *mm, uintptr_t addr, size_t len);
+/* Unmaps what is left of a mapping of a file with these ops whose first byte was at addr: every area that still
+ * stands where that put it. -EINVAL: there is none, or addr is no page's. */
+long quire_munmap_pieces(struct quire_mm *mm, uintptr_t addr, const struct quire_area_ops *ops);
+/* Nothing is mapped in [addr, addr + len), at this moment. Context: sleep. */
+bool quire_mm_range_free(struct quire_mm *mm, uintptr_t addr, size_t len);
 long quire_mprotect(struct quire_mm *mm, uintptr_t addr, size_t len, unsigned long prot);
 long quire_mremap(struct quire_mm *mm, uintptr_t addr, size_t old_len, size_t new_len,
 		  unsigned long flags, uintptr_t new_addr);

@@ -45,6 +45,9 @@ int parse_number(const char *s, uint64_t *v);
 extern const struct proc_file machine_files[];
 extern const struct proc_file names_files[];
 
+/* ipc/shm_ctl.c: of System V's shared memory. */
+extern const struct proc_file shm_files[];
+
 /* The machine is called as nobody has called it yet. Boot. */
 void names_init(void);
 

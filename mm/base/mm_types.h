@@ -245,6 +245,8 @@ struct address_space {
 	struct rb_root i_mmap;	       /* interval tree of vma->shared; i_mmap_rwsem */
 	struct rw_semaphore i_mmap_rwsem;
 	int32_t i_mmap_writable;       /* atomic: writable shared maps; < 0: denied (seal) */
+	bool unevictable;	       /* its pages stay in memory; atomic. Who looks at it to move a page has
+					* the page locked */
 };
 
 struct file_operations {
@@ -274,6 +276,8 @@ struct file {
 	struct quire_inode *f_inode;   /* holds a reference */
 	struct address_space *f_mapping;
 	char *f_path;		       /* for maps; slab memory, never NULL */
+	const struct quire_area_ops *f_areas; /* told of areas that map it; NULL: nobody; constant */
+	void *f_private;	       /* f_areas' own; constant */
 	uint32_t f_wb_err;	       /* what of f_mapping->wb_err was told to this file; atomic */
 	struct file_ra_state f_ra;
 };

@@ -420,6 +420,34 @@ bool lru_munlock(struct page *page)
 	return true;
 }
 
+/* PG_unevictable without PG_mlocked, and neither. */
+static void change_evictable(struct page *page, bool evictable)
+{
+	irqflags_t flags;
+	bool change;
+
+	assert_page_locked(page);
+	spin_lock_irqsave(&node_lruvec.lru_lock, flags);
+	change = page_test(page, PG_unevictable) == evictable && !page_test(page, PG_mlocked);
+	if (change && evictable)
+		change_flags(page, 0, 1ul << PG_unevictable);
+	else if (change)
+		change_flags(page, 1ul << PG_unevictable, 1ul << PG_active);
+	spin_unlock_irqrestore(&node_lruvec.lru_lock, flags);
+	if (change)
+		count_vm_event(evictable ? UNEVICTABLE_PGRESCUED : UNEVICTABLE_PGCULLED);
+}
+
+void lru_cull(struct page *page)
+{
+	change_evictable(page, false);
+}
+
+void lru_rescue(struct page *page)
+{
+	change_evictable(page, true);
+}
+
 void rotate_reclaimable_page(struct page *page)
 {
 	irqflags_t flags;

@@ -165,6 +165,10 @@ void lru_change_flags(struct page *page, unsigned long set, unsigned long clear)
  * business. The caller holds a reference, or an entry whose table it has locked. Any context. */
 bool lru_mlock(struct page *page);
 bool lru_munlock(struct page *page);
+/* The page's file keeps its pages in memory: to the list of those that are never scanned. And back, unless a
+ * VMA locks it. The page is locked. */
+void lru_cull(struct page *page);
+void lru_rescue(struct page *page);
 /* A write of the page to its device has ended, and it was to be reclaimed: to the cold end of its
  * inactive list, where the next scan finds it clean. Any context, interrupts too. */
 void rotate_reclaimable_page(struct page *page);

@@ -206,6 +206,11 @@ uint64_t quire_inode_cached_pages(struct quire_inode *inode)
 	       __atomic_load_n(&inode->i_mapping.nr_swapped, __ATOMIC_RELAXED);
 }
 
+uint64_t quire_inode_swapped_pages(struct quire_inode *inode)
+{
+	return __atomic_load_n(&inode->i_mapping.nr_swapped, __ATOMIC_RELAXED);
+}
+
 /* ---- open files ------------------------------------------------------------------------------ */
 
 /* A regular file's mmap method: sets vma->vm_ops. */
@@ -279,6 +284,8 @@ void fput(struct file *f)
 		return;
 	if (f->f_mode & QUIRE_FMODE_WRITE)
 		put_write_access(f->f_inode);
+	if (f->f_areas)
+		f->f_areas->release(from_file(f));
 	quire_inode_put(f->f_inode);
 	kfree(f->f_path);
 	kmem_cache_free(filp_cachep, f);
@@ -287,6 +294,24 @@ void fput(struct file *f)
 struct quire_file *quire_file_open(struct quire_inode *inode, unsigned fmode, const char *path)
 {
 	return from_file(alloc_file(inode, fmode, path));
+}
+
+struct quire_file *quire_file_open_counted(struct quire_inode *inode, unsigned fmode, const char *path,
+					   const struct quire_area_ops *ops, void *priv)
+{
+	struct file *f = alloc_file(inode, fmode, path);
+
+	ASSERT(inode->flags & QUIRE_S_SHMEM && ops->open && ops->close && ops->release);
+	if (!f)
+		return NULL;
+	f->f_areas = ops;
+	f->f_private = priv;
+	return from_file(f);
+}
+
+void *quire_file_private(struct quire_file *file)
+{
+	return to_file(file)->f_private;
 }
 
 void quire_file_get(struct quire_file *file)

@@ -113,6 +113,7 @@ void mapping_init(struct address_space *m, struct quire_inode *host)
 	m->i_mmap = RB_ROOT;
 	init_rwsem_named(&m->i_mmap_rwsem, "i_mmap_rwsem");
 	m->i_mmap_writable = 0;
+	m->unevictable = false;
 }
 
 static struct radix_node *take_spares(struct address_space *m)
@@ -248,6 +249,8 @@ int add_to_page_cache(struct page *page, struct address_space *m, uint64_t index
 	account_cached(m, 1);
 	if (shadow)
 		workingset_refault(page, radix_to_value(shadow), get_nr_swap_pages() > 0);
+	if (unlikely(READ_ONCE(m->unevictable)))
+		lru_cull(page);
 	lru_cache_add(page);
 	return 0;
 }

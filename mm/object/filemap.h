@@ -77,6 +77,14 @@ static inline struct address_space *page_writes_to(const struct page *page)
 	return m && mapping_writes(m) ? m : NULL;
 }
 
+/* The page's file keeps its pages in memory (SHM_LOCK). The page is locked, or nothing changes. */
+static inline bool file_keeps(const struct page *page)
+{
+	const struct address_space *m = PageAnon(page) ? NULL : READ_ONCE(page->mapping);
+
+	return m && READ_ONCE(m->unevictable);
+}
+
 static inline bool mapping_shmem(const struct address_space *m)
 {
 	return m->host->flags & QUIRE_S_SHMEM;

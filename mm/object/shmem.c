@@ -9,7 +9,9 @@
  * MAP_NORESERVE), and uncharged with the inode.
  */
 #include "mm/base/memalloc.h"
+#include "mm/base/sysctl.h"
 #include "mm/base/vmstat.h"
+#include "mm/lru/lru.h"
 #include "mm/object/file_def.h"
 #include "mm/phys/commit.h"
 #include "mm/swap/swap.h"
@@ -31,6 +33,23 @@ static const struct vm_operations_struct shmem_vm_ops = {
 	.map_pages = filemap_map_pages,
 };
 
+/* Areas whose comings and goings somebody counts. As in 5.10 they have no fault-around. */
+static void counted_open(struct vm_area_struct *vma)
+{
+	vma->vm_file->f_areas->open(from_file(vma->vm_file));
+}
+
+static void counted_close(struct vm_area_struct *vma)
+{
+	vma->vm_file->f_areas->close(from_file(vma->vm_file));
+}
+
+static const struct vm_operations_struct counted_vm_ops = {
+	.open = counted_open,
+	.close = counted_close,
+	.fault = shmem_fault,
+};
+
 int shmem_mmap(struct file *f, struct vm_area_struct *vma)
 {
 	unsigned seals = f->f_inode->seals;
@@ -43,7 +62,9 @@ int shmem_mmap(struct file *f, struct vm_area_struct *vma)
 		if (vma->vm_flags & VM_SHARED)
 			vma->vm_flags &= ~VM_MAYWRITE;
 	}
-	vma->vm_ops = &shmem_vm_ops;
+	vma->vm_ops = f->f_areas ? &counted_vm_ops : &shmem_vm_ops;
+	if (f->f_areas)
+		counted_open(vma);
 	return 0;
 }
 
@@ -57,26 +78,42 @@ int zero_mmap(struct file *f, struct vm_area_struct *vma)
 	return 0;
 }
 
+/* Shared memory of that size without a name, its pages charged to mm at once. NULL: no memory, or commitment. */
+static struct quire_inode *shmem_create(struct mm_struct *mm, uint64_t size, bool noreserve, uint64_t ino)
+{
+	long charge = noreserve ? 0 : (long)(PAGE_ALIGN(size) >> PAGE_SHIFT);
+	struct quire_inode *inode;
+
+	might_sleep();
+	if (charge && security_vm_enough_memory_mm(mm, charge))
+		return NULL;
+	inode = quire_inode_create(NULL, NULL, ino, SHMEM_DEV, QUIRE_S_SHMEM);
+	if (!inode) {
+		vm_unacct_memory(charge);
+		return NULL;
+	}
+	inode->charged = charge;
+	inode->i_size = size;
+	return inode;
+}
+
+struct quire_inode *quire_shmem_create(struct quire_mm *mm, uint64_t size, bool noreserve, uint64_t ino)
+{
+	ASSERT(size && size <= INT64_MAX);
+	return shmem_create(to_mm(mm), size, noreserve && vm_sysctl.overcommit_memory != OVERCOMMIT_NEVER, ino);
+}
+
 int shmem_zero_setup(struct vm_area_struct *vma)
 {
-	size_t size = vma->vm_end - vma->vm_start;
-	long charge = vma->vm_flags & VM_NORESERVE ? 0 : (long)(size >> PAGE_SHIFT);
 	struct quire_inode *inode;
 	struct file *f;
 
 	assert_held_write(&vma->vm_mm->mmap_lock);
 	ASSERT_DEBUG(vma->vm_flags & VM_SHARED);
-	if (charge && security_vm_enough_memory_mm(vma->vm_mm, charge))
+	inode = shmem_create(vma->vm_mm, vma->vm_end - vma->vm_start, vma->vm_flags & VM_NORESERVE,
+			     __atomic_add_fetch(&shmem_next_ino, 1, __ATOMIC_RELAXED));
+	if (!inode)
 		return -ENOMEM;
-	inode = quire_inode_create(
-		NULL, NULL, __atomic_add_fetch(&shmem_next_ino, 1, __ATOMIC_RELAXED), SHMEM_DEV,
-		QUIRE_S_SHMEM);
-	if (!inode) {
-		vm_unacct_memory(charge);
-		return -ENOMEM;
-	}
-	inode->charged = charge;
-	inode->i_size = size;
 	f = alloc_file(inode, QUIRE_FMODE_READ | QUIRE_FMODE_WRITE, "/dev/zero (deleted)");
 	quire_inode_put(inode); /* the file has one of its own; without it, that is the end */
 	if (!f)
@@ -342,6 +379,47 @@ int shmem_unuse(unsigned type)
 		if (!err && mapping_shmem(&inode->i_mapping))
 			err = unuse_mapping(&inode->i_mapping, type);
 	return err;
+}
+
+/* ---- pages that stay ------------------------------------------------------------------------------ */
+
+/* The next page that is in memory, referenced; NULL: none. */
+static struct page *next_present(struct address_space *m, uint64_t *index)
+{
+	struct page *page;
+
+	spin_lock(&m->i_lock);
+	while ((page = radix_next(locked_pages(m), index)) != NULL && radix_is_value(page))
+		if ((*index)++ == UINT64_MAX) {
+			page = NULL;
+			break;
+		}
+	if (page)
+		get_page(page);
+	spin_unlock(&m->i_lock);
+	return page;
+}
+
+/*
+ * Reclaim puts a page of such a file where pages lie that no scan looks at, when it meets it; those that come
+ * anew go there at once. Whoever moves a page, there or back, has it locked and looks at the file's flag under
+ * the lock: so none is left behind.
+ */
+void quire_inode_set_unevictable(struct quire_inode *inode, bool on)
+{
+	struct address_space *m = &inode->i_mapping;
+	struct page *page;
+
+	might_sleep();
+	ASSERT(mapping_shmem(m));
+	__atomic_store_n(&m->unevictable, on, __ATOMIC_RELEASE);
+	for (uint64_t index = 0; !on && (page = next_present(m, &index)) != NULL; index++) {
+		lock_page(page);
+		lru_rescue(page);
+		unlock_page(page);
+		put_page(page);
+		os_cond_resched();
+	}
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  *
  *   isolated page
  *   |- locked by somebody, or being used by what holds its lock ........... kept
- *   |- locked in memory (mlock) ........................................... kept, put where it belongs
+ *   |- locked in memory (mlock, or its file's: SHM_LOCK) .................. kept, put where it belongs
  *   |- being written ...................................................... activated: it goes when the write is over
  *   |- used lately (page_check_references) ................................ activated, or kept for a second look
  *   |- anonymous without a slot: add_to_swap .............................. none is free: activated
@@ -241,6 +241,10 @@ static enum shrunk shrink_locked(struct shrink *s, struct page *page)
 	sc->nr_scanned++;
 	if (page_test(page, PG_mlocked) || page_test(page, PG_unevictable))
 		return PAGE_ACTIVATED;
+	if (file_keeps(page)) {
+		lru_cull(page);
+		return PAGE_KEPT_LOCKED;
+	}
 	if (!sc->may_unmap && page_mapcount(page) > 0)
 		return PAGE_KEPT_LOCKED;
 	note_dirty_writeback(s->stat, page);

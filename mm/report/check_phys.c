@@ -341,7 +341,8 @@ static void check_frames(struct tally *t)
 		on_lists += page_test(p, PG_lru);
 		in_batches += page_test(p, PG_batched);
 		mlocked += page_test(p, PG_mlocked);
-		if (page_test(p, PG_mlocked) != page_test(p, PG_unevictable))
+		if (page_test(p, PG_mlocked) ? !page_test(p, PG_unevictable)
+					     : page_test(p, PG_unevictable) && !file_keeps(p))
 			broken(t, "I40", "locked, and not in the list of those that stay", pfn,
 			       p->flags);
 		if (page_test(p, PG_slab))

@@ -570,9 +570,7 @@ static int mmap_replace(struct mm_struct *mm, struct file *file, uintptr_t addr,
 	err = mmap_prepare(mm, file, addr, len, vm_flags, pgoff, pvma);
 	if (!err && munmap_vma_range(mm, addr, len, &prev, &link, &parent)) {
 		mmap_drop_rights(file, vm_flags);
-		if ((*pvma)->vm_file)
-			fput((*pvma)->vm_file);
-		vm_area_free(*pvma);
+		remove_vma(*pvma);
 		err = -ENOMEM;
 	}
 	if (err)
@@ -854,4 +852,60 @@ long quire_munmap(struct quire_mm *qmm, uintptr_t addr, size_t len)
 	err = do_munmap(mm, addr, len);
 	up_write(&mm->mmap_lock);
 	return err;
+}
+
+/* The area is a piece of a mapping of such a file whose first byte was at addr. */
+static bool is_piece(const struct vm_area_struct *vma, uintptr_t addr, const struct quire_area_ops *ops)
+{
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	return vma->vm_file && vma->vm_file->f_areas == ops &&
+	       (vma->vm_start - addr) >> PAGE_SHIFT == vma->vm_pgoff;
+}
+
+static int munmap_pieces(struct mm_struct *mm, uintptr_t addr, const struct quire_area_ops *ops)
+{
+	struct vm_area_struct *vma = find_vma(mm, addr), *next;
+	const struct file *file;
+	uintptr_t end;
+	int err = 0;
+
+	assert_held_write(&mm->mmap_lock);
+	while (vma && !is_piece(vma, addr, ops))
+		vma = vma->vm_next;
+	if (!vma)
+		return -EINVAL;
+	/* The file may go with its last piece: from here on it is only compared. The first piece may have grown
+	 * past the file's end (mremap), and goes with all that it has. */
+	file = vma->vm_file;
+	end = max(addr + PAGE_ALIGN(i_size_read(file_inode(file))), vma->vm_end);
+	for (; !err && vma && vma->vm_end <= end; vma = next) {
+		next = vma->vm_next;
+		if (is_piece(vma, addr, ops) && vma->vm_file == file)
+			err = do_munmap(mm, vma->vm_start, vma->vm_end - vma->vm_start);
+	}
+	return err;
+}
+
+long quire_munmap_pieces(struct quire_mm *qmm, uintptr_t addr, const struct quire_area_ops *ops)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	int err;
+
+	if (addr & ~PAGE_MASK)
+		return -EINVAL;
+	down_write(&mm->mmap_lock);
+	err = munmap_pieces(mm, addr, ops);
+	up_write(&mm->mmap_lock);
+	return err;
+}
+
+bool quire_mm_range_free(struct quire_mm *qmm, uintptr_t addr, size_t len)
+{
+	struct mm_struct *mm = to_mm(qmm);
+	bool used;
+
+	down_read(&mm->mmap_lock);
+	used = find_vma_intersection(mm, addr, addr + len) != NULL;
+	up_read(&mm->mmap_lock);
+	return !used;
 }
