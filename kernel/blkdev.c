@@ -211,11 +211,21 @@ static long move_range(struct quire_blkdev *dev, const struct range *r, uintptr_
 
 /* ---- the file -------------------------------------------------------------------------------- */
 
+/* O_DIRECT asks for whole sectors, of memory too. What is moved goes past any cache with and without it. */
+static bool aligned(struct open_file *f, uintptr_t buf, size_t n, const uint64_t *pos)
+{
+	return !(file_flags(f) & O_DIRECT) || !n || !((pos_get(f, pos) | buf | n) % SECTOR);
+}
+
 static long block_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
-	struct range r = pos_take(f, pos, n, size_of(dev_of(f)));
-	long done = r.n ? move_range(dev_of(f), &r, buf, false) : 0;
+	struct range r;
+	long done;
 
+	if (!aligned(f, buf, n, pos))
+		return -EINVAL;
+	r = pos_take(f, pos, n, size_of(dev_of(f)));
+	done = r.n ? move_range(dev_of(f), &r, buf, false) : 0;
 	pos_done(f, pos, &r, done);
 	return done;
 }
@@ -233,6 +243,8 @@ static long block_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *
 
 	if (dev_of(f)->read_only)
 		return -EPERM;
+	if (!aligned(f, buf, n, pos))
+		return -EINVAL;
 	r = pos_take(f, pos, n, size_of(dev_of(f)));
 	if (n && !r.n)
 		return -ENOSPC;

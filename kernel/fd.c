@@ -400,8 +400,10 @@ static long set_cloexec(int fd, bool cloexec)
 /* F_SETFL changes these and silently ignores the others. */
 static long set_flags(struct open_file *f, unsigned flags)
 {
-	const unsigned may = O_APPEND | O_NONBLOCK;
+	const unsigned may = O_APPEND | O_NONBLOCK | (vnode_type(f->v) == S_IFIFO ? 0 : O_DIRECT);
 
+	if (flags & may & O_DIRECT && !file_may_be_direct(f))
+		return -EINVAL;
 	spin_lock(&f->pos_lock);
 	WRITE_ONCE(f->flags, (f->flags & ~may) | (flags & may));
 	spin_unlock(&f->pos_lock);

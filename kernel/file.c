@@ -125,6 +125,13 @@ static struct quire_file *make_mapping(struct open_file *f)
 	return qf;
 }
 
+bool file_may_be_direct(const struct open_file *f)
+{
+	if (f->v->mnt && vnode_type(f->v) == S_IFDIR)
+		return true;
+	return (f->ops == &regular_ops && f->v->contents && quire_inode_is_direct(f->v->contents)) || blkdev_of(f->v);
+}
+
 /* Made when first asked for: most files are never mapped. Of two threads that make it, the first
  * one's stays. */
 struct quire_file *file_mapping(struct open_file *f)
@@ -236,11 +243,6 @@ static long read_regular(struct open_file *f, uintptr_t buf, size_t n, uint64_t 
 	return done;
 }
 
-static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
-{
-	return read_regular(f, buf, n, pos, true);
-}
-
 static long regular_read_kernel(struct open_file *f, void *buf, size_t n, uint64_t *pos, bool nonblock)
 {
 	return read_regular(f, (uintptr_t)buf, n, pos, false);
@@ -339,10 +341,94 @@ static struct writing writing_of(struct open_file *f, unsigned how, bool user)
 	return (struct writing){f, user, file_flags(f) | how, UINT64_MAX, 0};
 }
 
+/* ---- O_DIRECT -------------------------------------------------------------------------------- */
+
+static long read_direct(struct open_file *f, const struct quire_segment *seg, unsigned n, size_t len, uint64_t *pos)
+{
+	struct quire_file *qf = file_mapping(f);
+	struct range r = pos_take(f, pos, len, UINT64_MAX);
+	long done = qf ? quire_file_read_direct(qf, current->proc->mm, r.start, seg, n) : -ENOMEM;
+
+	pos_done(f, pos, &r, done);
+	return done;
+}
+
+/* Cuts the segments to so many bytes in all. */
+static unsigned cut_segments(struct quire_segment *seg, unsigned n, size_t len)
+{
+	unsigned i;
+
+	for (i = 0; i < n && len; i++) {
+		seg[i].len = min(seg[i].len, len);
+		len -= seg[i].len;
+	}
+	return i;
+}
+
+static long write_direct(struct writing *w, struct quire_segment *seg, unsigned n, size_t len, uint64_t *pos)
+{
+	struct open_file *f = w->f;
+	struct quire_file *qf = file_mapping(f);
+	bool append = w->how & O_APPEND;
+	struct range r = {0};
+	uint64_t at;
+	long done = file_size_room(f, append ? quire_inode_size(f->v->contents) : pos_get(f, pos), len);
+
+	if (done < 0)
+		return done;
+	if (!qf)
+		return -ENOMEM;
+	n = cut_segments(seg, n, (size_t)done);
+	if (!append)
+		r = pos_take(f, pos, (size_t)done, UINT64_MAX);
+	at = r.start;
+	WRITE_ONCE(f->v->mtime_ns, realtime_ns());
+	done = quire_file_write_direct(qf, current->proc->mm, &at, append, seg, n);
+	if (!append)
+		pos_done(f, pos, &r, done);
+	else if (done > 0)
+		pos_set(f, pos, at + (uint64_t)done);
+	wrote(w, at, done);
+	return done;
+}
+
+/* The iovec as one transfer, whose pieces have to be aligned all together. */
+static long pieces_direct(struct writing *w, uintptr_t vec, unsigned long count, uint64_t *pos, bool write)
+{
+	struct quire_segment *seg = quire_kmalloc(max(count, 1ul) * sizeof(*seg), 0);
+	size_t len = 0;
+	long done = seg ? 0 : -ENOMEM;
+
+	_Static_assert(sizeof(*seg) == sizeof(struct iovec), "one as the other");
+	if (seg && hal_copy_from_user(seg, vec, count * sizeof(*seg)))
+		done = -EFAULT;
+	for (unsigned long i = 0; i < count && !done; i++) {
+		if ((int64_t)seg[i].len < 0)
+			done = -EINVAL;
+		seg[i].len = min(seg[i].len, MAX_RW_COUNT - len);
+		len += seg[i].len;
+	}
+	if (!done && len)
+		done = write ? write_direct(w, seg, (unsigned)count, len, pos) :
+			       read_direct(w->f, seg, (unsigned)count, len, pos);
+	quire_kfree(seg);
+	return done;
+}
+
+/* ---- by one piece or many --------------------------------------------------------------------- */
+
+static long regular_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
+{
+	struct quire_segment seg = {buf, n};
+
+	return file_flags(f) & O_DIRECT ? read_direct(f, &seg, 1, n, pos) : read_regular(f, buf, n, pos, true);
+}
+
 static long regular_write(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {
 	struct writing w = writing_of(f, 0, true);
-	long done = write_regular(&w, buf, n, pos);
+	struct quire_segment seg = {buf, n};
+	long done = w.how & O_DIRECT ? write_direct(&w, &seg, 1, n, pos) : write_regular(&w, buf, n, pos);
 
 	return write_done(&w, done);
 }
@@ -366,10 +452,12 @@ static long regular_pieces(struct open_file *f, uintptr_t vec, unsigned long cou
 	struct writing w = writing_of(f, how, true);
 	long done;
 
-	if (!write)
-		return each_piece(vec, count, pos, read_piece, f);
-	done = each_piece(vec, count, pos, write_regular, &w);
-	return write_done(&w, done);
+	if (w.how & O_DIRECT)
+		done = pieces_direct(&w, vec, count, pos, write);
+	else
+		done = write ? each_piece(vec, count, pos, write_regular, &w) :
+			       each_piece(vec, count, pos, read_piece, f);
+	return write ? write_done(&w, done) : done;
 }
 
 const struct file_ops regular_ops = {.read = regular_read, .write = regular_write,

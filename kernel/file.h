@@ -167,6 +167,7 @@ long each_piece(uintptr_t vec, unsigned long count, uint64_t *pos,
 		long (*op)(void *ctx, uintptr_t buf, size_t n, uint64_t *pos), void *ctx);
 /* What a mapping of f holds on to. NULL: no memory. */
 struct quire_file *file_mapping(struct open_file *f);
+#define MAX_RW_COUNT ((size_t)0x7ffff000) /* what Linux moves at most in one call */
 /* A piece of a file that one call reads or writes. */
 struct range {
 	uint64_t start;
@@ -182,6 +183,8 @@ void pos_done(struct open_file *f, uint64_t *pos, const struct range *r, long do
 uint64_t pos_get(struct open_file *f, const uint64_t *pos);
 /* From where it is to `to`; false: it is elsewhere. */
 bool pos_move(struct open_file *f, uint64_t from, uint64_t to);
+/* O_DIRECT means something: it is on a disk, or is one. */
+bool file_may_be_direct(const struct open_file *f);
 bool file_readable(const struct open_file *f);
 bool file_writable(const struct open_file *f);
 /* F_SEAL_*; only a memfd has any. */

@@ -129,6 +129,8 @@ int open_vnode(struct path *p, unsigned flags, unsigned mode, struct open_file *
 	if (!f)
 		return -ENOMEM;
 	err = open_file(f, flags, created);
+	if (!err && flags & O_DIRECT && !file_may_be_direct(f))
+		err = -EINVAL;
 	/* What goes wrong from now on when the file is written back is told by fsync(). */
 	if (!err && p->v->mnt && p->v->contents && !(flags & O_PATH) && !file_mapping(f))
 		err = -ENOMEM;

@@ -5,8 +5,6 @@
  */
 #include "kernel.h"
 
-#define MAX_RW_COUNT ((size_t)0x7ffff000) /* what Linux moves at most in one call */
-
 /* The checks that every kind of reading shares. */
 static long do_read(struct open_file *f, uintptr_t buf, size_t n, uint64_t *pos)
 {

@@ -68,6 +68,12 @@ void quire_stack_free(void *stack);
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
+/* A part of one page of memory, at its kernel address. */
+struct quire_piece {
+	void *at;
+	uint32_t len;
+};
+
 struct quire_inode_ops {
 	/* Fills page index of the file at dst (a whole page). NULL: such pages read as zeros. */
 	int (*readpage)(struct quire_inode *inode, uint64_t index, void *dst);
@@ -103,6 +109,14 @@ struct quire_inode_ops {
 	 * readpage, if anybody wants it. The pages are locked. NULL: nothing is read ahead. Context: sleep. */
 	void (*readahead)(struct quire_inode *inode, uint64_t index, unsigned n, void *const dst[],
 			  struct quire_page *const page[]);
+	/* O_DIRECT: bytes from off on, a multiple of 512, straight between the device and n pieces of memory, each of
+	 * which lies within a page, aligned and long by 512; waits. What is a hole reads as zeros. A write gets room
+	 * behind the file's end, in whole blocks, and none inside. Bytes moved: fewer where a write comes to what it
+	 * gets no room for, which is then written by way of the page cache; or -errno, and of what a write got behind
+	 * the end nothing is left. i_rwsem is held, no page is locked. NULL: the file cannot be opened so. Context:
+	 * sleep. */
+	long (*direct_io)(struct quire_inode *inode, bool write, uint64_t off, const struct quire_piece *piece,
+			  unsigned n);
 };
 
 #define QUIRE_S_SHMEM  0x1u /* memory only: shared memory's rules (holes, no write-back) */
@@ -199,6 +213,23 @@ const char *quire_file_path(struct quire_file *file);
 bool quire_inode_reads_ahead(struct quire_inode *inode);
 /* Reads as quire_inode_read(), and ahead of that if the inode's operations can. Context: sleep. */
 long quire_file_read(struct quire_file *file, uint64_t off, uintptr_t buf, size_t n, bool user);
+/* Part of a user's memory. */
+struct quire_segment {
+	uintptr_t base;
+	size_t len;
+};
+/* Whether the file's operations know direct_io. */
+bool quire_inode_is_direct(struct quire_inode *inode);
+/* Reads or writes past the page cache, as O_DIRECT of Linux 5.10: straight between the device and mm, which is the
+ * running space, whose pages are pinned meanwhile. What is dirty there is written out first; a write takes what is
+ * cached out before and after, and goes on by way of the cache (and waits until it is on the device) where it comes to
+ * a hole. Bytes; -EINVAL: off, a base or a length is no multiple of 512; -EFAULT, -EIO, -ENOMEM, -ENOSPC, -EFBIG.
+ * Context: sleep. */
+long quire_file_read_direct(struct quire_file *file, struct quire_mm *mm, uint64_t off,
+			    const struct quire_segment *seg, unsigned n);
+/* append: at the file's end, which becomes *off. */
+long quire_file_write_direct(struct quire_file *file, struct quire_mm *mm, uint64_t *off, bool append,
+			     const struct quire_segment *seg, unsigned n);
 /* posix_fadvise(): POSIX_FADV_* of abi.h for len bytes from off on, 0: to the end. 0, -EINVAL. Context: sleep. */
 int quire_file_advise(struct quire_file *file, uint64_t off, uint64_t len, int advice);
 /* fsync() of bytes [start, end) (end UINT64_MAX: all): written, durable, and an error that this file was not

@@ -463,6 +463,145 @@ static void read_ahead(struct quire_inode *inode, uint64_t index, unsigned n, vo
 	submit_reads(ei->fs, chain);
 }
 
+/* ---- O_DIRECT ----------------------------------------------------------------------------------------- */
+
+#define DIRECT_BIOS 64u
+
+/* Transfers of one call that are under way together; who submits waits for them. */
+struct direct {
+	struct ext2_fs *fs;
+	enum quire_bio_op op;
+	uint32_t left; /* atomic */
+	int err;       /* of any of them; atomic */
+	unsigned n;
+	struct quire_bio bio[DIRECT_BIOS];
+};
+
+/* The waiter may be gone once it sees that none is left: the key is an address, and nothing more. */
+static void direct_ended(struct quire_bio *bio, int err)
+{
+	struct direct *d = bio->owner;
+
+	if (err)
+		WRITE_ONCE(d->err, err);
+	if (!__atomic_sub_fetch(&d->left, 1, __ATOMIC_ACQ_REL))
+		os_wake(d, 1);
+}
+
+/* Submits what was gathered and waits for it. 0 or an error of any transfer so far. */
+static int direct_submit(struct direct *d)
+{
+	uint32_t left;
+
+	if (d->n) {
+		d->left = d->n;
+		d->n = 0;
+		(void)d->fs->dev->ops->submit(d->fs->dev, d->bio, true);
+		while ((left = __atomic_load_n(&d->left, __ATOMIC_ACQUIRE)) != 0)
+			os_wait(d, &d->left, left);
+	}
+	return READ_ONCE(d->err);
+}
+
+/* Bytes of one block: one more transfer, or a longer last one. */
+static int direct_add(struct direct *d, uint64_t sector, void *at, uint32_t len)
+{
+	struct quire_bio *last = d->n ? &d->bio[d->n - 1] : NULL;
+	uint64_t phys = hal_virt_to_phys(at);
+
+	if (last && last->sector + (last->len >> 9) == sector && last->phys + last->len == phys &&
+	    phys % PAGE_SIZE) {
+		last->len += len;
+		return 0;
+	}
+	if (d->n == DIRECT_BIOS && direct_submit(d))
+		return d->err;
+	d->bio[d->n] = (struct quire_bio){.op = d->op, .sector = sector, .phys = phys, .len = len, .owner = d,
+					  .end_io = direct_ended};
+	if (d->n)
+		d->bio[d->n - 1].next = &d->bio[d->n];
+	d->n++;
+	return 0;
+}
+
+/* Where block n of the file lies, for a direct transfer of so much of it; 0: nowhere. Behind the file's end, `had`
+ * blocks, a write gets one if it fills it: of another block the rest would have to be zeros. */
+static int direct_block(struct ext2_inode *ei, bool write, uint64_t n, uint64_t had, bool whole, uint32_t *block)
+{
+	int err;
+
+	mutex_lock(&ei->fs->lock);
+	err = map_block(ei, n, write && n >= had && whole, block);
+	mutex_unlock(&ei->fs->lock);
+	return err;
+}
+
+/* Gathers transfers of one piece's bytes; *moved counts them. 1: there is no room for the next ones. */
+static int direct_piece(struct direct *d, struct ext2_inode *ei, uint64_t off, uint64_t had, const struct quire_piece *p,
+			long *moved)
+{
+	struct ext2_fs *fs = ei->fs;
+	bool write = d->op == QUIRE_BIO_WRITE;
+	uint32_t len, block;
+	int err = 0;
+
+	for (uint32_t at = 0; at < p->len && !err; at += len, off += len) {
+		uint32_t in = (uint32_t)off & (fs->block_size - 1);
+
+		len = min(p->len - at, fs->block_size - in);
+		err = direct_block(ei, write, off >> fs->bits, had, len == fs->block_size, &block);
+		if (err)
+			break;
+		if (block)
+			err = direct_add(d, ((uint64_t)block << (fs->bits - 9)) + (in >> 9), (char *)p->at + at, len);
+		else if (write)
+			err = 1;
+		else
+			memset((char *)p->at + at, 0, len);
+		if (!err)
+			*moved += len;
+	}
+	return err;
+}
+
+/* What was written is not part of the file: it ends where it did. */
+static void direct_failed(struct ext2_inode *ei, uint64_t had)
+{
+	mutex_lock(&ei->fs->lock);
+	(void)unmap_blocks(ei, had, UINT64_MAX);
+	mutex_unlock(&ei->fs->lock);
+}
+
+static long direct_io(struct quire_inode *inode, bool write, uint64_t off, const struct quire_piece *piece, unsigned n)
+{
+	struct ext2_inode *ei = priv_of(inode);
+	uint64_t had = blocks_of(ei->fs, quire_inode_size(inode));
+	struct direct *d = quire_kmalloc(sizeof(*d), 0);
+	long moved = 0;
+	int err = 0, failed;
+
+	if (!d)
+		return -ENOMEM;
+	d->fs = ei->fs;
+	d->op = write ? QUIRE_BIO_WRITE : QUIRE_BIO_READ;
+	d->n = 0;
+	d->err = 0;
+	for (unsigned i = 0; i < n && !err; off += piece[i++].len)
+		err = direct_piece(d, ei, off, had, &piece[i], &moved);
+	failed = direct_submit(d);
+	quire_kfree(d);
+	err = err < 0 ? err : failed;
+	if (!write)
+		return err ? err : moved;
+	if (err)
+		direct_failed(ei, had);
+	mutex_lock(&ei->fs->lock);
+	ei->raw.mtime = ei->raw.ctime = ext2_now(ei->fs);
+	mutex_unlock(&ei->fs->lock);
+	quire_inode_mark_dirty(inode);
+	return err ? err : moved;
+}
+
 /* ---- the rest ----------------------------------------------------------------------------------------- */
 
 static int write_inode(struct quire_inode *inode, bool datasync)
@@ -534,5 +673,5 @@ static void release(struct quire_inode *inode, void *priv)
 
 const struct quire_inode_ops ext2_inode_ops = {
 	.readpage = read_page, .readahead = read_ahead, .release = release, .writepage = write_page, .prepare_write = prepare_write,
-	.write_inode = write_inode, .flush = flush, .truncate = cut, .punch = punch,
+	.write_inode = write_inode, .flush = flush, .truncate = cut, .punch = punch, .direct_io = direct_io,
 };

@@ -79,6 +79,7 @@ enum {
 	MMF_OOM_SKIP = 1u << 1,	  /* and that is given back, or will never be: choose another one */
 	MMF_UNSTABLE = 1u << 2,	  /* pages were taken away under its users: what is missing is not zero */
 	MMF_OOM_REAP_QUEUED = 1u << 3,
+	MMF_HAS_PINNED = 1u << 4, /* some page was pinned for it: fork looks for such */
 };
 
 struct mm_struct {

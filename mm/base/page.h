@@ -213,6 +213,16 @@ uintptr_t __get_free_pages(gfp_t gfp, unsigned order);
 uintptr_t get_zeroed_page(gfp_t gfp);
 /* Frees n order-0 pages whose reference counts already are zero, in one go. */
 void free_page_bulk(struct page **pages, unsigned n);
+/*
+ * A page that a device, or the kernel, works in by its frame is pinned: so many references at once, that it is known
+ * from those who only look. More of them than entries explain; a page with as many look-ups passes for one. It keeps
+ * its entry (reclaim), its frame (migration), and is never shared with a child (fork).
+ */
+#define PIN_REFS 1024
+static inline bool page_maybe_pinned(const struct page *p)
+{
+	return page_count(p) - page_mapcount(p) >= PIN_REFS;
+}
 /* The shared page of zeros: reserved, never freed, never counted in map counts. */
 extern struct page *zero_page;
 static inline bool is_zero_page(const struct page *p)

@@ -43,6 +43,8 @@ enum node_stat_item {
 	NR_VMALLOC,
 	NR_COMMITTED, /* vm_committed_as: pages charged to user mappings (commit.c) */
 	NR_SHADOWS, /* slots of files that remember a page that left; not shown */
+	NR_FOLL_PIN_ACQUIRED, /* these two only grow: pages that were pinned, and unpinned */
+	NR_FOLL_PIN_RELEASED,
 	NR_COPIED_OUT, /* cached pages that a read holds while it copies to a user; not shown */
 	NR_STAT_ITEMS
 };

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Access to another address space: faulting its pages in (quire_fault_in), copying to and from it
- * (quire_mm_read, quire_mm_write). And special mappings: pages of the kernel's that programs may
+ * Access to pages of an address space by their frames, the one place for it: faulting them in (quire_fault_in),
+ * copying to and from them (quire_mm_read, quire_mm_write), pinning them for a transfer (pin_user_pages). And special mappings: pages of the kernel's that programs may
  * see.
  */
 #include "lib/string.h"
+#include "mm/base/vmstat.h"
 #include "mm/fault/memory.h"
 #include "mm/object/filemap.h"
 #include "mm/slab/slab.h"
@@ -41,9 +42,9 @@ static struct vm_area_struct *access_vma(struct mm_struct *mm, uintptr_t addr, b
 	return vma && may_access(vma, write, force) ? vma : NULL;
 }
 
-/* The page that the entry names, referenced, if the access is allowed as it is; or NULL. The page of
+/* The page that the entry names, with so many references, if the access is allowed as it is; or NULL. The page of
  * zeros is never counted, as put_page() does not either. */
-static struct page *page_of_entry(const pte_t *pte, bool write, bool copied)
+static struct page *page_of_entry(const pte_t *pte, bool write, bool copied, int refs)
 {
 	pte_t v = pte_get(pte);
 	struct page *page;
@@ -56,6 +57,8 @@ static struct page *page_of_entry(const pte_t *pte, bool write, bool copied)
 		return NULL;
 	if (!is_zero_page(page))
 		get_page(page);
+	if (!is_zero_page(page) && refs > 1)
+		__atomic_fetch_add(&page->_refcount, refs - 1, __ATOMIC_RELAXED);
 	return page;
 }
 
@@ -63,10 +66,11 @@ static struct page *page_of_entry(const pte_t *pte, bool write, bool copied)
  * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
  * of its own and not one shared by copy-on-write. Where the entry must not be writable (a forced write)
  * the page is our own once a write fault has been through, for no fork comes between. Ends with
- * put_user_page(). flags: FAULT_FLAG_ALLOW_RETRY and FAULT_FLAG_TRIED. mmap_lock for reading. 0, -EFAULT,
+ * put_user_page(), or with PIN_REFS references by unpin_user_pages(). flags: FAULT_FLAG_ALLOW_RETRY and FAULT_FLAG_TRIED. mmap_lock for reading. 0, -EFAULT,
  * -ENOMEM; -EAGAIN: mmap_lock was given up to wait.
  */
-static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, unsigned flags, struct page **pp)
+static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, unsigned flags, int refs,
+			 struct page **pp)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	bool forced = write && !(vma->vm_flags & VM_WRITE), copied = false;
@@ -79,7 +83,7 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 
 		if (pte) {
 			ptl_lock(pte_lockptr(pte));
-			*pp = page_of_entry(pte, write, copied);
+			*pp = page_of_entry(pte, write, copied, refs);
 			ptl_unlock(pte_lockptr(pte));
 			if (*pp)
 				return 0;
@@ -105,6 +109,7 @@ static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write,
 #define ACCESS_WRITE 1u
 #define ACCESS_FORCE 2u
 #define ACCESS_WAIT  4u /* mmap_lock may be given up to wait */
+#define ACCESS_PIN   8u /* the page is pinned */
 
 /* The same by address. mmap_lock is taken for reading, and held whatever the answer; *vma is that of addr.
  * After Linux' get_user_pages_remote, with and without `locked`. */
@@ -118,10 +123,12 @@ static int lock_user_page(struct mm_struct *mm, uintptr_t addr, unsigned how, st
 	for (;;) {
 		down_read(&mm->mmap_lock);
 		*vma = access_vma(mm, addr, how & ACCESS_WRITE, how & ACCESS_FORCE);
+		if (*vma && how & ACCESS_PIN && (*vma)->vm_flags & (VM_IO | VM_PFNMAP))
+			return -EFAULT;
 		/* A fatal signal may be why nothing was waited for. */
 		if (!*vma || (flags & FAULT_FLAG_TRIED && os_fatal_signal_pending()))
 			return -EFAULT;
-		err = get_user_page(*vma, addr, how & ACCESS_WRITE, flags, pp);
+		err = get_user_page(*vma, addr, how & ACCESS_WRITE, flags, how & ACCESS_PIN ? PIN_REFS : 1, pp);
 		if (err != -EAGAIN)
 			return err;
 		flags |= FAULT_FLAG_TRIED;
@@ -138,6 +145,40 @@ static void put_user_page(struct page *page, bool wrote)
 	if (wrote)
 		set_page_dirty_lock(page);
 	put_page(page);
+}
+
+long pin_user_pages(struct mm_struct *mm, uintptr_t addr, unsigned n, bool write, struct page **pages)
+{
+	unsigned how = ACCESS_PIN | ACCESS_WAIT | (write ? ACCESS_WRITE : 0), i;
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	ASSERT(IS_ALIGNED(addr, PAGE_SIZE) && n);
+	/* Before the first one is: a fork that comes later finds it. */
+	if (!mm_has_flag(mm, MMF_HAS_PINNED))
+		mm_set_flag(mm, MMF_HAS_PINNED);
+	for (i = 0; i < n; i++, addr += PAGE_SIZE) {
+		err = lock_user_page(mm, addr, how, &vma, &pages[i]);
+		up_read(&mm->mmap_lock);
+		if (err)
+			break;
+	}
+	mod_node_page_state(NR_FOLL_PIN_ACQUIRED, i);
+	return i ? (long)i : err;
+}
+
+void unpin_user_pages(struct page **pages, unsigned n, bool wrote)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (is_zero_page(pages[i]))
+			continue;
+		if (wrote)
+			set_page_dirty_lock(pages[i]);
+		ASSERT_DEBUG(page_count(pages[i]) >= PIN_REFS);
+		__atomic_fetch_sub(&pages[i]->_refcount, PIN_REFS - 1, __ATOMIC_ACQ_REL);
+		put_page(pages[i]);
+	}
+	mod_node_page_state(NR_FOLL_PIN_RELEASED, n);
 }
 
 int quire_fault_in(struct quire_mm *qmm, uintptr_t addr, bool write)

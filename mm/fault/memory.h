@@ -16,6 +16,11 @@ vm_fault_t __handle_mm_fault(struct vm_area_struct *vma, uintptr_t addr, unsigne
 void fault_lock(struct vm_fault *vmf);
 void fault_unlock(struct vm_fault *vmf);
 vm_fault_t do_wp_page(struct vm_fault *vmf);
+/* access.c. Pins the n pages from addr on, which is a page's: faulted in, and for a write the space's own, not
+ * shared by copy-on-write; a device may write there, or read, until unpin_user_pages(). How many: fewer where one
+ * cannot be had; -EFAULT, -ENOMEM: not the first one. As get_user_pages(FOLL_PIN) and its end. Context: sleep. */
+long pin_user_pages(struct mm_struct *mm, uintptr_t addr, unsigned n, bool write, struct page **pages);
+void unpin_user_pages(struct page **pages, unsigned n, bool wrote);
 /* swapin.c. Row swap: the page is found or read in, and takes its entry's place. */
 vm_fault_t do_swap_page(struct vm_fault *vmf);
 /* How often each row was taken, since quire_init(); atomic. */

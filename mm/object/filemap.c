@@ -923,6 +923,48 @@ unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, 
 	return gone;
 }
 
+/* Whoever else has a reference keeps a page that is no longer the file's. */
+static int invalidate_one(struct address_space *m, struct page *page)
+{
+	int err = 0;
+
+	might_sleep();
+	lock_page(page);
+	if (page->mapping == m) {
+		wait_on_page_writeback(page);
+		if (page_mapcount(page) > 0)
+			unmap_mapping_range(m, (uint64_t)page->index << PAGE_SHIFT, PAGE_SIZE, false);
+		if (page_test(page, PG_dirty))
+			err = -EBUSY;
+		else
+			delete_from_page_cache(page);
+	}
+	unlock_page(page);
+	return err;
+}
+
+int invalidate_inode_pages2_range(struct address_space *m, uint64_t first, uint64_t last)
+{
+	struct page *pages[16];
+	uint64_t at = first;
+	unsigned n;
+	int err = 0;
+
+	ASSERT(!mapping_shmem(m));
+	if (!READ_ONCE(m->nrpages))
+		return 0;
+	do {
+		n = gang_get(m, pages, &at, last, ARRAY_SIZE(pages));
+		for (unsigned i = 0; i < n; i++) {
+			int busy = invalidate_one(m, pages[i]);
+
+			err = err ? err : busy;
+			put_page(pages[i]);
+		}
+	} while (n == ARRAY_SIZE(pages) && at <= last);
+	return err;
+}
+
 /* Every inode in turn, each held by a reference only while it is looked at. */
 static unsigned long drop_page_cache(void)
 {
@@ -1101,6 +1143,15 @@ static void page_grew(struct address_space *m, uint64_t old)
 	put_page(page);
 }
 
+void file_grew(struct quire_inode *inode, uint64_t size)
+{
+	uint64_t old = inode->i_size;
+
+	ASSERT(size > old);
+	i_size_write(inode, size);
+	page_grew(&inode->i_mapping, old);
+}
+
 /* One page's part of a write, from kernel memory. */
 static int write_page(struct address_space *m, uint64_t off, const void *src, size_t n)
 {
@@ -1128,8 +1179,7 @@ static int write_page(struct address_space *m, uint64_t off, const void *src, si
 
 /* i_rwsem held. User bytes go through a page of our own: they may lie in the very page that is
  * written, whose lock a fault would then wait for. */
-static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n,
-			 char *bounce)
+long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, char *bounce)
 {
 	long done = 0;
 	int err = 0;
@@ -1158,7 +1208,7 @@ static long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf,
 	return done ? done : err;
 }
 
-static uint64_t max_size(const struct quire_inode *inode)
+uint64_t max_file_size(const struct quire_inode *inode)
 {
 	return inode->ops->max_size ? inode->ops->max_size : INT64_MAX;
 }
@@ -1180,7 +1230,7 @@ static long inode_write(struct quire_inode *inode, uint64_t *off, bool append, u
 	if (inode->seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE) ||
 	    (inode->seals & F_SEAL_GROW && at + n > inode->i_size))
 		ret = -EPERM;
-	else if (at + n < at || at + n > max_size(inode))
+	else if (at + n < at || at + n > max_file_size(inode))
 		ret = -EFBIG;
 	else
 		ret = write_locked(inode, at, buf, n, (char *)bounce);
@@ -1257,7 +1307,7 @@ int quire_inode_truncate(struct quire_inode *inode, uint64_t size)
 	uint64_t old, hole = pages_of(size);
 	int err = 0;
 
-	if (size > max_size(inode))
+	if (size > max_file_size(inode))
 		return -EFBIG;
 	down_write(&inode->i_rwsem);
 	old = inode->i_size;

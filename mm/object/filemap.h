@@ -189,6 +189,15 @@ void set_page_dirty_lock(struct page *page);
 void truncate_inode_pages(struct address_space *m, uint64_t start, uint64_t end);
 /* Drops clean, unmapped pages without other references from the cache; returns how many. */
 unsigned long invalidate_mapping_pages(struct address_space *m, uint64_t start, uint64_t end);
+/* Takes the pages [first, last] out of the cache, whoever maps or holds them, unless they are dirty. 0; -EBUSY: one
+ * is, again, and stays. Context: sleep. */
+int invalidate_inode_pages2_range(struct address_space *m, uint64_t first, uint64_t last);
+/* A write by way of the cache, for who holds i_rwsem: bytes or an errno. bounce: a page of the caller's, where buf is
+ * a user address. Largest size. */
+long write_locked(struct quire_inode *inode, uint64_t off, uintptr_t buf, size_t n, char *bounce);
+uint64_t max_file_size(const struct quire_inode *inode);
+/* The file has become longer, past the page cache. i_rwsem held. */
+void file_grew(struct quire_inode *inode, uint64_t size);
 /* True if the page at index is in the cache and valid (mincore). Any context. */
 bool page_cache_resident(struct address_space *m, uint64_t index);
 

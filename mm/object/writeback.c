@@ -287,6 +287,16 @@ void filemap_fdatawait_range(struct address_space *m, uint64_t first, uint64_t l
 	}
 }
 
+int filemap_write_and_wait_range(struct address_space *m, uint64_t first, uint64_t last)
+{
+	uint32_t since = errseq_sample(&m->wb_err), now;
+
+	filemap_fdatawrite_range(m, first, last, true);
+	filemap_fdatawait_range(m, first, last);
+	now = __atomic_load_n(&m->wb_err, __ATOMIC_ACQUIRE);
+	return now != since && !(now & ERRSEQ_SEEN) ? -(int)(now & ERRSEQ_ERRNO) : 0;
+}
+
 static int write_inode(struct quire_inode *inode, bool datasync)
 {
 	unsigned long saved;
@@ -330,16 +340,13 @@ void quire_inode_discard(struct quire_inode *inode)
 int quire_inode_write_out(struct quire_inode *inode)
 {
 	struct address_space *m = &inode->i_mapping;
-	uint32_t since = errseq_sample(&m->wb_err), now;
-	int err;
+	int wrote, err;
 
 	if (!mapping_writes(m))
 		return 0;
-	filemap_fdatawrite_range(m, 0, UINT64_MAX, true);
-	filemap_fdatawait_range(m, 0, UINT64_MAX);
+	wrote = filemap_write_and_wait_range(m, 0, UINT64_MAX);
 	err = write_inode(inode, false);
-	now = __atomic_load_n(&m->wb_err, __ATOMIC_ACQUIRE);
-	return err ? err : now != since && !(now & ERRSEQ_SEEN) ? -(int)(now & ERRSEQ_ERRNO) : 0;
+	return err ? err : wrote;
 }
 
 void inode_write_last(struct quire_inode *inode)

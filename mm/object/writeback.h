@@ -10,6 +10,8 @@
 void filemap_fdatawrite_range(struct address_space *m, uint64_t first, uint64_t last, bool wait);
 /* Waits for what is being written of them. Context: sleep. */
 void filemap_fdatawait_range(struct address_space *m, uint64_t first, uint64_t last);
+/* Both, of what was dirty: 0, or what went wrong meanwhile. Context: sleep. */
+int filemap_write_and_wait_range(struct address_space *m, uint64_t first, uint64_t last);
 /* fsync() of bytes [start, end): 0, or an error, of which this open file was not told before. Context: sleep. */
 int file_write_and_wait_range(struct file *f, uint64_t start, uint64_t end, bool datasync);
 /* Who has made a page of the file dirty waits if there are too many. Context: sleep, no page locked. */

@@ -263,7 +263,7 @@ static enum shrunk shrink_locked(struct shrink *s, struct page *page)
 	    !try_to_free_swap(page))
 		return PAGE_ACTIVATED;
 	if (PageAnon(page) && page_test(page, PG_swapbacked) && !PageSwapCache(page)) {
-		if (!(sc->gfp_mask & __GFP_IO))
+		if (!(sc->gfp_mask & __GFP_IO) || page_maybe_pinned(page))
 			return PAGE_KEPT_LOCKED;
 		if (!add_to_swap(page))
 			return PAGE_ACTIVATED;

@@ -180,7 +180,10 @@ static bool try_to_unmap_one(struct page *page, struct vm_area_struct *vma, uint
 		/* A page that came to a locked VMA unnoticed: from now on scans leave it alone. */
 		if (vma_flags_now(vma) & VM_LOCKED)
 			lru_mlock(page);
-		u->failed = vma_flags_now(vma) & VM_LOCKED || !unmap_pte(page, vma, addr, pte, u->batch);
+		/* Of a private page that is pinned: who maps it would find another one, sooner or later. Pins come
+		 * under the table's lock. */
+		u->failed = vma_flags_now(vma) & VM_LOCKED || (PageAnon(page) && page_maybe_pinned(page)) ||
+			    !unmap_pte(page, vma, addr, pte, u->batch);
 	}
 	ptl_unlock(pte_lockptr(pte));
 	return !u->failed && page_mapcount(page) > 0;

@@ -292,11 +292,12 @@ static void check_rmaps(struct check *c)
 
 /* ---- every page that is mapped --------------------------------------------------------------- */
 
-/* Is a space being changed, or a user's copy of a page under way? Then sums may be half done. */
+/* Is a space being changed, a page pinned, or a user's copy of one under way? Then sums may be half done. */
 static bool core_is_in_use(void)
 {
 	struct mm_struct *mm;
-	bool busy = node_page_state(NR_COPIED_OUT);
+	bool busy = node_page_state(NR_COPIED_OUT) ||
+		    node_page_state(NR_FOLL_PIN_ACQUIRED) != node_page_state(NR_FOLL_PIN_RELEASED);
 
 	spin_lock(&mmlist_lock);
 	list_for_each_entry(mm, mm_list(), mmlist)

@@ -178,8 +178,8 @@ static const struct {
 	{"nr_dirtied", NR_DIRTIED},
 	{"nr_written", NR_WRITTEN},
 	{"nr_kernel_misc_reclaimable", -1},
-	{"nr_foll_pin_acquired", -1},
-	{"nr_foll_pin_released", -1},
+	{"nr_foll_pin_acquired", NR_FOLL_PIN_ACQUIRED},
+	{"nr_foll_pin_released", NR_FOLL_PIN_RELEASED},
 	{"nr_kernel_stack", NR_KERNEL_STACK_KB},
 };
 

@@ -6,6 +6,8 @@
  * A fork copies the VMAs, and the entries of those that may hold anonymous pages; what only maps an
  * object is left empty in the child, which will find the pages in the object again. Entries that a
  * private VMA may write lose the right in both spaces, and only those: the next write copies.
+ * A private page that is pinned is copied at once, and stays the parent's alone: what a device stores there comes to
+ * whom it was asked for.
  * Every VMA is linked in the child before its entries are copied, so that a failure in the middle
  * leaves an ordinary, smaller space that exit_mmap() knows how to take down.
  */
@@ -18,6 +20,9 @@ struct fork_copy {
 	struct vm_area_struct *dst, *src;
 	bool cow, exec, hw_accessed;
 	bool failed; /* an entry could not be copied */
+	bool pinned; /* the parent may have pinned pages */
+	struct page *page; /* for the next copy of one; NULL: */
+	bool wants_page;   /* there was one, and none for it */
 	unsigned long looked; /* entries of the last batch */
 	uintptr_t protected_first, protected_end; /* what lost its W in the parent */
 };
@@ -58,6 +63,38 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 	set_pte(dst, v);
 }
 
+/* The pages of private memory that a device may be writing to; of others the next write copies. */
+static bool copies_now(const struct fork_copy *c, pte_t v)
+{
+	const struct page *page;
+
+	if (likely(!c->pinned) || !c->cow || arch_pte_has(v, PTE_BIT_SPECIAL))
+		return false;
+	page = pfn_to_page(pte_pfn(v));
+	return PageAnon(page) && page_maybe_pinned(page);
+}
+
+/* The child's own copy of such a page; the parent's entry stays as it is. False: c->page has to be there first.
+ * Both tables locked. */
+static bool copy_pinned(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v, uintptr_t addr, long rss[])
+{
+	struct page *page = c->page;
+
+	assert_pte_locked(src);
+	assert_pte_locked(dst);
+	c->wants_page = !page;
+	if (!page)
+		return false;
+	c->page = NULL;
+	hal_copy_page(page_address(page), page_address(pfn_to_page(pte_pfn(v))));
+	if (unlikely(c->exec))
+		hal_icache_sync(page_address(page), PAGE_SIZE);
+	page_add_new_anon_rmap(page, c->dst, addr);
+	rss[MM_ANONPAGES]++;
+	set_pte(dst, mk_pte_dirty(page, c->dst->vm_page_prot));
+	return true;
+}
+
 /* Copies one swap entry: one more names the slot. False: it cannot be counted. Both tables locked. */
 static bool copy_swap_pte(pte_t *dst, pte_t *src, pte_t v, long rss[])
 {
@@ -86,7 +123,10 @@ static __attribute__((noinline)) uintptr_t copy_pte_batch(struct fork_copy *c, p
 			continue;
 		batch--;
 		if (likely(pte_present(v))) {
-			copy_pte(c, dst, src, v, start, rss);
+			if (likely(!copies_now(c, v)))
+				copy_pte(c, dst, src, v, start, rss);
+			else if (!copy_pinned(c, dst, src, v, start, rss))
+				break;
 			n++;
 		} else if (is_swap_pte(v)) {
 			if (!copy_swap_pte(dst, src, v, rss)) {
@@ -129,6 +169,11 @@ static int copy_pte_range(struct mm_struct *src_mm, pte_t *src, uintptr_t start,
 		at = copy_pte_batch(c, dst + done, src + done, at, end, batch, &copied, rss);
 		count_entries(pt_page(dst), (long)copied - (long)batch);
 		ptl_unlock_two(dst, src);
+		if (unlikely(c->wants_page)) {
+			c->wants_page = false;
+			c->page = alloc_pages(GFP_HIGHUSER_MOVABLE, 0);
+			c->failed |= !c->page;
+		}
 	}
 	for (int i = 0; i < NR_MM_COUNTERS; i++)
 		if (rss[i])
@@ -155,8 +200,11 @@ static int copy_page_range(struct vm_area_struct *dst, struct vm_area_struct *sr
 		.exec = src->vm_flags & VM_EXEC,
 		.hw_accessed = hal_mmu_info()->hw_accessed_dirty,
 		.protected_first = UINTPTR_MAX,
+		.pinned = mm_has_flag(old, MMF_HAS_PINNED),
 	};
 	err = pt_for_each(old, src->vm_start, src->vm_end, copy_pte_range, &c);
+	if (unlikely(c.page))
+		put_page(c.page);
 	/* On failure too: the parent's right to write is gone already. */
 	if (c.protected_first < c.protected_end)
 		hal_tlb_flush(&old->arch, c.protected_first, c.protected_end, 0, false);
