@@ -82,7 +82,7 @@ static inline unsigned pte_desc_bits(struct pte_desc d)
 {
 	return (d.w ? PTE_BIT_W : 0) | (d.accessed ? PTE_BIT_ACCESSED : 0) |
 	       (d.dirty ? PTE_BIT_DIRTY : 0) | (d.soft_dirty ? PTE_BIT_SOFT_DIRTY : 0) |
-	       (d.special ? PTE_BIT_SPECIAL : 0);
+	       (d.special ? PTE_BIT_SPECIAL : 0) | (d.uffd_wp ? PTE_BIT_UFFD_WP : 0);
 }
 
 static inline bool arch_pte_has(pteval_t v, unsigned bits)
@@ -100,6 +100,7 @@ static inline pteval_t arch_pte_edit(pteval_t v, unsigned set, unsigned clear)
 	d.dirty = bits & PTE_BIT_DIRTY;
 	d.soft_dirty = bits & PTE_BIT_SOFT_DIRTY;
 	d.special = bits & PTE_BIT_SPECIAL;
+	d.uffd_wp = bits & PTE_BIT_UFFD_WP;
 	return arch_pte_encode(d, 0);
 }
 #else

@@ -44,9 +44,9 @@ enum mem_type {
 };
 
 /*
- * An entry, spelled out. r, w, x, user, global, accessed, dirty, soft_dirty, special and mt have a
- * meaning for PTE_LEAF; PTE_PROTNONE keeps pfn, accessed, dirty, soft_dirty and special;
- * PTE_SWAP and PTE_MIGRATION keep pfn (payload) and soft_dirty, PTE_MIGRATION w too;
+ * An entry, spelled out. r, w, x, user, global, accessed, dirty, soft_dirty, special, uffd_wp and mt have a
+ * meaning for PTE_LEAF; PTE_PROTNONE keeps pfn, accessed, dirty, soft_dirty, special and uffd_wp;
+ * PTE_SWAP and PTE_MIGRATION keep pfn (payload), soft_dirty and uffd_wp, PTE_MIGRATION w too;
  * PTE_TABLE keeps pfn alone. Everything else is zero.
  */
 struct pte_desc {
@@ -57,6 +57,7 @@ struct pte_desc {
 	bool user, global;
 	bool accessed, dirty;
 	bool soft_dirty, special; /* software's own bits */
+	bool uffd_wp; /* the same, where ARCH_UFFD_WP says that there is room: a write is told to a userfaultfd */
 };
 
 /* Bits of a level-0 entry by neutral names, for arch_pte_has() and arch_pte_edit(). */
@@ -65,6 +66,7 @@ struct pte_desc {
 #define PTE_BIT_DIRTY	   0x04u
 #define PTE_BIT_SOFT_DIRTY 0x08u
 #define PTE_BIT_SPECIAL	   0x10u
+#define PTE_BIT_UFFD_WP	   0x20u /* only with ARCH_UFFD_WP */
 
 enum fault_access { FAULT_READ = 0, FAULT_WRITE, FAULT_FETCH };
 

@@ -428,6 +428,16 @@ bool os_fatal_signal_pending(void)
 	return current->proc && fatal_signal_pending(current);
 }
 
+bool os_signal_pending(void)
+{
+	return signal_pending(current);
+}
+
+bool os_thread_ends(void)
+{
+	return current->dying;
+}
+
 void os_count_fault(bool major)
 {
 	if (current)

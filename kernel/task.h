@@ -173,7 +173,8 @@ struct task {
 	/* sleeping: its bucket's lock (wait.c) */
 	struct sleep_bucket *sleeps_in; /* NULL: it does not; looked at without the lock */
 	struct waiter *waiter;	   /* it sleeps here; NULL: it does not */
-	bool interruptible;
+	bool interruptible;	   /* by any signal */
+	bool killable;		   /* by a fatal one */
 	struct ktimer timer;
 	/* signals: tasks_lock; signal_pending() looks without it */
 	uint64_t sigmask, saved_mask;

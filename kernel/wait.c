@@ -15,6 +15,9 @@
 #define WAKES	32 /* under one hold of a list's lock */
 #define CALLER	((uintptr_t)__builtin_return_address(0))
 
+/* What ends a sleep early. */
+enum { SLEEP_THROUGH = false, SLEEP_SIGNAL = true, SLEEP_FATAL };
+
 static struct sleep_bucket {
 	spinlock_t lock;
 	struct list_head waiters; /* several keys in one list, in the order of their numbers: wake_up() compares */
@@ -91,7 +94,7 @@ static void wake_if(struct task *t, int result, bool interruptible_only)
 			return;
 		spin_lock_irqsave(&b->lock, flags);
 		found = READ_ONCE(t->sleeps_in) == b;
-		if (found && (t->interruptible || !interruptible_only))
+		if (found && (t->interruptible || !interruptible_only || (t->killable && fatal_signal_pending(t))))
 			dequeue(b, t->waiter, result);
 		spin_unlock_irqrestore(&b->lock, flags);
 		if (found)
@@ -106,16 +109,18 @@ static void sleeper_timeout(struct ktimer *timer)
 }
 
 /* Why not to sleep at all: 0, -EINTR, -ETIMEDOUT. */
-static int may_not_sleep(bool interruptible, uint64_t deadline)
+static int may_not_sleep(unsigned until, uint64_t deadline)
 {
-	if (interruptible && (signal_pending(current) || kthread_should_stop()))
+	if (until == SLEEP_SIGNAL && (signal_pending(current) || kthread_should_stop()))
+		return -EINTR;
+	if (until == SLEEP_FATAL && fatal_signal_pending(current))
 		return -EINTR;
 	return deadline && hal_clock_ns() >= deadline ? -ETIMEDOUT : 0;
 }
 
 /* w stands in the list. The bucket's lock is held and let go, interrupts stay off. Whoever wakes us from
  * there on finds a task that sleeps, or one that is just about to give up its CPU. */
-static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible, uint64_t deadline,
+static int sleep_in(struct sleep_bucket *b, struct waiter *w, unsigned until, uint64_t deadline,
 		    uintptr_t caller)
 {
 	struct task *t = current;
@@ -123,9 +128,10 @@ static int sleep_in(struct sleep_bucket *b, struct waiter *w, bool interruptible
 
 	ASSERT(!is_idle(t) && hal_irqs_off());
 	w->caller = caller;
-	t->interruptible = interruptible;
+	t->interruptible = until == SLEEP_SIGNAL;
+	t->killable = until == SLEEP_FATAL;
 	set_sleeping(t, b, w);
-	err = may_not_sleep(interruptible, deadline);
+	err = may_not_sleep(until, deadline);
 	if (err) {
 		set_sleeping(t, NULL, NULL);
 		leave_list(w, err);
@@ -185,7 +191,7 @@ int waiter_sleep(struct waiter *w, bool interruptible, uint64_t deadline)
 }
 
 /* Sleeps on the key, unless *word is not `seen` any more. 0, -EINTR, -ETIMEDOUT. */
-static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool interruptible,
+static int wait_while(const void *key, const uint32_t *word, uint32_t seen, unsigned until,
 		      uint64_t deadline, uintptr_t caller)
 {
 	struct sleep_bucket *b = bucket_of(key, 0);
@@ -201,7 +207,7 @@ static int wait_while(const void *key, const uint32_t *word, uint32_t seen, bool
 	spin_lock_irqsave(&b->lock, flags);
 	if (__atomic_load_n(word, __ATOMIC_ACQUIRE) == seen) {
 		enqueue(b, &w, key, 0);
-		err = sleep_in(b, &w, interruptible, deadline, caller);
+		err = sleep_in(b, &w, until, deadline, caller);
 	} else {
 		spin_unlock(&b->lock);
 	}
@@ -292,7 +298,12 @@ void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_
 {
 	uint64_t deadline = deadline_ns == UINT64_MAX ? 0 : max(deadline_ns, (uint64_t)1);
 
-	(void)wait_while(key, word, seen, current->kthread, deadline, CALLER);
+	(void)wait_while(key, word, seen, current->kthread ? SLEEP_SIGNAL : SLEEP_THROUGH, deadline, CALLER);
+}
+
+void os_wait_killable(const void *key, const uint32_t *word, uint32_t seen, bool any_signal)
+{
+	(void)wait_while(key, word, seen, any_signal ? SLEEP_SIGNAL : SLEEP_FATAL, 0, CALLER);
 }
 
 void os_wake(const void *key, unsigned n)

@@ -23,12 +23,13 @@ HOOKS = {
     ('phys', 'wakeup_kswapd'): 'background reclaim starts where the low mark is seen to be missed',
     ('phys', 'kswapd_is_running'): 'marks are boosted only where somebody lowers them again',
     ('object', 'filemap_map_one'): 'fault-around: the cache walks its tree, the fault fills entries',
+    ('object', 'handle_userfault'): 'a page of shared memory that a program fills',
     ('object', 'unmap_mapping_range'): 'a truncated page leaves every space first',
     ('object', 'page_mkclean'): 'what is written back is written by nobody meanwhile: the reverse map knows who could',
     ('space', 'handle_mm_fault'): 'populate and mlock fault pages in',
     ('space', 'pageout_range'): 'MADV_PAGEOUT',
 }
-MOST_HOOKS = 13     # a hook more wants a reason as good as the others'
+MOST_HOOKS = 14     # a hook more wants a reason as good as the others'
 
 # What else may be included, by prefix: contracts and lib/ below, never a machine, kernel/ or a test.
 BELOW = ('lib/', 'arch/hal.h', 'arch/hal_types.h', 'quire/', 'pte.h', 'cpu.h', 'std')

@@ -4,8 +4,8 @@
  * and a layout as unlike x86-64 and RISC-V as the laws of arch/hal.h allow. Pure, compiled
  * anywhere. It is there so that no assumption about real machines can hide in mm/.
  *
- *   63      62..57  56..55  54   53  52  51   50    49    48   47  46  45..42  41..0
- *   parity  zero    memory  spc  sd  D   noA  noG   noU   noR  W   X   tag     frame or payload
+ *   63      62..59  58  57    56..55  54   53  52  51   50    49    48   47  46  45..42  41..0
+ *   parity  zero    wp  zero  memory  spc  sd  D   noA  noG   noU   noR  W   X   tag     frame or payload
  *
  *   - the frame is not shifted, and starts at bit 0;
  *   - A, G, U and R are stored the wrong way round: a set bit takes something away;
@@ -25,6 +25,7 @@
 #define ARCH_LEAF_LEVELS 0x3u /* 16 KiB, 32 MiB */
 #define ARCH_PFN_BITS	 42
 #define ARCH_SWAP_BITS	 42
+#define ARCH_UFFD_WP	 1
 
 #define INV_PTE_FRAME	   ((1ull << ARCH_PFN_BITS) - 1)
 #define INV_PTE_TAG_SHIFT  42
@@ -40,6 +41,7 @@
 #define INV_PTE_SPECIAL	   (1ull << 54)
 #define INV_PTE_MT_SHIFT   55
 #define INV_PTE_MT_MASK	   (3ull << INV_PTE_MT_SHIFT)
+#define INV_PTE_UFFD_WP	   (1ull << 58)
 #define INV_PTE_PARITY	   (1ull << 63)
 
 /* Two set bits each, so that no single flip turns one tag into another even without parity. */
@@ -81,7 +83,8 @@ static inline pteval_t inv_tag(unsigned tag)
 static inline pteval_t inv_kept_bits(struct pte_desc d)
 {
 	return (d.accessed ? 0 : INV_PTE_NO_A) | (d.dirty ? INV_PTE_D : 0) |
-	       (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0) | (d.special ? INV_PTE_SPECIAL : 0);
+	       (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0) | (d.special ? INV_PTE_SPECIAL : 0) |
+	       (d.uffd_wp ? INV_PTE_UFFD_WP : 0);
 }
 
 static inline pteval_t inv_leaf_bits(struct pte_desc d, unsigned level)
@@ -113,10 +116,12 @@ static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 	case PTE_PROTNONE:
 		return inv_with_parity(v | inv_tag(INV_TAG_PROTNONE) | inv_kept_bits(d));
 	case PTE_SWAP:
-		v |= inv_tag(INV_TAG_SWAP) | (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0);
+		v |= inv_tag(INV_TAG_SWAP) | (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0) |
+		     (d.uffd_wp ? INV_PTE_UFFD_WP : 0);
 		return inv_with_parity(v);
 	case PTE_MIGRATION:
-		v |= inv_tag(INV_TAG_MIGRATION) | (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0);
+		v |= inv_tag(INV_TAG_MIGRATION) | (d.soft_dirty ? INV_PTE_SOFT_DIRTY : 0) |
+		     (d.uffd_wp ? INV_PTE_UFFD_WP : 0);
 		return inv_with_parity(v | (d.w ? INV_PTE_W : 0));
 	default:
 		return INV_PTE_UNENCODABLE;
@@ -126,16 +131,16 @@ static inline pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 /* Which kind the tag of v means at level, and which bits that kind may carry beside the frame. */
 static inline enum pte_kind inv_kind(pteval_t v, unsigned level, pteval_t *may)
 {
-	const pteval_t kept = INV_PTE_NO_A | INV_PTE_D | INV_PTE_SOFT_DIRTY | INV_PTE_SPECIAL;
+	const pteval_t kept = INV_PTE_NO_A | INV_PTE_D | INV_PTE_SOFT_DIRTY | INV_PTE_SPECIAL | INV_PTE_UFFD_WP;
 	unsigned tag = (v & INV_PTE_TAG_MASK) >> INV_PTE_TAG_SHIFT;
 
 	*may = 0;
 	if (tag == INV_TAG_TABLE && level)
 		return PTE_TABLE;
-	*may = INV_PTE_SOFT_DIRTY;
+	*may = INV_PTE_SOFT_DIRTY | INV_PTE_UFFD_WP;
 	if (tag == INV_TAG_SWAP)
 		return PTE_SWAP;
-	*may = INV_PTE_SOFT_DIRTY | INV_PTE_W;
+	*may = INV_PTE_SOFT_DIRTY | INV_PTE_UFFD_WP | INV_PTE_W;
 	if (tag == INV_TAG_MIGRATION)
 		return PTE_MIGRATION;
 	*may = kept;
@@ -164,6 +169,7 @@ static inline struct pte_desc arch_pte_decode(pteval_t v, unsigned level)
 	if (d.kind == PTE_TABLE)
 		return d;
 	d.soft_dirty = v & INV_PTE_SOFT_DIRTY;
+	d.uffd_wp = v & INV_PTE_UFFD_WP;
 	d.w = v & INV_PTE_W; /* zero where the kind has no right to write */
 	if (d.kind != PTE_LEAF && d.kind != PTE_PROTNONE)
 		return d;

@@ -16,6 +16,7 @@
  * What this machine lacks, arch_pte_widen() says:
  *   - W without R is a reserved combination: write implies read;
  *   - R = W = X = 0 would be a table: a leaf without any right becomes readable;
+ *   - there is no bit for uffd_wp: it is never set (ARCH_UFFD_WP);
  *   - memory types come from the physical memory attributes, which the platform fixes for every
  *     address; entries carry none (PBMT stays 0 whether or not Svpbmt is there): MT_* becomes
  *     MT_WB, "as the platform says".
@@ -33,6 +34,7 @@
 #define ARCH_PFN_BITS	 44
 #define ARCH_SWAP_BITS	 44
 #define ARCH_MMAP_OFFSET_SIGNED 1
+#define ARCH_UFFD_WP	 0 /* RSW has two bits, and both are used */
 
 #define RV_PTE_V (1ull << 0)
 #define RV_PTE_R (1ull << 1)
@@ -60,6 +62,7 @@
 
 ARCH_INLINE struct pte_desc arch_pte_widen(struct pte_desc d)
 {
+	d.uffd_wp = false;
 	if (d.kind != PTE_LEAF)
 		return d;
 	if (d.w || !d.x)

@@ -5,10 +5,10 @@
  *
  *   present entry (bit 0 set), as the hardware reads it
  *     0 P  1 RW  2 US  3 PWT  4 PCD  5 A  6 D  7 PS (PAT at level 0)  8 G
- *     9 special  10 soft-dirty  11 unused  12..51 frame  52..62 zero  63 NX
+ *     9 special  10 soft-dirty  11 uffd-wp  12..51 frame  52..62 zero  63 NX
  *   absent entry (bit 0 clear): the hardware reads nothing of it
  *     1..2 kind (1 PROT_NONE, 2 swap, 3 migration)  5 A  6 D  9 special  10 soft-dirty
- *     11 "was writable" (migration)  12..51 frame or payload, inverted
+ *     11 uffd-wp; of migration "was writable", and uffd-wp in 8  12..51 frame or payload, inverted
  *
  * An absent entry's frame field is stored inverted: a processor with the L1 terminal fault reads
  * the cache speculatively at the address in such an entry, so it must name no memory there is.
@@ -28,6 +28,7 @@
 #define ARCH_PFN_BITS	 40
 #define ARCH_SWAP_BITS	 40
 #define ARCH_MAP_32BIT	 1
+#define ARCH_UFFD_WP	 1
 
 #define X86_PTE_P   (1ull << 0)
 #define X86_PTE_RW  (1ull << 1)
@@ -40,7 +41,9 @@
 #define X86_PTE_G   (1ull << 8)
 #define X86_PTE_SPECIAL	   (1ull << 9)
 #define X86_PTE_SOFT_DIRTY (1ull << 10)
+#define X86_PTE_UFFD_WP	   (1ull << 11)
 #define X86_PTE_MIGR_W	   (1ull << 11)
+#define X86_PTE_MIGR_UFFD  (1ull << 8)
 #define X86_PTE_NX  (1ull << 63)
 
 #define X86_PTE_FRAME 0x000ffffffffff000ull /* 40 bits from bit 12 */
@@ -55,7 +58,7 @@
  * the hardware sees an absent entry. */
 #define X86_PTE_UNENCODABLE (1ull << 62)
 
-#define X86_PTE_SOFT_BITS (X86_PTE_A | X86_PTE_D | X86_PTE_SPECIAL | X86_PTE_SOFT_DIRTY)
+#define X86_PTE_SOFT_BITS (X86_PTE_A | X86_PTE_D | X86_PTE_SPECIAL | X86_PTE_SOFT_DIRTY | X86_PTE_UFFD_WP)
 #define X86_PTE_TABLE_BITS (X86_PTE_P | X86_PTE_RW | X86_PTE_US)
 
 /* Whether an entry of this level may map memory itself. */
@@ -74,7 +77,8 @@ static inline uint64_t x86_frame_low(unsigned level)
 ARCH_INLINE pteval_t x86_soft_encode(struct pte_desc d)
 {
 	return (d.accessed ? X86_PTE_A : 0) | (d.dirty ? X86_PTE_D : 0) |
-	       (d.special ? X86_PTE_SPECIAL : 0) | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0);
+	       (d.special ? X86_PTE_SPECIAL : 0) | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0) |
+	       (d.uffd_wp ? X86_PTE_UFFD_WP : 0);
 }
 
 ARCH_INLINE void x86_soft_decode(pteval_t v, struct pte_desc *d)
@@ -83,6 +87,7 @@ ARCH_INLINE void x86_soft_decode(pteval_t v, struct pte_desc *d)
 	d->dirty = v & X86_PTE_D;
 	d->special = v & X86_PTE_SPECIAL;
 	d->soft_dirty = v & X86_PTE_SOFT_DIRTY;
+	d->uffd_wp = v & X86_PTE_UFFD_WP;
 }
 
 ARCH_INLINE pteval_t x86_leaf_encode(struct pte_desc d, unsigned level)
@@ -102,7 +107,6 @@ ARCH_INLINE pteval_t x86_leaf_encode(struct pte_desc d, unsigned level)
 ARCH_INLINE struct pte_desc x86_leaf_decode(pteval_t v, unsigned level)
 {
 	struct pte_desc d = {.kind = PTE_LEAF};
-	/* the one bit between the flags and the frame that no leaf uses */
 	const pteval_t known = X86_PTE_P | X86_PTE_RW | X86_PTE_US | X86_PTE_PWT | X86_PTE_PCD |
 			       X86_PTE_SOFT_BITS | X86_PTE_G | X86_PTE_FRAME | X86_PTE_NX |
 			       (level ? X86_PTE_PS : 0);
@@ -146,11 +150,14 @@ static inline struct pte_desc x86_absent_decode(pteval_t v, unsigned level)
 		break;
 	case X86_KIND_SWAP:
 		d.kind = PTE_SWAP;
+		known |= X86_PTE_UFFD_WP;
+		d.uffd_wp = v & X86_PTE_UFFD_WP;
 		d.soft_dirty = v & X86_PTE_SOFT_DIRTY;
 		break;
 	case X86_KIND_MIGRATION:
 		d.kind = PTE_MIGRATION;
-		known |= X86_PTE_MIGR_W;
+		known |= X86_PTE_MIGR_W | X86_PTE_MIGR_UFFD;
+		d.uffd_wp = v & X86_PTE_MIGR_UFFD;
 		d.soft_dirty = v & X86_PTE_SOFT_DIRTY;
 		d.w = v & X86_PTE_MIGR_W;
 		break;
@@ -189,10 +196,11 @@ ARCH_INLINE pteval_t arch_pte_encode(struct pte_desc d, unsigned level)
 	case PTE_PROTNONE:
 		return X86_KIND_PROTNONE | inverted | x86_soft_encode(d);
 	case PTE_SWAP:
-		return X86_KIND_SWAP | inverted | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0);
+		return X86_KIND_SWAP | inverted | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0) |
+		       (d.uffd_wp ? X86_PTE_UFFD_WP : 0);
 	case PTE_MIGRATION:
 		return X86_KIND_MIGRATION | inverted | (d.soft_dirty ? X86_PTE_SOFT_DIRTY : 0) |
-		       (d.w ? X86_PTE_MIGR_W : 0);
+		       (d.w ? X86_PTE_MIGR_W : 0) | (d.uffd_wp ? X86_PTE_MIGR_UFFD : 0);
 	default:
 		return X86_PTE_UNENCODABLE;
 	}
@@ -248,7 +256,8 @@ ARCH_INLINE pteval_t arch_pte_bits(unsigned bits)
 	return (bits & PTE_BIT_W ? X86_PTE_RW : 0) | (bits & PTE_BIT_ACCESSED ? X86_PTE_A : 0) |
 	       (bits & PTE_BIT_DIRTY ? X86_PTE_D : 0) |
 	       (bits & PTE_BIT_SOFT_DIRTY ? X86_PTE_SOFT_DIRTY : 0) |
-	       (bits & PTE_BIT_SPECIAL ? X86_PTE_SPECIAL : 0);
+	       (bits & PTE_BIT_SPECIAL ? X86_PTE_SPECIAL : 0) |
+	       (bits & PTE_BIT_UFFD_WP ? X86_PTE_UFFD_WP : 0);
 }
 
 #endif

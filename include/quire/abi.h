@@ -406,6 +406,25 @@
 #define TFD_TIMER_CANCEL_ON_SET 2
 #endif
 
+/* <linux/userfaultfd.h> */
+#ifndef UFFD_API
+#define UFFD_API		  0xaaull
+#define UFFD_EVENT_PAGEFAULT	  0x12
+#define UFFD_PAGEFAULT_FLAG_WRITE 1ull
+#define UFFD_PAGEFAULT_FLAG_WP	  2ull
+#define UFFD_FEATURE_PAGEFAULT_FLAG_WP (1u << 0)
+#define UFFD_FEATURE_MISSING_SHMEM     (1u << 5)
+#define UFFD_FEATURE_SIGBUS	       (1u << 7)
+#define UFFD_FEATURE_THREAD_ID	       (1u << 8)
+#define UFFDIO_REGISTER_MODE_MISSING   1u
+#define UFFDIO_REGISTER_MODE_WP	       2u
+#define UFFDIO_COPY_MODE_DONTWAKE      1u
+#define UFFDIO_COPY_MODE_WP	       2u
+#define UFFDIO_ZEROPAGE_MODE_DONTWAKE  1u
+#define UFFDIO_WRITEPROTECT_MODE_WP    1u
+#define UFFDIO_WRITEPROTECT_MODE_DONTWAKE 2u
+#endif
+
 /* <sys/resource.h> */
 #ifndef RLIM_INFINITY
 #define RLIMIT_CPU	0

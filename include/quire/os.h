@@ -39,6 +39,9 @@ void os_wait(const void *key, const uint32_t *word, uint32_t seen);
 /* The same, but not beyond a time of os_clock_ns(); UINT64_MAX: as long as it takes. Of a thread that
  * os_thread_stop() stops it ends at once. Default: returns at once, nobody else could wake it. */
 void os_wait_until(const void *key, const uint32_t *word, uint32_t seen, uint64_t deadline_ns);
+/* As os_wait(), but a fatal signal ends it, and with any_signal each that os_signal_pending() says. Default: as
+ * os_wait(). */
+void os_wait_killable(const void *key, const uint32_t *word, uint32_t seen, bool any_signal);
 /* Wakes up to n sleepers on key. Any context. */
 void os_wake(const void *key, unsigned n);
 /* Identifies the running thread, never 0. Default: 1. */
@@ -77,6 +80,10 @@ uint64_t os_rlimit_max(void *owner, int resource);
 bool os_capable(void *owner, int cap);	       /* default: true */
 /* A fatal signal waits for the running thread: give up long work. Default: false. */
 bool os_fatal_signal_pending(void);
+/* Any signal waits that the running thread would take in user mode. Default: false. */
+bool os_signal_pending(void);
+/* The running thread is at its end: it waits for no program any more. Default: false. */
+bool os_thread_ends(void);
 
 /* What the choice of a victim wants to know of a process. */
 struct os_owner_facts {

@@ -362,6 +362,54 @@ struct quire_fault_result {
  * interrupts on; a fault in atomic context gets FIXUP or OOPS. */
 void quire_page_fault(struct quire_mm *mm, const struct fault_info *fi,
 		      struct quire_fault_result *res);
+/*
+ * A userfaultfd's context: a program that fills pages of its own space, or decides about writes to them. One space's;
+ * keeps it by its structure. docs/userfaultfd.md.
+ */
+struct quire_uffd;
+struct quire_uffd_fault {
+	uintptr_t addr; /* of the page */
+	uint64_t flags; /* UFFD_PAGEFAULT_FLAG_* */
+	uint32_t pid;	/* os_current_pid() of who faults with UFFD_FEATURE_THREAD_ID, else 0 */
+};
+struct quire_uffd_ops {
+	/* Somebody waits whose fault can be read. Context: sleep, nothing held. */
+	void (*tell)(void *priv);
+	/* Nobody uses the context any more. May be NULL. */
+	void (*gone)(void *priv);
+};
+/* NULL: no memory. Context of all: sleep. */
+struct quire_uffd *quire_uffd_create(struct quire_mm *mm, const struct quire_uffd_ops *ops, void *priv);
+/* UFFD_FEATURE_SIGBUS, UFFD_FEATURE_THREAD_ID; before anything is registered. */
+void quire_uffd_set_features(struct quire_uffd *u, uint32_t features);
+/* The end: its areas are registered no more, who waits tries again. */
+void quire_uffd_release(struct quire_uffd *u);
+/* This machine has room for marks (UFFDIO_REGISTER_MODE_WP). */
+bool quire_uffd_has_wp(void);
+/* vm.unprivileged_userfaultfd: without CAP_SYS_PTRACE too. */
+bool quire_uffd_unprivileged(void);
+/* A range that a call may name: 0 or -EINVAL. */
+int quire_uffd_check_range(struct quire_uffd *u, uintptr_t start, size_t len);
+/* mode: UFFDIO_REGISTER_MODE_*. 0; -EINVAL: the range, or an area that cannot be; -ENOMEM: nothing is mapped there, or no
+ * memory; -EPERM: it may never be written; -EBUSY: another context's. */
+int quire_uffd_register(struct quire_uffd *u, uintptr_t start, size_t len, unsigned mode);
+/* Whoever's they are. 0, -EINVAL, -ENOMEM. */
+int quire_uffd_unregister(struct quire_uffd *u, uintptr_t start, size_t len);
+/* The oldest fault that was not read yet; false: there is none. */
+bool quire_uffd_read(struct quire_uffd *u, struct quire_uffd_fault *fault);
+bool quire_uffd_pending(struct quire_uffd *u);
+/* Those who wait for pages of the range try again. 0, -EINVAL. */
+int quire_uffd_wake(struct quire_uffd *u, uintptr_t start, size_t len);
+/*
+ * Fills pages that are not there, with what lies at src of the running space, or with zeros; wp: marked; wake: who waits
+ * for them tries again. Bytes, fewer if an error came after them. -ENOENT: no area of the context's space that is
+ * registered has the whole range; -EEXIST: the page is there; -EFAULT: src, or behind the end of the file; -EINVAL,
+ * -ENOMEM, -ESRCH (the space is gone), -EINTR.
+ */
+long quire_uffd_copy(struct quire_uffd *u, uintptr_t dst, uintptr_t src, size_t len, bool wp, bool wake);
+long quire_uffd_zeropage(struct quire_uffd *u, uintptr_t start, size_t len, bool wake);
+/* Marks the pages that are there, or takes the marks off. 0, -ENOENT, -EINVAL, -ESRCH. */
+int quire_uffd_writeprotect(struct quire_uffd *u, uintptr_t start, size_t len, bool on, bool wake);
 /* Faults a user page in for write or read without touching it. 0, -EFAULT, -ENOMEM. */
 int quire_fault_in(struct quire_mm *mm, uintptr_t addr, bool write);
 /*

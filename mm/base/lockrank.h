@@ -22,6 +22,7 @@
 #define RANK_VMALLOC_FREE 49 /* and those of it that are free */
 #define RANK_SLAB	50 /* slab lists of one cache */
 #define RANK_ZONE	60 /* buddy of one zone */
+#define RANK_UFFD	64 /* who waits by one userfaultfd */
 #define RANK_TRACE	90 /* trace ring: records may be written under any lock */
 
 #endif

@@ -47,6 +47,11 @@ DEFAULT void os_wait_until(const void *key, const uint32_t *word, uint32_t seen,
 {
 }
 
+DEFAULT void os_wait_killable(const void *key, const uint32_t *word, uint32_t seen, bool any_signal)
+{
+	os_wait(key, word, seen);
+}
+
 DEFAULT void os_wake(const void *key, unsigned n)
 {
 }
@@ -114,6 +119,16 @@ DEFAULT bool os_capable(void *owner, int cap)
 }
 
 DEFAULT bool os_fatal_signal_pending(void)
+{
+	return false;
+}
+
+DEFAULT bool os_signal_pending(void)
+{
+	return false;
+}
+
+DEFAULT bool os_thread_ends(void)
 {
 	return false;
 }

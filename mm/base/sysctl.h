@@ -38,6 +38,7 @@ struct vm_sysctl {
 	long swappiness; /* 0 .. 200 */
 	long trace_kmem;
 	long trace_pages;
+	long unprivileged_userfaultfd;
 	long user_reserve_kbytes;
 	long watermark_boost_factor;
 	long watermark_scale_factor;

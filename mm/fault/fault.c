@@ -302,6 +302,13 @@ static __attribute__((noinline)) void fault_again(struct fault_state *f)
 		f->dropped = false;
 		f->vma = NULL;
 		down_read(&f->mm->mmap_lock);
+		/* The signal first: perhaps nothing else has ended the wait. A program's own access is made again
+		 * behind its handler. */
+		if (os_fatal_signal_pending() || (f->fi->user && os_signal_pending())) {
+			if (!f->fi->user)
+				refuse(f, SIGBUS, BUS_ADRERR, QUIRE_ROW_BUS);
+			return;
+		}
 		look_at_entry(f, f->mm, f->fi->addr);
 		fault_locked(f, f->mm, f->fi, f->res);
 	}

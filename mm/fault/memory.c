@@ -6,6 +6,7 @@
  *
  *   entry empty
  *   |- VMA has no object: do_anonymous_page
+ *   |  |- VM_UFFD_MISSING ....................... a program fills it: handle_userfault
  *   |  |- VM_SHARED ............................. SIGBUS (there is nowhere to keep what is written)
  *   |  |- read or fetch ......................... zero     do_zero_page
  *   |  `- write ................................. anon     do_anon_page
@@ -23,6 +24,7 @@
  *   entry present: do_present
  *   |- no longer what was decoded ............... spurious
  *   |- write to a read-only entry: do_wp_page
+ *   |  |- marked, and VM_UFFD_WP ............... a program lets it: handle_userfault
  *   |  |- anonymous page, we are its sole owner . reuse    wp_page_reuse
  *   |  |- object's page, VM_WRITE and VM_SHARED . reuse    wp_page_shared
  *   |  `- else (the page of zeros too) .......... cow      wp_page_copy
@@ -172,12 +174,33 @@ static vm_fault_t do_anon_page(struct vm_fault *vmf)
 	return ret;
 }
 
+/* A program fills this memory. Another one may just have. */
+static __attribute__((noinline)) vm_fault_t do_missing(struct vm_fault *vmf)
+{
+	vm_fault_t ret = 0;
+	bool none;
+
+	fault_lock(vmf);
+	none = pte_none(pte_get(vmf->pte));
+	if (is_unstable(vmf))
+		ret = VM_FAULT_SIGBUS;
+	fault_unlock(vmf);
+	if (ret)
+		return ret;
+	if (none)
+		return handle_userfault(vmf, VM_UFFD_MISSING);
+	vmf->row = QUIRE_ROW_SPURIOUS;
+	return 0;
+}
+
 static vm_fault_t do_anonymous_page(struct vm_fault *vmf)
 {
 	ASSERT_DEBUG(vma_is_anonymous(vmf->vma));
 	/* Shared memory always has an object; one without would lose what is written. */
 	if (vmf->vma->vm_flags & VM_SHARED)
 		return VM_FAULT_SIGBUS;
+	if (unlikely(vmf->vma->vm_flags & VM_UFFD_MISSING))
+		return do_missing(vmf);
 	return vmf->flags & FAULT_FLAG_WRITE ? do_anon_page(vmf) : do_zero_page(vmf);
 }
 
@@ -565,6 +588,10 @@ vm_fault_t do_wp_page(struct vm_fault *vmf)
 
 	assert_pte_locked(vmf->pte);
 	ASSERT_DEBUG(vma->vm_flags & VM_WRITE || vmf->flags & FAULT_FLAG_REMOTE);
+	if (unlikely(vma->vm_flags & VM_UFFD_WP) && pte_uffd_wp(vmf->orig_pte)) {
+		fault_unlock(vmf);
+		return handle_userfault(vmf, VM_UFFD_WP);
+	}
 	if (page && PageAnon(page)) {
 		if (page_count(page) == 1 && trylock_page(page)) {
 			bool sole = sole_owner(page);

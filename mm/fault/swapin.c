@@ -189,6 +189,8 @@ static vm_fault_t map_swapped_in(struct vm_fault *vmf, struct page *page, swp_en
 	assert_pte_locked(vmf->pte);
 	if (pte_desc(vmf->orig_pte).soft_dirty)
 		v = arch_pte_edit(v, PTE_BIT_SOFT_DIRTY, 0);
+	if (unlikely(pte_uffd_wp(vmf->orig_pte)))
+		v = pte_mkuffd_wp(v);
 	add_mm_counter(mm, MM_ANONPAGES, 1);
 	add_mm_counter(mm, MM_SWAPENTS, -1);
 	if (vma->vm_page_prot->d.x)
@@ -200,7 +202,7 @@ static vm_fault_t map_swapped_in(struct vm_fault *vmf, struct page *page, swp_en
 	if (vm_swap_full() || vma->vm_flags & VM_LOCKED || page_test(page, PG_mlocked))
 		try_to_free_swap(page);
 	unlock_page(page);
-	if (write && !own) {
+	if (write && (!own || unlikely(pte_uffd_wp(v)))) {
 		vmf->orig_pte = v;
 		return do_wp_page(vmf); /* unlocks the table */
 	}

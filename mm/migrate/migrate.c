@@ -140,7 +140,8 @@ static void unmap_pte(struct migration *m, struct page *page, struct vm_area_str
 	pte_t entry = pte_make((struct pte_desc){.kind = PTE_MIGRATION,
 						 .pfn = page_to_pfn(page),
 						 .w = d.w,
-						 .soft_dirty = d.soft_dirty});
+						 .soft_dirty = d.soft_dirty,
+						 .uffd_wp = d.uffd_wp});
 
 	assert_pte_locked(pte);
 	assert_page_locked(page);
@@ -190,6 +191,7 @@ static void remap_pte(struct migration *m, struct page *page, struct vm_area_str
 	ASSERT(d.pfn.n == page_to_pfn(m->old).n); /* one page moves at a time */
 	now.w = d.w;
 	now.soft_dirty = d.soft_dirty;
+	now.uffd_wp = d.uffd_wp;
 	now.accessed = now.dirty = false;
 	get_page(page);
 	if (PageAnon(page))

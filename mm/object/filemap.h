@@ -124,6 +124,11 @@ extern const struct vm_operations_struct generic_file_vm_ops, written_file_vm_op
 
 /* Backs a shared anonymous vma with a fresh file of its size, "/dev/zero (deleted)". */
 int shmem_zero_setup(struct vm_area_struct *vma);
+/* An area of shared memory, private or not, but for System V's. */
+bool vma_is_shmem(const struct vm_area_struct *vma);
+/* A page with its contents, of which the caller has the only reference, becomes the file's page number index, and comes
+ * locked. -EEXIST: it has one, in memory or in swap; -ENOMEM: the page is as it was. Context: sleep. */
+int shmem_add_page(struct address_space *m, uint64_t index, struct page *page);
 /* A locked page of shared memory, unmapped and dirty, moves from its file to the swap cache; its slot in
  * the file holds the entry from then on. False: no slot of an area is free. Context: sleep. */
 bool shmem_swap_out(struct page *page);

@@ -23,7 +23,13 @@ static uint64_t shmem_next_ino;
 
 static vm_fault_t shmem_fault(struct vm_fault *vmf)
 {
-	ASSERT_DEBUG(mapping_shmem(vmf->vma->vm_file->f_mapping));
+	struct address_space *m = vmf->vma->vm_file->f_mapping;
+
+	ASSERT_DEBUG(mapping_shmem(m));
+	/* A page in swap is there. */
+	if (unlikely(vmf->vma->vm_flags & VM_UFFD_MISSING) && !filemap_slot(m, vmf->pgoff) &&
+	    (uint64_t)vmf->pgoff << PAGE_SHIFT < i_size_read(m->host))
+		return handle_userfault(vmf, VM_UFFD_MISSING);
 	/* A hole is a page not yet made: the cache makes it, and that is no major fault. */
 	return filemap_fault(vmf);
 }
@@ -420,6 +426,27 @@ void quire_inode_set_unevictable(struct quire_inode *inode, bool on)
 		put_page(page);
 		os_cond_resched();
 	}
+}
+
+bool vma_is_shmem(const struct vm_area_struct *vma)
+{
+	return vma->vm_ops == &shmem_vm_ops;
+}
+
+int shmem_add_page(struct address_space *m, uint64_t index, struct page *page)
+{
+	int err;
+
+	/* Compaction may have a reference by frame number, and the lock while it looks. */
+	lock_page(page);
+	err = add_to_page_cache(page, m, index, GFP_KERNEL);
+	if (err) {
+		unlock_page(page);
+		page_clear(page, PG_swapbacked);
+		return err;
+	}
+	SetPageUptodate(page);
+	return 0;
 }
 
 /* ---- seals ----------------------------------------------------------------------------------- */

@@ -33,14 +33,14 @@ static void unuse_pte(struct vm_area_struct *vma, uintptr_t addr, pte_t *pte, st
 		      swp_entry_t entry)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	bool soft_dirty = pte_desc(pte_get(pte)).soft_dirty;
+	struct pte_desc was = pte_desc(pte_get(pte));
 	pte_t v = mk_pte(page, vma->vm_page_prot);
 
 	assert_page_locked(page);
 	assert_pte_locked(pte);
 	if (!PageUptodate(page)) {
 		/* It stays counted as swapped: there is no page. */
-		set_pte_at(mm, addr, pte, swp_entry_to_pte(swp_entry(SWP_SWAPIN_ERROR, swp_offset(entry)), soft_dirty));
+		set_pte_at(mm, addr, pte, swp_entry_to_pte(swp_entry(SWP_SWAPIN_ERROR, swp_offset(entry)), was));
 		swap_free(entry);
 		return;
 	}
@@ -49,7 +49,7 @@ static void unuse_pte(struct vm_area_struct *vma, uintptr_t addr, pte_t *pte, st
 	get_page(page);
 	do_page_add_anon_rmap(page, vma, addr, false);
 	/* Nobody has used it; where software notes that, it must not cost a fault to say so. */
-	v = arch_pte_edit(v, soft_dirty ? PTE_BIT_SOFT_DIRTY : 0,
+	v = arch_pte_edit(v, (was.soft_dirty ? PTE_BIT_SOFT_DIRTY : 0) | (was.uffd_wp ? PTE_BIT_UFFD_WP : 0),
 			  hal_mmu_info()->hw_accessed_dirty ? PTE_BIT_ACCESSED : 0);
 	if (vma->vm_page_prot->d.x)
 		hal_icache_sync(page_address(page), PAGE_SIZE);

@@ -116,7 +116,7 @@ static bool anon_entry(struct page *page, struct pte_desc d, pte_t *out)
 		return may_discard(page);
 	if (!PageSwapCache(page) || swap_duplicate(page_swap_entry(page)))
 		return false;
-	*out = swp_entry_to_pte(page_swap_entry(page), d.soft_dirty);
+	*out = swp_entry_to_pte(page_swap_entry(page), d);
 	return true;
 }
 

@@ -57,9 +57,11 @@ static inline void copy_pte(struct fork_copy *c, pte_t *dst, pte_t *src, pte_t v
 	}
 	if (c->src->vm_flags & VM_SHARED)
 		v = arch_pte_edit(v, 0, PTE_BIT_DIRTY);
-	/* The child did not touch it; but never cost it a fault to say so. */
+	/* The child did not touch it; but never cost it a fault to say so. Its areas are registered nowhere. */
 	if (c->hw_accessed)
-		v = arch_pte_edit(v, 0, PTE_BIT_ACCESSED);
+		v = arch_pte_edit(v, 0, PTE_BIT_ACCESSED | PTE_BIT_UFFD_WP);
+	else if (ARCH_UFFD_WP)
+		v = arch_pte_edit(v, 0, PTE_BIT_UFFD_WP);
 	set_pte(dst, v);
 }
 
@@ -103,6 +105,12 @@ static bool copy_swap_pte(pte_t *dst, pte_t *src, pte_t v, long rss[])
 	if (swap_duplicate(pte_to_swp_entry(v)))
 		return false;
 	rss[MM_SWAPENTS]++;
+	if (unlikely(pte_uffd_wp(v))) {
+		struct pte_desc d = pte_desc(v);
+
+		d.uffd_wp = false;
+		v = pte_make(d);
+	}
 	set_pte(dst, v);
 	return true;
 }
@@ -249,7 +257,8 @@ static struct vm_area_struct *dup_vma(struct mm_struct *mm, struct vm_area_struc
 		vm_area_free(vma);
 		return NULL;
 	}
-	vma->vm_flags &= VM_LOCKED_CLEAR_MASK;
+	vma->vm_flags &= VM_LOCKED_CLEAR_MASK & ~(VM_UFFD_MISSING | VM_UFFD_WP);
+	vma->vm_userfaultfd_ctx = NULL; /* whoever fills the parent knows nothing of the child */
 	dup_link_file(vma);
 	return vma;
 }

@@ -229,8 +229,7 @@ static void mmput(struct mm_struct *mm)
 	mmdrop(mm);
 }
 
-/* mmget() by whoever only keeps the structure; false: the space is torn down. */
-static bool mmget_not_zero(struct mm_struct *mm)
+bool mmget_not_zero(struct mm_struct *mm)
 {
 	uint32_t users = __atomic_load_n(&mm->mm_users, __ATOMIC_RELAXED);
 

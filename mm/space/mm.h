@@ -35,6 +35,8 @@ struct mm_struct *mm_next(struct mm_struct *prev);
 void mmgrab(struct mm_struct *mm);
 /* The last one frees structure and root table. Any context, no lock of the space held. */
 void mmdrop(struct mm_struct *mm);
+/* A user more, by whoever only keeps the structure; false: the space is torn down. quire_mm_put() afterwards. */
+bool mmget_not_zero(struct mm_struct *mm);
 /* Unmaps everything, frees all tables but the root. mm has no user left. */
 void exit_mmap(struct mm_struct *mm);
 /* A copy-on-write copy of oldmm's VMAs and pages in the empty mm; on -ENOMEM or -EINTR mm holds

@@ -91,6 +91,71 @@ static unsigned long change_protection(struct vm_area_struct *vma, uintptr_t sta
 	return p.changed;
 }
 
+/* ---- marks of a userfaultfd ---------------------------------------------------------------------- */
+
+struct mark {
+	bool on;
+	uintptr_t flush_first, flush_end;
+};
+
+/* Also of what is in swap or on the move: it comes back as its entry says. */
+static void mark_pte(struct mark *m, pte_t *pte, uintptr_t addr)
+{
+	pte_t old = pte_get(pte);
+	struct pte_desc d;
+
+	assert_pte_locked(pte);
+	if (!pte_present(old)) {
+		d = pte_desc(old);
+		d.uffd_wp = m->on;
+		d.w = d.w && !m->on;
+		set_pte(pte, pte_make(d));
+		return;
+	}
+	/* Empty while it changes, so that no accessed or dirty bit of the hardware's is lost. */
+	old = hal_pte_xchg(pte, 0);
+	d = pte_desc(old);
+	set_pte(pte, m->on ? arch_pte_edit(old, PTE_BIT_UFFD_WP, d.w ? PTE_BIT_W : 0)
+			   : arch_pte_edit(old, 0, PTE_BIT_UFFD_WP));
+	if (d.kind == PTE_LEAF) {
+		m->flush_first = min(m->flush_first, addr);
+		m->flush_end = max(m->flush_end, addr + PAGE_SIZE);
+	}
+}
+
+static int mark_pte_range(struct mm_struct *mm, pte_t *pte, uintptr_t start, uintptr_t end, void *ctx)
+{
+	struct page *table = pt_page(pte);
+	unsigned long left, changed = 0;
+
+	assert_held_write(&mm->mmap_lock);
+	ptl_lock(&table->ptl);
+	left = table->private;
+	for (; start != end && left; start += PAGE_SIZE, pte++) {
+		if (pte_none(pte_get(pte)))
+			continue;
+		left--;
+		mark_pte(ctx, pte, start);
+		ptl_breathe(&table->ptl, ++changed);
+	}
+	ptl_unlock(&table->ptl);
+	return 0;
+}
+
+void change_uffd_wp(struct vm_area_struct *vma, uintptr_t start, uintptr_t end, bool on)
+{
+	struct mark m = {.on = on, .flush_first = UINTPTR_MAX};
+
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end);
+	pt_for_each(vma->vm_mm, start, end, mark_pte_range, &m);
+	if (m.flush_first < m.flush_end)
+		hal_tlb_flush(&vma->vm_mm->arch, m.flush_first, m.flush_end, 0, false);
+	flush_tlb_batched_pending(vma->vm_mm);
+}
+
+/* ---- mprotect ------------------------------------------------------------------------------------ */
+
 /* Becoming writable is charged (commit.c), and counts as data. 0 or -ENOMEM. */
 static int mprotect_charge(struct vm_area_struct *vma, vm_flags_t *newflags, long npages,
 			   long *charged)

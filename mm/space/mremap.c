@@ -259,6 +259,10 @@ static uintptr_t move_vma(struct move *m, struct vm_area_struct *vma)
 		if (dontunmap && (flags & VM_ACCOUNT))
 			vm_unacct_memory(m->new_len >> PAGE_SHIFT);
 		dontunmap = false;
+	} else if (unlikely(new_vma->vm_userfaultfd_ctx)) {
+		/* Whoever fills the old place is not told of the new one. */
+		vma_set_flags(new_vma, new_vma->vm_flags & ~(VM_UFFD_MISSING | VM_UFFD_WP));
+		new_vma->vm_userfaultfd_ctx = NULL;
 	}
 	hiwater = mm->hiwater_vm;
 	vm_stat_account(mm, new_vma->vm_flags, m->new_len >> PAGE_SHIFT);

@@ -399,6 +399,7 @@ pte_t pte_modify(pte_t pte, pgprot_t prot)
 	prot.d.dirty = old.dirty;
 	prot.d.soft_dirty = old.soft_dirty;
 	prot.d.special = old.special;
+	prot.d.uffd_wp = old.uffd_wp;
 	return pte_make(prot.d);
 }
 

@@ -293,6 +293,18 @@ static inline pte_t mk_pte_dirty(const struct page *page, const pgprot_t *prot)
 	return arch_pte_refill(prot->dirty_word, page_to_pfn(page));
 }
 
+/* A write to it is told to a userfaultfd, if its VMA is registered for that. */
+static inline bool pte_uffd_wp(pte_t v)
+{
+	return ARCH_UFFD_WP && pte_desc(v).uffd_wp;
+}
+
+/* The same of a leaf, which loses the right to write. */
+static inline pte_t pte_mkuffd_wp(pte_t v)
+{
+	return arch_pte_edit(v, PTE_BIT_UFFD_WP, PTE_BIT_W);
+}
+
 /* The same frame and history, other rights. */
 pte_t pte_modify(pte_t pte, pgprot_t prot);
 
@@ -355,10 +367,11 @@ static inline swp_entry_t pte_to_swp_entry(pte_t pte)
 	return (swp_entry_t){pte_desc(pte).pfn.n};
 }
 
-static inline pte_t swp_entry_to_pte(swp_entry_t entry, bool soft_dirty)
+/* was: the entry that it takes the place of, whose marks it keeps. */
+static inline pte_t swp_entry_to_pte(swp_entry_t entry, struct pte_desc was)
 {
-	return pte_make((struct pte_desc){
-		.kind = PTE_SWAP, .pfn = PFN(entry.val), .soft_dirty = soft_dirty});
+	return pte_make((struct pte_desc){.kind = PTE_SWAP, .pfn = PFN(entry.val),
+					  .soft_dirty = was.soft_dirty, .uffd_wp = was.uffd_wp});
 }
 
 /* ---- code ------------------------------------------------------------------------------------ */

@@ -42,6 +42,7 @@ Test(golden_x86_64, software_bits)
 {
 	golden(LEAF(.pfn = PFN(1), .x = 1, .special = 1), 0, 0x1201ull);
 	golden(LEAF(.pfn = PFN(1), .x = 1, .soft_dirty = 1), 0, 0x1401ull);
+	golden(LEAF(.pfn = PFN(1), .x = 1, .uffd_wp = 1), 0, 0x1801ull);
 }
 
 Test(golden_x86_64, memory_types)

@@ -8,7 +8,7 @@
 
 #include "arch/hal.h"
 
-#define FLAG_BITS 9 /* r w x user global accessed dirty soft_dirty special */
+#define FLAG_BITS 10 /* r w x user global accessed dirty soft_dirty special uffd_wp */
 #define PFN_MAX	  ((1ull << ARCH_PFN_BITS) - 1)
 #define SWAP_MAX  ((1ull << ARCH_SWAP_BITS) - 1)
 
@@ -27,7 +27,7 @@ static bool same(struct pte_desc a, struct pte_desc b)
 	return a.pfn.n == b.pfn.n && a.kind == b.kind && a.mt == b.mt && a.r == b.r &&
 	       a.w == b.w && a.x == b.x && a.user == b.user && a.global == b.global &&
 	       a.accessed == b.accessed && a.dirty == b.dirty && a.soft_dirty == b.soft_dirty &&
-	       a.special == b.special;
+	       a.special == b.special && a.uffd_wp == b.uffd_wp;
 }
 
 static bool hardware_sees(struct pte_desc d)
@@ -63,10 +63,20 @@ static void check_short_cuts(struct pte_desc d, unsigned level, pteval_t v)
 			     wide.accessed && wide.dirty);
 		cr_assert_eq(arch_pte_has(v, PTE_BIT_SOFT_DIRTY), wide.soft_dirty);
 		cr_assert_eq(arch_pte_has(v, PTE_BIT_SPECIAL), wide.special);
+		if (ARCH_UFFD_WP)
+			cr_assert_eq(arch_pte_has(v, PTE_BIT_UFFD_WP), wide.uffd_wp);
 		if (d.kind == PTE_LEAF)
 			cr_assert_eq(arch_pte_has(v, PTE_BIT_W), wide.w);
 		other.dirty = other.soft_dirty = true;
 		other.w = other.accessed = other.special = false;
+		if (ARCH_UFFD_WP) {
+			struct pte_desc marked = wide;
+
+			marked.uffd_wp = true;
+			cr_assert(same(arch_pte_decode(arch_pte_edit(v, PTE_BIT_UFFD_WP, 0), 0), marked));
+			marked.uffd_wp = false;
+			cr_assert(same(arch_pte_decode(arch_pte_edit(v, 0, PTE_BIT_UFFD_WP), 0), marked));
+		}
 		cr_assert(same(arch_pte_decode(arch_pte_edit(v, PTE_BIT_DIRTY | PTE_BIT_SOFT_DIRTY,
 							     (d.kind == PTE_LEAF ? PTE_BIT_W : 0) |
 							     PTE_BIT_ACCESSED | PTE_BIT_SPECIAL), 0),
@@ -111,6 +121,7 @@ static struct pte_desc make(enum pte_kind kind, uint64_t pfn, unsigned bits, enu
 	d.dirty = keeps && (bits & 64);
 	d.soft_dirty = soft && (bits & 128);
 	d.special = keeps && (bits & 256);
+	d.uffd_wp = soft && (bits & 512);
 	d.mt = leaf ? mt : MT_WB;
 	return d;
 }
