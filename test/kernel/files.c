@@ -394,6 +394,7 @@ int main(int argc, char **argv)
 		full();
 	else
 		bad();
+	CHECK(rmdir(M) == 0); /* what lies there is memory, too */
 	printf("%s: %d failures\n", what, failures);
 	return failures != 0;
 }
