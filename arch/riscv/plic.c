@@ -79,16 +79,18 @@ int hal_msi_request(void (*fn)(void *arg), void *arg, uint64_t *address, uint32_
 	return -ENOSPC;
 }
 
-/* Until no line is up. A claim of 0 says so; one that nobody asked for is completed and left masked. */
+/* One line a trap: another one that is up, or the same again, interrupts anew. So interrupts are off for one
+ * handler, however fast a device is. A claim of 0: it is down by now; one that nobody asked for is completed and
+ * left masked. */
 void rv_external_irq(void)
 {
-	uint32_t irq;
+	uint32_t irq = hal_reg_read(context + 4, 4);
 
-	while ((irq = hal_reg_read(context + 4, 4)) != 0) {
-		if (irq < MAX_IRQ && lines[irq].fn)
-			lines[irq].fn(lines[irq].arg);
-		else
-			boot_log("interrupt %u that nobody asked for", irq);
-		hal_reg_write(context + 4, 4, irq);
-	}
+	if (!irq)
+		return;
+	if (irq < MAX_IRQ && lines[irq].fn)
+		lines[irq].fn(lines[irq].arg);
+	else
+		boot_log("interrupt %u that nobody asked for", irq);
+	hal_reg_write(context + 4, 4, irq);
 }
