@@ -5,6 +5,7 @@
  * pipes, /proc) brings its file_ops. Descriptors are fd.c's, names open.c's.
  */
 #include "kernel.h"
+#include "kernel/swapfile.h"
 
 /* Takes a reference of its own to v. NULL: no memory. */
 struct open_file *file_alloc(struct vnode *v, const char *path, unsigned flags)
@@ -321,6 +322,8 @@ static long write_regular(void *writing, uintptr_t buf, size_t n, uint64_t *pos)
 
 	if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
 		return -EPERM;
+	if (vnode_changeable(f->v))
+		return -ETXTBSY;
 	WRITE_ONCE(f->v->mtime_ns, realtime_ns());
 	if (w->how & O_APPEND)
 		return append_regular(w, buf, n, pos);
@@ -374,6 +377,8 @@ static long write_direct(struct writing *w, struct quire_segment *seg, unsigned 
 	uint64_t at;
 	long done = file_size_room(f, append ? quire_inode_size(f->v->contents) : pos_get(f, pos), len);
 
+	if (vnode_changeable(w->f->v))
+		return -ETXTBSY;
 	if (done < 0)
 		return done;
 	if (!qf)

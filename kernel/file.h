@@ -66,6 +66,7 @@ struct vnode {
 	struct lock_set *locks; /* NULL: it never had any; atomic */
 	struct mount *mnt;     /* whose it is; NULL: the tree in memory; constant (mount.h) */
 	struct mount *mounted; /* of a directory: what lies over it; vfs_mutex */
+	uint8_t swapfile;      /* SWAPFILE_* (swapfile.h); atomic */
 	bool loaded;	       /* its names are in entries; vfs_mutex */
 };
 

@@ -32,6 +32,9 @@ struct fs_ops {
 	void (*changed)(struct vnode *v); /* its mode, or its time */
 	void (*evict)(struct vnode *v);	  /* the last reference is gone */
 	void (*getattr)(struct vnode *v, struct stat_info *s);
+	/* Where block n of a regular file lies, in sectors of the device, 0: a hole; and how large blocks are.
+	 * NULL: that cannot be told. */
+	int (*bmap)(struct vnode *v, uint64_t n, uint64_t *sector, unsigned *bits);
 	void (*statfs)(struct mount *mnt, struct statfs *s);
 	int (*sync)(struct mount *mnt); /* everything is on the disk, and durable */
 	bool (*busy)(struct mount *mnt); /* somebody holds a file of it. vfs_mutex */

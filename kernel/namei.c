@@ -5,6 +5,7 @@
  */
 #include "kernel.h"
 #include "kernel/mount.h"
+#include "kernel/swapfile.h"
 
 /* Enters a new vnode under a name that must not exist yet: v, taken over, or one that is made for it. */
 static long enter_new(int dirfd, uintptr_t path, unsigned mode, const char *target, uint64_t rdev,
@@ -117,6 +118,8 @@ static int may_remove(struct vnode *v, bool dir)
 {
 	bool is_dir = vnode_type(v) == S_IFDIR;
 
+	if (vnode_changeable(v))
+		return -EPERM;
 	if (dir != is_dir)
 		return dir ? -ENOTDIR : -EISDIR;
 	return dir && (!list_empty(&v->entries) || v->ops) ? -ENOTEMPTY : 0;
@@ -193,10 +196,14 @@ static int may_replace(struct vnode *v, struct vnode *there, unsigned flags)
 {
 	bool dir = vnode_type(v) == S_IFDIR, to_dir;
 
+	if (vnode_changeable(v))
+		return -EPERM;
 	if (!there)
 		return 0;
 	if (flags & RENAME_NOREPLACE)
 		return -EEXIST;
+	if (vnode_changeable(there))
+		return -EPERM;
 	to_dir = vnode_type(there) == S_IFDIR;
 	if (dir != to_dir)
 		return dir ? -ENOTDIR : -EISDIR;

@@ -5,6 +5,7 @@
  */
 #include "kernel.h"
 #include "kernel/mount.h"
+#include "kernel/swapfile.h"
 
 /* Resolves a user's path below dirfd. */
 int user_path(int dirfd, uintptr_t path, unsigned flags, struct path *out)
@@ -100,6 +101,8 @@ static int open_file(struct open_file *f, unsigned flags, bool created)
 		err = quire_inode_get_write(f->v->contents);
 		f->writes = !err;
 	}
+	if (!err && f->writes && cuts)
+		err = vnode_changeable(f->v);
 	if (!err && f->writes && cuts)
 		err = quire_inode_truncate(f->v->contents, 0);
 	if (!err && f->ops && f->ops->open)

@@ -5,6 +5,7 @@
  */
 #include "cpus.h"
 #include "kernel.h"
+#include "kernel/swapfile.h"
 #include "kernel/proc/proc.h"
 
 #include "lib/lz4_compressor.h"
@@ -371,7 +372,9 @@ _Noreturn void finish_shutdown(void)
 	klog("the first program ended with status %d", shutdown_status);
 	shm_exit();
 	show_balance();
+	swap_files_let_go();
 	vfs_exit();
+	swap_files_end();
 	abi_exit();
 	blkdevs_exit();
 	kept = hostio_pages() + cpus_pages();

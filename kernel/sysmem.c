@@ -4,6 +4,7 @@
  * core, descriptors to files. No policy.
  */
 #include "kernel.h"
+#include "kernel/swapfile.h"
 
 #define PIECE_MAX 256 /* bytes that process_vm_readv moves at a time */
 
@@ -37,6 +38,10 @@ SYSCALL6(mmap, uintptr_t, addr, size_t, len, unsigned long, prot, unsigned long,
 	f = fdget(fd);
 	if (!f.file)
 		return -EBADF;
+	if (prot & PROT_WRITE && flags & MAP_SHARED && file_writable(f.file) && vnode_changeable(f.file->v)) {
+		fdput(f);
+		return -ETXTBSY;
+	}
 	qf = file_mapping(f.file);
 	ret = qf ? quire_mmap(mm(), addr, len, prot, flags, qf, off) : -ENOMEM;
 	fdput(f);

@@ -5,6 +5,7 @@
  */
 #include "kernel.h"
 #include "kernel/mount.h"
+#include "kernel/swapfile.h"
 
 /* f NULL: by name, where no seal can be. */
 static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
@@ -24,6 +25,9 @@ static long file_truncate(struct open_file *f, struct vnode *v, int64_t len)
 	if ((seals & F_SEAL_SHRINK && (uint64_t)len < size) ||
 	    (seals & F_SEAL_GROW && (uint64_t)len > size))
 		return -EPERM;
+	/* It may grow: that moves nothing. */
+	if ((uint64_t)len <= size && vnode_changeable(v))
+		return -ETXTBSY;
 	if ((uint64_t)len > size && file_size_room(f, (uint64_t)len - 1, 1) < 0)
 		return -EFBIG;
 	return quire_inode_truncate(v->contents, (uint64_t)len);
@@ -70,6 +74,8 @@ static long file_allocate(struct open_file *f, int mode, int64_t off, int64_t le
 		return -ESPIPE;
 	if (vnode_type(f->v) != S_IFREG || !f->v->contents)
 		return -ENODEV;
+	if (vnode_changeable(f->v))
+		return -ETXTBSY;
 	seals = file_seals(f);
 	if ((mode & FALLOC_FL_PUNCH_HOLE && seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) ||
 	    (!(mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE)) && seals & F_SEAL_GROW &&

@@ -60,6 +60,7 @@ struct quire_blkdev {
 	bool rotational;	/* neighbours are worth a seek: readahead in clusters */
 	bool in_memory;		/* nothing but a size: what swaps to it stays in memory, compressed
 				 * (docs/zswap.md). The core submits nothing to it */
+	bool file;		/* blocks of a file: /proc/swaps says so */
 	unsigned queue_depth;	/* transfers that may be under way */
 	const struct quire_blkdev_ops *ops;
 	void *driver;		/* the driver's */

@@ -559,8 +559,9 @@ int quire_swapon(struct quire_blkdev *dev, const char *path, unsigned flags);
  * nothing is lost. Context: sleep. */
 int quire_swapoff(struct quire_blkdev *dev);
 
+#define QUIRE_SWAP_PATH 64
 struct quire_swap_info {
-	char path[64];
+	char path[QUIRE_SWAP_PATH];
 	unsigned long pages, used; /* slots */
 	int prio;
 	unsigned errors;	   /* transfers that failed */

@@ -182,6 +182,7 @@ int ext2_check_groups(struct ext2_fs *fs);
 
 extern const struct quire_inode_ops ext2_inode_ops;
 uint64_t ext2_max_blocks(const struct ext2_fs *fs);
+int ext2_bmap(struct vnode *v, uint64_t n, uint64_t *sector, unsigned *bits);
 int ext2_io_init(struct ext2_fs *fs);
 void ext2_io_exit(struct ext2_fs *fs);
 

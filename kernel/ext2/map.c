@@ -15,6 +15,7 @@
 #include "kernel/ext2/ext2.h"
 
 #include "drivers/block.h"
+#include "kernel/swapfile.h"
 #include <quire/os.h>
 
 static uint32_t names_bits(const struct ext2_fs *fs)
@@ -134,6 +135,27 @@ static int map_block(struct ext2_inode *ei, uint64_t n, bool create, uint32_t *b
 		return ext2_error(fs, "a file names a block that it cannot have, inode", ei->ino);
 	*block = b;
 	return 0;
+}
+
+int ext2_bmap(struct vnode *v, uint64_t n, uint64_t *sector, unsigned *bits)
+{
+	struct ext2_inode *ei = ext2_inode_of(v);
+	uint32_t block;
+	int err;
+
+	mutex_lock(&ei->fs->lock);
+	err = map_block(ei, n, false, &block);
+	mutex_unlock(&ei->fs->lock);
+	*bits = ei->fs->bits;
+	*sector = (uint64_t)block << (ei->fs->bits - 9);
+	return err;
+}
+
+/* How far the file is in use for swap. */
+static unsigned swapfile(const struct ext2_inode *ei)
+{
+	assert_mutex_held(&ei->fs->lock);
+	return ei->v ? READ_ONCE(ei->v->swapfile) : SWAPFILE_OFF;
 }
 
 /* ---- giving blocks back ---------------------------------------------------------------------------- */
@@ -266,6 +288,10 @@ static int prepare_write(struct quire_inode *inode, uint64_t off, size_t len)
 	int err = 0;
 
 	mutex_lock(&fs->lock);
+	if (swapfile(ei)) {
+		mutex_unlock(&fs->lock);
+		return -ETXTBSY;
+	}
 	for (uint64_t n = off >> fs->bits; n <= last && !err; n++)
 		err = map_block(ei, n, true, &block);
 	ei->raw.mtime = ei->raw.ctime = ext2_now(fs);
@@ -383,6 +409,8 @@ static int fill_io(struct ext2_io *io, struct ext2_inode *ei, uint64_t index, en
 	io->err = 0;
 	io->valid = (uint32_t)min(size > from ? size - from : 0, (uint64_t)PAGE_SIZE);
 	mutex_lock(&fs->lock);
+	if (op == QUIRE_BIO_WRITE && swapfile(ei) == SWAPFILE_ON)
+		err = -EIO; /* it would be written over somebody's page */
 	for (uint32_t at = 0; at < PAGE_SIZE && n < end && !err; at += fs->block_size, n++) {
 		uint32_t block;
 

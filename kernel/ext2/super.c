@@ -297,6 +297,6 @@ static int ext2_unmount(struct mount *mnt)
 
 static const struct fs_ops ext2_ops = {
 	.load = ext2_load, .make = ext2_make, .link = ext2_link, .unlink = ext2_unlink, .rename = ext2_rename,
-	.changed = ext2_changed, .evict = ext2_evict, .getattr = ext2_getattr, .statfs = ext2_statfs,
+	.changed = ext2_changed, .evict = ext2_evict, .getattr = ext2_getattr, .bmap = ext2_bmap, .statfs = ext2_statfs,
 	.sync = ext2_sync, .busy = ext2_busy, .unmount = ext2_unmount,
 };

@@ -410,8 +410,8 @@ void quire_show_swaps(quire_emit_fn emit, void *ctx)
 		unsigned long size = s.pages << (PAGE_SHIFT - 10), used = s.used << (PAGE_SHIFT - 10);
 		size_t len = strlen(s.path);
 
-		emitf(emit, ctx, "%s%*spartition\t%lu\t%s%lu\t%s%d\n", s.path,
-		      len < 40 ? (int)(40 - len) : 1, " ", size, size < 10000000 ? "\t" : "", used,
+		emitf(emit, ctx, "%s%*s%s\t%lu\t%s%lu\t%s%d\n", s.path,
+		      len < 40 ? (int)(40 - len) : 1, " ", s.dev->file ? "file\t" : "partition", size, size < 10000000 ? "\t" : "", used,
 		      used < 10000000 ? "\t" : "", s.prio);
 	}
 }
