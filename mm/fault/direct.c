@@ -57,6 +57,7 @@ static size_t length_of(const struct quire_segment *seg, unsigned n)
 {
 	size_t sum = 0;
 
+	ASSERT_DEBUG(seg || !n);
 	for (unsigned i = 0; i < n; i++)
 		sum += seg[i].len;
 	return sum;
@@ -66,6 +67,7 @@ static bool aligned(uint64_t off, const struct quire_segment *seg, unsigned n)
 {
 	uint64_t all = off;
 
+	ASSERT_DEBUG(seg || !n);
 	for (unsigned i = 0; i < n; i++)
 		all |= seg[i].base | seg[i].len;
 	return !(all & (SECTOR - 1));
@@ -79,6 +81,7 @@ static void skip(struct segments *s, size_t n)
 		s->seg++;
 		s->n--;
 	}
+	ASSERT_DEBUG(!s->n || s->at < s->seg->len);
 }
 
 /* Pins what comes next in the first segment, as far as the batch has room. 0 or -errno. */
@@ -92,6 +95,7 @@ static int pin_some(struct direct *d, size_t most)
 
 	if (got < 0)
 		return (int)got;
+	ASSERT(got <= want);
 	for (long i = 0; i < got; i++, in = 0) {
 		size_t part = min(len, PAGE_SIZE - in);
 
@@ -109,6 +113,7 @@ static int pin_batch(struct direct *d, size_t most)
 {
 	int err = 0;
 
+	ASSERT_DEBUG(most);
 	d->b->n = 0;
 	d->b->bytes = 0;
 	while (d->b->n < BATCH && d->b->bytes < most && !err) {
@@ -123,6 +128,7 @@ static long move(struct direct *d, uint64_t off, size_t n)
 {
 	size_t done = 0;
 
+	assert_held_any(&d->inode->i_rwsem);
 	while (done < n) {
 		unsigned long saved;
 		long moved;
@@ -152,6 +158,7 @@ static long read_direct(struct direct *d, uint64_t off, const struct quire_segme
 	uint64_t size = i_size_read(d->inode);
 	long done;
 
+	assert_held_any(&d->inode->i_rwsem);
 	if (off >= size)
 		return 0;
 	if (!aligned(off, seg, n))
@@ -198,6 +205,7 @@ static long write_rest(struct direct *d, uint64_t off, char *bounce)
 	uint64_t at = off;
 	long n = 0, err = 0;
 
+	assert_held_write(&d->inode->i_rwsem);
 	skip(&d->rest, 0);
 	for (; d->rest.n && !err; skip(&d->rest, (size_t)n)) {
 		size_t len = d->rest.seg->len - d->rest.at;

@@ -89,6 +89,7 @@ static bool must_wait(struct mm_struct *mm, uintptr_t addr, vm_flags_t reason)
 
 static void wait_begin(struct quire_uffd *u, struct uffd_wait *w)
 {
+	ASSERT_DEBUG(!w->woken && w->fault.addr < u->mm->task_size);
 	__atomic_add_fetch(&u->refs, 1, __ATOMIC_RELAXED);
 	spin_lock(&u->lock);
 	list_add_tail(&w->link, pending_of(u));
@@ -199,6 +200,7 @@ bool quire_uffd_pending(struct quire_uffd *u)
 /* 0, or -EINVAL: no range of whole pages that a program may have. */
 static int validate_range(const struct mm_struct *mm, uintptr_t start, size_t len)
 {
+	ASSERT_DEBUG(mm->task_size);
 	if (start & ~PAGE_MASK || len & ~PAGE_MASK || !len)
 		return -EINVAL;
 	if (start < (uintptr_t)vm_sysctl.mmap_min_addr || start >= mm->task_size || len > mm->task_size - start)
@@ -360,6 +362,7 @@ static bool behind_end(const struct vm_area_struct *vma, uintptr_t addr)
 {
 	uint64_t at = (uint64_t)linear_page_index(vma, addr) << PAGE_SHIFT;
 
+	assert_held_any(&vma->vm_mm->mmap_lock);
 	return vma->vm_file && !vma_is_anonymous(vma) && at >= i_size_read(file_inode(vma->vm_file));
 }
 
@@ -463,6 +466,7 @@ static int try_fill(const struct filling *f, struct page *page)
 {
 	int err;
 
+	ASSERT_DEBUG(!page || page_count(page) > 0);
 	down_read(&f->mm->mmap_lock);
 	err = fill_one(f, page);
 	up_read(&f->mm->mmap_lock);
@@ -498,6 +502,7 @@ static int fill_page(const struct filling *f)
 	int err = f->zero ? try_fill(f, NULL) : check_place(f);
 	struct page *page;
 
+	ASSERT_DEBUG(f->dst >= f->start && f->dst - f->start < f->len);
 	if (f->zero ? err != -EAGAIN : err != 0)
 		return err;
 	page = alloc_pages(GFP_HIGHUSER_MOVABLE | (f->zero ? __GFP_ZERO : 0), 0);

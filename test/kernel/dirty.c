@@ -166,6 +166,7 @@ static void quiet(void)
 	set("dirty_background_bytes", 128 * MIB);
 	set("dirty_expire_centisecs", 1000000);
 	set("dirty_writeback_centisecs", 100000);
+	rest(500); /* the round that another interval has begun */
 	sync();
 }
 
@@ -195,6 +196,7 @@ static void ages(void)
 
 	quiet();
 	set("dirty_writeback_centisecs", 50);
+	rest(500);
 	fd = one_dirty(M "/young");
 	CHECK(!comes(1500)); /* too young */
 	set("dirty_expire_centisecs", 10);
