@@ -15,11 +15,6 @@
 #include "disk.h"
 
 #define M "/mnt"
-#ifndef RWF_APPEND
-#define RWF_DSYNC  2
-#define RWF_SYNC   4
-#define RWF_APPEND 16
-#endif
 
 static unsigned char buf[8192];
 static uint64_t which;

@@ -18,7 +18,7 @@ HEADERS = ('errno.h', 'fcntl.h', 'poll.h', 'sched.h', 'signal.h', 'stdio.h', 'ti
            'sys/random.h',
            'sys/resource.h', 'sys/socket.h', 'sys/stat.h', 'sys/time.h', 'sys/timerfd.h', 'sys/wait.h',
            'linux/capability.h', 'linux/elf-em.h', 'linux/fs.h', 'linux/futex.h', 'linux/magic.h', 'linux/mempolicy.h',
-           'linux/reboot.h')
+           'linux/reboot.h', 'linux/userfaultfd.h')
 # What a header has as members of an enum, where no preprocessor sees it.
 ENUMS = re.compile(r'(MPOL_(DEFAULT|PREFERRED|INTERLEAVE|LOCAL|MAX)|UNAME26|READ_IMPLIES_EXEC|MMAP_PAGE_ZERO|'
                    r'ADDR_(NO_RANDOMIZE|COMPAT_LAYOUT))$')

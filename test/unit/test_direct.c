@@ -63,7 +63,7 @@ static long disk_direct(struct quire_inode *inode, bool write, uint64_t off, con
 
 static const struct quire_inode_ops disk_ops = {
 	.readpage = disk_read, .writepage = disk_write, .direct_io = disk_direct,
-	.max_size = FILE_PAGES * 4096,
+	.max_size = FILE_PAGES * PS,
 };
 
 static struct quire_inode *inode;
