@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 
 #include "disk.h"
+#include <quire/abi.h>
 
 #define M "/mnt"
 
