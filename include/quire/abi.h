@@ -253,12 +253,6 @@
 #define AT_SYMLINK_FOLLOW	0x400
 #define AT_EMPTY_PATH		0x1000
 
-#define RWF_HIPRI	0x01
-#define RWF_DSYNC	0x02
-#define RWF_SYNC	0x04
-#define RWF_NOWAIT	0x08
-#define RWF_APPEND	0x10
-
 #define F_DUPFD		0
 #define F_GETFD		1
 #define F_SETFD		2
@@ -308,6 +302,15 @@
 #define S_IFREG	0100000
 #define S_IFLNK	0120000
 #define S_IFSOCK	0140000
+#endif
+
+/* <linux/fs.h> */
+#ifndef RWF_HIPRI
+#define RWF_HIPRI	0x01
+#define RWF_DSYNC	0x02
+#define RWF_SYNC	0x04
+#define RWF_NOWAIT	0x08
+#define RWF_APPEND	0x10
 #endif
 
 /* <sys/socket.h> */
