@@ -273,18 +273,18 @@ static void many_wait_for_one(void)
 {
 	static struct waiter w[MANY];
 	static uint32_t word;
-	long woken = 0;
 
 	for (int i = 0; i < MANY; i++) {
 		w[i] = (struct waiter){.word = &word, .op = FUTEX_WAIT | FUTEX_PRIVATE_FLAG};
 		CHECK(pthread_create(&w[i].thread, NULL, wait_on, &w[i]) == 0);
 	}
-	for (int tries = 0; tries < 200 && woken < MANY; tries++) {
-		if (!woken)
-			let_it_sleep();
-		woken += futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, woken ? INT32_MAX : 40, 0);
-	}
-	CHECK(woken == MANY);
+	for (int i = 0; i < MANY; i++)
+		while (!w[i].started)
+			usleep(1000);
+	for (int i = 0; i < 5; i++)
+		let_it_sleep();
+	CHECK(futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 40, 0) == 40);
+	CHECK(futex(&word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, INT32_MAX, 0) == MANY - 40);
 	for (int i = 0; i < MANY; i++)
 		CHECK(ended(&w[i]) == 0);
 }
