@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Access to pages of an address space by their frames, the one place for it: faulting them in (quire_fault_in),
- * copying to and from them (quire_mm_read, quire_mm_write), pinning them for a transfer (pin_user_pages). And special mappings: pages of the kernel's that programs may
- * see.
+ * copying to and from them (quire_mm_read, quire_mm_write), pinning them for a transfer (pin_user_pages). And
+ * special mappings: pages of the kernel's that programs may see.
  */
 #include "lib/string.h"
 #include "mm/base/vmstat.h"
@@ -66,8 +66,8 @@ static struct page *page_of_entry(const pte_t *pte, bool write, bool copied, int
  * The page of addr for a kernel access: faulted in as often as it takes, so that a write finds a page
  * of its own and not one shared by copy-on-write. Where the entry must not be writable (a forced write)
  * the page is our own once a write fault has been through, for no fork comes between. Ends with
- * put_user_page(), or with PIN_REFS references by unpin_user_pages(). flags: FAULT_FLAG_ALLOW_RETRY and FAULT_FLAG_TRIED. mmap_lock for reading. 0, -EFAULT,
- * -ENOMEM; -EAGAIN: mmap_lock was given up to wait.
+ * put_user_page(), or with PIN_REFS references by unpin_user_pages(). flags: FAULT_FLAG_ALLOW_RETRY and
+ * FAULT_FLAG_TRIED. mmap_lock for reading. 0, -EFAULT, -ENOMEM; -EAGAIN: mmap_lock was given up to wait.
  */
 static int get_user_page(struct vm_area_struct *vma, uintptr_t addr, bool write, unsigned flags, int refs,
 			 struct page **pp)

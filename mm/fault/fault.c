@@ -294,8 +294,8 @@ ARCH_INLINE void fault_locked(struct fault_state *f, struct mm_struct *mm, const
 	}
 }
 
-/* mmap_lock was given up to wait, so anything may have changed: from the start. A device is waited for so no
- * second time. Apart, so that the common way is one piece. */
+/* mmap_lock was given up to wait, so anything may have changed: from the start. A device is not waited for
+ * so a second time. Apart, so that the common way is one piece. */
 static __attribute__((noinline)) void fault_again(struct fault_state *f)
 {
 	while (f->dropped) {
