@@ -238,23 +238,10 @@ static int check_areas(const struct vm_area_struct *vma, uintptr_t end, const st
 static int change_area(struct vm_area_struct *vma, struct vm_area_struct **prev, uintptr_t start, uintptr_t end,
 		       vm_flags_t flags, struct quire_uffd *u)
 {
-	struct mm_struct *mm = vma->vm_mm;
-	struct vm_area_struct *merged;
-	int err = 0;
+	int err;
 
-	assert_held_write(&mm->mmap_lock);
-	ASSERT_DEBUG(start >= vma->vm_start && end <= vma->vm_end && start < end);
-	merged = vma_merge(mm, *prev, start, end, flags, vma->anon_vma, vma->vm_file, linear_page_index(vma, start),
-			   vma->vm_policy, u);
-	if (merged) {
-		vma = merged;
-	} else {
-		if (start != vma->vm_start)
-			err = split_vma(mm, vma, start, true);
-		if (!err && end != vma->vm_end)
-			err = split_vma(mm, vma, end, false);
-	}
-	*prev = vma;
+	assert_held_write(&vma->vm_mm->mmap_lock);
+	err = vma_modify(&vma, prev, start, end, flags, vma->vm_policy, u);
 	if (err)
 		return err;
 	/* An area that took the range in keeps what else it is (soft-dirty). */

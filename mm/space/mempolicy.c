@@ -30,25 +30,14 @@ static int check_holes(struct mm_struct *mm, uintptr_t start, uintptr_t end, boo
 static int bind_vma(struct vm_area_struct *vma, struct vm_area_struct **prev, uintptr_t start, uintptr_t end,
 		    void *policy)
 {
-	struct mm_struct *mm = vma->vm_mm;
-	struct vm_area_struct *merged;
-	int err = 0;
+	int err;
 
-	assert_held_write(&mm->mmap_lock);
-	ASSERT_DEBUG(start < end);
+	assert_held_write(&vma->vm_mm->mmap_lock);
 	if (vma->vm_policy == policy) {
 		*prev = vma;
 		return 0;
 	}
-	merged = vma_merge(mm, *prev, start, end, vma->vm_flags, vma->anon_vma, vma->vm_file,
-			   linear_page_index(vma, start), policy, vma->vm_userfaultfd_ctx);
-	*prev = merged ? merged : vma;
-	if (merged)
-		return 0;
-	if (start != vma->vm_start)
-		err = split_vma(mm, vma, start, true);
-	if (!err && end != vma->vm_end)
-		err = split_vma(mm, vma, end, false);
+	err = vma_modify(&vma, prev, start, end, vma->vm_flags, policy, vma->vm_userfaultfd_ctx);
 	if (!err)
 		vma->vm_policy = policy;
 	return err;

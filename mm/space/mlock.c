@@ -297,7 +297,6 @@ static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev,
 	vm_flags_t oldflags = vma->vm_flags;
 	bool lock = newflags & VM_LOCKED;
 	long npages = (end - start) >> PAGE_SHIFT;
-	struct vm_area_struct *merged;
 	int err = 0;
 
 	assert_held_write(&mm->mmap_lock);
@@ -307,17 +306,7 @@ static int mlock_fixup(struct vm_area_struct *vma, struct vm_area_struct **prev,
 		*prev = vma;
 		return 0;
 	}
-	merged = vma_merge(mm, *prev, start, end, newflags, vma->anon_vma, vma->vm_file,
-			   linear_page_index(vma, start), vma->vm_policy, vma->vm_userfaultfd_ctx);
-	if (merged) {
-		vma = merged;
-	} else {
-		if (start != vma->vm_start)
-			err = split_vma(mm, vma, start, true);
-		if (!err && end != vma->vm_end)
-			err = split_vma(mm, vma, end, false);
-	}
-	*prev = vma;
+	err = vma_modify(&vma, prev, start, end, newflags, vma->vm_policy, vma->vm_userfaultfd_ctx);
 	if (err)
 		return err;
 	if (!lock)

@@ -755,6 +755,29 @@ int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, 
 	return __split_vma(mm, vma, addr, new_below);
 }
 
+int vma_modify(struct vm_area_struct **vma, struct vm_area_struct **prev, uintptr_t start, uintptr_t end,
+	       vm_flags_t flags, void *policy, void *uffd)
+{
+	struct vm_area_struct *v = *vma, *merged;
+	struct mm_struct *mm = v->vm_mm;
+	int err = 0;
+
+	assert_held_write(&mm->mmap_lock);
+	ASSERT_DEBUG(start >= v->vm_start && end <= v->vm_end && start < end);
+	merged = vma_merge(mm, *prev, start, end, flags, v->anon_vma, v->vm_file, linear_page_index(v, start), policy,
+			   uffd);
+	if (merged) {
+		*vma = merged;
+	} else {
+		if (start != v->vm_start)
+			err = split_vma(mm, v, start, true);
+		if (!err && end != v->vm_end)
+			err = split_vma(mm, v, end, false);
+	}
+	*prev = *vma;
+	return err;
+}
+
 /* A new VMA for copy_vma(); NULL: no memory. */
 static struct vm_area_struct *copy_vma_new(struct vm_area_struct *vma, uintptr_t addr, size_t len,
 					   unsigned long pgoff)

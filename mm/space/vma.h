@@ -100,6 +100,10 @@ struct vm_area_struct *vma_merge(struct mm_struct *mm, struct vm_area_struct *pr
 /* vma keeps the part below addr (new_below: the part above); 0, -ENOMEM. */
 int __split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, bool new_below);
 int split_vma(struct mm_struct *mm, struct vm_area_struct *vma, uintptr_t addr, bool new_below);
+/* [start, end) of *vma is about to get these properties: it becomes part of a neighbour that has them already, or an
+ * area of its own. *vma and *prev: that one; prev comes as the area before start. mmap_lock for writing. 0, -ENOMEM. */
+int vma_modify(struct vm_area_struct **vma, struct vm_area_struct **prev, uintptr_t start, uintptr_t end,
+	       vm_flags_t flags, void *policy, void *uffd);
 /* A copy of *vmap for mremap, moved to addr: a merged neighbour or a new, linked VMA. */
 struct vm_area_struct *copy_vma(struct vm_area_struct **vmap, uintptr_t addr, size_t len,
 				unsigned long pgoff, bool *need_rmap_locks);
